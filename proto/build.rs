@@ -13,6 +13,7 @@ const MESH: &[&str] = &[
     "lienthong/catalog/v1/catalog.proto",
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",
+    "lienthong/exchange/v1/call.proto",
 ];
 
 /// The sample agencies' contracts, each a descriptor set of its own.

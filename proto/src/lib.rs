@@ -49,6 +49,13 @@ pub mod lienthong {
             tonic::include_proto!("lienthong.catalog.v1");
         }
     }
+    /// What one node tells the other about a call.
+    pub mod exchange {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("lienthong.exchange.v1");
+        }
+    }
     /// Records, batches, receipts.
     pub mod audit {
         /// Version 1.
