@@ -1,0 +1,1 @@
+//! One certificate explained to a person.
