@@ -1,1 +1,66 @@
-//! Under construction.
+//! HTTP/2 over mutual TLS: how bytes enter and leave a process of the mesh.
+//!
+//! **What.** An acceptor that lets only judged peers in, a connector that knocks on other doors, the
+//! register of everyone who is inside, and the ways to end a connection: at once (revocation), politely
+//! (drain, age), or because the other side went quiet.
+//!
+//! **Why a crate of its own.** `rustls` and hyper's connection types change often and their settings are
+//! security decisions. They are named here and nowhere else, so that the rest of the house speaks only
+//! `http::Request` and `http::Response`. The same code carries the nodes' traffic threads (one
+//! current-thread runtime per core) and the control services (tonic routers).
+//!
+//! **What not.** No gRPC, no catalog, no registry: who a certificate *is* in the mesh is looked up
+//! by the caller from [`Peer`]; whether a certificate is good is judged by `lienthong-certs`.
+//!
+//! Walk through it in this order:
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`limits`] | every bound and timeout, with its unit and its reason |
+//! | [`material`] | our certificate, key and trust; swapped without a restart |
+//! | `verifier` | the judge of `lienthong-certs`, in the shape rustls asks for |
+//! | [`listener`] | sockets: TCP with `SO_REUSEPORT`, Unix with the peer's uid, development loopback |
+//! | `waiting_room` | the bounded room of unfinished handshakes |
+//! | [`handshakes`] | how many came in, how many were turned away and why |
+//! | `acceptor` | from an accepted socket to a [`Peer`], or a named refusal |
+//! | [`peer`] | who is on the other side |
+//! | `control` | the switch of one connection: open, finishing, cut |
+//! | [`connections`] | the register of live connections; closes those that may not go on |
+//! | [`drain`] | graceful first, forced after a deadline |
+//! | [`serve`] | the accept loop and one connection's life |
+//! | [`tower_service`] | the same for tower services (tonic and axum routers) |
+//! | `governed` | the byte stream that a switch can cut |
+//! | [`connector`] | one outgoing connection |
+//! | `backoff` | when to knock again |
+//! | [`channel`] | a lasting handle to one remote endpoint |
+
+pub mod channel;
+pub mod connections;
+pub mod connector;
+pub mod drain;
+pub mod handshakes;
+pub mod limits;
+pub mod listener;
+pub mod material;
+pub mod peer;
+pub mod serve;
+pub mod tower_service;
+
+mod acceptor;
+mod backoff;
+mod control;
+mod governed;
+mod verifier;
+mod waiting_room;
+
+pub use channel::{Channel, ChannelOptions, FailedSend, SendError};
+pub use connections::{CapReached, Connections};
+pub use connector::{ConnectError, Connection, Endpoint, VerifyPeer, connect};
+pub use drain::{Drain, DrainOutcome};
+pub use handshakes::{HandshakeCounts, Handshakes, RefusalReason, RefusalReport, SourcePrefix};
+pub use limits::Limits;
+pub use listener::{ListenError, LocalListener, LoopbackListener, bind, bind_loopback, bind_unix};
+pub use material::{MaterialError, SharedMaterial, TlsMaterial};
+pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, UnixPeer};
+pub use serve::{serve, serve_local};
+pub use tower_service::{serve_tower, serve_tower_local};

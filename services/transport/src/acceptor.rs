@@ -1,0 +1,217 @@
+//! From an accepted socket to a proven peer, or a named refusal.
+//!
+//! A [`Door`] is one kind of listener. [`serve`](crate::serve) stands behind all of them and never learns which it is.
+
+use std::io;
+use std::net::SocketAddr;
+
+use lienthong_certs::CertificateRefusal;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::handshakes::{RefusalReason, SourcePrefix};
+use crate::listener::LoopbackListener;
+use crate::material::{ALPN_HTTP2, SharedMaterial};
+use crate::peer::{Peer, Proof, UnixPeer};
+use crate::verifier::Verdict;
+
+/// One kind of listener and what it asks of those who come.
+pub(crate) trait Door: Send + Sync + 'static {
+    /// An accepted socket that has proved nothing yet.
+    type Arrival: Send + 'static;
+    /// The byte stream once it has.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next arrival. Does no work on behalf of the peer; safe to cancel.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Arrival, Source)>> + Send;
+
+    /// Lets the arrival prove who it is. Takes as long as the peer likes: the caller bounds it.
+    fn handshake(
+        arrival: Self::Arrival,
+    ) -> impl Future<Output = Result<Entered<Self::Io>, HandshakeRefusal>> + Send;
+}
+
+/// Where an arrival came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) prefix: SourcePrefix,
+}
+
+/// Someone who proved who they are.
+pub(crate) struct Entered<Io> {
+    pub(crate) io: Io,
+    pub(crate) proof: Proof,
+    /// The trust under which the certificate was judged; `None` on local hops.
+    pub(crate) judged: Option<Judged>,
+}
+
+/// The trust under which a certificate was judged.
+pub(crate) struct Judged {
+    pub(crate) material: SharedMaterial,
+    pub(crate) edition: u64,
+}
+
+impl Judged {
+    /// Judges again if trust was replaced since: to be called once the peer is in the register.
+    pub(crate) fn confirm(&self, peer: &Peer) -> Result<(), CertificateRefusal> {
+        if self.material.edition() == self.edition {
+            Ok(())
+        } else {
+            self.material.judge_again(peer)
+        }
+    }
+}
+
+/// Someone who did not.
+#[derive(Debug)]
+pub(crate) struct HandshakeRefusal {
+    pub(crate) reason: RefusalReason,
+    pub(crate) detail: String,
+}
+
+impl HandshakeRefusal {
+    pub(crate) fn new(reason: RefusalReason, detail: &(impl ToString + ?Sized)) -> Self {
+        Self {
+            reason,
+            detail: detail.to_string(),
+        }
+    }
+}
+
+/// TCP with mutual TLS 1.3.
+pub(crate) struct MutualTls {
+    pub(crate) listener: TcpListener,
+    pub(crate) material: SharedMaterial,
+}
+
+impl Door for MutualTls {
+    type Arrival = (TcpStream, SharedMaterial);
+    type Io = TlsStream<TcpStream>;
+
+    async fn accept(&self) -> io::Result<(Self::Arrival, Source)> {
+        let (socket, source) = accept_tcp(&self.listener).await?;
+        Ok(((socket, self.material.clone()), source))
+    }
+
+    async fn handshake((socket, material): Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
+        let verdict = Verdict::default();
+        let (config, edition) = material.for_accept(&verdict);
+        let io = TlsAcceptor::from(config)
+            .accept(socket)
+            .await
+            .map_err(|error| explain(&error, verdict.refusal()))?;
+        let session = io.get_ref().1;
+        if session.alpn_protocol() != Some(ALPN_HTTP2) {
+            return Err(HandshakeRefusal::new(
+                RefusalReason::NoHttp2,
+                "alpn `h2` was not offered",
+            ));
+        }
+        let chain = session
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(CertificateDer::clone)
+            .collect();
+        let Some(certificate) = verdict.accepted() else {
+            // rustls does not finish a handshake without asking the verifier; were it to, nobody would come in.
+            return Err(HandshakeRefusal::new(
+                RefusalReason::NoCertificate,
+                "no certificate was judged",
+            ));
+        };
+        let proof = Proof::Certificate { certificate, chain };
+        Ok(Entered {
+            io,
+            proof,
+            judged: Some(Judged { material, edition }),
+        })
+    }
+}
+
+impl Door for UnixListener {
+    type Arrival = UnixStream;
+    type Io = UnixStream;
+
+    async fn accept(&self) -> io::Result<(Self::Arrival, Source)> {
+        let (socket, _) = UnixListener::accept(self).await?;
+        Ok((
+            socket,
+            Source {
+                address: None,
+                prefix: SourcePrefix::Local,
+            },
+        ))
+    }
+
+    async fn handshake(io: Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
+        let credentials = io
+            .peer_cred()
+            .map_err(|error| HandshakeRefusal::new(RefusalReason::LocalPeerUnknown, &error))?;
+        Ok(Entered {
+            io,
+            proof: Proof::Unix(UnixPeer {
+                uid: credentials.uid(),
+            }),
+            judged: None,
+        })
+    }
+}
+
+impl Door for LoopbackListener {
+    type Arrival = TcpStream;
+    type Io = TcpStream;
+
+    async fn accept(&self) -> io::Result<(Self::Arrival, Source)> {
+        accept_tcp(&self.0).await
+    }
+
+    async fn handshake(io: Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
+        Ok(Entered {
+            io,
+            proof: Proof::Loopback,
+            judged: None,
+        })
+    }
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Source)> {
+    let (socket, address) = listener.accept().await?;
+    // HTTP/2 writes whole frames; waiting for more to fill a packet only delays the answer.
+    socket.set_nodelay(true)?;
+    Ok((
+        socket,
+        Source {
+            address: Some(address),
+            prefix: SourcePrefix::from(address),
+        },
+    ))
+}
+
+/// The reason behind a failed TLS handshake, with the judge's own words where it was the judge.
+fn explain(error: &io::Error, refusal: Option<&CertificateRefusal>) -> HandshakeRefusal {
+    use rustls::Error as Tls;
+    if let Some(refusal) = refusal {
+        return HandshakeRefusal::new(RefusalReason::Certificate, refusal);
+    }
+    let reason = match error.get_ref().and_then(|cause| cause.downcast_ref::<Tls>()) {
+        Some(Tls::NoCertificatesPresented) => RefusalReason::NoCertificate,
+        Some(Tls::InvalidCertificate(_)) => RefusalReason::Certificate,
+        Some(Tls::InvalidMessage(_)) => RefusalReason::NotTls,
+        Some(Tls::NoApplicationProtocol) => RefusalReason::NoHttp2,
+        Some(Tls::AlertReceived(_)) => RefusalReason::RefusedByPeer,
+        Some(_) => RefusalReason::TlsProtocol,
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => RefusalReason::Closed,
+            _ => RefusalReason::Io,
+        },
+    };
+    HandshakeRefusal::new(reason, error)
+}

@@ -1,0 +1,540 @@
+//! A lasting handle to one remote endpoint: connects when first needed, again when it must, and says of each failed
+//! request whether it may have been sent.
+//!
+//! A channel belongs to the runtime on which it is first used: make one per traffic thread.
+
+use std::error::Error;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+
+use crate::backoff::Backoff;
+use crate::connections::Connections;
+use crate::connector::{ConnectError, Endpoint, VerifyPeer, connect};
+use crate::control::{Control, Phase};
+use crate::limits::{BACKOFF_PATIENCE_MS, CONNECTION_STABLE_MS, Limits, REQUESTS_WAITING_MAX};
+use crate::peer::Peer;
+
+/// HTTP/2 connections that one channel holds at most.
+pub const CHANNEL_CONNECTIONS_MAX: usize = 16;
+
+/// A request that a connection gave back unsent (it was just ending) is offered to another one this many times.
+pub const RESENDS_MAX: usize = 3;
+
+/// What a channel needs beside its endpoint.
+#[derive(Clone)]
+pub struct ChannelOptions {
+    /// HTTP/2 connections to hold, 1 to [`CHANNEL_CONNECTIONS_MAX`]. One is fastest where the channel belongs to one
+    /// traffic thread (measured); a control runtime with several threads gains from two.
+    pub connections: usize,
+    /// Requests that may wait for a response head; see [`REQUESTS_WAITING_MAX`].
+    pub requests_waiting_max: usize,
+    /// Bounds of each connection.
+    pub limits: Limits,
+    /// Where connections are registered, so that a revocation also closes outgoing ones.
+    pub register: Connections,
+    /// The caller's check of the proven peer.
+    pub verify_peer: Option<VerifyPeer>,
+}
+
+impl ChannelOptions {
+    /// One connection, default limits, no check beyond the certificate's.
+    pub fn new(register: Connections) -> Self {
+        Self {
+            connections: 1,
+            requests_waiting_max: REQUESTS_WAITING_MAX,
+            limits: Limits::default(),
+            register,
+            verify_peer: None,
+        }
+    }
+}
+
+/// The handle. Clones share the connections; `B` is the body of the requests.
+///
+/// Traffic threads call [`Channel::send`]; tonic clients use it as a `tower::Service`.
+pub struct Channel<B>(Arc<Inner<B>>);
+
+impl<B> Channel<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// A channel that connects when first used.
+    pub fn new(endpoint: Endpoint, options: ChannelOptions) -> Self {
+        let slots = (0..options.connections.clamp(1, CHANNEL_CONNECTIONS_MAX))
+            .map(|_| Slot::new())
+            .collect();
+        let (scheme, authority) = endpoint.origin();
+        Self(Arc::new(Inner {
+            scheme,
+            authority,
+            waiting: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            slots,
+            target: Arc::new(Target { endpoint, options }),
+        }))
+    }
+
+    /// Where it leads.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.target.endpoint
+    }
+
+    /// Who is on the other side, once connected.
+    pub fn peer(&self) -> Option<Peer> {
+        self.0.slots.iter().find_map(|slot| {
+            slot.live
+                .load()
+                .as_ref()
+                .filter(|live| live.is_usable())
+                .map(|live| live.peer.clone())
+        })
+    }
+
+    /// Whether a request could be sent without connecting first.
+    pub fn is_connected(&self) -> bool {
+        self.peer().is_some()
+    }
+
+    /// Connects if it is not connected, and says with whom.
+    pub async fn connected(&self) -> Result<Peer, SendError> {
+        self.sender().await?;
+        // Between the two it can only have been lost again.
+        self.peer().ok_or_else(|| self.0.target.lost())
+    }
+
+    /// Sends a request and waits for the head of the response. A request whose URI names no authority goes to the
+    /// endpoint's. Dropping the future resets the stream.
+    pub async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, SendError> {
+        self.try_send(request).await.map_err(|failed| failed.error)
+    }
+
+    /// As [`Channel::send`], and gives the request back where it was certainly not sent.
+    pub async fn try_send(&self, request: Request<B>) -> Result<Response<Incoming>, FailedSend<B>> {
+        let Some(_place) = self.0.wait_in_line() else {
+            let max = self.0.target.options.requests_waiting_max;
+            return Err(FailedSend::unsent(SendError::TooManyWaiting { max }, request));
+        };
+        let mut request = self.0.with_origin(request);
+        for _ in 0..=RESENDS_MAX {
+            let mut sender = match self.sender().await {
+                Ok(sender) => sender,
+                Err(error) => return Err(FailedSend::unsent(error, request)),
+            };
+            let mut failed = match sender.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            let Some(unsent) = failed.take_message() else {
+                let error = self.0.target.explain(failed.into_error());
+                return Err(FailedSend { error, request: None });
+            };
+            request = unsent;
+        }
+        Err(FailedSend::unsent(self.0.target.lost(), request))
+    }
+
+    /// A live connection's sender, connecting if there is none.
+    async fn sender(&self) -> Result<SendRequest<B>, SendError> {
+        for _ in 0..=RESENDS_MAX {
+            if let Some(sender) = self.0.live_sender() {
+                return Ok(sender);
+            }
+            match self.0.begin(0) {
+                Begun::Connecting(connecting) => {
+                    connecting.await.map_err(|cause| self.not_connected(cause))?;
+                }
+                Begun::Pausing { pause, .. } if pause <= Duration::from_millis(BACKOFF_PATIENCE_MS) => {
+                    tokio::time::sleep(pause).await;
+                }
+                Begun::Pausing { cause, .. } => return Err(self.not_connected(cause)),
+            }
+        }
+        Err(self.0.target.lost())
+    }
+
+    fn not_connected(&self, cause: Arc<ConnectError>) -> SendError {
+        let retry_in = self.0.slots[0].attempt().backoff.wait(Instant::now());
+        SendError::NotConnected {
+            endpoint: self.endpoint().to_string(),
+            retry_in,
+            cause,
+        }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Channel<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<Incoming>;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendError>> + Send>>;
+
+    /// Always ready: bounds and connections are looked at when the request is there, so that a clone never holds a place
+    /// that it does not use.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let channel = self.clone();
+        Box::pin(async move { channel.send(request).await })
+    }
+}
+
+impl<B> Clone for Channel<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> fmt::Debug for Channel<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({})", self.0.target.endpoint)
+    }
+}
+
+/// A failed request, given back where it was certainly not sent.
+#[derive(Debug)]
+pub struct FailedSend<B> {
+    /// What happened.
+    pub error: SendError,
+    /// The request, where hyper still had it. It may be missing although [`SendError::is_not_sent`] says that it was not
+    /// processed: its body is then gone.
+    pub request: Option<Request<B>>,
+}
+
+impl<B> FailedSend<B> {
+    fn unsent(error: SendError, request: Request<B>) -> Self {
+        Self {
+            error,
+            request: Some(request),
+        }
+    }
+}
+
+/// Why a request has no response.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection. Not sent.
+    #[error("not sent to {endpoint}: {cause}; next attempt in {} ms", .retry_in.as_millis())]
+    NotConnected {
+        /// Where it should have gone.
+        endpoint: String,
+        /// When a connection is tried again.
+        retry_in: Duration,
+        /// Why there is none.
+        cause: Arc<ConnectError>,
+    },
+    /// Connections end as fast as they are made. Not sent.
+    #[error(
+        "not sent to {endpoint}: connections end as soon as they are made; is the other side restarting or full?"
+    )]
+    ConnectionLost {
+        /// Where it should have gone.
+        endpoint: String,
+    },
+    /// Too many requests wait for this endpoint already. Not sent.
+    #[error(
+        "not sent: {max} requests wait for this endpoint already (requests_waiting_max); it is slower than its callers"
+    )]
+    TooManyWaiting {
+        /// The bound.
+        max: usize,
+    },
+    /// The other side says that it did not process the request (RFC 9113 §8.7: `REFUSED_STREAM`, or a GOAWAY below it).
+    #[error("not processed by {endpoint}: {cause}")]
+    NotProcessed {
+        /// Where it went.
+        endpoint: String,
+        /// What HTTP/2 said.
+        #[source]
+        cause: hyper::Error,
+    },
+    /// The request was on its way when the connection or stream broke. It may have been processed.
+    #[error("may have been sent to {endpoint}, no response: {}", chain(.cause))]
+    Interrupted {
+        /// Where it went.
+        endpoint: String,
+        /// What HTTP/2 said.
+        #[source]
+        cause: hyper::Error,
+    },
+}
+
+impl SendError {
+    /// Whether the request was certainly not processed, so that it may go elsewhere.
+    pub const fn is_not_sent(&self) -> bool {
+        !matches!(self, Self::Interrupted { .. })
+    }
+}
+
+struct Inner<B> {
+    target: Arc<Target>,
+    scheme: Scheme,
+    authority: Authority,
+    waiting: AtomicUsize,
+    next: AtomicUsize,
+    slots: Box<[Slot<B>]>,
+}
+
+/// Where a channel leads and by what rules: what a connection attempt needs to know.
+struct Target {
+    endpoint: Endpoint,
+    options: ChannelOptions,
+}
+
+/// The place of one connection.
+struct Slot<B> {
+    live: ArcSwapOption<Live<B>>,
+    attempt: Mutex<Attempt>,
+}
+
+struct Live<B> {
+    sender: SendRequest<B>,
+    peer: Peer,
+    control: Arc<Control>,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Attempt {
+    backoff: Backoff,
+    last: Option<Arc<ConnectError>>,
+    under_way: Option<Connecting>,
+}
+
+/// An attempt that all who wait share; a task drives it, so that it goes on when they give up.
+type Connecting = Shared<BoxFuture<'static, Result<(), Arc<ConnectError>>>>;
+
+enum Begun {
+    Connecting(Connecting),
+    Pausing {
+        pause: Duration,
+        cause: Arc<ConnectError>,
+    },
+}
+
+impl<B> Inner<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// A sender of the next live connection, by turns. Begins to repair the first dead one it meets.
+    fn live_sender(self: &Arc<Self>) -> Option<SendRequest<B>> {
+        let count = self.slots.len();
+        let start = if count == 1 {
+            0
+        } else {
+            self.next.fetch_add(1, Ordering::Relaxed) % count
+        };
+        for step in 0..count {
+            let live = self.slots[(start + step) % count].live.load();
+            if let Some(live) = live.as_ref().filter(|live| live.is_usable()) {
+                if step > 0 {
+                    self.begin(start);
+                }
+                return Some(live.sender.clone());
+            }
+        }
+        None
+    }
+
+    /// Joins or begins the attempt to connect slot `index`, unless it is too early to knock again.
+    fn begin(self: &Arc<Self>, index: usize) -> Begun {
+        let slot = &self.slots[index];
+        let mut attempt = slot.attempt();
+        if let Some(under_way) = &attempt.under_way {
+            return Begun::Connecting(under_way.clone());
+        }
+        let now = Instant::now();
+        if let Some(ended) = slot.live.swap(None) {
+            attempt.note_end(ended.since, now);
+        }
+        let pause = attempt.backoff.wait(now);
+        if let Some(cause) = attempt.last.clone().filter(|_| !pause.is_zero()) {
+            return Begun::Pausing { pause, cause };
+        }
+        let connecting = attempt_to_connect(Arc::downgrade(self), Arc::clone(&self.target), index)
+            .boxed()
+            .shared();
+        attempt.under_way = Some(connecting.clone());
+        drop(attempt);
+        tokio::spawn(connecting.clone().map(|_| ()));
+        Begun::Connecting(connecting)
+    }
+
+    fn wait_in_line(&self) -> Option<Place<'_>> {
+        let place = Place(&self.waiting);
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        (before < self.target.options.requests_waiting_max).then_some(place)
+    }
+
+    fn with_origin(&self, mut request: Request<B>) -> Request<B> {
+        if request.uri().authority().is_none() {
+            let path = request.uri().path_and_query().cloned();
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = Some(self.scheme.clone());
+            parts.authority = Some(self.authority.clone());
+            parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+            // Scheme, authority and path together always make a URI.
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        request
+    }
+}
+
+async fn attempt_to_connect<B>(
+    channel: Weak<Inner<B>>,
+    target: Arc<Target>,
+    index: usize,
+) -> Result<(), Arc<ConnectError>>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let Target { endpoint, options } = &*target;
+    let connected = connect(
+        endpoint,
+        &options.limits,
+        &options.register,
+        options.verify_peer.as_ref(),
+    )
+    .await
+    .map_err(Arc::new);
+    let Some(channel) = channel.upgrade() else {
+        return Ok(());
+    };
+    let slot = &channel.slots[index];
+    let mut attempt = slot.attempt();
+    attempt.under_way = None;
+    match connected {
+        Ok(connection) => {
+            let live = Live {
+                sender: connection.sender,
+                peer: connection.peer,
+                control: connection.control,
+                since: Instant::now(),
+            };
+            slot.live.store(Some(Arc::new(live)));
+            Ok(())
+        }
+        Err(error) => {
+            tracing::debug!(%endpoint, %error, "cannot connect");
+            attempt.backoff.failed(Instant::now(), chance());
+            attempt.last = Some(Arc::clone(&error));
+            Err(error)
+        }
+    }
+}
+
+impl Attempt {
+    /// Notes that a connection ended: a short life is a failed attempt, a long one clears the record.
+    fn note_end(&mut self, since: Instant, now: Instant) {
+        if now.saturating_duration_since(since) >= Duration::from_millis(CONNECTION_STABLE_MS) {
+            self.backoff.succeeded();
+        } else {
+            let ended = ConnectError::Closed(std::io::ErrorKind::ConnectionReset.into());
+            self.backoff.failed(now, chance());
+            self.last = Some(Arc::new(ended));
+        }
+    }
+}
+
+impl<B> Slot<B> {
+    fn new() -> Self {
+        Self {
+            live: ArcSwapOption::empty(),
+            attempt: Mutex::default(),
+        }
+    }
+
+    fn attempt(&self) -> MutexGuard<'_, Attempt> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Live<B> {
+    fn is_usable(&self) -> bool {
+        self.control.phase() == Phase::Open && !self.sender.is_closed()
+    }
+}
+
+impl Target {
+    fn lost(&self) -> SendError {
+        SendError::ConnectionLost {
+            endpoint: self.endpoint.to_string(),
+        }
+    }
+
+    fn explain(&self, cause: hyper::Error) -> SendError {
+        let endpoint = self.endpoint.to_string();
+        if says_not_processed(&cause) {
+            SendError::NotProcessed { endpoint, cause }
+        } else {
+            SendError::Interrupted { endpoint, cause }
+        }
+    }
+}
+
+/// A place in the line of waiting requests.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether HTTP/2 guarantees that the peer did not process the request (RFC 9113 §6.8, §8.7).
+///
+/// h2 gives a stream the peer's GOAWAY as its error only if the stream's number is above the last one that the peer
+/// processed, or if it was never opened.
+fn says_not_processed(error: &hyper::Error) -> bool {
+    let Some(h2) = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+    else {
+        return false;
+    };
+    h2.is_remote() && (h2.is_go_away() || h2.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// An error with its causes: hyper's own text names only the layer.
+fn chain(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A random number: every `RandomState` has its own keys.
+fn chance() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}

@@ -1,0 +1,127 @@
+//! Every bound of a connection, named, with its unit and the reason for its value.
+//!
+//! [`Limits::default`] is right for mesh listeners and upstream connections. A role that needs another value
+//! changes that one field.
+
+use std::time::Duration;
+
+/// Handshakes that may be unfinished at one listener at the same time. When one more arrives, the one that
+/// has waited longest is shown out, so that slow peers never keep a new one from being heard.
+pub const HANDSHAKES_PENDING_MAX: usize = 512;
+
+/// From the accepted socket to the end of the TLS handshake. Three round trips on the worst link in the
+/// country take under a second.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+
+/// From the first packet to a proven HTTP/2 peer, name lookup included, for outgoing connections.
+pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
+
+/// Connections that may be registered at the same time, over all listeners sharing one register.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Connections of one peer (one certificate, one uid): a node with 64 cores and 4 connections a core fits.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 256;
+
+/// Streams that a peer may hold open on one connection (`SETTINGS_MAX_CONCURRENT_STREAMS`, RFC 9113 §6.5.2).
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 512;
+
+/// Bytes of one decoded header list (`SETTINGS_MAX_HEADER_LIST_SIZE`); more is answered with 431.
+pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+
+/// Receive window of one stream: 100 Mbit/s at 80 ms round trip.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Receive window of one connection: 400 Mbit/s at 80 ms round trip; also what one peer can make us buffer.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Bytes that may wait to be written for one stream before its body is no longer polled.
+pub const STREAM_SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest DATA frame we accept. The HTTP/2 minimum; larger ones gain nothing on any link we measured.
+pub const FRAME_BYTES_MAX: u32 = 16 * 1024;
+
+/// Silence after which a PING asks whether the other side still lives.
+pub const KEEPALIVE_INTERVAL_MS: u64 = 20_000;
+
+/// An unanswered PING closes the connection after this long.
+pub const KEEPALIVE_TIMEOUT_MS: u64 = 10_000;
+
+/// Age at which a connection is asked to finish, so that traffic spreads again over listeners and a long-lived
+/// connection is judged again. Each connection takes up to 10 % less, so that they do not all go at once.
+pub const CONNECTION_AGE_MAX_MS: u64 = 60 * 60 * 1_000;
+
+/// How long calls in flight may go on once a connection was asked to finish.
+pub const CONNECTION_AGE_GRACE_MS: u64 = 5 * 60 * 1_000;
+
+/// Requests that may wait for a response head on one [`Channel`](crate::Channel).
+pub const REQUESTS_WAITING_MAX: usize = 4_096;
+
+/// First pause after a failed connection attempt; it doubles up to [`BACKOFF_MAX_MS`].
+pub const BACKOFF_MIN_MS: u64 = 50;
+
+/// Longest pause between connection attempts.
+pub const BACKOFF_MAX_MS: u64 = 5_000;
+
+/// A request waits this long for the next connection attempt; for a later one it is refused at once, so that
+/// the caller can go to another provider node.
+pub const BACKOFF_PATIENCE_MS: u64 = 200;
+
+/// A connection that lived shorter than this counts as a failed attempt.
+pub const CONNECTION_STABLE_MS: u64 = 1_000;
+
+/// The bounds of one listener or one channel.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// See [`HANDSHAKES_PENDING_MAX`].
+    pub handshakes_pending_max: usize,
+    /// See [`HANDSHAKE_TIMEOUT_MS`].
+    pub handshake_timeout: Duration,
+    /// See [`CONNECT_TIMEOUT_MS`].
+    pub connect_timeout: Duration,
+    /// See [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+    /// See [`CONNECTIONS_PER_PEER_MAX`].
+    pub connections_per_peer_max: usize,
+    /// See [`STREAMS_PER_CONNECTION_MAX`].
+    pub streams_per_connection_max: u32,
+    /// See [`HEADER_LIST_BYTES_MAX`].
+    pub header_list_bytes_max: u32,
+    /// See [`STREAM_WINDOW_BYTES`].
+    pub stream_window_bytes: u32,
+    /// See [`CONNECTION_WINDOW_BYTES`].
+    pub connection_window_bytes: u32,
+    /// See [`STREAM_SEND_BUFFER_BYTES_MAX`].
+    pub stream_send_buffer_bytes_max: usize,
+    /// See [`FRAME_BYTES_MAX`].
+    pub frame_bytes_max: u32,
+    /// See [`KEEPALIVE_INTERVAL_MS`]. `None` sends no PING.
+    pub keepalive_interval: Option<Duration>,
+    /// See [`KEEPALIVE_TIMEOUT_MS`].
+    pub keepalive_timeout: Duration,
+    /// See [`CONNECTION_AGE_MAX_MS`]. `None` lets connections live as long as they like.
+    pub connection_age_max: Option<Duration>,
+    /// See [`CONNECTION_AGE_GRACE_MS`].
+    pub connection_age_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshakes_pending_max: HANDSHAKES_PENDING_MAX,
+            handshake_timeout: Duration::from_millis(HANDSHAKE_TIMEOUT_MS),
+            connect_timeout: Duration::from_millis(CONNECT_TIMEOUT_MS),
+            connections_max: CONNECTIONS_MAX,
+            connections_per_peer_max: CONNECTIONS_PER_PEER_MAX,
+            streams_per_connection_max: STREAMS_PER_CONNECTION_MAX,
+            header_list_bytes_max: HEADER_LIST_BYTES_MAX,
+            stream_window_bytes: STREAM_WINDOW_BYTES,
+            connection_window_bytes: CONNECTION_WINDOW_BYTES,
+            stream_send_buffer_bytes_max: STREAM_SEND_BUFFER_BYTES_MAX,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            keepalive_interval: Some(Duration::from_millis(KEEPALIVE_INTERVAL_MS)),
+            keepalive_timeout: Duration::from_millis(KEEPALIVE_TIMEOUT_MS),
+            connection_age_max: Some(Duration::from_millis(CONNECTION_AGE_MAX_MS)),
+            connection_age_grace: Duration::from_millis(CONNECTION_AGE_GRACE_MS),
+        }
+    }
+}

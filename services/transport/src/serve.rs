@@ -1,0 +1,354 @@
+//! The accept loop, and one connection's life: arrive, prove, register, serve, leave.
+//!
+//! On the per-request path there is nothing of ours: hyper calls the service that `make_service` made for this
+//! connection. All governing (age, revocation, drain) happens between requests, through the connection's switch.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
+use tokio_util::task::TaskTracker;
+
+use crate::acceptor::{Door, Entered, HandshakeRefusal, MutualTls, Source};
+use crate::connections::{CapReached, Connections, DoorId, Registration};
+use crate::control::{Control, Phase};
+use crate::drain::{Drain, DrainOutcome};
+use crate::handshakes::{RefusalReason, SourcePrefix};
+use crate::limits::Limits;
+use crate::listener::LocalListener;
+use crate::material::SharedMaterial;
+use crate::peer::{Direction, Peer};
+use crate::waiting_room::{Seat, WaitingRoom};
+
+/// How often a listener looks for old connections and due reports.
+pub const HOUSEKEEPING_INTERVAL_MS: u64 = 1_000;
+
+/// Pause after the system refused to accept (no file descriptors left, for example).
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// Any error a service or body may end with.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Serves HTTP/2 over mutual TLS 1.3 on `listener` until `drain` is over.
+///
+/// `make_service` is called once for each connection whose peer was proved and registered. All tasks are spawned on
+/// the runtime that polls this future: on a current-thread runtime, everything stays on that thread.
+///
+/// Nothing a peer sends ends this future. Refused handshakes are counted and reported by
+/// [`Connections::handshakes`].
+pub async fn serve<F, S, B>(
+    listener: TcpListener,
+    material: SharedMaterial,
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    make_service: F,
+) -> DrainOutcome
+where
+    F: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    attend(
+        MutualTls { listener, material },
+        House::new(limits, connections, drain, make_service),
+    )
+    .await
+}
+
+/// Serves HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*); otherwise as [`serve`].
+pub async fn serve_local<F, S, B>(
+    listener: LocalListener,
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    make_service: F,
+) -> DrainOutcome
+where
+    F: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let house = House::new(limits, connections, drain, make_service);
+    match listener {
+        LocalListener::Unix(listener) => attend(listener, house).await,
+        LocalListener::Loopback(listener) => attend(listener, house).await,
+    }
+}
+
+/// What all connections of one listener share.
+struct House<F> {
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    make_service: F,
+    door: DoorId,
+    room: Arc<WaitingRoom>,
+    http: http2::Builder<TokioExecutor>,
+}
+
+impl<F> House<F> {
+    fn new(limits: Limits, connections: Connections, drain: Drain, make_service: F) -> Arc<Self> {
+        let door = connections.new_door();
+        let room = WaitingRoom::new(limits.handshakes_pending_max);
+        let http = http_builder(&limits);
+        Arc::new(Self {
+            limits,
+            connections,
+            drain,
+            make_service,
+            door,
+            room,
+            http,
+        })
+    }
+
+    fn refuse(&self, source: Source, refusal: &HandshakeRefusal) {
+        self.connections
+            .handshakes()
+            .refuse(source.prefix, refusal.reason, &refusal.detail);
+    }
+}
+
+/// The accept loop; afterwards the drain.
+async fn attend<D, F, S, B>(door: D, house: Arc<House<F>>) -> DrainOutcome
+where
+    D: Door,
+    F: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let tasks = TaskTracker::new();
+    let drain = house.drain.clone();
+    let mut leaving = pin!(drain.started());
+    let mut housekeeping = tokio::time::interval(Duration::from_millis(HOUSEKEEPING_INTERVAL_MS));
+    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut leaving => break,
+            arrival = door.accept() => match arrival {
+                Ok((arrival, source)) => {
+                    // The seat is taken here, not in the task, so that the bound also holds for tasks not yet run.
+                    let seat = house.room.enter();
+                    tasks.spawn(admit::<D, F, S, B>(Arc::clone(&house), arrival, source, seat));
+                }
+                Err(error) => pause_after(&house, &error).await,
+            },
+            _ = housekeeping.tick() => {
+                house.connections.retire_old(house.door, &house.limits, Instant::now());
+                house.connections.handshakes().report_due();
+            }
+        }
+    }
+    drop(door);
+    leave(&house.connections, house.door, &house.room, &drain, &tasks).await
+}
+
+/// Ends the connections of one listener: politely, then by force at the deadline.
+async fn leave(
+    connections: &Connections,
+    door: DoorId,
+    room: &WaitingRoom,
+    drain: &Drain,
+    tasks: &TaskTracker,
+) -> DrainOutcome {
+    room.clear();
+    let present = connections.count_of(door);
+    connections.advance_all(door, Phase::Finishing);
+    tasks.close();
+    let cut = tokio::select! {
+        () = tasks.wait() => 0,
+        () = drain.overdue() => {
+            let cut = connections.advance_all(door, Phase::Cut);
+            tasks.wait().await;
+            cut
+        }
+    };
+    connections.handshakes().report_rest();
+    DrainOutcome {
+        finished: present.saturating_sub(cut),
+        cut,
+    }
+}
+
+/// One arrival: prove, register, serve.
+async fn admit<D, F, S, B>(house: Arc<House<F>>, arrival: D::Arrival, source: Source, seat: Seat)
+where
+    D: Door,
+    F: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let admitted = match prove::<D>(arrival, &seat, house.limits.handshake_timeout, &house.drain).await {
+        Ok(entered) => register(&house, entered, source),
+        Err(refusal) => Err(refusal),
+    };
+    drop(seat);
+    match admitted {
+        Ok((io, registration)) => {
+            house.connections.handshakes().accept();
+            let service = (house.make_service)(registration.peer());
+            let connection = house.http.serve_connection(TokioIo::new(io), service);
+            govern(connection, &registration).await;
+        }
+        Err(refusal) => house.refuse(source, &refusal),
+    }
+}
+
+/// The handshake, bounded in time and by the room.
+async fn prove<D: Door>(
+    arrival: D::Arrival,
+    seat: &Seat,
+    patience: Duration,
+    drain: &Drain,
+) -> Result<Entered<D::Io>, HandshakeRefusal> {
+    tokio::select! {
+        biased;
+        proved = tokio::time::timeout(patience, D::handshake(arrival)) => proved.unwrap_or_else(|_| {
+            let detail = format!("not finished within {} ms", patience.as_millis());
+            Err(HandshakeRefusal::new(RefusalReason::Timeout, &detail))
+        }),
+        () = seat.shown_out() => Err(if drain.is_started() {
+            HandshakeRefusal::new(RefusalReason::Draining, "this listener is leaving")
+        } else {
+            HandshakeRefusal::new(RefusalReason::CrowdedOut, "too many unfinished handshakes (handshakes_pending_max)")
+        }),
+    }
+}
+
+/// Registers the peer, *then* confirms that it may still come in: a revocation in between finds it in the register.
+fn register<F, Io>(
+    house: &House<F>,
+    entered: Entered<Io>,
+    source: Source,
+) -> Result<(Io, Registration), HandshakeRefusal> {
+    let Entered { io, proof, judged } = entered;
+    let registration = house
+        .connections
+        .register(
+            proof,
+            source.address,
+            Direction::Inbound,
+            house.door,
+            &house.limits,
+        )
+        .map_err(|cap| HandshakeRefusal::new(reason_of(cap), &cap))?;
+    if let Some(judged) = judged {
+        judged
+            .confirm(registration.peer())
+            .map_err(|refusal| HandshakeRefusal::new(RefusalReason::Certificate, &refusal))?;
+    }
+    if house.drain.is_started() {
+        registration.control().advance(Phase::Finishing);
+    }
+    Ok((io, registration))
+}
+
+/// Drives one connection until it ends by itself or its switch says so.
+///
+/// Cutting drops the connection, which resets all of its streams: hyper then drops the services' futures, so that the
+/// cancellation reaches whatever they wait for.
+async fn govern<Io, S, B>(
+    connection: http2::Connection<TokioIo<Io>, S, TokioExecutor>,
+    registration: &Registration,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let control: &Control = registration.control();
+    let mut connection = pin!(connection);
+    let mut finishing = false;
+    let ending = poll_fn(|cx| {
+        match control.watch(cx) {
+            Phase::Open => {}
+            Phase::Finishing if finishing => {}
+            Phase::Finishing => {
+                finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Phase::Cut => return Poll::Ready(Ok(())),
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ending.await {
+        tracing::debug!(peer = %registration.peer(), %error, "connection ended");
+    }
+}
+
+async fn pause_after<F>(house: &House<F>, error: &io::Error) {
+    // A peer that left before we accepted it is its own affair; anything else will not be better at once.
+    let gone = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    );
+    let reason = if gone {
+        RefusalReason::Closed
+    } else {
+        RefusalReason::Io
+    };
+    house.connections.handshakes().refuse(
+        SourcePrefix::Elsewhere,
+        reason,
+        &format!("accept failed: {error}"),
+    );
+    if !gone {
+        tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+    }
+}
+
+fn http_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .max_header_list_size(limits.header_list_bytes_max)
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .max_frame_size(limits.frame_bytes_max)
+        .max_send_buf_size(limits.stream_send_buffer_bytes_max)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    http
+}
+
+const fn reason_of(cap: CapReached) -> RefusalReason {
+    match cap {
+        CapReached::Connections { .. } => RefusalReason::ConnectionsMax,
+        CapReached::ConnectionsPerPeer { .. } => RefusalReason::ConnectionsPerPeerMax,
+    }
+}

@@ -1,0 +1,87 @@
+//! The same listeners for tower services: tonic's `Routes`, axum's `Router`.
+//!
+//! The proven [`Peer`] of the connection is found in each request's extensions.
+
+use std::error::Error;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+use tower::util::Oneshot;
+
+use crate::connections::Connections;
+use crate::drain::{Drain, DrainOutcome};
+use crate::limits::Limits;
+use crate::listener::LocalListener;
+use crate::material::SharedMaterial;
+use crate::peer::Peer;
+use crate::serve::{serve, serve_local};
+
+/// Serves a tower service over mutual TLS; otherwise as [`serve`].
+pub async fn serve_tower<T, B>(
+    listener: TcpListener,
+    material: SharedMaterial,
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    service: T,
+) -> DrainOutcome
+where
+    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    T::Future: Send + 'static,
+    T::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let make = move |peer: &Peer| ForPeer {
+        service: service.clone(),
+        peer: peer.clone(),
+    };
+    serve(listener, material, limits, connections, drain, make).await
+}
+
+/// Serves a tower service on a hop that stays on this machine; otherwise as [`serve_local`].
+pub async fn serve_tower_local<T, B>(
+    listener: LocalListener,
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    service: T,
+) -> DrainOutcome
+where
+    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    T::Future: Send + 'static,
+    T::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let make = move |peer: &Peer| ForPeer {
+        service: service.clone(),
+        peer: peer.clone(),
+    };
+    serve_local(listener, limits, connections, drain, make).await
+}
+
+/// One connection's view of the tower service.
+struct ForPeer<T> {
+    service: T,
+    peer: Peer,
+}
+
+impl<T, B> hyper::service::Service<Request<Incoming>> for ForPeer<T>
+where
+    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone,
+{
+    type Response = Response<B>;
+    type Error = T::Error;
+    type Future = Oneshot<T, Request<Incoming>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.service.clone().oneshot(request)
+    }
+}
