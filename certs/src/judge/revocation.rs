@@ -172,6 +172,13 @@ impl RevocationList {
         self.revoked.get(serial)
     }
 
+    /// Every serial it revokes, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Revocation)> {
+        self.revoked
+            .iter()
+            .map(|(serial, revocation)| (serial.as_ref(), revocation))
+    }
+
     /// How many certificates it revokes.
     pub fn len(&self) -> usize {
         self.revoked.len()
