@@ -21,11 +21,19 @@
 //! | [`checkpoint`] | the signed head of a log (C2SP tlog-checkpoint) |
 //! | [`policy`] | which logs and witnesses to trust (C2SP tlog-policy) |
 //! | [`proof`] | an offline proof that an entry is in the log (C2SP tlog-proof) |
+//! | [`record`] | one record: its bytes, its bound, its kind |
+//! | [`digest`] | keyed digests of what was exchanged, salted commitments of whom it was about |
+//! | [`chain`] | the hash chain of a journal |
+//! | [`batch`] | signed batches of records, and the broker's judgement of them |
 
+pub mod batch;
+pub mod chain;
 pub mod checkpoint;
+pub mod digest;
 pub mod hash;
 pub mod merkle;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod record;
 pub mod tile;

@@ -1,0 +1,426 @@
+//! Batches: how the records of a journal travel, signed, and how the broker judges what arrives.
+//!
+//! Pure: no file, no clock, no key. The node's side is [`seal`]; the broker's side is [`verify_batch`], or a
+//! [`Checker`] that also remembers the last heads of its node and so tells a repeated batch from a rolled-back
+//! journal. One signature covers a whole batch: the signed header carries the chain heads before and after, and
+//! those commit to every record (per-message signatures would halve the mesh's throughput).
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use lienthong_proto::lienthong::audit::v1::{
+    BatchHeader, BatchItem, JournalPosition, SignedBatch, batch_item::Item,
+};
+use prost::Message as _;
+
+use crate::chain;
+use crate::hash::{Hash, leaf_hash};
+use crate::record::{self, Kind, RECORD_BYTES_MAX, RecordError};
+
+/// Most records in one batch, late openings included.
+pub const BATCH_RECORDS_MAX: usize = 512;
+
+/// Most bytes of records in one batch.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the node's key signs: this, followed by the header bytes.
+pub const SIGNATURE_PREFIX: &[u8] = b"lienthong/journal-batch/v1\n";
+
+/// Batches whose heads a [`Checker`] remembers, to answer repetitions exactly.
+pub const HEADS_REMEMBERED_MAX: usize = 64;
+
+/// How far a journal is on record at the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Journal epoch.
+    pub epoch: u64,
+    /// Sequence number of the last record held; 0: none.
+    pub last_seq: u64,
+    /// Chain head after it.
+    pub head: Hash,
+}
+
+impl Position {
+    /// The position of a journal of which nothing is held.
+    pub const fn start(epoch: u64) -> Self {
+        Self { epoch, last_seq: 0, head: chain::START }
+    }
+
+    /// The position as the broker tells it to the node.
+    pub fn to_proto(&self) -> JournalPosition {
+        JournalPosition {
+            journal_epoch: self.epoch,
+            last_seq: self.last_seq,
+            head: self.head.0.to_vec(),
+        }
+    }
+
+    /// Reads what a broker told; `None` if the head is not a hash.
+    pub fn from_proto(position: &JournalPosition) -> Option<Self> {
+        let head = Hash::from_slice(&position.head)?;
+        Some(Self { epoch: position.journal_epoch, last_seq: position.last_seq, head })
+    }
+}
+
+/// Why a batch is not taken. The text names what happened and what to do; `is_alarm` tells a fault of the line
+/// from a sign of tampering.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// A part of the message has not its form.
+    #[error("malformed journal batch: {0}")]
+    Malformed(String),
+    /// A record beyond the bound.
+    #[error("record {seq} of the journal has {bytes} bytes; the bound is {RECORD_BYTES_MAX}")]
+    Oversized {
+        /// Its sequence number; 0 for a late opening.
+        seq: u64,
+        /// Its length.
+        bytes: usize,
+    },
+    /// More records or bytes than a batch may hold.
+    #[error(
+        "a batch of {records} records and {bytes} bytes; the bounds are {BATCH_RECORDS_MAX} and {BATCH_BYTES_MAX}"
+    )]
+    TooLarge {
+        /// Records, late openings included.
+        records: usize,
+        /// Bytes of records.
+        bytes: usize,
+    },
+    /// Signed for another node than the one that sent it.
+    #[error("the batch is of node {found}, the connection of node {expected}")]
+    Node {
+        /// Node of the connection.
+        expected: String,
+        /// Node of the header.
+        found: String,
+    },
+    /// Another epoch than the one on record.
+    #[error("the batch is of journal epoch {found}, on record is {expected}; a new epoch needs an approval")]
+    Epoch {
+        /// Epoch on record.
+        expected: u64,
+        /// Epoch of the batch.
+        found: u64,
+    },
+    /// Records between the last one held and the first one sent are missing.
+    #[error("records {expected}..{found} of the journal are missing; the node must resume from {expected}")]
+    Gap {
+        /// Sequence number expected next.
+        expected: u64,
+        /// First sequence number of the batch.
+        found: u64,
+    },
+    /// Same sequence number, other history: the journal was forked.
+    #[error("the journal's chain at record {seq} is {found}, on record is {expected}: the journal was forked")]
+    Fork {
+        /// Where the two histories meet.
+        seq: u64,
+        /// Head on record.
+        expected: Hash,
+        /// Head that the batch claims.
+        found: Hash,
+    },
+    /// The journal ends before what it already shipped: it was restored from an old copy.
+    #[error("the batch ends at record {found}, on record is up to {held}: the journal was rolled back")]
+    Rollback {
+        /// Last sequence number held.
+        held: u64,
+        /// Last sequence number of the batch.
+        found: u64,
+    },
+    /// All of it is on record already; answer with the receipt of then.
+    #[error("the batch up to record {last_seq} is already on record")]
+    Duplicate {
+        /// Last sequence number of the batch.
+        last_seq: u64,
+    },
+    /// The items do not lead from the header's first head to its last.
+    #[error("the items of batch {first_seq}..={last_seq} give the chain head {found}, its header signs {signed}")]
+    Chain {
+        /// First sequence number.
+        first_seq: u64,
+        /// Last sequence number.
+        last_seq: u64,
+        /// Head that the header signs.
+        signed: Hash,
+        /// Head computed from the items.
+        found: Hash,
+    },
+    /// The signature is not the node's.
+    #[error("the signature of batch {first_seq}..={last_seq} does not verify: {reason}")]
+    Signature {
+        /// First sequence number.
+        first_seq: u64,
+        /// Last sequence number.
+        last_seq: u64,
+        /// What the verifier said.
+        reason: String,
+    },
+}
+
+impl BatchError {
+    /// Whether this is a sign of tampering or of a lost journal, which people must look at; the rest are
+    /// repetitions and faults of form that the node settles by resuming.
+    pub fn is_alarm(&self) -> bool {
+        match self {
+            Self::Fork { .. }
+            | Self::Rollback { .. }
+            | Self::Epoch { .. }
+            | Self::Chain { .. }
+            | Self::Signature { .. }
+            | Self::Node { .. } => true,
+            Self::Malformed(_)
+            | Self::Oversized { .. }
+            | Self::TooLarge { .. }
+            | Self::Gap { .. }
+            | Self::Duplicate { .. } => false,
+        }
+    }
+}
+
+/// A batch that was judged good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedBatch {
+    /// The header, decoded; its bytes as signed are in the batch.
+    pub header: BatchHeader,
+    /// The records to log, in order: full items not held before, then late openings.
+    pub entries: Vec<Bytes>,
+    /// How many of `entries`, at their end, are late openings.
+    pub late: usize,
+    /// The position after it.
+    pub position: Position,
+}
+
+/// Signs a batch of consecutive items. `sign` gets the exact bytes to sign.
+pub fn seal<E>(
+    header: &BatchHeader,
+    items: Vec<BatchItem>,
+    late_openings: Vec<Vec<u8>>,
+    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+) -> Result<SignedBatch, E> {
+    let header = header.encode_to_vec();
+    let signature = sign(&signed_message(&header))?;
+    Ok(SignedBatch { header, signature, items, late_openings })
+}
+
+/// The bytes that a batch's signature covers.
+pub fn signed_message(header: &[u8]) -> Vec<u8> {
+    [SIGNATURE_PREFIX, header].concat()
+}
+
+/// Judges a batch of `node` against what is held of its journal.
+///
+/// A batch may begin before the position (a resend after a lost receipt) as long as its chain passes through the
+/// very head on record; only the records after it are given out. A batch without items is a heartbeat or carries
+/// late openings only.
+///
+/// Late openings are judged by form alone: the signed chain holds their hash in an earlier batch.
+pub fn verify_batch<E: std::fmt::Display>(
+    batch: &SignedBatch,
+    node: &str,
+    held: &Position,
+    verify: impl FnOnce(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<CheckedBatch, BatchError> {
+    let claim = Claim::read(batch, node, held.epoch)?;
+    claim.place(held)?;
+    let leaves = leaves_of(batch, claim.first_seq)?;
+    // Hashing is some hundred times cheaper than the signature, so it is judged first.
+    let mut head = claim.previous_head;
+    let mut entries = Vec::with_capacity(batch.items.len() + batch.late_openings.len());
+    for (seq, (leaf, entry)) in (claim.first_seq..).zip(leaves) {
+        meets(seq - 1, &head, held)?;
+        head = chain::step(&head, &leaf);
+        entries.extend(entry.filter(|_| seq > held.last_seq));
+    }
+    let Claim { first_seq, last_seq, .. } = claim;
+    if head != claim.head {
+        return Err(BatchError::Chain { first_seq, last_seq, signed: claim.head, found: head });
+    }
+    meets(last_seq, &head, held)?;
+    verify(&signed_message(&batch.header), &batch.signature)
+        .map_err(|error| BatchError::Signature { first_seq, last_seq, reason: error.to_string() })?;
+    entries.extend(batch.late_openings.iter().map(|opening| Bytes::copy_from_slice(opening)));
+    let position = Position { epoch: held.epoch, last_seq, head };
+    Ok(CheckedBatch { header: claim.header, entries, late: batch.late_openings.len(), position })
+}
+
+/// Judges the batches of one node, one after another, and remembers its last heads: so a batch sent twice is
+/// answered as [`BatchError::Duplicate`] and only a history that differs counts as fork or rollback.
+#[derive(Debug, Clone)]
+pub struct Checker {
+    node: String,
+    position: Position,
+    heads: VecDeque<(u64, Hash)>,
+}
+
+impl Checker {
+    /// A checker of `node`, of whose journal `position` is held.
+    pub fn new(node: impl Into<String>, position: Position) -> Self {
+        Self { node: node.into(), position, heads: VecDeque::from([(position.last_seq, position.head)]) }
+    }
+
+    /// What is held.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Judges a batch. The position does not move: call [`Checker::accept`] once its entries are durable.
+    pub fn check<E: std::fmt::Display>(
+        &self,
+        batch: &SignedBatch,
+        verify: impl FnOnce(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<CheckedBatch, BatchError> {
+        match verify_batch(batch, &self.node, &self.position, verify) {
+            Err(BatchError::Rollback { held, found }) => Err(self.repeated(batch, held, found)),
+            judged => judged,
+        }
+    }
+
+    /// Moves the position behind a batch that is on record.
+    pub fn accept(&mut self, position: Position) {
+        self.position = position;
+        self.heads.push_back((position.last_seq, position.head));
+        if self.heads.len() > HEADS_REMEMBERED_MAX {
+            self.heads.pop_front();
+        }
+    }
+
+    /// Tells a batch that was held before from another history.
+    fn repeated(&self, batch: &SignedBatch, held: u64, found: u64) -> BatchError {
+        let claimed = BatchHeader::decode(&batch.header[..]).ok().and_then(|header| Hash::from_slice(&header.head));
+        match (self.heads.iter().find(|(seq, _)| *seq == found), claimed) {
+            (Some((_, head)), Some(claimed)) if *head == claimed => BatchError::Duplicate { last_seq: found },
+            (Some((_, head)), Some(claimed)) => BatchError::Fork { seq: found, expected: *head, found: claimed },
+            _ => BatchError::Rollback { held, found },
+        }
+    }
+}
+
+/// What a header says, with every field of the right form.
+struct Claim {
+    header: BatchHeader,
+    first_seq: u64,
+    last_seq: u64,
+    previous_head: Hash,
+    head: Hash,
+}
+
+impl Claim {
+    fn read(batch: &SignedBatch, node: &str, epoch: u64) -> Result<Self, BatchError> {
+        let malformed = |what: &str| BatchError::Malformed(what.to_owned());
+        let header = BatchHeader::decode(&batch.header[..])
+            .map_err(|error| BatchError::Malformed(format!("the header does not decode: {error}")))?;
+        if header.node != node {
+            return Err(BatchError::Node { expected: node.to_owned(), found: header.node });
+        }
+        if header.journal_epoch != epoch {
+            return Err(BatchError::Epoch { expected: epoch, found: header.journal_epoch });
+        }
+        let previous_head =
+            Hash::from_slice(&header.previous_head).ok_or_else(|| malformed("previous_head is not 32 bytes"))?;
+        let head = Hash::from_slice(&header.head).ok_or_else(|| malformed("head is not 32 bytes"))?;
+        if header.first_seq == 0 {
+            return Err(malformed("first_seq is 0; the first record of a journal is 1"));
+        }
+        let items = (header.last_seq.wrapping_add(1)).checked_sub(header.first_seq);
+        if header.last_seq == u64::MAX || items != Some(batch.items.len() as u64) {
+            return Err(BatchError::Malformed(format!(
+                "{} items for records {}..={}",
+                batch.items.len(),
+                header.first_seq,
+                header.last_seq
+            )));
+        }
+        if header.seal_time.is_none() {
+            return Err(malformed("seal_time is missing"));
+        }
+        let (first_seq, last_seq) = (header.first_seq, header.last_seq);
+        Ok(Self { header, first_seq, last_seq, previous_head, head })
+    }
+
+    /// Where the batch stands against what is held.
+    fn place(&self, held: &Position) -> Result<(), BatchError> {
+        let expected = held.last_seq + 1;
+        if self.first_seq > expected {
+            return Err(BatchError::Gap { expected, found: self.first_seq });
+        }
+        if self.last_seq > held.last_seq || self.first_seq == expected {
+            // It goes on from what is held; whether the chain meets the head is judged on the way.
+            return Ok(());
+        }
+        if self.last_seq < held.last_seq {
+            return Err(BatchError::Rollback { held: held.last_seq, found: self.last_seq });
+        }
+        match self.head == held.head {
+            true => Err(BatchError::Duplicate { last_seq: self.last_seq }),
+            false => Err(BatchError::Fork { seq: self.last_seq, expected: held.head, found: self.head }),
+        }
+    }
+}
+
+/// A chain that passes the last record held must have the head on record there.
+fn meets(seq: u64, head: &Hash, held: &Position) -> Result<(), BatchError> {
+    if seq == held.last_seq && *head != held.head {
+        return Err(BatchError::Fork { seq, expected: held.head, found: *head });
+    }
+    Ok(())
+}
+
+/// The leaf hash of every item, and the record where it is there in full; all forms and bounds checked.
+fn leaves_of(batch: &SignedBatch, first_seq: u64) -> Result<Vec<(Hash, Option<Bytes>)>, BatchError> {
+    let mut size = Size { records: batch.items.len() + batch.late_openings.len(), bytes: 0 };
+    size.check()?;
+    let mut leaves = Vec::with_capacity(batch.items.len());
+    for (seq, item) in (first_seq..).zip(&batch.items) {
+        leaves.push(match &item.item {
+            Some(Item::Entry(entry)) => {
+                size.add(entry.len())?;
+                well_formed(seq, entry)?;
+                (leaf_hash(entry), Some(entry.clone()))
+            }
+            Some(Item::ElidedLeafHash(hash)) => {
+                let hash = Hash::from_slice(hash).ok_or_else(|| {
+                    BatchError::Malformed(format!("the elided hash of record {seq} is not 32 bytes"))
+                })?;
+                (hash, None)
+            }
+            None => return Err(BatchError::Malformed(format!("item {seq} is empty"))),
+        });
+    }
+    for opening in &batch.late_openings {
+        size.add(opening.len())?;
+        if well_formed(0, opening)? != Kind::Opening {
+            return Err(BatchError::Malformed("a late opening is not an opening record".to_owned()));
+        }
+    }
+    Ok(leaves)
+}
+
+fn well_formed(seq: u64, entry: &[u8]) -> Result<Kind, BatchError> {
+    match record::decode(entry) {
+        Ok(record) => Ok(record::kind_of(&record)),
+        Err(RecordError::TooLarge { bytes }) => Err(BatchError::Oversized { seq, bytes }),
+        Err(error) => Err(BatchError::Malformed(format!("record {seq}: {error}"))),
+    }
+}
+
+/// What a batch holds, against the bounds.
+struct Size {
+    records: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn add(&mut self, bytes: usize) -> Result<(), BatchError> {
+        self.bytes += bytes;
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), BatchError> {
+        if self.records > BATCH_RECORDS_MAX || self.bytes > BATCH_BYTES_MAX {
+            return Err(BatchError::TooLarge { records: self.records, bytes: self.bytes });
+        }
+        Ok(())
+    }
+}
