@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
@@ -147,7 +147,7 @@ pub struct Backend {
 impl Backend {
     /// Reads the rows and opens the socket. Must be called on a tokio runtime.
     pub fn open(kind: BackendKind, config: BackendConfig) -> Result<Self, BackendError> {
-        let routes = routes(kind, config.dvhc_csv)?;
+        let routes = routes(kind, config.dvhc_csv.as_deref())?;
         let door = Door::open(config.listen, config.tls)?;
         Ok(Self { kind, door, routes })
     }
@@ -248,7 +248,7 @@ impl Door {
     }
 }
 
-fn routes(kind: BackendKind, dvhc_csv: Option<PathBuf>) -> Result<Routes, BackendError> {
+fn routes(kind: BackendKind, dvhc_csv: Option<&Path>) -> Result<Routes, BackendError> {
     Ok(match kind {
         BackendKind::Dancu => {
             let backend = CitizenBackend::new(dancu::Register::new(dancu::rows::residents()));
@@ -267,8 +267,8 @@ fn routes(kind: BackendKind, dvhc_csv: Option<PathBuf>) -> Result<Routes, Backen
     })
 }
 
-fn code_list(dvhc_csv: Option<PathBuf>) -> Result<CodeList, DvhcError> {
-    let Some(path) = danhmuc::find(dvhc_csv.as_deref()) else {
+fn code_list(dvhc_csv: Option<&Path>) -> Result<CodeList, DvhcError> {
+    let Some(path) = danhmuc::find(dvhc_csv) else {
         tracing::warn!(
             variable = danhmuc::file::PATH_VARIABLE,
             "no list of administrative units found; serving a small sample"
