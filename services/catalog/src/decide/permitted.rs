@@ -1,0 +1,113 @@
+//! The proof that a call was permitted: later steps of a call take it, and nothing but the decision makes it.
+
+use std::sync::Arc;
+
+use lienthong_filter::Plan;
+use lienthong_proto::lienthong::control::v1::{Dataset, Party, RightOrigin, System};
+use lienthong_proto::lienthong::options::v1::{Purpose, ReleaseGate};
+
+use crate::rights::{Method, RightRow, RightsIndex};
+
+/// A permitted call, with everything that forwarding, release and record need of the decision.
+#[derive(Debug, Clone)]
+pub struct Permitted {
+    pub(super) rights: RightsIndex,
+    pub(super) method: Arc<Method>,
+    pub(super) consumer: u32,
+    pub(super) system: Option<u32>,
+    pub(super) right: u32,
+    pub(super) purpose: Purpose,
+    pub(super) plan: Arc<Plan>,
+}
+
+impl Permitted {
+    /// Id of the deciding right.
+    pub fn right_id(&self) -> &str {
+        &self.row().id
+    }
+
+    /// What the record calls the grant: `right_id@epoch`.
+    pub fn grant(&self) -> String {
+        format!("{}@{}", self.right_id(), self.epoch())
+    }
+
+    /// Epoch of the rights that decided.
+    pub fn epoch(&self) -> u64 {
+        self.rights.epoch()
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Arc<Method> {
+        &self.method
+    }
+
+    /// The dataset, as the bundle states it.
+    pub fn dataset(&self) -> &Dataset {
+        &self.rights.0.dataset_of(&self.method).declared
+    }
+
+    /// Code of the provider.
+    pub fn provider(&self) -> &str {
+        self.method.provider()
+    }
+
+    /// The consumer.
+    pub fn consumer(&self) -> &Party {
+        &self.rights.0.parties[self.consumer as usize]
+    }
+
+    /// The consumer's system, where the call named one.
+    pub fn system(&self) -> Option<&System> {
+        self.system.map(|slot| &self.rights.0.systems[slot as usize])
+    }
+
+    /// The stated purpose.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The filter that each response message must pass.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Ids of the fields that may be released.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.plan.ids().iter().map(|id| &**id)
+    }
+
+    /// What must be durable before a byte leaves; never unspecified.
+    pub fn release_gate(&self) -> ReleaseGate {
+        match self.rights.0.dataset_of(&self.method).release_gate {
+            ReleaseGate::Unspecified => ReleaseGate::Journal,
+            gate => gate,
+        }
+    }
+
+    /// True where the backend call may overlap the opening write.
+    pub fn has_no_side_effects(&self) -> bool {
+        self.method.has_no_side_effects()
+    }
+
+    /// Where the right comes from.
+    pub fn origin(&self) -> RightOrigin {
+        self.row().origin
+    }
+
+    /// Instruments and articles of the right.
+    pub fn legal_basis(&self) -> &[String] {
+        let bases = &self.rights.0.rights.legal_bases;
+        bases
+            .get(self.row().legal_basis as usize)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Calls per minute and system that the right allows; 0: no quota.
+    pub fn calls_per_minute_max(&self) -> u32 {
+        self.row().calls_per_minute_max
+    }
+
+    fn row(&self) -> &RightRow {
+        self.rights.0.rights.row(self.right)
+    }
+}

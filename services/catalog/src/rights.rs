@@ -1,0 +1,199 @@
+//! The rights of one node: a bundle, indexed for decisions and immutable.
+//!
+//! A bundle that contradicts itself about identities is refused whole ([`BundleError`]). A right or a contract in
+//! it that makes no sense is left out, which can only deny, and is listed in [`RightsIndex::problems`], so that
+//! one agency's mistake does not stop the others.
+
+mod load;
+mod method;
+mod plans;
+mod table;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use lienthong_filter::HashKey;
+use lienthong_proto::lienthong::control::v1::{
+    CertificateBinding, Contract, Node, Party, RightsBundle, System,
+};
+use prost_types::Timestamp;
+
+pub use load::BundleError;
+pub use method::{Method, Resolution};
+pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
+pub(crate) use table::{ANY_CONSUMER, Dataset, Key, Moment, RightRow, RightTable};
+
+/// Rights that one bundle may hold.
+pub const RIGHTS_MAX: usize = 2_000_000;
+/// Parties, nodes or systems, each, that one bundle may hold.
+pub const IDENTITIES_MAX: usize = 1_000_000;
+/// Release plans for `mesh-fields` that are kept for reuse.
+pub const SUBSET_PLANS_MAX: usize = 1024;
+
+/// What a node decides by. Cheap to clone: a handle to one immutable index.
+#[derive(Debug, Clone)]
+pub struct RightsIndex(pub(crate) Arc<Index>);
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub mesh: String,
+    pub audience: String,
+    pub epoch: u64,
+    pub issue_time: Timestamp,
+    /// By code.
+    pub parties: Vec<Party>,
+    pub party_slots: HashMap<Box<str>, u32>,
+    /// By agency and name.
+    pub nodes: Vec<Node>,
+    pub nodes_of: HashMap<Box<str>, Range<usize>>,
+    pub node_by_certificate: HashMap<CertificateBinding, usize>,
+    pub systems: Vec<System>,
+    pub system_slots: HashMap<Box<str>, u32>,
+    pub system_by_certificate: HashMap<CertificateBinding, usize>,
+    pub contracts: Vec<Contract>,
+    pub datasets: Vec<Dataset>,
+    pub methods: Vec<Arc<Method>>,
+    pub methods_by_path: HashMap<Box<str>, Vec<u32>>,
+    pub rights: RightTable,
+    pub subset_plans: SubsetPlans,
+    pub problems: Vec<String>,
+}
+
+impl RightsIndex {
+    /// Indexes a bundle whose signature was verified. HASH-masked fields are left out, for want of a key: fit for
+    /// a consumer's node, and for every node without such fields.
+    pub fn from_bundle(bundle: &RightsBundle) -> Result<Self, BundleError> {
+        Self::from_bundle_keyed(bundle, &|_, _| None)
+    }
+
+    /// The same for a provider's node: `hash_key` gives the secret of a consumer (agency code; empty for open
+    /// data) and a dataset id. The same pair must always get the same key.
+    pub fn from_bundle_keyed(
+        bundle: &RightsBundle,
+        hash_key: &dyn Fn(&str, &str) -> Option<HashKey>,
+    ) -> Result<Self, BundleError> {
+        load::index(bundle, hash_key).map(|index| Self(Arc::new(index)))
+    }
+
+    /// Mesh that the bundle belongs to.
+    pub fn mesh(&self) -> &str {
+        &self.0.mesh
+    }
+
+    /// Resource name of the node that the bundle is for.
+    pub fn audience(&self) -> &str {
+        &self.0.audience
+    }
+
+    /// Epoch of the bundle.
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch
+    }
+
+    /// When the broker made the bundle.
+    pub fn issue_time(&self) -> Timestamp {
+        self.0.issue_time
+    }
+
+    /// What of the bundle was left out and why; empty in a healthy mesh.
+    pub fn problems(&self) -> &[String] {
+        &self.0.problems
+    }
+
+    /// Finds the method of a gRPC path; `provider` is needed where several agencies serve it.
+    pub fn method(&self, path: &str, provider: Option<&str>) -> Resolution {
+        let slots = self.0.methods_by_path.get(path).map_or(&[][..], Vec::as_slice);
+        let mut methods = slots.iter().filter_map(|slot| self.0.methods.get(*slot as usize));
+        match (provider, slots) {
+            (Some(provider), _) => methods
+                .find(|method| method.provider() == provider)
+                .map_or(Resolution::Unknown, |method| Resolution::One(Arc::clone(method))),
+            (None, [_]) => methods
+                .next()
+                .map_or(Resolution::Unknown, |method| Resolution::One(Arc::clone(method))),
+            (None, []) => Resolution::Unknown,
+            (None, _) => Resolution::Ambiguous(methods.map(|method| method.provider().to_owned()).collect()),
+        }
+    }
+
+    /// Every method of the bundle, by path and provider.
+    pub fn methods(&self) -> &[Arc<Method>] {
+        &self.0.methods
+    }
+
+    /// The node that the registry binds to this certificate.
+    pub fn node_of_certificate(&self, certificate: &CertificateBinding) -> Option<&Node> {
+        self.0
+            .node_by_certificate
+            .get(certificate)
+            .map(|slot| &self.0.nodes[*slot])
+    }
+
+    /// The party whose node the registry binds to this certificate.
+    pub fn party_of_node(&self, certificate: &CertificateBinding) -> Option<&Party> {
+        self.party(&self.node_of_certificate(certificate)?.agency)
+    }
+
+    /// The information system that the registry binds to this certificate.
+    pub fn system_of(&self, certificate: &CertificateBinding) -> Option<&System> {
+        self.0
+            .system_by_certificate
+            .get(certificate)
+            .map(|slot| &self.0.systems[*slot])
+    }
+
+    /// The system with this resource name.
+    pub fn system(&self, name: &str) -> Option<&System> {
+        self.0
+            .system_slots
+            .get(name)
+            .map(|slot| &self.0.systems[*slot as usize])
+    }
+
+    /// The party with this code.
+    pub fn party(&self, code: &str) -> Option<&Party> {
+        self.0
+            .party_slots
+            .get(code)
+            .map(|slot| &self.0.parties[*slot as usize])
+    }
+
+    /// The nodes of an agency, by name.
+    pub fn nodes_of(&self, agency: &str) -> &[Node] {
+        self.0
+            .nodes_of
+            .get(agency)
+            .map_or(&[], |range| &self.0.nodes[range.clone()])
+    }
+
+    /// The contract of a provider, as published.
+    pub fn contract(&self, provider: &str) -> Option<&Contract> {
+        self.0
+            .contracts
+            .iter()
+            .find(|contract| contract.provider == provider)
+    }
+}
+
+impl Index {
+    /// The dataset that a method of this index exchanges.
+    pub(crate) fn dataset_of(&self, method: &Method) -> &Dataset {
+        &self.datasets[method.dataset as usize]
+    }
+
+    /// This index's own form of a method: the same object, or the one of the same path and provider where the
+    /// caller resolved by an older bundle.
+    pub(crate) fn own<'a>(&'a self, method: &Method) -> Option<&'a Arc<Method>> {
+        match self.methods.get(method.slot as usize) {
+            Some(own) if std::ptr::eq(Arc::as_ptr(own), method) => Some(own),
+            _ => {
+                let slots = self.methods_by_path.get(method.path())?;
+                let methods = slots.iter().map(|slot| &self.methods[*slot as usize]);
+                methods
+                    .into_iter()
+                    .find(|own| own.provider() == method.provider())
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A method that a node can forward, with everything that forwarding and deciding need.
+
+use std::sync::Arc;
+
+use lienthong_filter::Plan;
+use lienthong_proto::lienthong::options::v1::MethodKind;
+use prost_reflect::MessageDescriptor;
+
+/// What a gRPC path, and perhaps a provider, stand for.
+#[derive(Debug, Clone)]
+pub enum Resolution {
+    /// This method.
+    One(Arc<Method>),
+    /// Several agencies serve the path: these. The call must say which one.
+    Ambiguous(Vec<String>),
+    /// Nobody serves it, as far as this node knows.
+    Unknown,
+}
+
+/// A method of one provider.
+#[derive(Debug)]
+pub struct Method {
+    pub(crate) slot: u32,
+    pub(crate) dataset: u32,
+    pub(crate) path: Box<str>,
+    pub(crate) provider: Box<str>,
+    pub(crate) dataset_id: Box<str>,
+    pub(crate) kind: MethodKind,
+    pub(crate) request: MessageDescriptor,
+    pub(crate) response: MessageDescriptor,
+    pub(crate) request_streaming: bool,
+    pub(crate) response_streaming: bool,
+    pub(crate) no_side_effects: bool,
+    pub(crate) observe: Arc<Plan>,
+    /// A release plan for each field list of the dataset, by its slot; none where the list does not fit.
+    pub(crate) plans: Box<[Option<Arc<Plan>>]>,
+}
+
+impl Method {
+    /// gRPC path, for example `/vn.dancu.v1.CitizenService/GetCitizen`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Code of the provider.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Id of the dataset whose records it carries.
+    pub fn dataset_id(&self) -> &str {
+        &self.dataset_id
+    }
+
+    /// How it exchanges them.
+    pub fn kind(&self) -> MethodKind {
+        self.kind
+    }
+
+    /// Request message.
+    pub fn request(&self) -> &MessageDescriptor {
+        &self.request
+    }
+
+    /// Response message.
+    pub fn response(&self) -> &MessageDescriptor {
+        &self.response
+    }
+
+    /// True where the consumer streams.
+    pub fn is_request_streaming(&self) -> bool {
+        self.request_streaming
+    }
+
+    /// True where the provider streams.
+    pub fn is_response_streaming(&self) -> bool {
+        self.response_streaming
+    }
+
+    /// True where the method declares `idempotency_level = NO_SIDE_EFFECTS`: the backend call may overlap the
+    /// opening write.
+    pub fn has_no_side_effects(&self) -> bool {
+        self.no_side_effects
+    }
+
+    /// Collects the subjects of request messages.
+    pub fn request_plan(&self) -> &Arc<Plan> {
+        &self.observe
+    }
+}
