@@ -245,7 +245,7 @@ pub enum ProfileError {
     AlternativeName(String),
 }
 
-pub(crate) fn parse<'a>(der: &'a [u8]) -> Result<X509Certificate<'a>, ProfileError> {
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ProfileError> {
     if der.len() > CERTIFICATE_BYTES_MAX {
         return Err(ProfileError::TooLarge(der.len()));
     }

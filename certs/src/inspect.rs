@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 
 use crate::certificate::{CertificateBinding, PeerCertificate, Usage};
-use crate::judge::{Branch, CertificateRefusal, Freshness, Judge};
+use crate::judge::{Branch, CertificateRefusal, Freshness, Judge, rfc3339};
 
 /// Warn when fewer days of validity than this remain.
 pub const EXPIRY_NOTICE_DAYS: i64 = 30;
@@ -113,7 +113,7 @@ fn notes(certificate: &PeerCertificate, now: UnixTime) -> Vec<String> {
             "it claims the agency {code}; the registry binding decides whether that is so (R-34)"
         )),
         None => {
-            notes.push("it claims no agency; the registry binding alone says whose it is (R-34)".to_owned())
+            notes.push("it claims no agency; the registry binding alone says whose it is (R-34)".to_owned());
         }
     }
     if certificate.development {
@@ -127,7 +127,7 @@ fn notes(certificate: &PeerCertificate, now: UnixTime) -> Vec<String> {
     {
         notes.push(format!(
             "it expires in {days} days, at {}: renew it now",
-            certificate.not_after
+            rfc3339(&certificate.not_after)
         ));
     }
     if !certificate.names_in_nfc {
@@ -141,7 +141,9 @@ fn notes(certificate: &PeerCertificate, now: UnixTime) -> Vec<String> {
 
 /// Whole days of validity left; `None` once it is over.
 fn days_left(not_after: OffsetDateTime, now: UnixTime) -> Option<i64> {
-    let seconds = not_after.unix_timestamp() - i64::try_from(now.as_secs()).ok()?;
+    let seconds = not_after
+        .unix_timestamp()
+        .saturating_sub(i64::try_from(now.as_secs()).ok()?);
     (seconds >= 0).then_some(seconds / 86_400)
 }
 

@@ -3,8 +3,8 @@
 //! Three steps, each with its own refusals: a path to a trust anchor (by `webpki`, signatures and validity),
 //! revocation of every certificate on that path (by our index: `webpki` scans a list entry by entry), and
 //! the profile (lifetime, key, names, development mark). Pure: no I/O, and the time is an argument, so the
-//! same judgement serves a handshake, a re-judgement after a revocation, and the verifier of a ten-year-old
-//! record. A [`Judge`] never changes; new trust means a new judge, swapped in whole.
+//! same judgement serves a handshake and every re-judgement of a live connection. A [`Judge`] never changes;
+//! new trust means a new judge, swapped in whole.
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
@@ -21,6 +21,7 @@ mod trust;
 
 pub use profile::Profile;
 pub use refusal::CertificateRefusal;
+pub(crate) use refusal::rfc3339;
 pub use revocation::{
     CRL_BYTES_MAX, Freshness, Revocation, RevocationError, RevocationList, RevocationLists, RevocationReason,
 };

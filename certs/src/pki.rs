@@ -67,7 +67,7 @@ impl DevPki {
         }
         for folder in ["ca", "trust", "crl", "issued"] {
             let folder = dir.join(folder);
-            fs::create_dir_all(&folder).map_err(|source| PkiError::Folder { path: folder, source })?;
+            fs::create_dir_all(&folder).map_err(|source| PkiError::Make { path: folder, source })?;
         }
         for authority in DevAuthority::ALL {
             pki.make_authority(authority)?;
@@ -384,10 +384,10 @@ pub enum PkiError {
     /// A file cannot be read or written as it should.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A folder cannot be made.
-    #[error("cannot make the folder {path}: {source}")]
-    Folder {
-        /// The folder.
+    /// A folder, or the lock of a list, cannot be made.
+    #[error("cannot make {path}: {source}")]
+    Make {
+        /// The folder or lock.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,

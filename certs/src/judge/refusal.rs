@@ -2,6 +2,7 @@
 
 use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::RevocationReason;
 use crate::certificate::{ProfileError, Usage};
@@ -11,13 +12,19 @@ use crate::credentials::CHAIN_CERTIFICATES_MAX;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateRefusal {
     /// Past its end of validity, or an authority above it is.
-    #[error("the certificate, or an authority above it, expired at {not_after} (R-35)")]
+    #[error(
+        "the certificate, or an authority above it, expired at {} (R-35)",
+        rfc3339(not_after)
+    )]
     Expired {
         /// End of validity, UTC.
         not_after: OffsetDateTime,
     },
     /// Before its start of validity, or an authority above it is.
-    #[error("the certificate, or an authority above it, is not valid before {not_before} (R-35)")]
+    #[error(
+        "the certificate, or an authority above it, is not valid before {} (R-35)",
+        rfc3339(not_before)
+    )]
     NotYetValid {
         /// Start of validity, UTC.
         not_before: OffsetDateTime,
@@ -38,8 +45,8 @@ pub enum CertificateRefusal {
     #[error("a certificate in the chain is signed with an algorithm or key the mesh does not accept (R-35)")]
     WeakSignature,
     /// It, or an authority above it, was revoked.
-    #[error("{} with serial {serial} was revoked at {when}: {reason} (R-35, R-36)",
-            if *authority { "an authority in the chain" } else { "the certificate" })]
+    #[error("{} with serial {serial} was revoked at {}: {reason} (R-35, R-36)",
+            if *authority { "an authority in the chain" } else { "the certificate" }, rfc3339(when))]
     Revoked {
         /// Serial of the revoked certificate, lower-case hexadecimal.
         serial: String,
@@ -236,4 +243,10 @@ fn utc(time: UnixTime) -> OffsetDateTime {
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A time as the mesh writes it: RFC 3339, UTC.
+pub(crate) fn rfc3339(time: &OffsetDateTime) -> String {
+    // Only a year past 9999 has no such form; certificates cannot hold one.
+    time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }

@@ -191,7 +191,9 @@ impl RevocationList {
 
     fn freshness(&self, now: UnixTime) -> Freshness {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let age = Duration::from_secs(u64::try_from(now - self.this_update.unix_timestamp()).unwrap_or(0));
+        let age = Duration::from_secs(
+            u64::try_from(now.saturating_sub(self.this_update.unix_timestamp())).unwrap_or(0),
+        );
         if now < self.next_update.unix_timestamp() {
             Freshness::Fresh { age }
         } else {

@@ -110,7 +110,7 @@ impl TrustAnchors {
         let mut anchors = TrustAnchors::empty();
         for (branch, path) in files {
             for der in files::certificates(path)? {
-                anchors.add(*branch, der).map_err(|source| source.at(path))?;
+                anchors.add(*branch, &der).map_err(|source| source.at(path))?;
             }
         }
         anchors.check_complete()?;
@@ -121,13 +121,13 @@ impl TrustAnchors {
     ///
     /// # Errors
     /// [`TrustError`] if it cannot be read, is no authority, or there are too many.
-    pub fn add(&mut self, branch: Branch, der: CertificateDer<'static>) -> Result<(), TrustError> {
-        let certificate = certificate::parse(&der)?;
+    pub fn add(&mut self, branch: Branch, der: &CertificateDer<'_>) -> Result<(), TrustError> {
+        let certificate = certificate::parse(der)?;
         let id = AuthorityId::of(&certificate);
         if self
             .authorities
             .iter()
-            .any(|known| known.id == id && known.der == der)
+            .any(|known| known.id == id && known.der == *der)
         {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl TrustAnchors {
         }
         let root = certificate.subject().as_raw() == certificate.issuer().as_raw();
         if root {
-            let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| TrustError::Unusable {
+            let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| TrustError::Unusable {
                 name: name.clone(),
                 detail: error.to_string(),
             })?;
@@ -159,7 +159,7 @@ impl TrustAnchors {
             spki_der: certificate.public_key().raw.to_vec(),
             signs_lists: key_usage.is_none_or(|usage| usage.value.crl_sign()),
             name,
-            der: der.clone(),
+            der: der.clone().into_owned(),
         });
         Ok(())
     }

@@ -27,7 +27,7 @@ impl DevPki {
         // Two commands at once must not each write over the other's entry; the lock ends with the file.
         let lock_path = path.with_extension("lock");
         let lock = File::create(&lock_path).and_then(|file| file.lock().map(|()| file));
-        let _lock = lock.map_err(|source| PkiError::Folder {
+        let _lock = lock.map_err(|source| PkiError::Make {
             path: lock_path,
             source,
         })?;
@@ -70,7 +70,7 @@ impl DevPki {
     fn trusted_for_lists(&self) -> Result<TrustAnchors, PkiError> {
         let mut anchors = TrustAnchors::empty();
         for authority in DevAuthority::ALL {
-            anchors.add(crate::Branch::State, self.authority_der(authority)?)?;
+            anchors.add(crate::Branch::State, &self.authority_der(authority)?)?;
         }
         Ok(anchors)
     }
