@@ -1,1 +1,15 @@
 //! Under construction.
+pub mod access;
+pub mod board;
+pub mod bundle;
+pub mod clock;
+pub mod error;
+pub mod findings;
+pub mod identity;
+pub mod ledger;
+pub mod limits;
+pub mod metrics;
+pub mod paging;
+pub mod positions;
+pub mod records;
+pub mod stored;

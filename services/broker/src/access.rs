@@ -1,0 +1,144 @@
+//! Who may call what: one table, RPC × role. The whole of the broker's own access control.
+//!
+//! What a caller may do is decided by what its certificate is bound to, never by what it says. A new RPC
+//! does not compile into the broker without a row here; `tests/golden/access.txt` is the table as people review it.
+
+use lienthong_proto::reason::Reason;
+use lienthong_proto::status::MeshError;
+
+use crate::identity::{Caller, Role};
+
+/// An RPC of the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rpc {
+    /// `RightsService.WatchRights`
+    WatchRights,
+    /// `RegistryService.GetAgency`
+    GetAgency,
+    /// `RegistryService.ListAgencies`
+    ListAgencies,
+    /// `RegistryService.PublishContract`
+    PublishContract,
+    /// `CatalogService.GetEntry`
+    GetEntry,
+    /// `CatalogService.ListEntries`
+    ListEntries,
+    /// `AuditService.ShipJournal`
+    ShipJournal,
+    /// `AuditService.GetCheckpoint`
+    GetCheckpoint,
+}
+
+impl Rpc {
+    /// Every RPC, in the order of the table.
+    pub const ALL: [Rpc; 8] = [
+        Rpc::WatchRights,
+        Rpc::GetAgency,
+        Rpc::ListAgencies,
+        Rpc::PublishContract,
+        Rpc::GetEntry,
+        Rpc::ListEntries,
+        Rpc::ShipJournal,
+        Rpc::GetCheckpoint,
+    ];
+
+    /// Its gRPC path.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Rpc::WatchRights => "/lienthong.control.v1.RightsService/WatchRights",
+            Rpc::GetAgency => "/lienthong.registry.v1.RegistryService/GetAgency",
+            Rpc::ListAgencies => "/lienthong.registry.v1.RegistryService/ListAgencies",
+            Rpc::PublishContract => "/lienthong.registry.v1.RegistryService/PublishContract",
+            Rpc::GetEntry => "/lienthong.catalog.v1.CatalogService/GetEntry",
+            Rpc::ListEntries => "/lienthong.catalog.v1.CatalogService/ListEntries",
+            Rpc::ShipJournal => "/lienthong.audit.v1.AuditService/ShipJournal",
+            Rpc::GetCheckpoint => "/lienthong.audit.v1.AuditService/GetCheckpoint",
+        }
+    }
+}
+
+/// Whether callers of `role` may call `rpc`. A node acts for its own agency and itself only: the handlers take
+/// both from the certificate, so there is nothing more to check.
+pub const fn allows(rpc: Rpc, role: Role) -> bool {
+    match rpc {
+        // A bundle, a contract, a journal: each belongs to one node, or to its agency.
+        Rpc::WatchRights | Rpc::PublishContract | Rpc::ShipJournal => matches!(role, Role::Node),
+        // Who takes part and what must be shared is known to every party of the mesh.
+        Rpc::GetAgency | Rpc::ListAgencies | Rpc::GetEntry | Rpc::ListEntries => {
+            !matches!(role, Role::Anonymous)
+        }
+        // The checkpoint is public (design §6, *Who may see the log*).
+        Rpc::GetCheckpoint => true,
+    }
+}
+
+/// Lets `caller` pass to `rpc`.
+///
+/// # Errors
+/// `DENY_CERTIFICATE`, which says what the certificate is bound to and what the RPC is for.
+pub fn admit(rpc: Rpc, caller: &Caller) -> Result<(), MeshError> {
+    if allows(rpc, caller.role()) {
+        return Ok(());
+    }
+    let detail = format!("{} is not for {caller}", rpc.path());
+    Err(MeshError::new(Reason::DenyCertificate, detail).with_rule("R-34"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    use lienthong_proto::descriptors;
+
+    use super::*;
+
+    /// The table as people review it: a change of who may call what is a change of this file.
+    #[test]
+    fn the_table_is_the_one_that_was_reviewed() {
+        let mut table = format!("{:<54}", "rpc");
+        for role in Role::ALL {
+            write!(table, " {:<9}", role.name()).unwrap();
+        }
+        for rpc in Rpc::ALL {
+            write!(table, "\n{:<54}", rpc.path()).unwrap();
+            for role in Role::ALL {
+                write!(table, " {:<9}", if allows(rpc, role) { "yes" } else { "-" }).unwrap();
+            }
+        }
+        let table: String = table.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+        assert_eq!(table, include_str!("../tests/golden/access.txt"));
+    }
+
+    #[test]
+    fn every_rpc_of_the_brokers_services_has_a_row() {
+        let pool = descriptors::pool(descriptors::MESH).unwrap();
+        let declared: BTreeSet<String> = pool
+            .services()
+            .filter(|service| service.name() != "NodeCatalogService")
+            .flat_map(|service| {
+                service
+                    .methods()
+                    .map(|method| format!("/{}/{}", service.full_name(), method.name()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let rows: BTreeSet<String> = Rpc::ALL.iter().map(|rpc| rpc.path().to_owned()).collect();
+        assert_eq!(rows, declared);
+    }
+
+    #[test]
+    fn a_refusal_says_who_and_what() {
+        let caller = Caller::System {
+            name: "agencies/H26.90/systems/mot-cua".to_owned(),
+            agency: "H26.90".to_owned(),
+        };
+        let error = admit(Rpc::ShipJournal, &caller).unwrap_err();
+        assert_eq!(error.reason, Reason::DenyCertificate);
+        assert!(
+            error.detail.contains("ShipJournal") && error.detail.contains("mot-cua"),
+            "{}",
+            error.detail
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! The broker's configuration: one TOML file, unknown keys refused, secrets only as file paths.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lienthong_certs::development::is_mesh_id;
+use lienthong_telemetry::TelemetryConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, POSITIONS_SAVE_INTERVAL_MS};
+
+/// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// Id of the mesh: lower-case letters, digits and hyphens. Every bundle names it.
+    pub mesh: String,
+    /// Folder of the broker's state, made if it does not exist: `log/` (the audit log, laid out as C2SP tlog-tiles) and
+    /// `store/` (registry state).
+    pub data_dir: PathBuf,
+    /// Address of the mesh listener (gRPC over mutual TLS). Port 0: the system chooses.
+    pub listen: SocketAddr,
+    /// The broker's certificate chain, PEM, leaf first. Read again on reload.
+    pub certificate: PathBuf,
+    /// The private key of that certificate, PEM, mode 0600. Read again on reload.
+    pub key: PathBuf,
+    /// Whom the broker trusts. Read again on reload.
+    pub trust: TrustConfig,
+    /// Folder of the declarative catalog: every `*.yaml` in it. Read again on reload.
+    pub catalog_dir: PathBuf,
+    /// The registry of nodes and systems with their certificates, YAML. Read again on reload.
+    pub registry_file: PathBuf,
+    /// Certificates of the operator's officers and tools, PEM: they may read registry, catalog and checkpoint. Read
+    /// again on reload.
+    #[serde(default)]
+    pub operators: Vec<PathBuf>,
+    /// The private key that signs rights bundles and heartbeats: Ed25519, PEM, mode 0600.
+    pub bundle_key: PathBuf,
+    /// Name of that key, as nodes pin it.
+    pub bundle_key_name: String,
+    /// The private key that signs the log's checkpoints, mode 0600.
+    pub log_key: PathBuf,
+    /// Origin of the log: a schema-less URL that names it for ever (C2SP tlog-checkpoint).
+    pub log_origin: String,
+    /// True only for demonstrations and tests: accept certificates made for development. Every page and `/health`
+    /// shows it.
+    #[serde(default)]
+    pub development: bool,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Logs, metrics, traces, and the admin listener.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+/// The authorities whose certificates the broker accepts.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustConfig {
+    /// Authorities that serve state agencies, PEM.
+    pub state: Vec<PathBuf>,
+    /// Authorities that serve Party agencies, PEM.
+    pub party: Vec<PathBuf>,
+    /// Public authorities, for registered parties outside the political system, PEM.
+    pub public: Vec<PathBuf>,
+    /// Certificate revocation lists, PEM or DER. Nodes receive them with their bundle.
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+/// Bounds that an operator may change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Journal batches of one node that may be on their way into the log at once, 1 to 64.
+    pub batches_in_flight_max: usize,
+    /// Milliseconds between two saves of the journal positions.
+    pub positions_save_interval_ms: u64,
+    /// Milliseconds that streams and connections get to end when the broker stops.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        LimitsConfig {
+            batches_in_flight_max: BATCHES_IN_FLIGHT_MAX,
+            positions_save_interval_ms: POSITIONS_SAVE_INTERVAL_MS,
+            drain_timeout_ms: DRAIN_TIMEOUT_MS,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// [`Self::drain_timeout_ms`] as a duration.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+
+    /// [`Self::positions_save_interval_ms`] as a duration.
+    pub fn positions_save_interval(&self) -> Duration {
+        Duration::from_millis(self.positions_save_interval_ms)
+    }
+}

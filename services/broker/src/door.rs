@@ -1,0 +1,114 @@
+//! The door that every call passes: from the proven certificate of its connection to a caller whom the access table
+//! admits. A handler gets a [`Guest`] here and takes node and agency from it, never from the request.
+
+use std::sync::Arc;
+
+use lienthong_certs::PeerCertificate;
+use lienthong_proto::reason::Reason;
+use lienthong_proto::status::MeshError;
+use lienthong_transport::Peer;
+use tokio::sync::watch;
+use tonic::{Request, Status};
+
+use crate::access::{self, Rpc};
+use crate::generation::Generation;
+use crate::identity::Caller;
+use crate::metrics::BrokerMetrics;
+
+/// Who may come in, by the newest generation of the registry. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door {
+    generations: watch::Receiver<Arc<Generation>>,
+    metrics: BrokerMetrics,
+}
+
+/// A caller who was admitted.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// What the registry binds its certificate to.
+    pub caller: Caller,
+    /// The certificate, as proved in the handshake; `None` on hops that prove none.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    /// The generation of the registry that says so.
+    pub generation: Arc<Generation>,
+}
+
+/// A node that was admitted.
+#[derive(Clone, Debug)]
+pub struct NodeGuest {
+    /// Resource name, for example `agencies/G01/nodes/n1`.
+    pub name: String,
+    /// Code of its party.
+    pub agency: String,
+    /// Its certificate.
+    pub certificate: Arc<PeerCertificate>,
+    /// The generation of the registry that says so.
+    pub generation: Arc<Generation>,
+}
+
+impl Door {
+    /// A door for the registry that `generations` shows.
+    pub fn new(generations: watch::Receiver<Arc<Generation>>, metrics: BrokerMetrics) -> Door {
+        Door { generations, metrics }
+    }
+
+    /// Admits the caller of `request` to `rpc`.
+    ///
+    /// # Errors
+    /// `DENY_CERTIFICATE`, counted and logged.
+    pub fn admit<T>(&self, rpc: Rpc, request: &Request<T>) -> Result<Guest, Status> {
+        let peer = request.extensions().get::<Peer>();
+        let certificate = peer.and_then(Peer::certificate).cloned();
+        let generation = self.generations.borrow().clone();
+        let caller = caller(&generation, certificate.as_deref());
+        match access::admit(rpc, &caller) {
+            Ok(()) => Ok(Guest { caller, certificate, generation }),
+            Err(error) => Err(self.refuse(rpc, &caller, &error)),
+        }
+    }
+
+    /// Admits the node that makes `request` to `rpc`, one that the access table opens to nodes only.
+    ///
+    /// # Errors
+    /// `DENY_CERTIFICATE`, counted and logged.
+    pub fn admit_node<T>(&self, rpc: Rpc, request: &Request<T>) -> Result<NodeGuest, Status> {
+        let guest = self.admit(rpc, request)?;
+        match (guest.caller, guest.certificate) {
+            (Caller::Node { name, agency }, Some(certificate)) => {
+                Ok(NodeGuest { name, agency, certificate, generation: guest.generation })
+            }
+            (caller, _) => {
+                let error = MeshError::new(Reason::DenyCertificate, format!("{} is for nodes only", rpc.path()));
+                Err(self.refuse(rpc, &caller, &error))
+            }
+        }
+    }
+
+    /// Whether `node` may stay, now that the registry may have changed.
+    ///
+    /// # Errors
+    /// `DENY_CERTIFICATE` once its certificate stands for somebody else, or nobody.
+    pub fn still_admits(&self, rpc: Rpc, node: &NodeGuest) -> Result<Arc<Generation>, Status> {
+        let generation = self.generations.borrow().clone();
+        let caller = caller(&generation, Some(&node.certificate));
+        if matches!(&caller, Caller::Node { name, .. } if *name == node.name) {
+            return Ok(generation);
+        }
+        let detail = format!("the registry no longer binds this certificate to {}", node.name);
+        let error = MeshError::new(Reason::DenyCertificate, detail).with_rule("R-34");
+        Err(self.refuse(rpc, &caller, &error))
+    }
+
+    fn refuse(&self, rpc: Rpc, caller: &Caller, error: &MeshError) -> Status {
+        self.metrics.refused(rpc, caller.role());
+        tracing::warn!(rpc = rpc.path(), caller = %caller, reason = error.reason.name(), "call refused");
+        error.to_status()
+    }
+}
+
+fn caller(generation: &Generation, certificate: Option<&PeerCertificate>) -> Caller {
+    match certificate {
+        Some(certificate) => generation.directory().caller(certificate.binding()),
+        None => Caller::Anonymous { certificate: "none was presented".to_owned() },
+    }
+}

@@ -1,0 +1,74 @@
+//! Every bound of the broker, named, with its unit and the reason for its value.
+//!
+//! What an operator may set is in [`crate::config::LimitsConfig`], whose defaults are these; the rest is fixed.
+
+use lienthong_audit::batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, HEADS_REMEMBERED_MAX};
+use lienthong_audit::log::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX};
+
+/// Largest message that a caller may send, bytes: a contract of 1 MiB, or a batch of 1 MiB, with its frame.
+pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest message that the broker sends, bytes. A rights bundle carries the contracts that concern its node.
+pub const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Time between two signed heartbeats of one watch, milliseconds (design §6, *Freshness and clock*).
+pub const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
+
+/// A caller must say its first message of a stream within this time, milliseconds.
+pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+
+/// Watch streams that one node may hold at once: an old connection may linger while a new one begins.
+pub const WATCHES_PER_NODE_MAX: usize = 4;
+
+/// Batches of one node that may be on their way into the log at once.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// Submissions that may wait for the log. Each holds at most one batch of about 1 MiB.
+pub const LEDGER_JOBS_WAITING_MAX: usize = 64;
+
+/// Entries after which no further submission joins an append. With the last one, a batch and its seal, they must fit
+/// what the log takes at once.
+pub const LEDGER_GROUP_ENTRIES_MAX: usize = APPEND_ENTRIES_MAX - BATCH_RECORDS_MAX - 1;
+
+/// Bytes after which no further submission joins an append; as above.
+pub const LEDGER_GROUP_BYTES_MAX: usize = APPEND_BYTES_MAX - BATCH_BYTES_MAX - ENTRY_BYTES_MAX;
+
+/// Receipts of one stream that are remembered, for batches that are sent again: as many as heads are remembered.
+pub const RECEIPTS_REMEMBERED_MAX: usize = HEADS_REMEMBERED_MAX;
+
+/// Late openings of one node that are remembered, so that a batch sent again does not double them: a batch of them.
+pub const LATE_OPENINGS_REMEMBERED_MAX: usize = 512;
+
+/// Time between two saves of the journal positions, milliseconds. Longer means more of the log to read again at
+/// start, nothing else: the log is the truth.
+pub const POSITIONS_SAVE_INTERVAL_MS: u64 = 5_000;
+
+/// Log entries read at once when positions are rebuilt.
+pub const REBUILD_ENTRIES_AT_ONCE: u64 = 4_096;
+
+/// `BundlePublished` records that go into the log in one append.
+pub const BUNDLE_RECORDS_AT_ONCE: usize = 256;
+
+/// Longest text that a node may put on the board (its version, why it refused a bundle), bytes.
+pub const BOARD_TEXT_BYTES_MAX: usize = 256;
+
+/// Longest detail of an administration record, characters (record.proto).
+pub const DETAIL_CHARS_MAX: usize = 256;
+
+/// Items of a page when the caller does not say.
+pub const PAGE_ITEMS_DEFAULT: usize = 50;
+
+/// Items of the largest page.
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Largest file of the catalog folder, bytes.
+pub const CATALOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Files of the catalog folder that are read.
+pub const CATALOG_FILES_MAX: usize = 1_000;
+
+/// Versions of one provider's contract that are kept, the newest included.
+pub const CONTRACT_VERSIONS_MAX: usize = 32;
+
+/// Time that streams and connections get to end when the broker stops, milliseconds.
+pub const DRAIN_TIMEOUT_MS: u64 = 5_000;

@@ -1,0 +1,177 @@
+//! `RightsService`: each node watches its own bundle.
+//!
+//! The stream is made on demand, one message each time the connection can take one. A slow watcher therefore gets the
+//! newest bundle and a fresh heartbeat when it is ready for them, never a queue of old ones, and costs no memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use lienthong_proto::lienthong::control::v1::rights_service_server::RightsService;
+use lienthong_proto::lienthong::control::v1::watch_rights_request::{Event as Said, Hello};
+use lienthong_proto::lienthong::control::v1::watch_rights_response::Event;
+use lienthong_proto::lienthong::control::v1::{WatchRightsRequest, WatchRightsResponse};
+use lienthong_transport::drain::Drain;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::access::Rpc;
+use crate::board::{Board, Entry};
+use crate::bundle::{BundleSigner, SealedBundle};
+use crate::clock;
+use crate::door::{Door, NodeGuest};
+use crate::generation::Generation;
+use crate::limits::{HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS, WATCHES_PER_NODE_MAX};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    pub(crate) door: Door,
+    pub(crate) generations: watch::Receiver<Arc<Generation>>,
+    pub(crate) signer: BundleSigner,
+    pub(crate) board: Board,
+    pub(crate) drain: Drain,
+}
+
+#[tonic::async_trait]
+impl RightsService for Rights {
+    type WatchRightsStream = BoxStream<'static, Result<WatchRightsResponse, Status>>;
+
+    async fn watch_rights(
+        &self,
+        request: Request<Streaming<WatchRightsRequest>>,
+    ) -> Result<Response<Self::WatchRightsStream>, Status> {
+        let node = self.door.admit_node(Rpc::WatchRights, &request)?;
+        let watch = Opening { service: self.clone(), node, said: request.into_inner() };
+        Ok(Response::new(stream::unfold(State::Opening(Box::new(watch)), step).boxed()))
+    }
+}
+
+/// How far a stream has come.
+enum State {
+    Opening(Box<Opening>),
+    Watching(Box<Watch>),
+    Over,
+}
+
+/// The next message of the stream; an error is the last one.
+async fn step(state: State) -> Option<(Result<WatchRightsResponse, Status>, State)> {
+    let mut watch = match state {
+        State::Opening(opening) => match opening.hello().await {
+            Ok(watch) => Box::new(watch),
+            Err(status) => return Some((Err(status), State::Over)),
+        },
+        State::Watching(watch) => watch,
+        State::Over => return None,
+    };
+    match watch.next().await {
+        Ok(Some(event)) => Some((Ok(WatchRightsResponse { event: Some(event) }), State::Watching(watch))),
+        Ok(None) => None,
+        Err(status) => Some((Err(status), State::Over)),
+    }
+}
+
+/// A watch that has not yet said hello.
+struct Opening {
+    service: Rights,
+    node: NodeGuest,
+    said: Streaming<WatchRightsRequest>,
+}
+
+impl Opening {
+    async fn hello(self: Box<Self>) -> Result<Watch, Status> {
+        let Opening { service, node, mut said } = *self;
+        let first = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello within 10 s; it is the first message of a watch"))??;
+        let Some(Said::Hello(Hello { held_epoch, held_hash, software_version })) = first.and_then(|said| said.event)
+        else {
+            return Err(Status::invalid_argument("the first message of a watch is a hello"));
+        };
+        let entry = service.board.enter(&node.name, &software_version, held_epoch).ok_or_else(|| {
+            Status::resource_exhausted(format!(
+                "{} holds {WATCHES_PER_NODE_MAX} watches already; close one, or wait until the broker sees it gone",
+                node.name
+            ))
+        })?;
+        tracing::info!(node = node.name, held_epoch, software_version, "watch begins");
+        let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Rights { door, generations, signer, drain, .. } = service;
+        Ok(Watch { door, generations, signer, drain, node, entry, said, beat, held_hash })
+    }
+}
+
+/// A watch under way.
+struct Watch {
+    door: Door,
+    generations: watch::Receiver<Arc<Generation>>,
+    signer: BundleSigner,
+    drain: Drain,
+    node: NodeGuest,
+    entry: Entry,
+    said: Streaming<WatchRightsRequest>,
+    beat: Interval,
+    /// Hash of the bundle that the node holds, or is about to.
+    held_hash: Vec<u8>,
+}
+
+impl Watch {
+    /// Waits for what the node must hear next; `None` when the node has left.
+    async fn next(&mut self) -> Result<Option<Event>, Status> {
+        loop {
+            let bundle = self.newest()?;
+            if self.held_hash != bundle.hash {
+                self.held_hash = bundle.hash.to_vec();
+                self.entry.sent(bundle.epoch);
+                return Ok(Some(Event::Snapshot(bundle.signed.clone())));
+            }
+            tokio::select! {
+                biased;
+                _ = self.drain.started() => return Err(Status::unavailable("the broker is stopping; connect again")),
+                changed = self.generations.changed() => {
+                    changed.map_err(|_| Status::unavailable("the broker is stopping; connect again"))?;
+                }
+                said = self.said.message() => match said? {
+                    Some(said) => self.hear(said)?,
+                    None => return Ok(None),
+                },
+                _ = self.beat.tick() => {
+                    let heartbeat = self.signer.heartbeat(&bundle, clock::now()).map_err(|error| {
+                        tracing::error!(%error, "heartbeat not signed");
+                        Status::internal("the heartbeat could not be signed")
+                    })?;
+                    return Ok(Some(Event::Heartbeat(heartbeat)));
+                }
+            }
+        }
+    }
+
+    /// The node's newest bundle, while it is one of the registry's.
+    fn newest(&mut self) -> Result<Arc<SealedBundle>, Status> {
+        self.generations.mark_unchanged();
+        let generation = self.door.still_admits(Rpc::WatchRights, &self.node)?;
+        generation
+            .bundle(&self.node.name)
+            .ok_or_else(|| Status::internal("the registry knows this node, but no bundle was made for it"))
+    }
+
+    fn hear(&self, said: WatchRightsRequest) -> Result<(), Status> {
+        match said.event {
+            Some(Said::Acknowledgement(acknowledgement)) => {
+                let node = &self.node.name;
+                let epoch = acknowledgement.epoch;
+                if acknowledgement.error.is_empty() {
+                    tracing::info!(node, epoch, "bundle took effect");
+                } else {
+                    tracing::error!(node, epoch, error = acknowledgement.error, "node did not take the bundle");
+                }
+                self.entry.acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
+                Ok(())
+            }
+            Some(Said::Hello(_)) => Err(Status::invalid_argument("a watch says hello once")),
+            None => Err(Status::invalid_argument("a message of a watch says nothing that this broker knows")),
+        }
+    }
+}

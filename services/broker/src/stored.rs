@@ -1,0 +1,120 @@
+//! What the broker keeps in the `Store`, and under which keys. Everything here can be rebuilt: journal positions and
+//! the epoch's floor from the log, contracts from the providers' nodes, which publish them again when they start.
+//!
+//! Values are protobuf messages, so that a later version of the broker may add fields.
+
+use prost::Message;
+use prost_types::Timestamp;
+
+use crate::error::BrokerError;
+
+/// The newest epoch.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredEpoch {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// SHA-256 over the compiled content; see [`crate::generation`].
+    #[prost(bytes = "vec", tag = "2")]
+    pub content_hash: Vec<u8>,
+    /// Issue time of its bundles.
+    #[prost(message, optional, tag = "3")]
+    pub issue_time: Option<Timestamp>,
+    /// True once the hashes of all its bundles are in the log.
+    #[prost(bool, tag = "4")]
+    pub on_record: bool,
+}
+
+/// What the log holds of one node's journal.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredJournal {
+    /// Journal epoch.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Sequence number of the last record held.
+    #[prost(uint64, tag = "2")]
+    pub last_seq: u64,
+    /// Chain head after it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub head: Vec<u8>,
+    /// Log index of the newest batch's first entry.
+    #[prost(uint64, tag = "4")]
+    pub first_index: u64,
+    /// Entries of the newest batch in the log.
+    #[prost(uint64, tag = "5")]
+    pub entries: u64,
+    /// Leaf hashes of the last openings that came late.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub late: Vec<Vec<u8>>,
+}
+
+/// How much of the log the stored positions reflect.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredMark {
+    /// Log entries whose seals are all reflected.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// How many journals are stored. If another number is found, the whole log is read again.
+    #[prost(uint64, tag = "2")]
+    pub journals: u64,
+    /// The highest epoch that the log says was published.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+}
+
+/// One version of a provider's contract.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredContract {
+    /// Rises by one with each publication of other bytes; the first is 1.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// When it was published.
+    #[prost(message, optional, tag = "2")]
+    pub publish_time: Option<Timestamp>,
+    /// Resource name of the node that published it.
+    #[prost(string, tag = "3")]
+    pub actor: String,
+    /// The descriptor set, byte for byte.
+    #[prost(bytes = "vec", tag = "4")]
+    pub descriptor_set: Vec<u8>,
+}
+
+/// Keys of the store. Each begins with the noun that it holds.
+pub mod key {
+    /// Prefix of the journals, by node.
+    pub const JOURNALS: &[u8] = b"journal/";
+    /// Prefix of the contracts, by provider and version.
+    pub const CONTRACTS: &[u8] = b"contract/";
+
+    /// The newest epoch.
+    pub const EPOCH: &[u8] = b"epoch";
+    /// How much of the log the stored journals reflect.
+    pub const MARK: &[u8] = b"journals-mark";
+
+    /// `node`'s journal.
+    pub fn journal(node: &str) -> Vec<u8> {
+        [JOURNALS, node.as_bytes()].concat()
+    }
+
+    /// The versions of `provider`'s contract: a prefix in which they are ordered, the oldest first. Codes hold no
+    /// `/`, so that no provider's prefix begins another's.
+    pub fn contracts_of(provider: &str) -> Vec<u8> {
+        [CONTRACTS, provider.as_bytes(), b"/"].concat()
+    }
+
+    /// One version.
+    pub fn contract(provider: &str, version: u64) -> Vec<u8> {
+        [contracts_of(provider), version.to_be_bytes().to_vec()].concat()
+    }
+}
+
+/// Reads a stored value.
+///
+/// # Errors
+/// [`BrokerError::Stored`] naming the key, when the bytes are not what belongs there.
+pub fn read<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<M, BrokerError> {
+    M::decode(value).map_err(|source| BrokerError::Stored {
+        key: key.escape_ascii().to_string(),
+        source,
+    })
+}
