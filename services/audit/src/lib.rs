@@ -21,6 +21,7 @@
 //! | [`checkpoint`] | the signed head of a log (C2SP tlog-checkpoint) |
 //! | [`policy`] | which logs and witnesses to trust (C2SP tlog-policy) |
 //! | [`proof`] | an offline proof that an entry is in the log (C2SP tlog-proof) |
+//! | [`log`] | the broker's durable log: sequencer, write-ahead log, publisher, reader |
 //! | [`record`] | one record: its bytes, its bound, its kind |
 //! | [`digest`] | keyed digests of what was exchanged, salted commitments of whom it was about |
 //! | [`chain`] | the hash chain of a journal |
@@ -31,6 +32,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod digest;
 pub mod hash;
+pub mod log;
 pub mod merkle;
 pub mod note;
 pub mod policy;

@@ -39,7 +39,7 @@ impl Policy {
             logs,
             witnesses: Vec::new(),
             groups: Vec::new(),
-            quorum: None,
+            quorum: Quorum::None,
         }
     }
 
@@ -88,10 +88,11 @@ impl Policy {
             }
             lines.push(line);
         }
-        lines.push(items(
-            &[b"quorum", self.quorum.map_or(NONE, |member| self.name(member))],
-            None,
-        ));
+        let quorum = match self.quorum {
+            Quorum::None => NONE,
+            Quorum::Of(member) => self.name(member),
+        };
+        lines.push(items(&[b"quorum", quorum], None));
         lines.push(Vec::new());
         lines.join(&b'\n')
     }
@@ -124,9 +125,6 @@ impl Policy {
         } else {
             seen
         };
-        let quorum = self
-            .quorum
-            .map_or_else(String::new, |member| text(self.name(member)));
         Err(PolicyError::Quorum { quorum, seen })
     }
 

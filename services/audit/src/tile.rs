@@ -87,6 +87,7 @@ impl TileId {
     }
 
     /// The same tile at its final width.
+    #[must_use]
     pub const fn to_full(self) -> Self {
         Self::full(self.kind, self.index)
     }
