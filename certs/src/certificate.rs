@@ -27,7 +27,8 @@ pub const SERIAL_BYTES_MAX: usize = 20;
 pub const ALTERNATIVE_NAMES_MAX: usize = 64;
 /// Longest agency code, in characters (domain §3: decision 20/2020 article 4).
 pub const AGENCY_CODE_CHARS_MAX: usize = 35;
-/// The URI that names an agency in the subject alternative name: this prefix, then the agency's code.
+/// The URI that names an agency in the subject alternative name: this prefix, then the agency's code. A URN
+/// (RFC 8141) is a URI as RFC 5280 §4.2.1.6 asks for; `pkilint` reports it, since it knows URLs only.
 pub const AGENCY_URN_PREFIX: &str = "urn:vn-mesh:agency:";
 
 /// A certificate's own statement about itself, normalised.

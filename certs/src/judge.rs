@@ -19,7 +19,7 @@ mod refusal;
 mod revocation;
 mod trust;
 
-pub use profile::Profile;
+pub use profile::{LEAF_YEARS_MAX, Profile};
 pub use refusal::CertificateRefusal;
 pub(crate) use refusal::rfc3339;
 pub use revocation::{

@@ -4,8 +4,6 @@
 //! marks). Comparing bytes would make one agency two; so every name becomes NFC text before it is compared,
 //! stored or shown. Certificate *chaining* stays on the exact bytes, as RFC 5280 path building does here.
 
-use std::fmt::Write as _;
-
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use x509_parser::asn1_rs::{Any, Oid, Tag};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
@@ -39,6 +37,9 @@ pub enum NameError {
     /// An attribute's value is not valid in the string type it claims.
     #[error("the value of name attribute {0} is not valid text in its own string type")]
     NotText(String),
+    /// An attribute holds characters that print as nothing or reorder the text around them.
+    #[error("name attribute {0} holds control or invisible characters; it would not read as what it is")]
+    Unprintable(String),
 }
 
 /// One attribute of a name, its value in NFC.
@@ -65,8 +66,8 @@ pub fn attributes(name: &X509Name<'_>) -> Result<Vec<Vec<Attribute>>, NameError>
         .collect()
 }
 
-/// The name as one line after RFC 4514: most specific attribute first, special and control characters
-/// escaped, text in NFC. Two names that a person cannot tell apart by normalisation give the same line.
+/// The name as one line after RFC 4514: most specific attribute first, special characters escaped, text in
+/// NFC. Two names that differ only in normalisation give the same line.
 ///
 /// # Errors
 /// [`NameError`] if the name is too long or an attribute is not text.
@@ -75,7 +76,7 @@ pub fn canonical(name: &X509Name<'_>) -> Result<String, NameError> {
 }
 
 /// [`canonical`] over attributes already read.
-pub fn line(rdns: &[Vec<Attribute>]) -> String {
+pub(crate) fn line(rdns: &[Vec<Attribute>]) -> String {
     let mut text = String::new();
     for (index, rdn) in rdns.iter().rev().enumerate() {
         if index > 0 {
@@ -110,11 +111,25 @@ pub fn is_nfc(text: &str) -> bool {
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Result<Attribute, NameError> {
     let kind = kind_of(attribute.attr_type());
     let raw = text_of(attribute.attr_value()).ok_or_else(|| NameError::NotText(kind.clone()))?;
+    if raw.chars().any(is_unprintable) {
+        return Err(NameError::Unprintable(kind));
+    }
     Ok(Attribute {
         was_nfc: is_nfc(&raw),
         value: nfc(&raw),
         kind,
     })
+}
+
+/// Control characters, and the format characters that hide or reorder text: no Vietnamese or English name
+/// holds any, and a log line or a console page must not be bent by one.
+fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 fn kind_of(oid: &Oid<'_>) -> String {
@@ -159,12 +174,6 @@ fn escape_into(text: &mut String, value: &str) {
             }
             '#' if index == 0 => text.push_str("\\#"),
             ' ' if index == 0 || index == last => text.push_str("\\ "),
-            control if control.is_control() => {
-                let mut utf8 = [0; 4];
-                for byte in control.encode_utf8(&mut utf8).bytes() {
-                    let _ = write!(text, "\\{byte:02x}");
-                }
-            }
             plain => text.push(plain),
         }
     }
@@ -185,11 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn special_and_control_characters_are_escaped() {
+    fn special_characters_are_escaped() {
         assert_eq!(one("a,b+c\"d\\e<f>g;h=i"), r#"CN=a\,b\+c\"d\\e\<f\>g\;h\=i"#);
         assert_eq!(one(" # "), r"CN=\ #\ ");
         assert_eq!(one("#a"), r"CN=\#a");
-        assert_eq!(one("a\nb\u{9f}"), r"CN=a\0ab\c2\9f");
     }
 
     #[test]
@@ -203,6 +211,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn names_as_people_write_them_are_printable(text in "[A-Za-zÀ-ỹĐđ0-9 .,'–-]*") {
+            prop_assert!(!text.chars().any(is_unprintable));
+        }
+
         /// No value can forge a second attribute: unescaped separators are only ours.
         #[test]
         fn a_value_stays_inside_its_attribute(value in "\\PC*") {

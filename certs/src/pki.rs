@@ -183,8 +183,8 @@ impl DevPki {
             return Err(PkiError::AlreadyIssued(certificate));
         }
         let authority = DevAuthority::of(request.branch);
-        let params = request.params(&self.mesh_id, authority, OffsetDateTime::now_utc())?;
         let pair = request.key.generate()?;
+        let params = request.params(&self.mesh_id, authority, &pair, OffsetDateTime::now_utc())?;
         let leaf = params.signed_by(&pair, &self.issuer(authority)?)?;
 
         let mut chain = leaf.pem();
@@ -299,7 +299,7 @@ impl DevPki {
 
     fn make_authority(&self, authority: DevAuthority) -> Result<(), PkiError> {
         let pair = KeyPair::generate()?;
-        let params = authority.params(&self.mesh_id, OffsetDateTime::now_utc())?;
+        let params = authority.params(&self.mesh_id, &pair, OffsetDateTime::now_utc())?;
         let certificate = match authority.parent() {
             None => params.self_signed(&pair)?,
             Some(parent) => params.signed_by(&pair, &self.issuer(parent)?)?,

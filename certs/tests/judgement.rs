@@ -605,6 +605,48 @@ fn the_twin_of_an_agency_name_is_seen_through() {
     assert!(judge.judge(&twin, Usage::Client, now()).is_ok());
 }
 
+/// A name that a terminal or a log page would show as another one.
+#[test]
+fn names_with_invisible_characters_are_refused() {
+    let mesh = Mesh::new();
+    let judge = mesh.judge();
+    for name in [
+        "nut\n1",
+        "nut\u{1b}[2J",
+        "\u{202e}1-tun",
+        "nut\u{200b}-1",
+        "nut\u{0}",
+    ] {
+        let mut params = leaf_params();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let chain = mesh.by_state(&params, &KeyPair::generate().unwrap());
+        let refusal = judge.judge(&chain, Usage::Client, now()).unwrap_err();
+        assert!(matches!(refusal, CertificateRefusal::Malformed(_)), "{refusal:?}");
+        assert!(!refusal.to_string().contains(name));
+    }
+}
+
+/// The string types of older authorities say the same name.
+#[test]
+fn older_string_types_are_read() {
+    use rcgen::DnValue;
+    let mesh = Mesh::new();
+    let key = KeyPair::generate().unwrap();
+    for value in [
+        DnValue::BmpString("Bộ Công an".try_into().unwrap()),
+        DnValue::UniversalString("Bộ Công an".try_into().unwrap()),
+        DnValue::Utf8String("Bộ Công an".into()),
+    ] {
+        let mut params = leaf_params();
+        params.distinguished_name.push(DnType::OrganizationName, value);
+        let peer = mesh
+            .judge()
+            .judge(&mesh.by_state(&params, &key), Usage::Client, now())
+            .unwrap();
+        assert_eq!(peer.subject.organization.as_deref(), Some("Bộ Công an"));
+    }
+}
+
 #[test]
 fn two_generations_of_one_name_stand_side_by_side() {
     let generation =

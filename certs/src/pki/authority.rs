@@ -2,11 +2,12 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, DistinguishedName, DnType, DnValue, IsCa,
-    KeyUsagePurpose, SerialNumber,
+    KeyIdMethod, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
 use super::{BACKDATE_SECONDS, PkiError, extension};
+use crate::certificate;
 use crate::judge::Branch;
 
 /// Validity of the roots, in days: below the 20 years that decree 68/2024 article 9 allows an authority.
@@ -15,6 +16,7 @@ pub const ROOT_DAYS: i64 = 15 * 365;
 pub const AUTHORITY_DAYS: i64 = 10 * 365;
 
 const SERIAL_BYTES: usize = 16;
+const KEY_IDENTIFIER_BYTES: usize = 20;
 
 /// An authority of the development PKI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +72,12 @@ impl DevAuthority {
         }
     }
 
-    pub(super) fn params(self, mesh_id: &str, now: OffsetDateTime) -> Result<CertificateParams, PkiError> {
+    pub(super) fn params(
+        self,
+        mesh_id: &str,
+        key: &impl PublicKeyData,
+        now: OffsetDateTime,
+    ) -> Result<CertificateParams, PkiError> {
         let mut name = DistinguishedName::new();
         name.push(DnType::CountryName, country());
         name.push(DnType::OrganizationName, "DEMO – Cơ quan giả lập");
@@ -90,6 +97,7 @@ impl DevAuthority {
         params.not_before = now - Duration::seconds(BACKDATE_SECONDS);
         params.not_after = now + Duration::days(days);
         params.serial_number = Some(serial_number()?);
+        params.key_identifier_method = key_identifier(key);
         params
             .custom_extensions
             .extend(extension::development_mark(mesh_id));
@@ -111,6 +119,11 @@ impl DevAuthority {
             .custom_extensions
             .extend(extension::authority_information_access(&issuer));
     }
+}
+
+/// The key identifier after RFC 7093 §2 method 1: the first 160 bits of SHA-256 over the key's own bits.
+pub(super) fn key_identifier(key: &impl PublicKeyData) -> KeyIdMethod {
+    KeyIdMethod::PreSpecified(certificate::sha256(key.der_bytes())[..KEY_IDENTIFIER_BYTES].to_vec())
 }
 
 /// The country as RFC 5280 appendix A wants it: two letters, `PrintableString`.

@@ -4,11 +4,10 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use rcgen::{
-    CertificateRevocationListParams, KeyIdMethod, RevocationReason as Listed, RevokedCertParams, SerialNumber,
-};
+use rcgen::{CertificateRevocationListParams, RevocationReason as Listed, RevokedCertParams, SerialNumber};
 use time::{Duration, OffsetDateTime};
 
+use super::authority::key_identifier;
 use super::{DevAuthority, DevPki, PkiError};
 use crate::files;
 use crate::judge::{CRL_BYTES_MAX, Revocation, RevocationList, RevocationReason, TrustAnchors};
@@ -60,7 +59,7 @@ impl DevPki {
                 .iter()
                 .map(|(serial, revocation)| revoked(serial, revocation))
                 .collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
+            key_identifier_method: key_identifier(issuer.key()),
         };
         files::replace(&path, list.signed_by(&issuer)?.der())?;
         Ok(path)

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SanType,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    SanType,
 };
 use time::{Duration, OffsetDateTime};
 
-use super::authority::{DevAuthority, country, serial_number};
+use super::authority::{DevAuthority, country, key_identifier, serial_number};
 use super::{BACKDATE_SECONDS, PkiError, extension};
 use crate::certificate::{AGENCY_URN_PREFIX, Usage, is_agency_code};
 use crate::judge::Branch;
@@ -97,7 +98,8 @@ pub struct Request {
     pub holder: Holder,
     /// Which authority issues it.
     pub branch: Branch,
-    /// DNS names and IP addresses it speaks for.
+    /// DNS names and IP addresses it speaks for. A linter wants a dot in a DNS name: for a laptop, give
+    /// `127.0.0.1` or `g01.localhost` rather than `localhost`.
     pub dns_names: Vec<String>,
     /// Which key it gets.
     pub key: KeyKind,
@@ -188,6 +190,7 @@ impl Request {
         &self,
         mesh_id: &str,
         authority: DevAuthority,
+        key: &impl PublicKeyData,
         now: OffsetDateTime,
     ) -> Result<CertificateParams, PkiError> {
         let mut params = CertificateParams::default();
@@ -201,6 +204,7 @@ impl Request {
             .unwrap_or(now - Duration::seconds(BACKDATE_SECONDS));
         params.not_after = self.not_after.unwrap_or(now + Duration::days(LEAF_DAYS));
         params.serial_number = Some(serial_number()?);
+        params.key_identifier_method = key_identifier(key);
         params
             .custom_extensions
             .extend(extension::development_mark(mesh_id));
