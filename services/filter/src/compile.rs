@@ -13,7 +13,7 @@ use crate::error::PlanError;
 use crate::grant::{FieldSet, Grant, HashKey, Masking};
 use crate::mask::Mask;
 use crate::plan::{Action, FIELD_IDS_MAX, FIELDS_PER_MESSAGE_MAX, Node, NodeIndex, PLAN_NODES_MAX, Slot};
-use crate::wire::Wire;
+use crate::wire::{DEPTH_MAX, Wire};
 
 /// What a plan is made of.
 pub(crate) struct Compiled {
@@ -345,7 +345,7 @@ impl Keys {
             Some(oneof) => *self.oneofs.entry(oneof.name().to_owned()).or_insert(fresh),
             None => fresh,
         };
-        self.next += u16::from(key == fresh);
+        self.next += 1;
         Some(key)
     }
 }
@@ -408,7 +408,19 @@ fn check_grant(
     records: &[MessageDescriptor],
     grant: &Grant,
 ) -> Result<(), PlanError> {
+    let ids = match &grant.fields {
+        FieldSet::All => 0,
+        FieldSet::Only(ids) => ids.len(),
+    };
+    if ids.max(grant.masking.len()) > FIELD_IDS_MAX {
+        return Err(PlanError::TooManyIds {
+            message: message.full_name().to_owned(),
+        });
+    }
     let find = |id: &str| {
+        if id.split('.').count() > DEPTH_MAX {
+            return Err(PlanError::IdTooDeep { id: id.to_owned() });
+        }
         let fields: Vec<FieldDescriptor> = records
             .iter()
             .filter_map(|record| field_of_id(record, id))

@@ -43,6 +43,12 @@ pub enum PlanError {
         /// Full name of the response message.
         message: String,
     },
+    /// A field id of the grant names a place deeper than any message may be.
+    #[error("field id {id} has more than {DEPTH_MAX} parts: messages are not nested that deep")]
+    IdTooDeep {
+        /// The id as granted.
+        id: String,
+    },
     /// A masking kind does not fit the type of its field.
     #[error(
         "field id {id} cannot be masked {masking}: PARTIAL is for strings, HASH for strings and bytes (R-26)"
@@ -73,8 +79,8 @@ pub enum PlanError {
         /// Number of fields that it declares.
         fields: usize,
     },
-    /// A grant names more fields than a report can hold.
-    #[error("the grant releases more than {FIELD_IDS_MAX} field ids of {message}: grant whole messages")]
+    /// A grant names, masks or releases more fields than a report can hold.
+    #[error("the grant names more than {FIELD_IDS_MAX} field ids of {message}: grant whole messages")]
     TooManyIds {
         /// Full name of the response message.
         message: String,

@@ -8,7 +8,7 @@
 //! **Why on wire bytes.** A node forwards messages of any agency and must not need their generated
 //! code; and copying runs of bytes is an order of magnitude cheaper than decoding, changing and encoding.
 //! The result equals that of the slow way (decode, drop, mask, encode) after canonical decoding:
-//! `tests/equivalence.rs` holds it to that over generated schemas and hostile encodings.
+//! `tests/filter/equivalence.rs` holds it to that over generated schemas and hostile encodings.
 //!
 //! **What not.** The filter takes no decision (that is the catalog's), reads no option of a `.proto`
 //! (the caller tells it through [`Annotations`]), does no I/O and knows no clock. It judges the structure
