@@ -118,7 +118,7 @@ impl Place {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |newline| newline + 1);
         Self {
-            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            line: before.split(|byte| *byte == b'\n').count(),
             column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
         }
     }

@@ -563,7 +563,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_reads_back(mesh in any::<String>(), names in prop::collection::vec(any::<String>(), 0..4), timeout_ms in 0..=i64::MAX as u64) {
-            assert_reads_back(&Role { mesh, names, timeout_ms, ..role() });
+            assert_reads_back(&Role { mesh, timeout_ms, names, ..role() });
         }
     }
 }

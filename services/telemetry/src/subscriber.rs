@@ -280,6 +280,26 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_collector_that_is_not_there_delays_the_end_only_so_long() {
+        // A listener that accepts and never answers is worse than none.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", silent.local_addr().unwrap());
+        let identity = Identity {
+            role: "node".into(),
+            mesh: "thử".into(),
+            development: true,
+        };
+        let traces = exporter(&endpoint, &TelemetryConfig::default(), &identity).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(spans(&traces)), || {
+            tracing::info_span!("exchange").in_scope(|| {});
+        });
+        let longest = Duration::from_millis(EXPORT_TIMEOUT_MS + FLUSH_TIMEOUT_MS + 5_000);
+        tokio::time::timeout(longest, Telemetry { traces: Some(traces) }.shutdown())
+            .await
+            .unwrap();
+    }
+
     #[test]
     fn outside_a_runtime_is_an_error_and_no_panic() {
         let identity = Identity {
