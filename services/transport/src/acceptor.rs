@@ -4,10 +4,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use lienthong_certs::CertificateRefusal;
 use rustls_pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -17,6 +18,12 @@ use crate::listener::LoopbackListener;
 use crate::material::{ALPN_HTTP2, SharedMaterial};
 use crate::peer::{Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
+
+/// How long a refused peer may take to read the alert.
+const FAREWELL_TIMEOUT_MS: u64 = 250;
+
+/// Bytes of a refused peer that we read, and throw away, meanwhile.
+const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 
 /// One kind of listener and what it asks of those who come.
 pub(crate) trait Door: Send + Sync + 'static {
@@ -71,6 +78,7 @@ impl Judged {
 pub(crate) struct HandshakeRefusal {
     pub(crate) reason: RefusalReason,
     pub(crate) detail: String,
+    leftover: Option<TcpStream>,
 }
 
 impl HandshakeRefusal {
@@ -78,7 +86,27 @@ impl HandshakeRefusal {
         Self {
             reason,
             detail: detail.to_string(),
+            leftover: None,
         }
+    }
+
+    fn with_leftover(self, socket: TcpStream) -> Self {
+        Self {
+            leftover: Some(socket),
+            ..self
+        }
+    }
+
+    /// Lets our alert arrive. Closing a socket with unread bytes in it resets the connection, and the other side may then
+    /// never read why it was refused; so it gets a moment to read and leave by itself.
+    pub(crate) async fn hear_out(self) {
+        let Some(mut socket) = self.leftover else { return };
+        let farewell = async {
+            socket.shutdown().await?;
+            tokio::io::copy(&mut socket.take(FAREWELL_BYTES_MAX), &mut tokio::io::sink()).await
+        };
+        // However it ends, the refusal stands.
+        let _ = tokio::time::timeout(Duration::from_millis(FAREWELL_TIMEOUT_MS), farewell).await;
     }
 }
 
@@ -102,8 +130,9 @@ impl Door for MutualTls {
         let (config, edition) = material.for_accept(&verdict);
         let io = TlsAcceptor::from(config)
             .accept(socket)
+            .into_fallible()
             .await
-            .map_err(|error| explain(&error, verdict.refusal()))?;
+            .map_err(|(error, socket)| explain(&error, verdict.refusal()).with_leftover(socket))?;
         let session = io.get_ref().1;
         if session.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err(HandshakeRefusal::new(

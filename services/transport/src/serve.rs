@@ -123,12 +123,6 @@ impl<F> House<F> {
             http,
         })
     }
-
-    fn refuse(&self, source: Source, refusal: &HandshakeRefusal) {
-        self.connections
-            .handshakes()
-            .refuse(source.prefix, refusal.reason, &refusal.detail);
-    }
 }
 
 /// The accept loop; afterwards the drain.
@@ -213,15 +207,25 @@ where
         Ok(entered) => register(&house, entered, source),
         Err(refusal) => Err(refusal),
     };
-    drop(seat);
     match admitted {
         Ok((io, registration)) => {
+            drop(seat);
             house.connections.handshakes().accept();
             let service = (house.make_service)(registration.peer());
             let connection = house.http.serve_connection(TokioIo::new(io), service);
             govern(connection, &registration).await;
         }
-        Err(refusal) => house.refuse(source, &refusal),
+        Err(refusal) => {
+            house
+                .connections
+                .handshakes()
+                .refuse(source.prefix, refusal.reason, &refusal.detail);
+            // Still in its seat: whoever lingers here is the first to make room.
+            tokio::select! {
+                () = refusal.hear_out() => {}
+                () = seat.shown_out() => {}
+            }
+        }
     }
 }
 
