@@ -375,14 +375,8 @@ fn hash_gives_one_token_for_one_value_and_key() {
     let out = hashed(7);
     assert_eq!(out.len(), 2 + 2 + 32 + 2 + 16);
     let (text, bytes) = (&out[4..36], &out[38..]);
-    assert_eq!(
-        text,
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-            .as_bytes()
-    );
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(text, digits.concat().as_bytes());
     assert_eq!(std::str::from_utf8(text), Ok(token));
     assert_eq!(out, hashed(7));
     assert_ne!(out, hashed(8));
@@ -644,7 +638,7 @@ fn depth_is_bounded_in_messages_and_groups() {
         Fault::TooDeep
     );
 
-    let groups = |levels: usize| [vec![0x9b, 0x06].repeat(levels), vec![0x9c, 0x06].repeat(levels)].concat();
+    let groups = |levels: usize| [[0x9b, 0x06].repeat(levels), [0x9c, 0x06].repeat(levels)].concat();
     assert!(filter(&person(), &everything, &groups(DEPTH_MAX)).is_ok());
     assert_eq!(
         filter(&person(), &everything, &groups(DEPTH_MAX + 1))

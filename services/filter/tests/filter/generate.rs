@@ -382,7 +382,7 @@ fn varint(tape: &mut Tape, value: u64, out: &mut Vec<u8>) {
 
 /// Spoils a message at a few places.
 pub fn corrupt(tape: &mut Tape, bytes: &mut Vec<u8>) {
-    for _ in 0..1 + tape.below(3) {
+    for _ in 0..=tape.below(3) {
         if bytes.is_empty() {
             return;
         }
