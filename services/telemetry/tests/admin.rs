@@ -36,16 +36,19 @@ impl Running {
         let fresh = Arc::clone(&bundle_is_fresh);
         let health = Health::new(identity.clone())
             .check("listener", || Check::ok("listens"))
-            .check("rights", move || match fresh.load(Ordering::Relaxed) {
-                true => Check::ok("epoch 7, 1 s old"),
-                false => Check::failing("epoch 7, 25 h old; the broker is unreachable"),
+            .check("rights", move || {
+                if fresh.load(Ordering::Relaxed) {
+                    Check::ok("epoch 7, 1 s old")
+                } else {
+                    Check::failing("epoch 7, 25 h old; the broker is unreachable")
+                }
             });
-        let server = AdminServer::bind("127.0.0.1:0".parse().unwrap(), health, Metrics::new(&identity))
+        let admin = AdminServer::bind("127.0.0.1:0".parse().unwrap(), health, Metrics::new(&identity))
             .await
             .unwrap();
-        let address = server.local_addr().unwrap();
+        let address = admin.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(server.serve(async {
+        let served = tokio::spawn(admin.serve(async {
             let _ = stopped.await;
         }));
         Self {
