@@ -43,7 +43,11 @@ pub struct Position {
 impl Position {
     /// The position of a journal of which nothing is held.
     pub const fn start(epoch: u64) -> Self {
-        Self { epoch, last_seq: 0, head: chain::START }
+        Self {
+            epoch,
+            last_seq: 0,
+            head: chain::START,
+        }
     }
 
     /// The position as the broker tells it to the node.
@@ -58,7 +62,11 @@ impl Position {
     /// Reads what a broker told; `None` if the head is not a hash.
     pub fn from_proto(position: &JournalPosition) -> Option<Self> {
         let head = Hash::from_slice(&position.head)?;
-        Some(Self { epoch: position.journal_epoch, last_seq: position.last_seq, head })
+        Some(Self {
+            epoch: position.journal_epoch,
+            last_seq: position.last_seq,
+            head,
+        })
     }
 }
 
@@ -112,7 +120,9 @@ pub enum BatchError {
         found: u64,
     },
     /// Same sequence number, other history: the journal was forked.
-    #[error("the journal's chain at record {seq} is {found}, on record is {expected}: the journal was forked")]
+    #[error(
+        "the journal's chain at record {seq} is {found}, on record is {expected}: the journal was forked"
+    )]
     Fork {
         /// Where the two histories meet.
         seq: u64,
@@ -136,7 +146,9 @@ pub enum BatchError {
         last_seq: u64,
     },
     /// The items do not lead from the header's first head to its last.
-    #[error("the items of batch {first_seq}..={last_seq} give the chain head {found}, its header signs {signed}")]
+    #[error(
+        "the items of batch {first_seq}..={last_seq} give the chain head {found}, its header signs {signed}"
+    )]
     Chain {
         /// First sequence number.
         first_seq: u64,
@@ -201,7 +213,12 @@ pub fn seal<E>(
 ) -> Result<SignedBatch, E> {
     let header = header.encode_to_vec();
     let signature = sign(&signed_message(&header))?;
-    Ok(SignedBatch { header, signature, items, late_openings })
+    Ok(SignedBatch {
+        header,
+        signature,
+        items,
+        late_openings,
+    })
 }
 
 /// The bytes that a batch's signature covers.
@@ -209,7 +226,7 @@ pub fn signed_message(header: &[u8]) -> Vec<u8> {
     [SIGNATURE_PREFIX, header].concat()
 }
 
-/// Judges a batch of `node` against what is held of its journal.
+/// Judges a batch of `node` against what is on record of its journal.
 ///
 /// A batch may begin before the position (a resend after a lost receipt) as long as its chain passes through the
 /// very head on record; only the records after it are given out. A batch without items is a heartbeat or carries
@@ -219,30 +236,54 @@ pub fn signed_message(header: &[u8]) -> Vec<u8> {
 pub fn verify_batch<E: std::fmt::Display>(
     batch: &SignedBatch,
     node: &str,
-    held: &Position,
+    on_record: &Position,
     verify: impl FnOnce(&[u8], &[u8]) -> Result<(), E>,
 ) -> Result<CheckedBatch, BatchError> {
-    let claim = Claim::read(batch, node, held.epoch)?;
-    claim.place(held)?;
+    let claim = Claim::read(batch, node, on_record.epoch)?;
+    claim.place(on_record)?;
     let leaves = leaves_of(batch, claim.first_seq)?;
     // Hashing is some hundred times cheaper than the signature, so it is judged first.
     let mut head = claim.previous_head;
     let mut entries = Vec::with_capacity(batch.items.len() + batch.late_openings.len());
     for (seq, (leaf, entry)) in (claim.first_seq..).zip(leaves) {
-        meets(seq - 1, &head, held)?;
+        meets(seq - 1, &head, on_record)?;
         head = chain::step(&head, &leaf);
-        entries.extend(entry.filter(|_| seq > held.last_seq));
+        entries.extend(entry.filter(|_| seq > on_record.last_seq));
     }
-    let Claim { first_seq, last_seq, .. } = claim;
+    let Claim {
+        first_seq, last_seq, ..
+    } = claim;
     if head != claim.head {
-        return Err(BatchError::Chain { first_seq, last_seq, signed: claim.head, found: head });
+        return Err(BatchError::Chain {
+            first_seq,
+            last_seq,
+            signed: claim.head,
+            found: head,
+        });
     }
-    meets(last_seq, &head, held)?;
-    verify(&signed_message(&batch.header), &batch.signature)
-        .map_err(|error| BatchError::Signature { first_seq, last_seq, reason: error.to_string() })?;
-    entries.extend(batch.late_openings.iter().map(|opening| Bytes::copy_from_slice(opening)));
-    let position = Position { epoch: held.epoch, last_seq, head };
-    Ok(CheckedBatch { header: claim.header, entries, late: batch.late_openings.len(), position })
+    meets(last_seq, &head, on_record)?;
+    verify(&signed_message(&batch.header), &batch.signature).map_err(|error| BatchError::Signature {
+        first_seq,
+        last_seq,
+        reason: error.to_string(),
+    })?;
+    entries.extend(
+        batch
+            .late_openings
+            .iter()
+            .map(|opening| Bytes::copy_from_slice(opening)),
+    );
+    let position = Position {
+        epoch: on_record.epoch,
+        last_seq,
+        head,
+    };
+    Ok(CheckedBatch {
+        header: claim.header,
+        entries,
+        late: batch.late_openings.len(),
+        position,
+    })
 }
 
 /// Judges the batches of one node, one after another, and remembers its last heads: so a batch sent twice is
@@ -257,7 +298,11 @@ pub struct Checker {
 impl Checker {
     /// A checker of `node`, of whose journal `position` is held.
     pub fn new(node: impl Into<String>, position: Position) -> Self {
-        Self { node: node.into(), position, heads: VecDeque::from([(position.last_seq, position.head)]) }
+        Self {
+            node: node.into(),
+            position,
+            heads: VecDeque::from([(position.last_seq, position.head)]),
+        }
     }
 
     /// What is held.
@@ -287,12 +332,18 @@ impl Checker {
     }
 
     /// Tells a batch that was held before from another history.
-    fn repeated(&self, batch: &SignedBatch, held: u64, found: u64) -> BatchError {
-        let claimed = BatchHeader::decode(&batch.header[..]).ok().and_then(|header| Hash::from_slice(&header.head));
+    fn repeated(&self, batch: &SignedBatch, reached: u64, found: u64) -> BatchError {
+        let claimed = BatchHeader::decode(&batch.header[..])
+            .ok()
+            .and_then(|header| Hash::from_slice(&header.head));
         match (self.heads.iter().find(|(seq, _)| *seq == found), claimed) {
             (Some((_, head)), Some(claimed)) if *head == claimed => BatchError::Duplicate { last_seq: found },
-            (Some((_, head)), Some(claimed)) => BatchError::Fork { seq: found, expected: *head, found: claimed },
-            _ => BatchError::Rollback { held, found },
+            (Some((_, head)), Some(claimed)) => BatchError::Fork {
+                seq: found,
+                expected: *head,
+                found: claimed,
+            },
+            _ => BatchError::Rollback { held: reached, found },
         }
     }
 }
@@ -312,13 +363,19 @@ impl Claim {
         let header = BatchHeader::decode(&batch.header[..])
             .map_err(|error| BatchError::Malformed(format!("the header does not decode: {error}")))?;
         if header.node != node {
-            return Err(BatchError::Node { expected: node.to_owned(), found: header.node });
+            return Err(BatchError::Node {
+                expected: node.to_owned(),
+                found: header.node,
+            });
         }
         if header.journal_epoch != epoch {
-            return Err(BatchError::Epoch { expected: epoch, found: header.journal_epoch });
+            return Err(BatchError::Epoch {
+                expected: epoch,
+                found: header.journal_epoch,
+            });
         }
-        let previous_head =
-            Hash::from_slice(&header.previous_head).ok_or_else(|| malformed("previous_head is not 32 bytes"))?;
+        let previous_head = Hash::from_slice(&header.previous_head)
+            .ok_or_else(|| malformed("previous_head is not 32 bytes"))?;
         let head = Hash::from_slice(&header.head).ok_or_else(|| malformed("head is not 32 bytes"))?;
         if header.first_seq == 0 {
             return Err(malformed("first_seq is 0; the first record of a journal is 1"));
@@ -336,40 +393,65 @@ impl Claim {
             return Err(malformed("seal_time is missing"));
         }
         let (first_seq, last_seq) = (header.first_seq, header.last_seq);
-        Ok(Self { header, first_seq, last_seq, previous_head, head })
+        Ok(Self {
+            header,
+            first_seq,
+            last_seq,
+            previous_head,
+            head,
+        })
     }
 
     /// Where the batch stands against what is held.
-    fn place(&self, held: &Position) -> Result<(), BatchError> {
-        let expected = held.last_seq + 1;
+    fn place(&self, on_record: &Position) -> Result<(), BatchError> {
+        let expected = on_record.last_seq + 1;
         if self.first_seq > expected {
-            return Err(BatchError::Gap { expected, found: self.first_seq });
+            return Err(BatchError::Gap {
+                expected,
+                found: self.first_seq,
+            });
         }
-        if self.last_seq > held.last_seq || self.first_seq == expected {
+        if self.last_seq > on_record.last_seq || self.first_seq == expected {
             // It goes on from what is held; whether the chain meets the head is judged on the way.
             return Ok(());
         }
-        if self.last_seq < held.last_seq {
-            return Err(BatchError::Rollback { held: held.last_seq, found: self.last_seq });
+        if self.last_seq < on_record.last_seq {
+            return Err(BatchError::Rollback {
+                held: on_record.last_seq,
+                found: self.last_seq,
+            });
         }
-        match self.head == held.head {
-            true => Err(BatchError::Duplicate { last_seq: self.last_seq }),
-            false => Err(BatchError::Fork { seq: self.last_seq, expected: held.head, found: self.head }),
+        if self.head == on_record.head {
+            return Err(BatchError::Duplicate {
+                last_seq: self.last_seq,
+            });
         }
+        Err(BatchError::Fork {
+            seq: self.last_seq,
+            expected: on_record.head,
+            found: self.head,
+        })
     }
 }
 
 /// A chain that passes the last record held must have the head on record there.
-fn meets(seq: u64, head: &Hash, held: &Position) -> Result<(), BatchError> {
-    if seq == held.last_seq && *head != held.head {
-        return Err(BatchError::Fork { seq, expected: held.head, found: *head });
+fn meets(seq: u64, head: &Hash, on_record: &Position) -> Result<(), BatchError> {
+    if seq == on_record.last_seq && *head != on_record.head {
+        return Err(BatchError::Fork {
+            seq,
+            expected: on_record.head,
+            found: *head,
+        });
     }
     Ok(())
 }
 
 /// The leaf hash of every item, and the record where it is there in full; all forms and bounds checked.
 fn leaves_of(batch: &SignedBatch, first_seq: u64) -> Result<Vec<(Hash, Option<Bytes>)>, BatchError> {
-    let mut size = Size { records: batch.items.len() + batch.late_openings.len(), bytes: 0 };
+    let mut size = Size {
+        records: batch.items.len() + batch.late_openings.len(),
+        bytes: 0,
+    };
     size.check()?;
     let mut leaves = Vec::with_capacity(batch.items.len());
     for (seq, item) in (first_seq..).zip(&batch.items) {
@@ -391,7 +473,9 @@ fn leaves_of(batch: &SignedBatch, first_seq: u64) -> Result<Vec<(Hash, Option<By
     for opening in &batch.late_openings {
         size.add(opening.len())?;
         if well_formed(0, opening)? != Kind::Opening {
-            return Err(BatchError::Malformed("a late opening is not an opening record".to_owned()));
+            return Err(BatchError::Malformed(
+                "a late opening is not an opening record".to_owned(),
+            ));
         }
     }
     Ok(leaves)
@@ -419,7 +503,10 @@ impl Size {
 
     fn check(&self) -> Result<(), BatchError> {
         if self.records > BATCH_RECORDS_MAX || self.bytes > BATCH_BYTES_MAX {
-            return Err(BatchError::TooLarge { records: self.records, bytes: self.bytes });
+            return Err(BatchError::TooLarge {
+                records: self.records,
+                bytes: self.bytes,
+            });
         }
         Ok(())
     }

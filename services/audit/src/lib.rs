@@ -25,13 +25,18 @@
 //! | [`record`] | one record: its bytes, its bound, its kind |
 //! | [`digest`] | keyed digests of what was exchanged, salted commitments of whom it was about |
 //! | [`chain`] | the hash chain of a journal |
+//! | [`journal`] | a node's own durable, hash-chained file of records |
+//! | [`keys`] | the erasable side file that opens digests and commitments |
 //! | [`batch`] | signed batches of records, and the broker's judgement of them |
+//! | [`verify`] | the offline verifier of a log folder |
 
 pub mod batch;
 pub mod chain;
 pub mod checkpoint;
 pub mod digest;
 pub mod hash;
+pub mod journal;
+pub mod keys;
 pub mod log;
 pub mod merkle;
 pub mod note;
@@ -39,3 +44,4 @@ pub mod policy;
 pub mod proof;
 pub mod record;
 pub mod tile;
+pub mod verify;

@@ -1,0 +1,573 @@
+//! The queue between the traffic threads and the journal's thread, and the account of what was promised.
+//!
+//! One mutex, held for the copy of one record into the draft of the next group. Where each frame will land is
+//! decided here, so that a record is only accepted when space for it is reserved.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::error::AppendError;
+use super::frame::{self, FRAME_HEADER_BYTES, MARKER_BYTES, SEGMENT_HEADER_BYTES, Tag};
+use super::lock;
+use crate::hash::Hash;
+use crate::keys::KeyRow;
+use crate::record::RECORD_BYTES_MAX;
+
+/// A group commit takes at most this many bytes, so that one write stays short.
+pub(super) const GROUP_BYTES_MAX: usize = 1024 * 1024;
+
+/// Records accepted but not yet written take at most this many bytes of memory.
+pub(super) const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Key rows that wait for their side file; some seconds of traffic.
+pub(super) const KEY_ROWS_WAITING_MAX: usize = 262_144;
+
+/// Grain of the byte account of the backlog: it may overstate by this much.
+const MARK_BYTES: u64 = 64 * 1024;
+
+/// The records of one group commit, framed, without their CRC.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Sequence number of the first record.
+    pub first_seq: u64,
+    /// Whether a new segment begins with this group.
+    pub rotate: bool,
+    /// Room for the previous group's marker, then the frames.
+    pub bytes: Vec<u8>,
+    /// Where in `bytes` each frame begins.
+    pub starts: Vec<u32>,
+    /// Leaf hash of each record.
+    pub leaves: Vec<Hash>,
+}
+
+impl Draft {
+    /// An empty draft with room for about as much as an earlier group took.
+    pub fn like(bytes: usize, records: usize) -> Self {
+        let mut buffer = Vec::with_capacity(bytes.clamp(DRAFT_BYTES_MIN, GROUP_BYTES_MAX));
+        buffer.resize(MARKER_BYTES, 0);
+        let records = records.clamp(8, 4096);
+        Self {
+            first_seq: 0,
+            rotate: false,
+            bytes: buffer,
+            starts: Vec::with_capacity(records),
+            leaves: Vec::with_capacity(records),
+        }
+    }
+
+    /// Sequence number of the last record.
+    pub fn last_seq(&self) -> u64 {
+        self.first_seq + self.leaves.len() as u64 - 1
+    }
+}
+
+const DRAFT_BYTES_MIN: usize = 4096;
+
+/// What the journal's thread does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Commit this group.
+    Commit(Draft),
+    /// Nothing to commit: write the marker that is still owed.
+    Marker,
+    /// Nothing to do for a while: look for waiters that a leader forgot.
+    Rescue,
+    /// Everything is committed and nothing more will come.
+    Close,
+}
+
+/// Where the account of a journal begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    /// Sequence number of the next record.
+    pub next_seq: u64,
+    /// Where in the current segment it lands.
+    pub segment_offset: u64,
+    /// Last record acknowledged.
+    pub acknowledged: u64,
+    /// Bytes of frames after it.
+    pub backlog_bytes: u64,
+    /// When the oldest of them was made.
+    pub backlog_since: Instant,
+}
+
+/// The bounds of a queue, each a greatest value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub segment_bytes: u64,
+    pub backlog_records: u64,
+    pub backlog_bytes: u64,
+}
+
+/// Records that the broker has not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub records: u64,
+    /// Bytes they take in the journal, rounded up to some 64 KiB.
+    pub bytes: u64,
+    /// Age of the oldest, about; zero if there is none.
+    pub age: Duration,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    limits: Limits,
+    inner: Mutex<Inner>,
+    work: Condvar,
+}
+
+#[derive(Debug)]
+struct Inner {
+    drafts: VecDeque<Draft>,
+    queued_bytes: usize,
+    /// An empty draft, allocated ahead by the journal's thread.
+    fresh: Option<Draft>,
+    keys: Vec<KeyRow>,
+    next_seq: u64,
+    segment_offset: u64,
+    /// Reserved segments not yet promised; below zero if promised before they were made.
+    spares: i64,
+    disk_full: bool,
+    closed: bool,
+    /// The journal's thread sleeps.
+    asleep: bool,
+    account: Account,
+}
+
+impl Queue {
+    pub fn new(limits: Limits, start: Start) -> Self {
+        let inner = Inner {
+            drafts: VecDeque::new(),
+            queued_bytes: 0,
+            fresh: None,
+            keys: Vec::new(),
+            next_seq: start.next_seq,
+            segment_offset: start.segment_offset,
+            spares: 0,
+            disk_full: false,
+            closed: false,
+            asleep: false,
+            account: Account::new(start),
+        };
+        Self {
+            limits,
+            inner: Mutex::new(inner),
+            work: Condvar::new(),
+        }
+    }
+
+    /// Takes in a record, or refuses it. Never waits for the disk.
+    pub fn append(
+        &self,
+        tag: Tag,
+        record: &[u8],
+        leaf: Hash,
+        key: Option<KeyRow>,
+    ) -> Result<u64, AppendError> {
+        if record.len() > RECORD_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes: record.len() });
+        }
+        let mut inner = lock(&self.inner);
+        let place = inner.admit(&self.limits, record.len(), key.is_some())?;
+        let seq = inner.push(place, tag, record, leaf);
+        inner.keys.extend(key);
+        let asleep = std::mem::take(&mut inner.asleep);
+        drop(inner);
+        if asleep {
+            self.work.notify_one();
+        }
+        Ok(seq)
+    }
+
+    /// Takes in a key row alone.
+    pub fn keep(&self, row: KeyRow) -> Result<(), AppendError> {
+        let mut inner = lock(&self.inner);
+        if inner.closed {
+            return Err(AppendError::Closed);
+        }
+        if inner.keys.len() >= KEY_ROWS_WAITING_MAX {
+            return Err(AppendError::Full);
+        }
+        inner.keys.push(row);
+        Ok(())
+    }
+
+    /// For the journal's thread: what to do next. Sleeps while there is nothing, unless a marker is owed or
+    /// `leaders` are out.
+    pub fn next(&self, fresh: Draft, marker_owed: bool, leaders: bool) -> Work {
+        let mut inner = lock(&self.inner);
+        inner.fresh.get_or_insert(fresh);
+        loop {
+            if let Some(draft) = inner.drafts.pop_front() {
+                inner.queued_bytes -= draft.bytes.len();
+                return Work::Commit(draft);
+            }
+            if marker_owed {
+                return Work::Marker;
+            }
+            if inner.closed {
+                return Work::Close;
+            }
+            inner.asleep = true;
+            if leaders {
+                let (woken, timeout) = self
+                    .work
+                    .wait_timeout(inner, super::watermark::LEADER_PATIENCE)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                inner = woken;
+                if timeout.timed_out() && inner.drafts.is_empty() {
+                    inner.asleep = false;
+                    return Work::Rescue;
+                }
+            } else {
+                inner = self
+                    .work
+                    .wait(inner)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+            inner.asleep = false;
+        }
+    }
+
+    /// No record is taken any more. What was taken is still committed.
+    pub fn close(&self) {
+        lock(&self.inner).closed = true;
+        self.work.notify_one();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.inner).closed
+    }
+
+    /// The last sequence number given out.
+    pub fn last_seq(&self) -> u64 {
+        lock(&self.inner).next_seq - 1
+    }
+
+    /// A reserved segment was made.
+    pub fn spare_made(&self) {
+        let mut inner = lock(&self.inner);
+        inner.spares += 1;
+        inner.disk_full = false;
+    }
+
+    /// Reserving a segment failed for want of space.
+    pub fn disk_full(&self) {
+        lock(&self.inner).disk_full = true;
+    }
+
+    /// The broker holds everything up to `seq`.
+    pub fn acknowledge(&self, seq: u64) {
+        lock(&self.inner).account.acknowledge(seq);
+    }
+
+    pub fn backlog(&self, now: Instant) -> Backlog {
+        let inner = lock(&self.inner);
+        inner.account.backlog(inner.next_seq - 1, now)
+    }
+
+    /// The key rows that wait for their side file.
+    pub fn take_keys(&self) -> Vec<KeyRow> {
+        std::mem::take(&mut lock(&self.inner).keys)
+    }
+
+    /// Puts back rows that could not be written, before any that came since.
+    pub fn return_keys(&self, mut rows: Vec<KeyRow>) {
+        let mut inner = lock(&self.inner);
+        rows.append(&mut inner.keys);
+        inner.keys = rows;
+    }
+
+    /// Looks at, and may remove from, the rows that wait.
+    pub fn with_keys<T>(&self, look: impl FnOnce(&mut Vec<KeyRow>) -> T) -> T {
+        look(&mut lock(&self.inner).keys)
+    }
+}
+
+/// Where an admitted record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Into the draft that is being filled.
+    Draft,
+    /// Into a new one.
+    NewDraft,
+    /// Into a new one that begins a new segment.
+    NewSegment,
+}
+
+impl Inner {
+    fn admit(&self, limits: &Limits, length: usize, with_key: bool) -> Result<Place, AppendError> {
+        if self.closed {
+            return Err(AppendError::Closed);
+        }
+        let size = (FRAME_HEADER_BYTES + length) as u64;
+        let full = self.queued_bytes + FRAME_HEADER_BYTES + length > QUEUE_BYTES_MAX
+            || with_key && self.keys.len() >= KEY_ROWS_WAITING_MAX
+            || self.account.records(self.next_seq - 1) >= limits.backlog_records
+            || self.account.bytes() + size > limits.backlog_bytes;
+        if full {
+            return Err(AppendError::Full);
+        }
+        let place = match self.drafts.back() {
+            Some(draft) if draft.bytes.len() + FRAME_HEADER_BYTES + length <= GROUP_BYTES_MAX => Place::Draft,
+            _ => Place::NewDraft,
+        };
+        // Behind the frame there must be room for the marker that ends the segment.
+        let marker = if place == Place::Draft {
+            0
+        } else {
+            MARKER_BYTES as u64
+        };
+        if self.segment_offset + marker + size + MARKER_BYTES as u64 <= limits.segment_bytes {
+            return Ok(place);
+        }
+        if self.spares <= 0 && self.disk_full {
+            return Err(AppendError::DiskFull);
+        }
+        Ok(Place::NewSegment)
+    }
+
+    fn push(&mut self, place: Place, tag: Tag, record: &[u8], leaf: Hash) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let size = FRAME_HEADER_BYTES + record.len();
+        if place == Place::NewSegment {
+            self.spares -= 1;
+            self.segment_offset = SEGMENT_HEADER_BYTES as u64;
+        }
+        if place != Place::Draft || self.drafts.is_empty() {
+            let mut draft = self.fresh.take().unwrap_or_else(|| Draft::like(0, 0));
+            draft.first_seq = seq;
+            draft.rotate = place == Place::NewSegment;
+            self.queued_bytes += draft.bytes.len();
+            self.segment_offset += MARKER_BYTES as u64;
+            self.drafts.push_back(draft);
+        }
+        if let Some(draft) = self.drafts.back_mut() {
+            // A draft is bounded by GROUP_BYTES_MAX, far below u32::MAX.
+            draft
+                .starts
+                .push(u32::try_from(draft.bytes.len()).unwrap_or(u32::MAX));
+            frame::push(&mut draft.bytes, tag, seq, record);
+            draft.leaves.push(leaf);
+        }
+        self.queued_bytes += size;
+        self.segment_offset += size as u64;
+        self.account.append(seq, size as u64);
+        seq
+    }
+}
+
+/// How many records and bytes are not acknowledged, and since when. Marks every [`MARK_BYTES`] instead of a
+/// number per record keep it small.
+#[derive(Debug)]
+struct Account {
+    acknowledged: u64,
+    appended_bytes: u64,
+    acknowledged_bytes: u64,
+    last_seq: u64,
+    marks: VecDeque<Mark>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    /// The first record that the mark stands for.
+    seq: u64,
+    /// Bytes appended before it.
+    bytes: u64,
+    /// When it was appended.
+    since: Instant,
+}
+
+impl Account {
+    fn new(start: Start) -> Self {
+        let mut marks = VecDeque::new();
+        if start.next_seq - 1 > start.acknowledged {
+            marks.push_back(Mark {
+                seq: start.acknowledged + 1,
+                bytes: 0,
+                since: start.backlog_since,
+            });
+        }
+        Self {
+            acknowledged: start.acknowledged,
+            appended_bytes: start.backlog_bytes,
+            acknowledged_bytes: 0,
+            last_seq: start.next_seq - 1,
+            marks,
+        }
+    }
+
+    fn append(&mut self, seq: u64, size: u64) {
+        if self
+            .marks
+            .back()
+            .is_none_or(|mark| self.appended_bytes - mark.bytes >= MARK_BYTES)
+        {
+            self.marks.push_back(Mark {
+                seq,
+                bytes: self.appended_bytes,
+                since: Instant::now(),
+            });
+        }
+        self.appended_bytes += size;
+        self.last_seq = seq;
+    }
+
+    fn acknowledge(&mut self, seq: u64) {
+        self.acknowledged = self.acknowledged.max(seq.min(self.last_seq));
+        if self.acknowledged == self.last_seq {
+            self.marks.clear();
+            self.acknowledged_bytes = self.appended_bytes;
+            return;
+        }
+        // A mark is done with once the next one stands at or before the first record still owed.
+        let owed = self.acknowledged + 1;
+        while self.marks.get(1).is_some_and(|next| next.seq <= owed) {
+            self.marks.pop_front();
+        }
+        self.acknowledged_bytes = self.marks.front().map_or(self.appended_bytes, |mark| mark.bytes);
+    }
+
+    fn records(&self, last_seq: u64) -> u64 {
+        last_seq - self.acknowledged
+    }
+
+    fn bytes(&self) -> u64 {
+        self.appended_bytes - self.acknowledged_bytes
+    }
+
+    fn backlog(&self, last_seq: u64, now: Instant) -> Backlog {
+        let age = self
+            .marks
+            .front()
+            .map_or(Duration::ZERO, |mark| now.saturating_duration_since(mark.since));
+        Backlog {
+            records: self.records(last_seq),
+            bytes: self.bytes(),
+            age,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::leaf_hash;
+    use proptest::prelude::*;
+
+    fn queue(limits: Limits) -> Queue {
+        let now = Instant::now();
+        let start = Start {
+            next_seq: 1,
+            segment_offset: SEGMENT_HEADER_BYTES as u64,
+            acknowledged: 0,
+            backlog_bytes: 0,
+            backlog_since: now,
+        };
+        Queue::new(limits, start)
+    }
+
+    fn append(queue: &Queue, record: &[u8]) -> Result<u64, AppendError> {
+        queue.append(Tag::Record, record, leaf_hash(record), None)
+    }
+
+    const WIDE: Limits = Limits {
+        segment_bytes: 1 << 30,
+        backlog_records: u64::MAX,
+        backlog_bytes: u64::MAX,
+    };
+
+    #[test]
+    fn the_backlog_is_bounded_by_records_and_by_bytes() {
+        let by_records = queue(Limits {
+            backlog_records: 3,
+            ..WIDE
+        });
+        for seq in 1..=3 {
+            assert_eq!(append(&by_records, b"abcd"), Ok(seq));
+        }
+        assert_eq!(append(&by_records, b"abcd"), Err(AppendError::Full));
+        by_records.acknowledge(1);
+        assert_eq!(append(&by_records, b"abcd"), Ok(4));
+        assert_eq!(append(&by_records, b"abcd"), Err(AppendError::Full));
+
+        let by_bytes = queue(Limits {
+            backlog_bytes: 60,
+            ..WIDE
+        });
+        assert_eq!(
+            (append(&by_bytes, &[1; 14]), append(&by_bytes, &[1; 14])),
+            (Ok(1), Ok(2))
+        );
+        assert_eq!(append(&by_bytes, b""), Err(AppendError::Full));
+        by_bytes.acknowledge(2);
+        assert_eq!(append(&by_bytes, b""), Ok(3));
+        assert_eq!(by_bytes.backlog(Instant::now()).records, 1);
+    }
+
+    #[test]
+    fn the_queue_before_the_disk_is_bounded() {
+        let queue = queue(WIDE);
+        let record = [7; RECORD_BYTES_MAX];
+        let taken = (0..20_000)
+            .take_while(|_| append(&queue, &record).is_ok())
+            .count();
+        assert!(
+            (taken + 1) * (record.len() + FRAME_HEADER_BYTES) + 40 * MARKER_BYTES > QUEUE_BYTES_MAX,
+            "{taken}"
+        );
+        assert!(
+            taken * (record.len() + FRAME_HEADER_BYTES) <= QUEUE_BYTES_MAX,
+            "{taken}"
+        );
+        let Work::Commit(draft) = queue.next(Draft::like(0, 0), false, false) else {
+            panic!("no draft")
+        };
+        assert!(draft.bytes.len() <= GROUP_BYTES_MAX);
+        assert!(append(&queue, &record).is_ok());
+        assert_eq!(
+            append(&queue, &[0; RECORD_BYTES_MAX + 1]),
+            Err(AppendError::TooLarge { bytes: 4097 })
+        );
+    }
+
+    #[test]
+    fn a_full_disk_refuses_only_what_has_no_place() {
+        let queue = queue(Limits {
+            segment_bytes: 1000,
+            ..WIDE
+        });
+        queue.disk_full();
+        let taken = (0..100).take_while(|_| append(&queue, &[1; 84]).is_ok()).count();
+        assert_eq!(taken, (1000 - SEGMENT_HEADER_BYTES - 2 * MARKER_BYTES) / 100);
+        assert_eq!(append(&queue, &[1; 84]), Err(AppendError::DiskFull));
+        queue.spare_made();
+        assert!(append(&queue, &[1; 84]).is_ok());
+        queue.close();
+        assert_eq!(append(&queue, b"x"), Err(AppendError::Closed));
+    }
+
+    proptest! {
+        #[test]
+        fn the_byte_account_never_understates(
+            sizes in prop::collection::vec(0..4000_usize, 1..200), acknowledged in any::<prop::sample::Index>(),
+        ) {
+            let queue = queue(WIDE);
+            for size in &sizes {
+                append(&queue, &vec![0; *size]).unwrap();
+            }
+            let acknowledged = acknowledged.index(sizes.len() + 1);
+            queue.acknowledge(acknowledged as u64);
+            let owed: usize = sizes[acknowledged..].iter().map(|size| size + FRAME_HEADER_BYTES).sum();
+            let backlog = queue.backlog(Instant::now());
+            prop_assert_eq!(backlog.records, (sizes.len() - acknowledged) as u64);
+            prop_assert!(backlog.bytes >= owed as u64);
+            prop_assert!(backlog.bytes <= owed as u64 + MARK_BYTES + 4096);
+            prop_assert!(owed > 0 || backlog.bytes == 0);
+        }
+    }
+}
