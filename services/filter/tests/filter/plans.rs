@@ -226,11 +226,17 @@ fn nothing_granted_releases_nothing_of_a_record() {
 
 #[test]
 fn bounds_hold() {
-    let fields = |count: usize| -> String { (1..=count).map(|i| format!("string f{i} = {i};")).collect() };
+    let fields = |prefix: &str, count: usize| {
+        let lines: Vec<String> = (1..=count)
+            .map(|i| format!("string {prefix}{i} = {i};"))
+            .collect();
+        lines.concat()
+    };
+    let head = "syntax = \"proto3\"; package t; message Response";
     let schema = |count| {
         format!(
-            "syntax = \"proto3\"; package t; message Response {{ P record = 1; }} message P {{ {} }}",
-            fields(count)
+            "{head} {{ P record = 1; }} message P {{ {} }}",
+            fields("f", count)
         )
     };
     assert!(Plan::compile(&response(&schema(FIELDS_PER_MESSAGE_MAX)), &ByName, &grant(["*"])).is_ok());
@@ -241,27 +247,18 @@ fn bounds_hold() {
     refuses(&schema(FIELDS_PER_MESSAGE_MAX + 1), &grant(["*"]), &expected);
 
     // The three records of the response together have more ids than a report has room for.
-    let messages: String = ["P", "Q", "R"]
-        .map(|name| {
-            fields(400)
-                .replace("string f", &format!("string {name}_"))
-                .replace('P', "p")
-        })
-        .iter()
-        .zip(["P", "Q", "R"])
-        .map(|(fields, name)| format!("message {name} {{ {fields} }}"))
-        .collect();
+    let records =
+        ["P", "Q", "R"].map(|name| format!("message {name} {{ {} }}", fields(name, FIELD_IDS_MAX / 3 + 1)));
     let source = format!(
-        "syntax = \"proto3\"; package t; message Response {{ P record1 = 1; Q record2 = 2; R record3 = 3; }} {messages}"
+        "{head} {{ P record1 = 1; Q record2 = 2; R record3 = 3; }} {}",
+        records.concat()
     );
-    assert!(3 * 400 > FIELD_IDS_MAX);
-    refuses(
-        &source,
-        &grant(["*"]),
-        &PlanError::TooManyIds {
-            message: "t.Response".into(),
-        },
-    );
+    let expected = PlanError::TooManyIds {
+        message: "t.Response".into(),
+    };
+    refuses(&source, &grant(["*"]), &expected);
+    let many = Grant::new((0..=FIELD_IDS_MAX).map(|index| format!("f{index}")).collect());
+    refuses(SCHEMA, &many, &expected);
 }
 
 #[test]
