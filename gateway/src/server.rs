@@ -1,0 +1,122 @@
+//! Start and stop.
+
+use std::io;
+use std::net::SocketAddr;
+
+use axum::Router;
+use lienthong_audit::note::{NoteError, VerifierKey};
+use lienthong_telemetry::admin::AdminError;
+use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics, plain_http};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::GatewayConfig;
+use crate::head::{HeadWatch, Seen};
+use crate::log_folder::LogFolder;
+use crate::routes::{self, Public};
+
+/// Opens the gateway and serves until `shutdown` ends.
+pub async fn run(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
+    Gateway::open(config).await?.serve(shutdown).await;
+    Ok(())
+}
+
+/// A gateway that listens but does not serve yet: whoever needs to know its address asks here.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: TcpListener,
+    admin: Option<AdminServer>,
+    router: Router,
+    head: HeadWatch,
+}
+
+impl Gateway {
+    /// Opens the listeners. The log need not be there yet: the page says so until it is.
+    pub async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
+        let key = config.log_verifier_key.as_deref().map(str::parse::<VerifierKey>);
+        let key = key.transpose().map_err(GatewayError::LogKey)?;
+        let identity = Identity {
+            role: "gateway".to_owned(),
+            mesh: config.mesh,
+            development: config.development,
+        };
+        let head = HeadWatch::start(&config.log_dir, key).await;
+        let health = Health::new(identity.clone()).check("log", log_check(head.subscribe()));
+        let admin = match config.telemetry.admin_listen {
+            Some(address) => Some(AdminServer::bind(address, health.clone(), Metrics::new(&identity)).await?),
+            None => None,
+        };
+        let failed = |source| GatewayError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let folder = LogFolder::new(&config.log_dir);
+        let router = routes::router(Public {
+            folder,
+            head: head.subscribe(),
+            health,
+        });
+        Ok(Self {
+            listener,
+            admin,
+            router,
+            head,
+        })
+    }
+
+    /// Where the public pages are, with the port that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` ends, then finishes what is in flight.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let stopping = CancellationToken::new();
+        let public = plain_http::serve(self.listener, self.router, stopping.cancelled());
+        let admin = async {
+            if let Some(admin) = self.admin {
+                admin.serve(stopping.cancelled()).await;
+            }
+        };
+        let stop = async {
+            shutdown.await;
+            stopping.cancel();
+        };
+        tracing::info!("gateway serves");
+        tokio::select! {
+            ((), (), ()) = async { tokio::join!(public, admin, stop) } => {}
+            () = self.head.keep_reading() => {}
+        }
+        tracing::info!("gateway stopped");
+    }
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The configured key is none.
+    #[error("log_verifier_key is no C2SP verifier key: {0}; copy the broker's, ORIGIN+HASH+KEY")]
+    LogKey(#[source] NoteError),
+    /// The public listener cannot be opened.
+    #[error(
+        "the gateway cannot listen on {address}: {source}; is the port taken or the address not of this machine?"
+    )]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The admin listener cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+fn log_check(head: watch::Receiver<Seen>) -> impl Fn() -> Check + Send + Sync {
+    move || match &*head.borrow() {
+        Ok(head) => Check::ok(format!("{} entries", head.checkpoint.size)),
+        Err(error) => Check::failing(error.to_string()),
+    }
+}
