@@ -61,8 +61,8 @@ pub enum LogError {
     },
     /// Somebody has seen more of this log than is left of it.
     #[error(
-        "the log ends at {size} entries but {claim} has {claimed}: acknowledged entries are missing; nothing is signed \
-         until the log is restored (R-48)"
+        "the log ends at {size} entries, at byte {offset} of {}, but {claim} has {claimed}: acknowledged entries are \
+         missing; nothing is signed until the log is restored (R-48)", path.display()
     )]
     Behind {
         /// Whose word it is: the published checkpoint, the stored head, a checkpoint seen elsewhere.
@@ -71,6 +71,10 @@ pub enum LogError {
         claimed: u64,
         /// The entries found.
         size: u64,
+        /// The last segment of the write-ahead log.
+        path: PathBuf,
+        /// Where its last whole commit ends, in bytes.
+        offset: u64,
     },
     /// Somebody has seen another history of this log.
     #[error(

@@ -100,7 +100,7 @@ pub(crate) fn replay(
     for (position, segment) in segments.iter().enumerate() {
         walk.segment(*segment, position + 1 == segments.len(), &mut visit)?;
     }
-    walk.claims.none_left(walk.frontier.size())?;
+    walk.none_left()?;
     let published_at = walk.published_at.ok_or_else(|| {
         let what = "the published checkpoint does not lie between two group commits".to_owned();
         LogError::Corrupt {
@@ -137,6 +137,26 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Every claim lies before the end.
+    fn none_left(&self) -> Result<(), LogError> {
+        let Some(Claim {
+            who: claim,
+            size: claimed,
+            ..
+        }) = self.claims.waiting.first().copied()
+        else {
+            return Ok(());
+        };
+        let Position { segment, offset } = self.end;
+        Err(LogError::Behind {
+            claim,
+            claimed,
+            size: self.frontier.size(),
+            path: self.home.segment(segment),
+            offset,
+        })
+    }
+
     fn segment(
         &mut self,
         segment: u64,
@@ -239,17 +259,6 @@ impl Claims {
             agree(&claim, &frontier.root())?;
         }
         Ok(())
-    }
-
-    fn none_left(&self, size: u64) -> Result<(), LogError> {
-        match self.waiting.first() {
-            Some(claim) => Err(LogError::Behind {
-                claim: claim.who,
-                claimed: claim.size,
-                size,
-            }),
-            None => Ok(()),
-        }
     }
 }
 
