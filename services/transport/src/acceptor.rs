@@ -1,6 +1,7 @@
 //! From an accepted socket to a proven peer, or a named refusal.
 //!
-//! A [`Door`] is one kind of listener. [`serve`](crate::serve) stands behind all of them and never learns which it is.
+//! A [`Door`] is one kind of listener. [`serve`](crate::serve) stands behind all of them and never learns
+//! which it is.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::handshakes::{RefusalReason, SourcePrefix};
-use crate::listener::LoopbackListener;
+use crate::listener::{self, LoopbackListener};
 use crate::material::{ALPN_HTTP2, SharedMaterial};
 use crate::peer::{Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
@@ -97,8 +98,8 @@ impl HandshakeRefusal {
         }
     }
 
-    /// Lets our alert arrive. Closing a socket with unread bytes in it resets the connection, and the other side may then
-    /// never read why it was refused; so it gets a moment to read and leave by itself.
+    /// Lets our alert arrive. Closing a socket with unread bytes in it resets the connection, and the other
+    /// side may then never read why it was refused; so it gets a moment to read and leave by itself.
     pub(crate) async fn hear_out(self) {
         let Some(mut socket) = self.leftover else { return };
         let farewell = async {
@@ -126,6 +127,7 @@ impl Door for MutualTls {
     }
 
     async fn handshake((socket, material): Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
+        tune_or_refuse(&socket)?;
         let verdict = Verdict::default();
         let (config, edition) = material.for_accept(&verdict);
         let io = TlsAcceptor::from(config)
@@ -147,7 +149,8 @@ impl Door for MutualTls {
             .map(CertificateDer::clone)
             .collect();
         let Some(certificate) = verdict.accepted() else {
-            // rustls does not finish a handshake without asking the verifier; were it to, nobody would come in.
+            // rustls does not finish a handshake without asking the verifier; were it to, nobody would come
+            // in.
             return Err(HandshakeRefusal::new(
                 RefusalReason::NoCertificate,
                 "no certificate was judged",
@@ -200,6 +203,7 @@ impl Door for LoopbackListener {
     }
 
     async fn handshake(io: Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
+        tune_or_refuse(&io)?;
         Ok(Entered {
             io,
             proof: Proof::Loopback,
@@ -210,8 +214,6 @@ impl Door for LoopbackListener {
 
 async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Source)> {
     let (socket, address) = listener.accept().await?;
-    // HTTP/2 writes whole frames; waiting for more to fill a packet only delays the answer.
-    socket.set_nodelay(true)?;
     Ok((
         socket,
         Source {
@@ -219,6 +221,10 @@ async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Source)> {
             prefix: SourcePrefix::from(address),
         },
     ))
+}
+
+fn tune_or_refuse(socket: &TcpStream) -> Result<(), HandshakeRefusal> {
+    listener::tune(socket).map_err(|error| HandshakeRefusal::new(RefusalReason::Io, &error))
 }
 
 /// The reason behind a failed TLS handshake, with the judge's own words where it was the judge.

@@ -1,5 +1,5 @@
-//! A lasting handle to one remote endpoint: connects when first needed, again when it must, and says of each failed
-//! request whether it may have been sent.
+//! A lasting handle to one remote endpoint: connects when first needed, again when it must, and says of each
+//! failed request whether it may have been sent.
 //!
 //! A channel belongs to the runtime on which it is first used: make one per traffic thread.
 
@@ -27,18 +27,20 @@ use crate::connector::{ConnectError, Endpoint, VerifyPeer, connect};
 use crate::control::{Control, Phase};
 use crate::limits::{BACKOFF_PATIENCE_MS, CONNECTION_STABLE_MS, Limits, REQUESTS_WAITING_MAX};
 use crate::peer::Peer;
+use crate::send_error::{FailedSend, SendError};
 
 /// HTTP/2 connections that one channel holds at most.
 pub const CHANNEL_CONNECTIONS_MAX: usize = 16;
 
-/// A request that a connection gave back unsent (it was just ending) is offered to another one this many times.
+/// A request that a connection gave back unsent (it was just ending) is offered to another one this many
+/// times.
 pub const RESENDS_MAX: usize = 3;
 
 /// What a channel needs beside its endpoint.
 #[derive(Clone)]
 pub struct ChannelOptions {
-    /// HTTP/2 connections to hold, 1 to [`CHANNEL_CONNECTIONS_MAX`]. One is fastest where the channel belongs to one
-    /// traffic thread (measured); a control runtime with several threads gains from two.
+    /// HTTP/2 connections to hold, 1 to [`CHANNEL_CONNECTIONS_MAX`]. One is fastest where the channel belongs
+    /// to one traffic thread (measured); a control runtime with several threads gains from two.
     pub connections: usize,
     /// Requests that may wait for a response head; see [`REQUESTS_WAITING_MAX`].
     pub requests_waiting_max: usize,
@@ -118,8 +120,8 @@ where
         self.peer().ok_or_else(|| self.0.target.lost())
     }
 
-    /// Sends a request and waits for the head of the response. A request whose URI names no authority goes to the
-    /// endpoint's. Dropping the future resets the stream.
+    /// Sends a request and waits for the head of the response. A request whose URI names no authority goes to
+    /// the endpoint's. Dropping the future resets the stream.
     pub async fn send(&self, request: Request<B>) -> Result<Response<Incoming>, SendError> {
         self.try_send(request).await.map_err(|failed| failed.error)
     }
@@ -141,7 +143,7 @@ where
                 Err(failed) => failed,
             };
             let Some(unsent) = failed.take_message() else {
-                let error = self.0.target.explain(failed.into_error());
+                let error = SendError::of(failed.into_error(), self.endpoint());
                 return Err(FailedSend { error, request: None });
             };
             request = unsent;
@@ -188,8 +190,8 @@ where
     type Error = SendError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendError>> + Send>>;
 
-    /// Always ready: bounds and connections are looked at when the request is there, so that a clone never holds a place
-    /// that it does not use.
+    /// Always ready: bounds and connections are looked at when the request is there, so that a clone never
+    /// holds a place that it does not use.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
     }
@@ -209,81 +211,6 @@ impl<B> Clone for Channel<B> {
 impl<B> fmt::Debug for Channel<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Channel({})", self.0.target.endpoint)
-    }
-}
-
-/// A failed request, given back where it was certainly not sent.
-#[derive(Debug)]
-pub struct FailedSend<B> {
-    /// What happened.
-    pub error: SendError,
-    /// The request, where hyper still had it. It may be missing although [`SendError::is_not_sent`] says that it was not
-    /// processed: its body is then gone.
-    pub request: Option<Request<B>>,
-}
-
-impl<B> FailedSend<B> {
-    fn unsent(error: SendError, request: Request<B>) -> Self {
-        Self {
-            error,
-            request: Some(request),
-        }
-    }
-}
-
-/// Why a request has no response.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// There is no connection. Not sent.
-    #[error("not sent to {endpoint}: {cause}; next attempt in {} ms", .retry_in.as_millis())]
-    NotConnected {
-        /// Where it should have gone.
-        endpoint: String,
-        /// When a connection is tried again.
-        retry_in: Duration,
-        /// Why there is none.
-        cause: Arc<ConnectError>,
-    },
-    /// Connections end as fast as they are made. Not sent.
-    #[error(
-        "not sent to {endpoint}: connections end as soon as they are made; is the other side restarting or full?"
-    )]
-    ConnectionLost {
-        /// Where it should have gone.
-        endpoint: String,
-    },
-    /// Too many requests wait for this endpoint already. Not sent.
-    #[error(
-        "not sent: {max} requests wait for this endpoint already (requests_waiting_max); it is slower than its callers"
-    )]
-    TooManyWaiting {
-        /// The bound.
-        max: usize,
-    },
-    /// The other side says that it did not process the request (RFC 9113 §8.7: `REFUSED_STREAM`, or a GOAWAY below it).
-    #[error("not processed by {endpoint}: {cause}")]
-    NotProcessed {
-        /// Where it went.
-        endpoint: String,
-        /// What HTTP/2 said.
-        #[source]
-        cause: hyper::Error,
-    },
-    /// The request was on its way when the connection or stream broke. It may have been processed.
-    #[error("may have been sent to {endpoint}, no response: {}", chain(.cause))]
-    Interrupted {
-        /// Where it went.
-        endpoint: String,
-        /// What HTTP/2 said.
-        #[source]
-        cause: hyper::Error,
-    },
-}
-
-impl SendError {
-    /// Whether the request was certainly not processed, so that it may go elsewhere.
-    pub const fn is_not_sent(&self) -> bool {
-        !matches!(self, Self::Interrupted { .. })
     }
 }
 
@@ -488,15 +415,6 @@ impl Target {
             endpoint: self.endpoint.to_string(),
         }
     }
-
-    fn explain(&self, cause: hyper::Error) -> SendError {
-        let endpoint = self.endpoint.to_string();
-        if says_not_processed(&cause) {
-            SendError::NotProcessed { endpoint, cause }
-        } else {
-            SendError::Interrupted { endpoint, cause }
-        }
-    }
 }
 
 /// A place in the line of waiting requests.
@@ -506,32 +424,6 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Whether HTTP/2 guarantees that the peer did not process the request (RFC 9113 §6.8, §8.7).
-///
-/// h2 gives a stream the peer's GOAWAY as its error only if the stream's number is above the last one that the peer
-/// processed, or if it was never opened.
-fn says_not_processed(error: &hyper::Error) -> bool {
-    let Some(h2) = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-    else {
-        return false;
-    };
-    h2.is_remote() && (h2.is_go_away() || h2.reason() == Some(h2::Reason::REFUSED_STREAM))
-}
-
-/// An error with its causes: hyper's own text names only the layer.
-fn chain(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// A random number: every `RandomState` has its own keys.

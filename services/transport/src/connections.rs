@@ -1,7 +1,8 @@
 //! The register of live connections: who is inside right now, and the means to show them out.
 //!
-//! Trust may change while a connection lives. A connection is registered *before* anything is served on it, and
-//! checked again *after*, so that a revocation finds it either in the register or at that check, never between.
+//! Trust may change while a connection lives. A connection is registered *before* anything is served on it,
+//! and checked again *after*, so that a revocation finds it either in the register or at that check, never
+//! between.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,10 +64,11 @@ impl Connections {
         closed
     }
 
-    /// Cuts every connection whose certificate the present trust refuses: after a revocation, a removed authority,
-    /// or simply when a certificate has expired meanwhile. Returns who was shown out and why.
+    /// Cuts every connection whose certificate the present trust refuses: after a revocation, a removed
+    /// authority, or simply when a certificate has expired meanwhile. Returns who was shown out and why.
     ///
-    /// Each chain is judged once, however many connections it has, and outside the lock.
+    /// Each chain is judged once, however many connections it has, and outside the lock; some 150 µs each, so
+    /// not on a traffic thread.
     pub fn close_refused(&self, material: &SharedMaterial) -> Vec<(Peer, CertificateRefusal)> {
         let present = self.with_controls();
         let mut verdicts = HashMap::new();

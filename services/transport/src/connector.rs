@@ -22,11 +22,13 @@ use crate::connections::{CapReached, Connections, DoorId};
 use crate::control::Control;
 use crate::governed::Governed;
 use crate::limits::Limits;
+use crate::listener;
 use crate::material::{ALPN_HTTP2, SharedMaterial};
 use crate::peer::{Direction, Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
 
-/// Decides whether a proven peer is the one meant, usually by its binding in the registry. The text says why not.
+/// Decides whether a proven peer is the one meant, usually by its binding in the registry. The text
+/// says why not.
 pub type VerifyPeer = Arc<dyn Fn(&Peer) -> Result<(), String> + Send + Sync>;
 
 /// Where to connect, and how the other side proves who it is.
@@ -36,7 +38,8 @@ pub enum Endpoint {
     Mesh {
         /// `host:port`; a name is looked up for each attempt.
         address: String,
-        /// The DNS name that the certificate must carry; `None` where the registry binding alone says who it is.
+        /// The DNS name that the certificate must carry; `None` where the registry binding alone says who it
+        /// is.
         server_name: Option<String>,
         /// Our certificate and trust.
         material: SharedMaterial,
@@ -99,8 +102,9 @@ pub struct Connection<B> {
 
 /// Connects, or says exactly at which step it failed. Nothing of a request has left when this fails.
 ///
-/// `verify` is asked after the peer proved who it is and before the first HTTP/2 byte is written. All of it, name
-/// lookup included, ends within `limits.connect_timeout`. Tasks run on the runtime that polls this future.
+/// `verify` is asked after the peer proved who it is and before the first HTTP/2 byte is written. All of it,
+/// name lookup included, ends within `limits.connect_timeout`. Tasks run on the runtime that polls this
+/// future.
 pub async fn connect<B>(
     endpoint: &Endpoint,
     limits: &Limits,
@@ -253,7 +257,8 @@ impl Dial<'_> {
         self.stage = "proving identity (tls)";
         let verdict = Verdict::default();
         let (config, edition) = material.for_connect(expected.clone(), &verdict);
-        // Without an expected name the address stands in; it is then not checked, and not sent (no SNI for addresses).
+        // Without an expected name the address stands in; it is then not checked, and not sent (no SNI for
+        // addresses).
         let name = expected.unwrap_or_else(|| ServerName::from(remote.ip()));
         let io = TlsConnector::from(config)
             .connect(name, socket)
@@ -287,7 +292,7 @@ impl Dial<'_> {
         let socket = TcpStream::connect(addresses)
             .await
             .map_err(ConnectError::Unreachable)?;
-        socket.set_nodelay(true).map_err(ConnectError::Unreachable)?;
+        listener::tune(&socket).map_err(ConnectError::Unreachable)?;
         Ok(socket)
     }
 
@@ -395,8 +400,8 @@ fn http_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .initial_connection_window_size(limits.connection_window_bytes)
         .max_frame_size(limits.frame_bytes_max)
         .max_send_buf_size(limits.stream_send_buffer_bytes_max)
-        .keep_alive_interval(limits.keepalive_interval)
-        .keep_alive_timeout(limits.keepalive_timeout)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
         .keep_alive_while_idle(true);
     http
 }

@@ -19,7 +19,8 @@ impl Drain {
         }
     }
 
-    /// Asks every listener to leave within `patience`. The first call counts; a later one can only shorten it.
+    /// Asks every listener to leave within `patience`. The first call counts; a later one can only shorten
+    /// it.
     pub fn start(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         self.deadline.send_if_modified(|current| {

@@ -1,8 +1,8 @@
 //! The byte stream of an outgoing connection, which its switch can cut.
 //!
-//! hyper drives an outgoing connection in a task of its own that we cannot reach; so the switch sits in the stream.
-//! A cut makes the next read fail, and with it every stream of the connection, at once. The place in the register is
-//! kept here too: the stream lives exactly as long as the connection.
+//! hyper drives an outgoing connection in a task of its own that we cannot reach; so the switch sits in the
+//! stream. A cut makes the next read fail, and with it every stream of the connection, at once. The place in
+//! the register is kept here too: the stream lives exactly as long as the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ pub(crate) struct Governed<Io> {
 }
 
 impl<Io> Governed<Io> {
-    /// Governs `io`. The receiver hears how the first read ended: in TLS 1.3 a client whose certificate is refused learns
-    /// it only there (RFC 8446 §2), after its own handshake has ended well.
+    /// Governs `io`. The receiver hears how the first read ended: in TLS 1.3 a client whose certificate is
+    /// refused learns it only there (RFC 8446 §2), after its own handshake has ended well.
     pub(crate) fn new(io: Io, registration: Registration) -> (Self, oneshot::Receiver<io::Result<()>>) {
         let (sender, receiver) = oneshot::channel();
         (

@@ -1,7 +1,8 @@
 //! How many came in, how many were turned away, and why.
 //!
-//! A stranger costs a counter, never a log line of its own: refusals are summed per (source prefix, reason) and
-//! reported once a minute (design §6, *Who may see the log*), so that nobody can fill the log from outside.
+//! A stranger costs a counter, never a log line of its own: refusals are summed per (source prefix, reason)
+//! and reported once a minute (design §6, *Who may see the log*), so that nobody can fill the log from
+//! outside.
 
 use std::collections::HashMap;
 use std::fmt;

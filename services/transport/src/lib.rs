@@ -33,6 +33,7 @@
 //! | [`connector`] | one outgoing connection |
 //! | `backoff` | when to knock again |
 //! | [`channel`] | a lasting handle to one remote endpoint |
+//! | [`send_error`] | why a request has no response, and whether it may go elsewhere |
 
 pub mod channel;
 pub mod connections;
@@ -43,6 +44,7 @@ pub mod limits;
 pub mod listener;
 pub mod material;
 pub mod peer;
+pub mod send_error;
 pub mod serve;
 pub mod tower_service;
 
@@ -53,7 +55,7 @@ mod governed;
 mod verifier;
 mod waiting_room;
 
-pub use channel::{Channel, ChannelOptions, FailedSend, SendError};
+pub use channel::{Channel, ChannelOptions};
 pub use connections::{CapReached, Connections};
 pub use connector::{ConnectError, Connection, Endpoint, VerifyPeer, connect};
 pub use drain::{Drain, DrainOutcome};
@@ -62,5 +64,6 @@ pub use limits::Limits;
 pub use listener::{ListenError, LocalListener, LoopbackListener, bind, bind_loopback, bind_unix};
 pub use material::{MaterialError, SharedMaterial, TlsMaterial};
 pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, UnixPeer};
+pub use send_error::{FailedSend, SendError};
 pub use serve::{serve, serve_local};
 pub use tower_service::{serve_tower, serve_tower_local};

@@ -7,26 +7,29 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+
+use crate::limits::{TCP_KEEPALIVE_IDLE_MS, TCP_KEEPALIVE_PAUSE_MS, TCP_UNANSWERED_MAX_MS};
 
 /// Connections that the kernel holds for us before we accept them.
 pub const LISTEN_BACKLOG_MAX: i32 = 1_024;
 
 /// Listens on `address`.
 ///
-/// With `reuse_port` several listeners of this process share the address and the kernel spreads new connections
-/// over them (`SO_REUSEPORT`): one per traffic thread. Bind the first with port 0 to let the kernel choose, then
-/// the others with the port it chose.
+/// With `reuse_port` several listeners of this process share the address and the kernel spreads new
+/// connections over them (`SO_REUSEPORT`): one per traffic thread. Bind the first with port 0 to let the
+/// kernel choose, then the others with the port it chose.
 pub fn bind(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, ListenError> {
     listen(address, reuse_port).map_err(|source| ListenError::Tcp { address, source })
 }
 
 /// Listens without TLS on a loopback address: for development, where a Unix socket is not at hand.
 ///
-/// The caller decides whether development is allowed (design §6, *Local hops*); the type proves that nobody outside
-/// this machine can reach the socket.
+/// The caller decides whether development is allowed (design §6, *Local hops*); the type proves that nobody
+/// outside this machine can reach the socket.
 pub fn bind_loopback(address: SocketAddr, reuse_port: bool) -> Result<LoopbackListener, ListenError> {
     if !address.ip().to_canonical().is_loopback() {
         return Err(ListenError::NotLoopback { address });
@@ -36,8 +39,8 @@ pub fn bind_loopback(address: SocketAddr, reuse_port: bool) -> Result<LoopbackLi
 
 /// Listens on a Unix socket at `path` with the file mode `mode` (for example `0o660`).
 ///
-/// A socket file that nobody listens on any more (left by a crash) is replaced; a file of another kind, or a socket
-/// that is in use, is an error.
+/// A socket file that nobody listens on any more (left by a crash) is replaced; a file of another kind, or a
+/// socket that is in use, is an error.
 pub fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, ListenError> {
     let failed = |source| ListenError::Unix {
         path: path.to_owned(),
@@ -108,6 +111,18 @@ pub enum ListenError {
         /// The path asked for.
         path: PathBuf,
     },
+}
+
+/// Sets what every TCP connection of the mesh needs, accepted or opened.
+pub(crate) fn tune(socket: &TcpStream) -> io::Result<()> {
+    // HTTP/2 writes whole frames; waiting for more to fill a packet only delays the answer.
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_millis(TCP_KEEPALIVE_IDLE_MS))
+        .with_interval(Duration::from_millis(TCP_KEEPALIVE_PAUSE_MS));
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_millis(TCP_UNANSWERED_MAX_MS)))
 }
 
 fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {

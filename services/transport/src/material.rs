@@ -4,8 +4,9 @@
 //! refusal) then lands where this one handshake finds it, and the chain is judged once, not twice. It costs
 //! a few microseconds beside some 300 µs of handshake.
 //!
-//! **No resumption, on either side.** A resumed session skips the certificate, so it would carry a judgement made
-//! under older trust past a revocation. We issue no tickets, keep no session, offer none, take no early data.
+//! **No resumption, on either side.** A resumed session skips the certificate, so it would carry a judgement
+//! made under older trust past a revocation. We issue no tickets, keep no session, offer none, take no
+//! early data.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -109,9 +110,9 @@ impl SharedMaterial {
 
     /// Uses `material` for every handshake from now on; handshakes under way end under the old one.
     ///
-    /// Live connections stay. Follow with [`Connections::close_refused`](crate::Connections::close_refused), which closes
-    /// those that the new judge no longer accepts. No connection slips between the two: a handshake judged under
-    /// an older edition is judged again once it is registered.
+    /// Live connections stay. Follow with [`Connections::close_refused`](crate::Connections::close_refused),
+    /// which closes those that the new judge no longer accepts. No connection slips between the two: a
+    /// handshake judged under an older edition is judged again once it is registered.
     pub fn replace(&self, material: TlsMaterial) {
         let material = Arc::new(material);
         self.0.rcu(|current| Edition {
@@ -174,8 +175,8 @@ struct Edition {
     material: Arc<TlsMaterial>,
 }
 
-/// aws-lc-rs with the hybrid post-quantum key exchange first: what is recorded today must not be readable by a
-/// quantum computer later. It costs no more than X25519 (measured), whose share is sent along.
+/// aws-lc-rs with the hybrid post-quantum key exchange first: what is recorded today must not be readable by
+/// a quantum computer later. It costs no more than X25519 (measured), whose share is sent along.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
     let mut provider = aws_lc_rs::default_provider();

@@ -1,7 +1,8 @@
 //! The accept loop, and one connection's life: arrive, prove, register, serve, leave.
 //!
-//! On the per-request path there is nothing of ours: hyper calls the service that `make_service` made for this
-//! connection. All governing (age, revocation, drain) happens between requests, through the connection's switch.
+//! On the per-request path there is nothing of ours: hyper calls the service that `make_service` made for
+//! this connection. All governing (age, revocation, drain) happens between requests, through the connection's
+//! switch.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -44,8 +45,9 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Serves HTTP/2 over mutual TLS 1.3 on `listener` until `drain` is over.
 ///
-/// `make_service` is called once for each connection whose peer was proved and registered. All tasks are spawned on
-/// the runtime that polls this future: on a current-thread runtime, everything stays on that thread.
+/// `make_service` is called once for each connection whose peer was proved and registered. All tasks are
+/// spawned on the runtime that polls this future: on a current-thread runtime, everything stays on that
+/// thread.
 ///
 /// Nothing a peer sends ends this future. Refused handshakes are counted and reported by
 /// [`Connections::handshakes`].
@@ -73,7 +75,8 @@ where
     .await
 }
 
-/// Serves HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*); otherwise as [`serve`].
+/// Serves HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*); otherwise as
+/// [`serve`].
 pub async fn serve_local<F, S, B>(
     listener: LocalListener,
     limits: Limits,
@@ -148,7 +151,8 @@ where
             _ = &mut leaving => break,
             arrival = door.accept() => match arrival {
                 Ok((arrival, source)) => {
-                    // The seat is taken here, not in the task, so that the bound also holds for tasks not yet run.
+                    // The seat is taken here, not in the task, so that the bound also holds for tasks not yet
+                    // run.
                     let seat = house.room.enter();
                     tasks.spawn(admit::<D, F, S, B>(Arc::clone(&house), arrival, source, seat));
                 }
@@ -245,12 +249,13 @@ async fn prove<D: Door>(
         () = seat.shown_out() => Err(if drain.is_started() {
             HandshakeRefusal::new(RefusalReason::Draining, "this listener is leaving")
         } else {
-            HandshakeRefusal::new(RefusalReason::CrowdedOut, "too many unfinished handshakes (handshakes_pending_max)")
+            HandshakeRefusal::new(RefusalReason::CrowdedOut, "too many unfinished (handshakes_pending_max)")
         }),
     }
 }
 
-/// Registers the peer, *then* confirms that it may still come in: a revocation in between finds it in the register.
+/// Registers the peer, *then* confirms that it may still come in: a revocation in between finds it in the
+/// register.
 fn register<F, Io>(
     house: &House<F>,
     entered: Entered<Io>,
@@ -280,8 +285,8 @@ fn register<F, Io>(
 
 /// Drives one connection until it ends by itself or its switch says so.
 ///
-/// Cutting drops the connection, which resets all of its streams: hyper then drops the services' futures, so that the
-/// cancellation reaches whatever they wait for.
+/// Cutting drops the connection, which resets all of its streams: hyper then drops the services' futures, so
+/// that the cancellation reaches whatever they wait for.
 async fn govern<Io, S, B>(
     connection: http2::Connection<TokioIo<Io>, S, TokioExecutor>,
     registration: &Registration,
@@ -345,8 +350,8 @@ fn http_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .initial_connection_window_size(limits.connection_window_bytes)
         .max_frame_size(limits.frame_bytes_max)
         .max_send_buf_size(limits.stream_send_buffer_bytes_max)
-        .keep_alive_interval(limits.keepalive_interval)
-        .keep_alive_timeout(limits.keepalive_timeout);
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout);
     http
 }
 

@@ -1,7 +1,8 @@
 //! The judge of `lienthong-certs`, in the shape rustls asks for.
 //!
-//! Nothing is judged here. These types hand the chain to the [`Judge`], keep its full verdict for the acceptor or
-//! connector, and tell rustls which alert the other side shall see (RFC 8446 §6.2). Signature checks go to aws-lc-rs.
+//! Nothing is judged here. These types hand the chain to the [`Judge`], keep its full verdict for the
+//! acceptor or connector, and tell rustls which alert the other side shall see (RFC 8446 §6.2). Signature
+//! checks go to aws-lc-rs.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -84,7 +85,8 @@ impl ClientVerifier {
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // Every peer has one certificate for the mesh; a list of our anchors would only tell strangers about us.
+        // Every peer has one certificate for the mesh; a list of our anchors would only tell strangers about
+        // us.
         &[]
     }
 
@@ -198,7 +200,8 @@ impl fmt::Debug for ServerVerifier {
     }
 }
 
-/// What the other side is told. It learns the kind of fault of its own certificate, not the configuration of our trust.
+/// What the other side is told. It learns the kind of fault of its own certificate, not the configuration of
+/// our trust.
 fn alert_for(refusal: &CertificateRefusal) -> CertificateError {
     match refusal {
         CertificateRefusal::Expired { .. } => CertificateError::Expired,

@@ -1,7 +1,7 @@
 //! The bounded room of unfinished handshakes.
 //!
-//! Accepting never waits for a seat: when the room is full, the handshake that has sat longest is shown out. An
-//! honest peer needs its seat for a few round trips; whoever wants to squeeze it out has to fill the whole
+//! Accepting never waits for a seat: when the room is full, the handshake that has sat longest is shown out.
+//! An honest peer needs its seat for a few round trips; whoever wants to squeeze it out has to fill the whole
 //! room again within that time, and pays a connection for each seat.
 
 use std::collections::BTreeMap;

@@ -569,7 +569,8 @@ impl ServerCertVerifier for Believer {
     }
 }
 
-/// A well-formed TLS 1.2 ClientHello (RFC 5246 §7.4.1.2): one cipher suite, one signature algorithm, nothing newer.
+/// A well-formed TLS 1.2 ClientHello (RFC 5246 §7.4.1.2): one cipher suite, one signature algorithm, nothing
+/// newer.
 fn tls12_hello() -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);

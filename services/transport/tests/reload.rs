@@ -182,7 +182,8 @@ async fn outgoing_connections_are_cut_too() {
     assert!(refused.to_string().contains("revoked"), "{refused}");
 }
 
-/// The race that registering before confirming closes: trust changes between the judgement and the registration.
+/// The race that registering before confirming closes: trust changes between the judgement and the
+/// registration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_connection_slips_through_a_revocation() {
     let mesh = Mesh::new();

@@ -144,8 +144,8 @@ impl Server {
     }
 }
 
-/// `/echo` gives the body back, `/peer` says who asks, `/slow/MS` answers later, `/hang` never, `/stream` sends a frame every
-/// 10 ms for ever.
+/// `/echo` gives the body back, `/peer` says who asks, `/slow/MS` answers later, `/hang` never, `/stream`
+/// sends a frame every 10 ms for ever.
 async fn habits(
     peer: Peer,
     cancelled: Arc<AtomicUsize>,
