@@ -1,1 +1,42 @@
-//! Under construction.
+//! An agency's node: its systems call out through it, other agencies' nodes call in through it, and nothing
+//! passes that the catalog does not permit or that is not on record.
+//!
+//! **What.** A forwarding process that works on HTTP/2 frames and wire bytes, without generated code of
+//! the services that it forwards. Traffic runs on one current-thread runtime a core ([`cores`]); the broker is
+//! heard, and the journal shipped, on a runtime apart ([`control`]).
+//!
+//! **Why this shape.** The path of a call reads top to bottom: [`egress`] on the consumer's side, [`ingress`]
+//! on the provider's, each a page, each step a file in [`call`]. A step takes what the step before made:
+//! nothing is forwarded without a `Permitted`, nothing is released without an opening record.
+//!
+//! **What not.** How the broker stores, how certificates are judged, what the rules are: those are other
+//! crates.
+//!
+//! - [`run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
+//! - [`call`]: the steps.
+//! - [`own_services`]: the agency's shared-data catalog.
+//! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
+//! - [`freshness`], [`denials`], [`quota`], [`trust`], [`clock`]: one noun each.
+//! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
+
+pub mod call;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod core;
+pub mod cores;
+pub mod denials;
+pub mod egress;
+pub mod freshness;
+pub mod ingress;
+pub mod limits;
+pub mod metrics;
+pub mod node;
+pub mod own_services;
+pub mod quota;
+pub mod run;
+pub mod trust;
+pub mod upstream;
+
+pub use config::NodeConfig;
+pub use run::{NodeError, run};

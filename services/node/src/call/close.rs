@@ -1,0 +1,205 @@
+//! Step 9: the closing record, right after the exchange. It is self-contained: under the JOURNAL gate it
+//! is the one leaf of its side, and carries the hash of the opening record.
+//!
+//! Whoever drops a [`Closer`] without closing closes as interrupted: a caller that goes away, a task
+//! that is cancelled and a connection that breaks all leave their record.
+
+use std::sync::Arc;
+
+use lienthong_audit::{
+    digest::{self, SALT_BYTES},
+    record,
+};
+use lienthong_filter::Report;
+use lienthong_proto::{
+    lienthong::audit::v1::{Closing, Digest, Status, record::Body},
+    reason::Reason,
+    status::MeshError,
+};
+use prost::Message;
+use tonic::Code;
+
+use crate::{
+    call::{
+        open::{Opened, new_record},
+        request_body::RequestTally,
+    },
+    core::Core,
+    limits::SUBJECTS_PER_RECORD_MAX,
+};
+
+/// Room for salt, time, recorder and tags around the body of a record, bytes.
+const ENVELOPE_BYTES: usize = 256;
+
+/// Recorded where a backend itself refuses a consumer that the catalog entitles (design §6, Outcomes).
+pub const UNDECLARED_REFUSAL: &str = "UNDECLARED_REFUSAL";
+
+/// Closes one exchange, exactly once.
+pub struct Closer {
+    core: Arc<Core>,
+    /// `None` once closed.
+    opened: Option<Opened>,
+    request: RequestTally,
+    /// What the release step saw.
+    pub report: Report,
+    /// Leaf hash of the peer's opening record, once it told it.
+    pub peer_opening_hash: Vec<u8>,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// In one word.
+    pub status: Status,
+    /// Reason of the closed list, or [`UNDECLARED_REFUSAL`]; empty when all went well.
+    pub reason: String,
+    /// gRPC status code that the caller sees.
+    pub code: Code,
+}
+
+impl Ending {
+    /// Nobody's decision: it failed, after something was delivered or before.
+    pub fn failed(reason: Reason, delivered: bool) -> Self {
+        let status = if delivered {
+            Status::Partial
+        } else {
+            Status::Failed
+        };
+        Self {
+            status,
+            reason: reason.name().to_owned(),
+            code: reason.info().code,
+        }
+    }
+}
+
+impl Closer {
+    /// Takes over an exchange that is on record.
+    pub fn new(core: Arc<Core>, opened: Opened, request: RequestTally) -> Self {
+        Self {
+            core,
+            opened: Some(opened),
+            request,
+            report: Report::new(),
+            peer_opening_hash: Vec::new(),
+        }
+    }
+
+    /// Closes with an error that the caller hears before anything was released, and gives it back.
+    pub fn fail(&mut self, error: MeshError) -> MeshError {
+        let status = if error.reason.is_denial() {
+            Status::Denied
+        } else {
+            Status::Failed
+        };
+        let ending = Ending {
+            status,
+            ..Ending::failed(error.reason, false)
+        };
+        self.close(&ending, Digest::default(), Vec::new());
+        error
+    }
+
+    /// Notes which of the provider's nodes the exchange goes to.
+    pub fn goes_to(&mut self, node: &str) {
+        if let Some(opened) = &mut self.opened
+            && opened.exchange.provider_node != node
+        {
+            node.clone_into(&mut opened.exchange.provider_node);
+        }
+    }
+
+    /// The exchange; `None` once closed.
+    pub fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// What was seen of the request.
+    pub fn request(&self) -> &RequestTally {
+        &self.request
+    }
+
+    /// The node's thread that serves this exchange.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Writes the closing record. A second call does nothing.
+    pub fn close(&mut self, ending: &Ending, response: Digest, released: Vec<String>) {
+        let Some(opened) = self.opened.take() else { return };
+        self.core.node.metrics.ended(ending, opened.received.elapsed());
+        let (subjects, subjects_more) = self.subjects(&opened.subject_salt);
+        let closing = Closing {
+            opening_hash: opened.ticket.leaf_hash.0.to_vec(),
+            peer_opening_hash: std::mem::take(&mut self.peer_opening_hash),
+            status: ending.status.into(),
+            reason: ending.reason.clone(),
+            grpc_status: ending.code as u32,
+            request: Some(self.request.digest()),
+            response: Some(response),
+            fields_released: released,
+            records: u64::from(self.report.records),
+            fields_dropped: self.report.dropped_fields,
+            unknown_dropped: self.report.dropped_unknown,
+            subjects,
+            subjects_more,
+            duration_us: u64::try_from(opened.received.elapsed().as_micros()).unwrap_or(u64::MAX),
+            exchange: Some(opened.exchange),
+        };
+        let record = new_record(&self.core, opened.closing_salt, Body::Closing(fitting(closing)));
+        let written = record::encode(&record)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| self.core.journal.append(bytes).map_err(|error| error.to_string()));
+        if let Err(error) = written {
+            // The opening record stands; it ships by itself, and at the next start the sweeper closes it
+            // as UNKNOWN_AFTER_CRASH.
+            tracing::error!(%error, exchange = %opened.id, "a closing record could not be written");
+        }
+    }
+
+    fn subjects(&self, salt: &[u8; SALT_BYTES]) -> (Vec<Vec<u8>>, u64) {
+        let mut commitments: Vec<Vec<u8>> = Vec::new();
+        let mut more = self.report.subjects.overflow();
+        let mut add = |subject: &[u8]| {
+            let commitment = digest::commit(salt, &String::from_utf8_lossy(subject)).to_vec();
+            if commitments.contains(&commitment) {
+                return;
+            }
+            if commitments.len() < SUBJECTS_PER_RECORD_MAX {
+                commitments.push(commitment);
+            } else {
+                more += 1;
+            }
+        };
+        self.request
+            .with_report(|request| request.subjects.iter().for_each(&mut add));
+        self.report.subjects.iter().for_each(&mut add);
+        (commitments, more)
+    }
+}
+
+/// A record has at most [`record::RECORD_BYTES_MAX`] bytes: of a list of released fields that is too long,
+/// the first are named, with "…" in place of the rest.
+fn fitting(mut closing: Closing) -> Closing {
+    const REST: &str = "…";
+    let room = record::RECORD_BYTES_MAX - ENVELOPE_BYTES;
+    if closing.encoded_len() <= room {
+        return closing;
+    }
+    while closing.encoded_len() + REST.len() + 2 > room && closing.fields_released.pop().is_some() {}
+    closing.fields_released.push(REST.to_owned());
+    closing
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if self.opened.is_some() {
+            let delivered = self.report.records > 0;
+            self.close(
+                &Ending::failed(Reason::FailInterrupted, delivered),
+                Digest::default(),
+                Vec::new(),
+            );
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The deadline of a call: read from `grpc-timeout`, shortened by what is spent, sent on, enforced
+//! (gRPC over HTTP/2, "Timeout").
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use lienthong_catalog::Method;
+use lienthong_proto::{reason::Reason, status::MeshError};
+use tokio::time::Instant;
+
+use crate::{config::LimitsConfig, limits::DEADLINE_MS_MAX};
+
+/// `grpc-timeout`.
+pub const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// When a call must be over; no moment for a stream that states no deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Reads the caller's deadline. A unary call that states none has the configured one; a stream none.
+    pub fn read(headers: &HeaderMap, method: &Method, limits: &LimitsConfig) -> Result<Self, MeshError> {
+        let unary = !method.is_request_streaming() && !method.is_response_streaming();
+        let otherwise = unary.then(|| Duration::from_millis(limits.unary_deadline_ms));
+        Self::read_or(headers, Instant::now(), otherwise)
+    }
+
+    /// The same for a call that is known to be unary.
+    pub fn read_unary(headers: &HeaderMap, limits: &LimitsConfig) -> Result<Self, MeshError> {
+        Self::read_or(
+            headers,
+            Instant::now(),
+            Some(Duration::from_millis(limits.unary_deadline_ms)),
+        )
+    }
+
+    fn read_or(headers: &HeaderMap, now: Instant, otherwise: Option<Duration>) -> Result<Self, MeshError> {
+        let stated = match headers.get(&TIMEOUT) {
+            None => otherwise,
+            Some(value) => Some(parse(value.as_bytes()).ok_or_else(|| {
+                MeshError::new(
+                    Reason::DenyContext,
+                    "grpc-timeout must be 1 to 8 digits and a unit of HMSmun",
+                )
+            })?),
+        };
+        Ok(Self(stated.map(|timeout| {
+            now + timeout.min(Duration::from_millis(DEADLINE_MS_MAX))
+        })))
+    }
+
+    /// The moment, if there is one.
+    pub fn at(self) -> Option<Instant> {
+        self.0
+    }
+
+    /// What is left of it, as a header for the next hop; `None` without a deadline.
+    pub fn header(self, now: Instant) -> Option<HeaderValue> {
+        let left = self.0?.saturating_duration_since(now);
+        let milliseconds = left.as_millis();
+        // At most eight digits: milliseconds below 10⁸, else seconds.
+        let text = if milliseconds < 100_000_000 {
+            format!("{milliseconds}m")
+        } else {
+            format!("{}S", left.as_secs())
+        };
+        HeaderValue::from_str(&text).ok()
+    }
+}
+
+fn parse(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits
+        .iter()
+        .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Result<Deadline, MeshError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(TIMEOUT, HeaderValue::from_static(text));
+        Deadline::read_or(&headers, Instant::now(), None)
+    }
+
+    #[test]
+    fn every_unit_is_read() {
+        for text in ["1H", "2M", "3S", "4m", "5u", "6n", "99999999S"] {
+            assert!(read(text).unwrap().at().is_some(), "{text}");
+        }
+        for text in ["", "S", "1", "1s", "123456789S", "-1S", "1.5S"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_spent_is_taken_off() {
+        let start = Instant::now();
+        let deadline = Deadline(Some(start + Duration::from_secs(2)));
+        assert_eq!(
+            deadline.header(start + Duration::from_millis(500)).unwrap(),
+            "1500m"
+        );
+        assert_eq!(deadline.header(start + Duration::from_secs(9)).unwrap(), "0m");
+        assert!(Deadline(None).header(start).is_none());
+    }
+}

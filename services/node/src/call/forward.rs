@@ -1,0 +1,102 @@
+//! Step 7: the request goes on, to another agency's node or to the agency's own backend.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, Response, Uri, uri::PathAndQuery};
+use hyper::body::Incoming;
+use lienthong_proto::{reason::Reason, status::MeshError};
+use lienthong_transport::SendError;
+use tokio::time::Instant;
+
+use crate::{
+    call::{
+        deadline::{Deadline, TIMEOUT},
+        request_body::RequestBody,
+    },
+    upstream::{InFlight, Upstream},
+};
+
+/// Headers of a request that go on whatever the dataset declares.
+const PASSED: [http::HeaderName; 1] = [http::header::CONTENT_TYPE];
+
+/// A request for the next hop: the caller's path and message, and only the headers named here.
+pub fn request(
+    path: &PathAndQuery,
+    from: &HeaderMap,
+    deadline: Deadline,
+    extra: impl IntoIterator<Item = (http::HeaderName, http::HeaderValue)>,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = http::Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
+    // The channel adds scheme and authority of its endpoint.
+    *request.uri_mut() = Uri::from(path.clone());
+    let headers = request.headers_mut();
+    headers.reserve(12);
+    for name in PASSED {
+        if let Some(value) = from.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers.insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+    if let Some(timeout) = deadline.header(Instant::now()) {
+        headers.insert(TIMEOUT, timeout);
+    }
+    for (name, value) in extra {
+        headers.insert(name, value);
+    }
+    request
+}
+
+/// Sends a request and waits for the head of the answer, until the deadline. A request that was
+/// certainly not processed comes back with its error.
+pub async fn send(
+    upstream: &Arc<Upstream>,
+    request: Request<RequestBody>,
+    deadline: Deadline,
+) -> Result<(Response<Incoming>, InFlight), Unanswered> {
+    let in_flight = upstream.begin();
+    let answer = upstream.channel.try_send(request);
+    let answer = match deadline.at() {
+        None => answer.await,
+        Some(at) => match tokio::time::timeout_at(at, answer).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(Unanswered::Deadline),
+        },
+    };
+    match answer {
+        Ok(response) => Ok((response, in_flight)),
+        Err(failed) if failed.error.is_not_sent() => Err(Unanswered::NotSent {
+            error: failed.error,
+            request: failed.request.map(Box::new),
+        }),
+        Err(failed) => Err(Unanswered::Interrupted(failed.error)),
+    }
+}
+
+/// Why there is no answer.
+pub enum Unanswered {
+    /// Certainly not processed; may go elsewhere.
+    NotSent {
+        /// What happened.
+        error: SendError,
+        /// The request, where it can be sent again.
+        request: Option<Box<Request<RequestBody>>>,
+    },
+    /// May have been processed.
+    Interrupted(SendError),
+    /// The deadline passed.
+    Deadline,
+}
+
+impl Unanswered {
+    /// What the caller hears; `unreachable` is the reason for the kind of hop.
+    pub fn into_error(self, unreachable: Reason) -> MeshError {
+        match self {
+            Self::NotSent { error, .. } => MeshError::new(unreachable, error.to_string()),
+            Self::Interrupted(error) => MeshError::new(Reason::FailInterrupted, error.to_string()),
+            Self::Deadline => MeshError::new(Reason::FailDeadline, "while waiting for the answer to begin"),
+        }
+    }
+}

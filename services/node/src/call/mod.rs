@@ -1,0 +1,28 @@
+//! The steps of a call, a file each, in the order in which a call takes them. [`crate::egress`] and
+//! [`crate::ingress`] put them together; `docs/life-of-a-call.md` walks through them.
+//!
+//! 1. [`metadata`]: what the caller states; [`deadline`]: until when.
+//! 2. [`identify`]: who calls.
+//! 3. [`replay`]: has this exchange been seen (provider's node only).
+//! 4. [`resolve`]: which dataset, which provider.
+//! 5. [`authorize`]: may it. Makes the `Permitted` that every later step asks for.
+//! 6. [`open`]: the opening record.
+//! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`framing`] cuts it
+//!    into messages.
+//! 8. [`release`]: the answer comes back, filtered and digested.
+//! 9. [`close`]: the closing record. [`answer`]: what the caller gets.
+
+pub mod answer;
+pub mod authorize;
+pub mod close;
+pub mod deadline;
+pub mod deny;
+pub mod forward;
+pub mod framing;
+pub mod identify;
+pub mod metadata;
+pub mod open;
+pub mod release;
+pub mod replay;
+pub mod request_body;
+pub mod resolve;

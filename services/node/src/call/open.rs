@@ -1,0 +1,161 @@
+//! Step 6: the opening record. Nothing is released that is not on record: what follows may overlap with
+//! the write, but no byte of an answer leaves before the journal says that the record is durable.
+
+use std::{sync::Arc, time::Instant};
+
+use lienthong_audit::{
+    digest::{ExchangeKey, SALT_BYTES},
+    journal::Ticket,
+    keys::KeyRow,
+    record::{self, RECORD_VERSION},
+};
+use lienthong_catalog::{Method, Permitted, purpose};
+use lienthong_proto::{
+    lienthong::audit::v1::{Exchange, Opening, Record, Side, record::Body},
+    reason::Reason,
+    status::MeshError,
+};
+use uuid::Uuid;
+
+use crate::{
+    call::{identify::Caller, metadata::CallMetadata},
+    clock,
+    core::Core,
+    limits::METHOD_BYTES_MAX,
+};
+
+/// An exchange that is on record and not yet closed.
+pub struct Opened {
+    /// The exchange, as every record of it on this side says.
+    pub exchange: Exchange,
+    /// Its id.
+    pub id: Uuid,
+    /// Where the opening record stands in the journal.
+    pub ticket: Ticket,
+    /// Salt of the closing record.
+    pub closing_salt: [u8; SALT_BYTES],
+    /// Salt of the subject commitments.
+    pub subject_salt: [u8; SALT_BYTES],
+    /// When the call arrived.
+    pub received: Instant,
+}
+
+/// Writes the opening record, and keeps the key of the digests beside it.
+pub fn open(
+    core: &Arc<Core>,
+    exchange: Exchange,
+    id: Uuid,
+    key: &ExchangeKey,
+    received: Instant,
+) -> Result<Opened, MeshError> {
+    let salts: [u8; 3 * SALT_BYTES] = core.random()?;
+    let [opening_salt, closing_salt, subject_salt] = split(&salts);
+    let body = Body::Opening(Opening {
+        exchange: Some(exchange.clone()),
+    });
+    let bytes = record::encode(&new_record(core, opening_salt, body)).map_err(unavailable)?;
+    let keys = KeyRow {
+        exchange: *id.as_bytes(),
+        key: key.clone(),
+        salt: subject_salt,
+    };
+    let ticket = core.journal.append_with_keys(bytes, keys).map_err(unavailable)?;
+    Ok(Opened {
+        exchange,
+        id,
+        ticket,
+        closing_salt,
+        subject_salt,
+        received,
+    })
+}
+
+/// The exchange as far as it is known when the call arrives: for its denial, or to be completed by
+/// [`decided`].
+pub fn arrived(
+    core: &Core,
+    side: Side,
+    id: Uuid,
+    attempt: u32,
+    caller: &Caller,
+    stated: &CallMetadata,
+    path: &str,
+) -> Exchange {
+    let mut method = path.to_owned();
+    if method.len() > METHOD_BYTES_MAX {
+        // A path is ASCII; a longer one is no method of any contract.
+        method.truncate(METHOD_BYTES_MAX);
+    }
+    let (consumer_node, provider, provider_node) = match side {
+        Side::Provider => (
+            caller.node.clone(),
+            core.node.agency.clone(),
+            core.node.name.clone(),
+        ),
+        _ => (
+            core.node.name.clone(),
+            stated.provider.clone().unwrap_or_default(),
+            String::new(),
+        ),
+    };
+    Exchange {
+        id: id.as_bytes().to_vec(),
+        attempt,
+        side: side.into(),
+        consumer: caller.party.clone(),
+        system: caller.system.clone(),
+        consumer_node,
+        provider,
+        provider_node,
+        method,
+        dataset: String::new(),
+        purpose: stated
+            .purpose
+            .as_deref()
+            .and_then(purpose::from_word)
+            .unwrap_or_default()
+            .into(),
+        purpose_source: stated.purpose_source.into(),
+        dossier: stated.dossier.clone().unwrap_or_default(),
+        user: stated.user.clone().unwrap_or_default(),
+        right: String::new(),
+        peer_certificate: caller.certificate.clone(),
+        fields_requested: stated.fields.clone().unwrap_or_default(),
+    }
+}
+
+/// Completes an exchange with the method it goes to.
+pub fn resolved(exchange: &mut Exchange, method: &Method) {
+    exchange.provider = method.provider().to_owned();
+    exchange.dataset = method.dataset_id().to_owned();
+}
+
+/// Completes an exchange with what was decided.
+pub fn decided(exchange: &mut Exchange, permitted: &Permitted) {
+    exchange.right = permitted.grant();
+}
+
+/// A record of this node, now.
+pub fn new_record(core: &Core, salt: [u8; SALT_BYTES], body: Body) -> Record {
+    Record {
+        version: RECORD_VERSION,
+        salt: salt.to_vec(),
+        recorder: core.node.name.clone(),
+        time: Some(clock::timestamp()),
+        clock_error_us: 0,
+        body: Some(body),
+    }
+}
+
+/// What a caller hears when a record cannot be written.
+pub fn unavailable(error: impl std::fmt::Display) -> MeshError {
+    MeshError::new(Reason::DenyAuditUnavailable, error.to_string())
+}
+
+fn split(bytes: &[u8; 3 * SALT_BYTES]) -> [[u8; SALT_BYTES]; 3] {
+    let mut salts = [[0; SALT_BYTES]; 3];
+    for (salt, chunk) in salts.iter_mut().zip(bytes.chunks_exact(SALT_BYTES)) {
+        salt.copy_from_slice(chunk);
+    }
+    salts
+}

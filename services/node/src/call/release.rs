@@ -1,0 +1,468 @@
+//! Step 8: the answer comes back. The provider's node keeps only what was granted, digests what it sends
+//! and counts; the consumer's node digests what arrives and alters nothing. Message by message, so that
+//! a stream flows as a single answer does, and a slow reader slows the backend.
+//!
+//! A long stream writes progress records, and at most one further window leaves before the last one is
+//! durable (design §6).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use lienthong_audit::{
+    digest::{ExchangeKey, MessageDigest},
+    journal::Wait,
+    record,
+};
+use lienthong_catalog::Permitted;
+use lienthong_proto::{
+    lienthong::audit::v1::{Progress, Side, Status, record::Body as RecordBody},
+    reason::Reason,
+    status::MeshError,
+};
+use tokio::time::{Instant, Sleep};
+use tonic::Code;
+
+use crate::{
+    call::{
+        answer::{self, Answer, AnswerBody, BoxError, exchange_id_value},
+        close::{Closer, Ending, UNDECLARED_REFUSAL},
+        deadline::Deadline,
+        framing::{Deframer, Message, begin_frame, finish_frame},
+        metadata::{EXCHANGE_ID, RECORD_HASH},
+        open::{new_record, unavailable},
+    },
+    limits::{PROGRESS_BYTES, PROGRESS_MESSAGES, PROGRESS_MS},
+};
+
+/// Takes over the answer of the other side: its head at once, its messages as they flow. An answer that is
+/// an error, or not gRPC at all, ends here.
+pub fn release(
+    side: Side,
+    response: Response<Incoming>,
+    permitted: Permitted,
+    deadline: Deadline,
+    mut closer: Closer,
+    key: &ExchangeKey,
+) -> Released {
+    let (head, incoming) = response.into_parts();
+    if let Err(error) = check_head(&head) {
+        let id = closer.opened().map(|opened| opened.id);
+        let error = closer.fail(error);
+        return Released::Ended(answer::error(&error, id));
+    }
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    if head.headers.contains_key("grpc-status") {
+        let (sent, ending) = conclude(side, &head.headers, &mut closer);
+        headers.extend(sent);
+        stamp(side, &closer, &mut headers);
+        closer.close(&ending, MessageDigest::new(key).finish(), Vec::new());
+        return Released::Ended(answer::trailers_only(headers));
+    }
+    if let Some(opened) = closer.opened() {
+        headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
+    }
+    let limit = closer.core().node.limits.message_bytes_max;
+    let body = ReleaseBody::new(
+        incoming,
+        side,
+        permitted,
+        deadline,
+        limit,
+        closer,
+        MessageDigest::new(key),
+    );
+    Released::Flowing(headers, Box::new(body))
+}
+
+/// What became of an answer whose head has arrived.
+pub enum Released {
+    /// It ended with its head.
+    Ended(Answer),
+    /// Its messages follow.
+    Flowing(HeaderMap, Box<ReleaseBody>),
+}
+
+impl Released {
+    /// Keeps something alive until the answer has ended.
+    #[must_use]
+    pub fn holding(mut self, held: impl Send + 'static) -> Self {
+        if let Self::Flowing(_, body) = &mut self {
+            body.held.push(Box::new(held));
+        }
+        self
+    }
+
+    /// The answer as it goes to the caller.
+    pub fn into_answer(self) -> Answer {
+        match self {
+            Self::Ended(answer) => answer,
+            Self::Flowing(headers, body) => {
+                let mut response = Response::new(AnswerBody::Released(body));
+                *response.headers_mut() = headers;
+                response
+            }
+        }
+    }
+}
+
+/// The head of an answer must be gRPC's, uncompressed.
+fn check_head(head: &http::response::Parts) -> Result<(), MeshError> {
+    let malformed = |detail: String| Err(MeshError::new(Reason::FailMalformedMessage, detail));
+    if head.status != StatusCode::OK {
+        return malformed(format!(
+            "the other side answered HTTP {} instead of gRPC",
+            head.status.as_u16()
+        ));
+    }
+    let content_type = head
+        .headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    if !content_type.starts_with(b"application/grpc") {
+        return malformed("the other side's content-type is not application/grpc".to_owned());
+    }
+    match head.headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(()),
+        Some(_) => malformed("the other side compressed its answer, which was not offered".to_owned()),
+    }
+}
+
+/// An answer on its way, governed.
+pub struct ReleaseBody {
+    /// `None` once the answer has ended.
+    incoming: Option<Incoming>,
+    deframer: Deframer,
+    side: Side,
+    permitted: Permitted,
+    digest: MessageDigest,
+    window: Window,
+    deadline: Option<Pin<Box<Sleep>>>,
+    closer: Closer,
+    /// What must live as long as the answer.
+    held: Vec<Box<dyn Send>>,
+    /// Where the consumer's node puts what the filter would keep; it sends the original on.
+    scratch: Vec<u8>,
+}
+
+/// What has left since the last progress record.
+struct Window {
+    messages: u64,
+    bytes: u64,
+    since: Instant,
+    /// The last progress record, until it is durable.
+    pending: Option<Wait>,
+}
+
+impl ReleaseBody {
+    /// Governs the messages of an answer whose head has arrived.
+    pub fn new(
+        incoming: Incoming,
+        side: Side,
+        permitted: Permitted,
+        deadline: Deadline,
+        message_bytes_max: usize,
+        closer: Closer,
+        digest: MessageDigest,
+    ) -> Self {
+        Self {
+            incoming: Some(incoming),
+            deframer: Deframer::new(message_bytes_max),
+            side,
+            permitted,
+            digest,
+            window: Window {
+                messages: 0,
+                bytes: 0,
+                since: Instant::now(),
+                pending: None,
+            },
+            deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
+            closer,
+            held: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Filters and digests one message.
+    fn release(&mut self, message: Message) -> Result<Bytes, MeshError> {
+        let report = &mut self.closer.report;
+        let frame = match self.side {
+            Side::Provider => {
+                let mut frame = begin_frame(message.body().len());
+                self.permitted
+                    .plan()
+                    .apply(message.body(), &mut frame, report)
+                    .map_err(|error| unreadable(&error))?;
+                let frame = finish_frame(frame);
+                self.digest.message(&frame[crate::call::framing::PREFIX_BYTES..]);
+                frame
+            }
+            _ => {
+                self.scratch.clear();
+                self.permitted
+                    .plan()
+                    .apply(message.body(), &mut self.scratch, report)
+                    .map_err(|error| unreadable(&error))?;
+                self.digest.message(message.body());
+                message.into_frame()
+            }
+        };
+        self.window.messages += 1;
+        self.window.bytes += frame.len() as u64;
+        Ok(frame)
+    }
+
+    /// Writes a progress record when a window is full; then nothing leaves until the one before it is
+    /// durable.
+    fn poll_window(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MeshError>> {
+        let full = self.window.messages >= PROGRESS_MESSAGES
+            || self.window.bytes >= PROGRESS_BYTES
+            || (self.window.messages > 0
+                && self.window.since.elapsed().as_millis() >= u128::from(PROGRESS_MS));
+        if !full {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(pending) = &mut self.window.pending {
+            let durable = ready!(Pin::new(pending).poll(context));
+            self.window.pending = None;
+            durable.map_err(unavailable)?;
+        }
+        let Some(opened) = self.closer.opened() else {
+            return Poll::Ready(Ok(()));
+        };
+        let core = self.closer.core();
+        let progress = Progress {
+            exchange_id: opened.id.as_bytes().to_vec(),
+            opening_hash: opened.ticket.leaf_hash.0.to_vec(),
+            side: self.side.into(),
+            request: Some(self.closer.request().digest()),
+            response: Some(self.digest.so_far()),
+            records: u64::from(self.closer.report.records),
+        };
+        let record = new_record(core, core.random()?, RecordBody::Progress(progress));
+        let bytes = record::encode(&record).map_err(unavailable)?;
+        let ticket = core.journal.append(bytes).map_err(unavailable)?;
+        let durable = core.journal.durable(ticket.seq);
+        self.window = Window {
+            messages: 0,
+            bytes: 0,
+            since: Instant::now(),
+            pending: Some(durable),
+        };
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the answer with the trailers that came.
+    fn finish(&mut self, trailers: &HeaderMap) -> HeaderMap {
+        self.incoming = None;
+        let (sent, ending) = conclude(self.side, trailers, &mut self.closer);
+        self.end(sent, &ending)
+    }
+
+    /// Ends the answer with an error of the mesh.
+    fn fail(&mut self, error: &MeshError) -> HeaderMap {
+        self.incoming = None;
+        let exchange_id = self.closer.opened().map(|opened| opened.id.to_string());
+        let mut headers = MeshError {
+            exchange_id,
+            ..error.clone()
+        }
+        .to_headers();
+        headers.remove(CONTENT_TYPE);
+        let ending = Ending::failed(error.reason, self.digest.messages() > 0);
+        self.end(headers, &ending)
+    }
+
+    fn end(&mut self, mut trailers: HeaderMap, ending: &Ending) -> HeaderMap {
+        stamp(self.side, &self.closer, &mut trailers);
+        let released = self
+            .permitted
+            .plan()
+            .released(&self.closer.report)
+            .map(str::to_owned)
+            .collect();
+        self.closer.close(ending, self.digest.so_far(), released);
+        trailers
+    }
+
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> bool {
+        self.deadline
+            .as_mut()
+            .is_some_and(|sleep| sleep.as_mut().poll(context).is_ready())
+    }
+}
+
+/// What a caller is told at the end, and how the record says it ended.
+fn conclude(side: Side, trailers: &HeaderMap, closer: &mut Closer) -> (HeaderMap, Ending) {
+    if side == Side::Consumer
+        && let Some(hash) = trailers.get(RECORD_HASH)
+    {
+        closer.peer_opening_hash = tonic_bin(hash)
+            .filter(|hash| hash.len() == 32)
+            .unwrap_or_default();
+    }
+    let Some(code) = grpc_status(trailers) else {
+        let error = MeshError::new(Reason::FailMalformedMessage, "the answer carries no grpc-status");
+        return (
+            error.to_headers(),
+            Ending::failed(error.reason, closer.report.records > 0),
+        );
+    };
+    let mut sent = HeaderMap::with_capacity(6);
+    sent.insert("grpc-status", HeaderValue::from(code as i32));
+    let mut reason = String::new();
+    let mut refused = false;
+    match side {
+        Side::Provider if code != Code::Ok => {
+            // The application's own words and details are not released unless the dataset declares them.
+            let message =
+                format!("the provider's application answered {code:?}; its own words are not released");
+            if let Ok(value) = HeaderValue::from_str(&message.replace('%', "%25")) {
+                sent.insert("grpc-message", value);
+            }
+            if matches!(
+                code,
+                Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented
+            ) {
+                reason = UNDECLARED_REFUSAL.to_owned();
+                refused = true;
+            }
+        }
+        Side::Provider => {}
+        _ => {
+            for name in [
+                "grpc-message",
+                "grpc-status-details-bin",
+                "grpc-retry-pushback-ms",
+            ] {
+                if let Some(value) = trailers.get(name) {
+                    sent.insert(name, value.clone());
+                }
+            }
+            if code != Code::Ok
+                && let Some(read) = tonic::Status::from_header_map(trailers)
+                    .as_ref()
+                    .and_then(lienthong_proto::status::read)
+            {
+                reason = read.reason.name().to_owned();
+                refused = read.reason == Reason::RefusedByProvider;
+            }
+        }
+    }
+    let denied = Reason::from_name(&reason).is_some_and(Reason::is_denial);
+    let status = match code {
+        Code::Ok if closer.report.records > 0 => Status::Delivered,
+        Code::Ok => Status::Empty,
+        _ if closer.report.records > 0 => Status::Partial,
+        _ if refused => Status::Refused,
+        _ if denied => Status::Denied,
+        Code::NotFound => Status::Empty,
+        _ => Status::Failed,
+    };
+    (sent, Ending { status, reason, code })
+}
+
+/// Puts the exchange id and, at the provider's node, the hash of its opening record on an answer.
+fn stamp(side: Side, closer: &Closer, headers: &mut HeaderMap) {
+    let Some(opened) = closer.opened() else { return };
+    headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
+    let hash: &[u8] = match side {
+        Side::Provider => &opened.ticket.leaf_hash.0,
+        _ => &closer.peer_opening_hash,
+    };
+    if !hash.is_empty() {
+        headers.insert(RECORD_HASH, bin_value(hash));
+    }
+}
+
+/// The status of an answer; `None` without one, or with one that is no number.
+fn grpc_status(headers: &HeaderMap) -> Option<Code> {
+    let number: i32 = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    (0..=16).contains(&number).then(|| Code::from_i32(number))
+}
+
+fn unreadable(error: &lienthong_filter::FilterError) -> MeshError {
+    MeshError::new(Reason::FailMalformedMessage, error.to_string())
+}
+
+fn bin_value(bytes: &[u8]) -> HeaderValue {
+    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+    // INVARIANT: base64 is visible ASCII.
+    HeaderValue::from_str(&STANDARD_NO_PAD.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn tonic_bin(value: &HeaderValue) -> Option<Vec<u8>> {
+    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+    let text = value.as_bytes();
+    let unpadded = text
+        .strip_suffix(b"==")
+        .or(text.strip_suffix(b"="))
+        .unwrap_or(text);
+    STANDARD_NO_PAD.decode(unpadded).ok()
+}
+
+impl Body for ReleaseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if this.incoming.is_none() {
+            return Poll::Ready(None);
+        }
+        if this.poll_deadline(context) {
+            let error = MeshError::new(Reason::FailDeadline, "while the answer was on its way");
+            return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+        }
+        loop {
+            if let Err(error) = ready!(this.poll_window(context)) {
+                return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+            }
+            let released = this
+                .deframer
+                .next()
+                .and_then(|message| message.map(|m| this.release(m)).transpose());
+            match released {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error))))),
+            }
+            let Some(incoming) = &mut this.incoming else {
+                return Poll::Ready(None);
+            };
+            let error = match ready!(Pin::new(incoming).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        this.deframer.push(chunk);
+                        continue;
+                    }
+                    Err(frame) => match (frame.into_trailers(), this.deframer.finish()) {
+                        (Ok(trailers), Ok(())) => {
+                            return Poll::Ready(Some(Ok(Frame::trailers(this.finish(&trailers)))));
+                        }
+                        (_, Err(error)) => error,
+                        (Err(_), Ok(())) => continue,
+                    },
+                },
+                Some(Err(_)) | None => MeshError::new(Reason::FailInterrupted, "the answer was cut off"),
+            };
+            return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_none()
+    }
+}

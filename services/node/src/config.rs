@@ -1,0 +1,210 @@
+//! A node's configuration file.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use lienthong_telemetry::TelemetryConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Configuration of `lienthong node run`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Resource name of this node, as the registry knows it.
+    pub name: String,
+    /// Id of the mesh. A bundle of another mesh is refused.
+    pub mesh: String,
+    /// Folder for the journal, the rights bundle and their state. Kept between starts.
+    pub data_dir: PathBuf,
+    /// True only for demonstrations and tests: accept certificates made for development. `/health` shows it.
+    #[serde(default)]
+    pub development: bool,
+    /// Official-use certificate of this node, PEM, leaf first, with its intermediates.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, mode 0600.
+    pub key: PathBuf,
+    /// Whom the node trusts.
+    pub trust: TrustConfig,
+    /// Traffic threads; 0: one a core.
+    #[serde(default)]
+    pub threads: usize,
+    /// Where other nodes call.
+    pub mesh_listener: SocketAddr,
+    /// Where the agency's own systems call.
+    pub local_listener: LocalListenerConfig,
+    /// The broker.
+    pub broker: BrokerEndpointConfig,
+    /// The agency's own backends, where it provides data.
+    #[serde(default)]
+    pub backends: Vec<BackendConfig>,
+    /// Logs, metrics, health.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// The authorities whose certificates the node accepts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustConfig {
+    /// Authorities that serve state agencies, PEM.
+    pub state: Vec<PathBuf>,
+    /// Authorities that serve Party agencies, PEM.
+    pub party: Vec<PathBuf>,
+    /// Public authorities, for registered parties outside the political system, PEM.
+    pub public: Vec<PathBuf>,
+    /// Revocation lists to hold before the broker is heard, PEM or DER; those of the bundle replace them.
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+/// Where the agency's own systems call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum LocalListenerConfig {
+    /// Mutual TLS: a system is who its certificate says.
+    Tls(SocketAddr),
+    /// A Unix socket: a system is the uid of its process.
+    Unix(UnixListenerConfig),
+}
+
+/// A Unix socket for local systems.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnixListenerConfig {
+    /// Path of the socket.
+    pub path: PathBuf,
+    /// Uid, as text, to resource name of a system.
+    pub systems: BTreeMap<String, String>,
+}
+
+/// The broker, as a node knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerEndpointConfig {
+    /// Host and port.
+    pub address: String,
+    /// DNS name that its certificate must carry.
+    pub server_name: String,
+    /// Public keys whose signature makes a rights bundle, now and next: name to 32 bytes in hexadecimal.
+    pub bundle_keys: BTreeMap<String, String>,
+    /// Public key of the log, as C2SP signed-note writes it: "ORIGIN+HASH+KEY". With it the node checks each receipt;
+    /// without it, receipts are taken on trust in the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_key: Option<String>,
+}
+
+/// A backend of the agency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendConfig {
+    /// gRPC services that it serves, for example "vn.dancu.v1.CitizenService".
+    pub services: Vec<String>,
+    /// Where it listens.
+    pub endpoint: BackendEndpointConfig,
+    /// Contract to publish: a serialized FileDescriptorSet with its imports.
+    pub contract: PathBuf,
+}
+
+/// Where a backend listens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum BackendEndpointConfig {
+    /// Mutual TLS.
+    Tls(TlsBackendConfig),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// A backend behind mutual TLS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsBackendConfig {
+    /// Host and port.
+    pub address: String,
+    /// DNS name that its certificate must carry.
+    pub server_name: String,
+}
+
+/// Bounds that an operator may set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Largest message, bytes, uncompressed.
+    pub message_bytes_max: usize,
+    /// Calls under way at once.
+    pub calls_in_flight_max: usize,
+    /// Deadline of a unary call that states none, milliseconds.
+    pub unary_deadline_ms: u64,
+    /// How long a stopping node lets calls finish, milliseconds.
+    pub drain_ms: u64,
+    /// Journal records that may wait for the broker before a class of data is closed.
+    pub journal_backlog_records_max: u64,
+    /// Bytes of them.
+    pub journal_backlog_bytes_max: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            calls_in_flight_max: limits::CALLS_IN_FLIGHT_MAX,
+            unary_deadline_ms: limits::UNARY_DEADLINE_MS_DEFAULT,
+            drain_ms: limits::DRAIN_MS,
+            journal_backlog_records_max: 50_000_000,
+            journal_backlog_bytes_max: 16 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A configuration to begin from, with the values of the sample agency H26.90.
+    pub fn sample() -> Self {
+        Self {
+            name: "agencies/H26.90/nodes/n1".into(),
+            mesh: "demo".into(),
+            data_dir: "/var/lib/lienthong/node".into(),
+            development: false,
+            certificate: "/etc/lienthong/node.crt".into(),
+            key: "/etc/lienthong/node.key".into(),
+            trust: TrustConfig {
+                state: vec!["/etc/lienthong/trust/state.pem".into()],
+                ..TrustConfig::default()
+            },
+            threads: 0,
+            mesh_listener: SocketAddr::from(([0, 0, 0, 0], 7443)),
+            local_listener: LocalListenerConfig::Tls(SocketAddr::from(([127, 0, 0, 1], 7080))),
+            broker: BrokerEndpointConfig {
+                address: "broker.demo.lienthong.test:7400".into(),
+                server_name: "broker.demo.lienthong.test".into(),
+                bundle_keys: BTreeMap::from([("bundle-2026".into(), "00".repeat(32))]),
+                log_key: None,
+            },
+            backends: vec![BackendConfig {
+                services: vec!["vn.dancu.v1.CitizenService".into()],
+                endpoint: BackendEndpointConfig::Unix("/run/lienthong/dancu.sock".into()),
+                contract: "/etc/lienthong/contracts/dancu.binpb".into(),
+            }],
+            telemetry: TelemetryConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+
+    /// Code of the agency, from the node's name.
+    pub fn agency(&self) -> Option<&str> {
+        let mut parts = self.name.split('/');
+        match (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) {
+            (Some("agencies"), Some(code), Some("nodes"), Some(_), None) => Some(code),
+            _ => None,
+        }
+    }
+}

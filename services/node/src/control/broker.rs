@@ -1,0 +1,104 @@
+//! The way to the broker: one channel for everything that is not traffic.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lienthong_certs::mesh_key;
+use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial};
+
+use crate::{config::BrokerEndpointConfig, limits::RECONNECT_MS_MAX};
+
+/// A channel for tonic's clients.
+pub type BrokerChannel = Channel<tonic::body::Body>;
+
+/// The way to the broker, and the keys that its signatures are checked by.
+#[derive(Clone)]
+pub struct Broker {
+    /// The channel.
+    pub channel: BrokerChannel,
+    keys: BTreeMap<String, [u8; 32]>,
+}
+
+/// A public key in the configuration that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("broker.bundle_keys.{0} is not 32 bytes in hexadecimal")]
+pub struct BadKey(String);
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// Nobody trusts the key.
+    #[error("it is signed with a key named {0:?}, which is not among broker.bundle_keys")]
+    UnknownKey(String),
+    /// The signature does not fit.
+    #[error("its signature is not that of the key {0:?}")]
+    Wrong(String),
+}
+
+impl Broker {
+    /// Prepares the channel; it connects when first used.
+    pub fn new(
+        config: &BrokerEndpointConfig,
+        material: &SharedMaterial,
+        register: &Connections,
+    ) -> Result<Self, BadKey> {
+        let endpoint = Endpoint::Mesh {
+            address: config.address.clone(),
+            server_name: Some(config.server_name.clone()),
+            material: material.clone(),
+        };
+        let mut keys = BTreeMap::new();
+        for (name, text) in &config.bundle_keys {
+            let mut key = [0; 32];
+            hex::decode_to_slice(text, &mut key).map_err(|_| BadKey(name.clone()))?;
+            keys.insert(name.clone(), key);
+        }
+        Ok(Self {
+            channel: Channel::new(endpoint, ChannelOptions::new(register.clone())),
+            keys,
+        })
+    }
+
+    /// Checks the signature of something that the broker said, in its domain.
+    pub fn verify(
+        &self,
+        domain: &str,
+        bytes: &[u8],
+        key_name: &str,
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let key = self
+            .keys
+            .get(key_name)
+            .ok_or_else(|| BadSignature::UnknownKey(key_name.to_owned()))?;
+        let mut message = Vec::with_capacity(domain.len() + 1 + bytes.len());
+        message.extend_from_slice(domain.as_bytes());
+        message.push(b'\n');
+        message.extend_from_slice(bytes);
+        mesh_key::verify(key, &message, signature).map_err(|_| BadSignature::Wrong(key_name.to_owned()))
+    }
+}
+
+/// Doubles from 100 ms to [`RECONNECT_MS_MAX`]; begins anew after a success.
+#[derive(Debug)]
+pub struct Patience(u64);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Self::FIRST_MS)
+    }
+}
+
+impl Patience {
+    const FIRST_MS: u64 = 100;
+
+    /// Waits before the next attempt.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(Duration::from_millis(self.0)).await;
+        self.0 = (self.0 * 2).min(RECONNECT_MS_MAX);
+    }
+
+    /// An attempt went well.
+    pub fn reset(&mut self) {
+        self.0 = Self::FIRST_MS;
+    }
+}

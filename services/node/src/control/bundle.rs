@@ -1,0 +1,214 @@
+//! The rights bundle: checked, kept on disk, and put into effect.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lienthong_catalog::{BundleError, RightsIndex};
+use lienthong_proto::lienthong::control::v1::{RightsBundle, SignedBundle};
+use lienthong_transport::Connections;
+use prost::Message;
+
+use crate::{
+    call::identify::binding_of,
+    control::broker::{BadSignature, Broker},
+    node::Node,
+    trust::{NodeTrustError, Trust},
+};
+
+/// Domain of the bundle's signature.
+pub const BUNDLE_DOMAIN: &str = "lienthong/rights-bundle/v1";
+
+/// Largest bundle that a node reads, bytes.
+pub const BUNDLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Why a bundle does not take effect. The one before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBundle {
+    /// Not signed by the broker.
+    #[error("the rights bundle is refused: {0}")]
+    Signature(#[from] BadSignature),
+    /// Not a bundle.
+    #[error("the rights bundle cannot be read: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// For another mesh or node.
+    #[error("the rights bundle is for {found}, this node is {expected}")]
+    NotOurs {
+        /// Mesh and node of the bundle.
+        found: String,
+        /// Mesh and node of this process.
+        expected: String,
+    },
+    /// Older than the one held: a bundle's epoch rises strictly.
+    #[error(
+        "the rights bundle has epoch {found}, but {held} was seen already: it is replayed, or the broker lost its state"
+    )]
+    Old {
+        /// Epoch of the bundle.
+        found: u64,
+        /// Epoch held.
+        held: u64,
+    },
+    /// Contradicts itself.
+    #[error(transparent)]
+    Contents(#[from] BundleError),
+    /// The trust inside it cannot be used.
+    #[error(transparent)]
+    Trust(#[from] NodeTrustError),
+    /// The file on disk.
+    #[error(
+        "the rights bundle {path} on disk cannot be used: {source}; delete it: the node then waits for the broker"
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The bundle of one node.
+pub struct BundleKeeper {
+    path: PathBuf,
+    node: Arc<Node>,
+    trust: Arc<Trust>,
+    broker: Broker,
+    connections: Connections,
+    held_hash: Vec<u8>,
+}
+
+impl BundleKeeper {
+    /// A keeper that holds nothing yet.
+    pub fn new(
+        data: &Path,
+        node: Arc<Node>,
+        trust: Arc<Trust>,
+        broker: Broker,
+        connections: Connections,
+    ) -> Self {
+        Self {
+            path: data.join("bundle.binpb"),
+            node,
+            trust,
+            broker,
+            connections,
+            held_hash: Vec::new(),
+        }
+    }
+
+    /// Epoch and hash of what is held; 0 without a bundle.
+    pub fn held(&self) -> (u64, &[u8]) {
+        let epoch = self
+            .node
+            .rights
+            .load()
+            .as_ref()
+            .map_or(0, |rights| rights.epoch());
+        (epoch, &self.held_hash)
+    }
+
+    /// Starts from the bundle on disk; false where there is none. A damaged or foreign file is an error:
+    /// it is told to the operator, and the node waits for the broker.
+    pub fn open(&mut self) -> Result<bool, BadBundle> {
+        let io = |source| BadBundle::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let bytes = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io(error)),
+            Ok(metadata) if metadata.len() > BUNDLE_BYTES_MAX => {
+                return Err(io(io::Error::other("it is too large")));
+            }
+            Ok(_) => fs::read(&self.path).map_err(io)?,
+        };
+        let signed = SignedBundle::decode(bytes.as_slice())?;
+        self.take_effect(&signed)?;
+        Ok(true)
+    }
+
+    /// Checks a bundle, keeps it, and decides by it from now on. Returns its epoch.
+    pub fn take(&mut self, signed: &SignedBundle) -> Result<u64, BadBundle> {
+        let epoch = self.take_effect(signed)?;
+        if let Err(error) = self.save(signed) {
+            // A change of rights is never held back by a full disk; only a restart would miss it.
+            tracing::error!(%error, path = %self.path.display(), "the rights bundle is in effect but could not be kept");
+        }
+        Ok(epoch)
+    }
+
+    fn take_effect(&mut self, signed: &SignedBundle) -> Result<u64, BadBundle> {
+        self.broker
+            .verify(BUNDLE_DOMAIN, &signed.bundle, &signed.key_name, &signed.signature)?;
+        let bundle = RightsBundle::decode(signed.bundle.as_slice())?;
+        if bundle.mesh != self.node.mesh || bundle.audience != self.node.name {
+            return Err(BadBundle::NotOurs {
+                found: format!("{} of mesh {}", bundle.audience, bundle.mesh),
+                expected: format!("{} of mesh {}", self.node.name, self.node.mesh),
+            });
+        }
+        let (held, _) = self.held();
+        if bundle.epoch <= held {
+            return Err(BadBundle::Old {
+                found: bundle.epoch,
+                held,
+            });
+        }
+        let rights = RightsIndex::from_bundle(&bundle)?;
+        for problem in rights.problems() {
+            tracing::warn!(
+                epoch = bundle.epoch,
+                problem,
+                "part of the rights bundle is left out"
+            );
+        }
+        for problem in self.trust.take_lists(&bundle.revocation_lists)? {
+            tracing::warn!(epoch = bundle.epoch, problem, "a revocation list is left out");
+        }
+        self.held_hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &signed.bundle)
+            .as_ref()
+            .to_vec();
+        let epoch = bundle.epoch;
+        self.node.rights.store(Some(Arc::new(rights)));
+        self.node
+            .metrics
+            .epoch
+            .set(i64::try_from(epoch).unwrap_or(i64::MAX));
+        self.close_what_may_not_go_on();
+        Ok(epoch)
+    }
+
+    /// Register, then authorize, then serve: a connection that came in under the old bundle is judged by
+    /// the new one.
+    fn close_what_may_not_go_on(&self) {
+        self.connections.close_refused(&self.trust.material);
+        let Some(rights) = self.node.rights.load_full() else {
+            return;
+        };
+        self.connections.close_where(
+            |peer| {
+                peer.direction() == lienthong_transport::Direction::Inbound
+                    && peer.certificate().is_some_and(|certificate| {
+                        let binding = binding_of(certificate);
+                        rights.node_of_certificate(&binding).is_none() && rights.system_of(&binding).is_none()
+                    })
+            },
+            "its certificate is no longer bound in the registry",
+        );
+    }
+
+    /// Writes the bundle so that a power cut leaves the old one or the new one.
+    fn save(&self, signed: &SignedBundle) -> io::Result<()> {
+        let temporary = self.path.with_extension("new");
+        let file = fs::File::create(&temporary)?;
+        io::Write::write_all(&mut &file, &signed.encode_to_vec())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        match self.path.parent() {
+            Some(folder) => fs::File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}

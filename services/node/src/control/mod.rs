@@ -1,0 +1,11 @@
+//! The node's work beside the traffic, on a runtime of its own: hearing the broker ([`watch`]), keeping what
+//! it said ([`bundle`]), publishing the agency's contract ([`publish`]), shipping the journal ([`ship`]),
+//! what has to be done at start ([`orphans`]) and every so often ([`housekeeping`]).
+
+pub mod broker;
+pub mod bundle;
+pub mod housekeeping;
+pub mod orphans;
+pub mod publish;
+pub mod ship;
+pub mod watch;

@@ -1,0 +1,196 @@
+//! Shipping the journal: signed batches out, receipts in. On a thread of its own, because reading back and
+//! signing may block; traffic never waits for it under the JOURNAL gate.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use lienthong_audit::{journal::Shipper, policy::Policy};
+use lienthong_certs::Signer;
+use lienthong_proto::lienthong::audit::v1::{
+    Receipt, ShipHello, ShipJournalRequest, audit_service_client::AuditServiceClient,
+    ship_journal_request::Event as Said, ship_journal_response::Event as Heard,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    control::broker::{Broker, Patience},
+    limits::{BATCHES_IN_FLIGHT_MAX, SHIP_FINISH_MS, SHIP_LINGER_MS},
+    node::Node,
+};
+
+/// What shipping needs.
+pub struct Shipping {
+    /// Whose journal.
+    pub node: Arc<Node>,
+    /// The official-use key that signs batches.
+    pub signer: Arc<dyn Signer>,
+    /// The way to the broker; used by this thread only.
+    pub broker: Broker,
+    /// The log key that receipts must be signed with; `None`: they are taken on trust in the connection.
+    pub log_policy: Option<Policy>,
+}
+
+impl Shipping {
+    /// Ships on a thread of its own until told to stop; a broken stream is begun again.
+    pub fn spawn(self, stop: CancellationToken) -> std::io::Result<thread::JoinHandle<()>> {
+        thread::Builder::new().name("shipping".to_owned()).spawn(move || {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(self.run(stop)),
+                Err(error) => tracing::error!(%error, "the journal cannot be shipped: no runtime"),
+            }
+        })
+    }
+
+    async fn run(self, stop: CancellationToken) {
+        let mut shipper = None;
+        let mut patience = Patience::default();
+        loop {
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = self.follow(&mut shipper, &mut patience) => ended,
+            };
+            tracing::warn!(reason = %ended, backlog = self.node.journal.backlog().records, "the journal is not shipped");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = patience.wait() => {}
+            }
+        }
+    }
+
+    /// One stream, until it ends; says why.
+    async fn follow(&self, shipper: &mut Option<Shipper>, patience: &mut Patience) -> String {
+        match self.try_follow(shipper, patience).await {
+            Ok(()) => "the broker ended the stream".to_owned(),
+            Err(reason) => reason,
+        }
+    }
+
+    async fn try_follow(&self, kept: &mut Option<Shipper>, patience: &mut Patience) -> Result<(), String> {
+        let (say, said) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
+        let hello = Said::Hello(ShipHello {
+            journal_epoch: self.node.journal.epoch(),
+        });
+        send(&say, hello).await?;
+        let mut client = AuditServiceClient::new(self.broker.channel.clone());
+        let response = client
+            .ship_journal(ReceiverStream::new(said))
+            .await
+            .map_err(text)?;
+        let mut heard = response.into_inner();
+
+        let position = match heard
+            .message()
+            .await
+            .map_err(text)?
+            .and_then(|message| message.event)
+        {
+            Some(Heard::Position(position)) => position,
+            _ => return Err("the broker did not begin with a position".to_owned()),
+        };
+        if let Some(known) = kept.as_mut() {
+            known.resume(&position).map_err(text)?;
+        } else {
+            *kept = Some(self.node.journal.shipper(&position).map_err(text)?);
+        }
+        let Some(shipper) = kept.as_mut() else {
+            return Err("there is no shipper".to_owned());
+        };
+        patience.reset();
+        tracing::info!(last_seq = position.last_seq, "the journal ships");
+
+        let mut not_before = tokio::time::Instant::now();
+        loop {
+            let backlog = self.node.journal.backlog().records;
+            self.node
+                .metrics
+                .backlog
+                .set(i64::try_from(backlog).unwrap_or(i64::MAX));
+            tokio::select! {
+                message = heard.message() => match message.map_err(text)? {
+                    None => return Ok(()),
+                    Some(message) => if let Some(Heard::Receipt(receipt)) = message.event {
+                        self.check(&receipt)?;
+                        shipper.acknowledge(receipt.last_seq).map_err(text)?;
+                    },
+                },
+                ready = next_is_due(shipper, not_before), if shipper.in_flight() < BATCHES_IN_FLIGHT_MAX => {
+                    ready?;
+                    self.send_batches(shipper, &say).await?;
+                    // Under the JOURNAL gate nobody waits for a receipt: gathering saves signatures.
+                    not_before = tokio::time::Instant::now() + Duration::from_millis(SHIP_LINGER_MS);
+                }
+            }
+        }
+    }
+
+    async fn send_batches(
+        &self,
+        shipper: &mut Shipper,
+        say: &mpsc::Sender<ShipJournalRequest>,
+    ) -> Result<(), String> {
+        while shipper.in_flight() < BATCHES_IN_FLIGHT_MAX {
+            let batch = shipper
+                .next_batch(SystemTime::now(), |message| self.signer.sign(message))
+                .map_err(text)?;
+            match batch {
+                Some(batch) => send(say, Said::Batch(batch)).await?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A receipt must carry a checkpoint of the pinned log that covers what it promises.
+    fn check(&self, receipt: &Receipt) -> Result<(), String> {
+        let Some(policy) = &self.log_policy else {
+            return Ok(());
+        };
+        let accepted = policy
+            .judge_signer(&receipt.checkpoint)
+            .map_err(|error| format!("a receipt is not the pinned log's: {error}"))?;
+        let needed = receipt.first_index.saturating_add(receipt.entries);
+        if accepted.checkpoint.size < needed {
+            return Err(format!(
+                "a receipt promises {needed} entries, its checkpoint covers {}",
+                accepted.checkpoint.size
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Waits until all that was journalled is receipted, but no longer than [`SHIP_FINISH_MS`].
+pub async fn finish(node: &Node) {
+    let until = Instant::now() + Duration::from_millis(SHIP_FINISH_MS);
+    while node.journal.backlog().records > 0 && node.journal.failure().is_none() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let backlog = node.journal.backlog().records;
+    if backlog > 0 {
+        tracing::warn!(
+            backlog,
+            "the node stops with records that the broker has not; they ship at the next start"
+        );
+    }
+}
+
+async fn next_is_due(shipper: &Shipper, not_before: tokio::time::Instant) -> Result<(), String> {
+    tokio::time::sleep_until(not_before).await;
+    shipper.ready(SystemTime::now()).await.map_err(text)
+}
+
+async fn send(say: &mpsc::Sender<ShipJournalRequest>, event: Said) -> Result<(), String> {
+    let message = ShipJournalRequest { event: Some(event) };
+    say.send(message)
+        .await
+        .map_err(|_| "the stream to the broker is closed".to_owned())
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,167 @@
+//! Hearing the broker: bundles as they change, a sign of life every second.
+
+use std::sync::Arc;
+
+use lienthong_proto::lienthong::control::v1::{
+    Heartbeat, SignedHeartbeat, WatchRightsRequest,
+    rights_service_client::RightsServiceClient,
+    watch_rights_request::{Acknowledgement, Event as Said, Hello},
+    watch_rights_response::Event as Heard,
+};
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock,
+    control::{
+        broker::{Broker, Patience},
+        bundle::BundleKeeper,
+    },
+    limits::ACKNOWLEDGEMENTS_WAITING_MAX,
+    node::Node,
+};
+
+/// Domain of the heartbeat's signature.
+pub const HEARTBEAT_DOMAIN: &str = "lienthong/heartbeat/v1";
+
+/// Watches until told to stop; a broken stream is begun again. `first` turns true once a bundle is in effect.
+pub async fn run(
+    mut keeper: BundleKeeper,
+    node: Arc<Node>,
+    broker: Broker,
+    first: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
+    let mut patience = Patience::default();
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = follow(&mut keeper, &node, &broker, &first, &mut patience) => ended,
+        };
+        tracing::warn!(reason = %ended, "the broker is not heard; the node goes on with the rights it holds");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = patience.wait() => {}
+        }
+    }
+}
+
+/// One stream, until it ends; says why.
+async fn follow(
+    keeper: &mut BundleKeeper,
+    node: &Node,
+    broker: &Broker,
+    first: &watch::Sender<bool>,
+    patience: &mut Patience,
+) -> String {
+    let (say, said) = mpsc::channel(ACKNOWLEDGEMENTS_WAITING_MAX);
+    let (held_epoch, held_hash) = keeper.held();
+    let hello = Hello {
+        held_epoch,
+        held_hash: held_hash.to_vec(),
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    if say
+        .send(WatchRightsRequest {
+            event: Some(Said::Hello(hello)),
+        })
+        .await
+        .is_err()
+    {
+        return "the stream closed before it began".to_owned();
+    }
+    let mut client =
+        RightsServiceClient::new(broker.channel.clone()).max_decoding_message_size(BUNDLE_MESSAGE_BYTES_MAX);
+    let mut heard = match client.watch_rights(ReceiverStream::new(said)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return status.to_string(),
+    };
+    loop {
+        let event = match heard.message().await {
+            Ok(Some(message)) => message.event,
+            Ok(None) => return "the broker ended the stream".to_owned(),
+            Err(status) => return status.to_string(),
+        };
+        patience.reset();
+        match event {
+            Some(Heard::Snapshot(signed)) => {
+                let acknowledgement = match keeper.take(&signed) {
+                    Ok(epoch) => {
+                        tracing::info!(epoch, "rights bundle in effect");
+                        first.send_replace(true);
+                        Acknowledgement {
+                            epoch,
+                            applied_time: Some(clock::timestamp()),
+                            error: String::new(),
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a rights bundle was refused; the one before stays");
+                        node.metrics.bundles_refused.inc();
+                        Acknowledgement {
+                            epoch: 0,
+                            applied_time: None,
+                            error: error.to_string(),
+                        }
+                    }
+                };
+                let message = WatchRightsRequest {
+                    event: Some(Said::Acknowledgement(acknowledgement)),
+                };
+                if say.try_send(message).is_err() {
+                    return "the broker does not take acknowledgements".to_owned();
+                }
+            }
+            Some(Heard::Heartbeat(signed)) => {
+                if let Err(reason) = heartbeat(keeper, node, broker, &signed) {
+                    tracing::warn!(reason, "a heartbeat does not count");
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+/// Largest message of the watch stream, bytes.
+const BUNDLE_MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// A heartbeat counts if the broker signed it, for this mesh, about the bundle that is held, and later than
+/// every one before it: an old one that is played back makes nothing younger.
+fn heartbeat(
+    keeper: &BundleKeeper,
+    node: &Node,
+    broker: &Broker,
+    signed: &SignedHeartbeat,
+) -> Result<(), String> {
+    broker
+        .verify(
+            HEARTBEAT_DOMAIN,
+            &signed.heartbeat,
+            &signed.key_name,
+            &signed.signature,
+        )
+        .map_err(|error| error.to_string())?;
+    let beat = Heartbeat::decode(signed.heartbeat.as_slice()).map_err(|error| error.to_string())?;
+    let (held_epoch, held_hash) = keeper.held();
+    if beat.mesh != node.mesh {
+        return Err(format!("it is of mesh {}", beat.mesh));
+    }
+    if beat.epoch != held_epoch || beat.bundle_hash != held_hash {
+        return Err(format!(
+            "it is about epoch {}, this node holds {held_epoch}",
+            beat.epoch
+        ));
+    }
+    let time = beat.time.unwrap_or_default();
+    let milliseconds = time
+        .seconds
+        .saturating_mul(1000)
+        .saturating_add(i64::from(time.nanos) / 1_000_000);
+    let milliseconds = u64::try_from(milliseconds).map_err(|_| "its time is before 1970".to_owned())?;
+    if !node.freshness.heartbeat(milliseconds) {
+        return Err("its time is not later than that of the one before".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! One traffic thread: what belongs to it alone, beside what it shares with the others.
+
+use std::sync::Arc;
+
+use lienthong_audit::journal::Handle;
+use lienthong_proto::{reason::Reason, status::MeshError};
+
+use crate::{node::Node, upstream::Upstreams};
+
+/// A traffic thread.
+pub struct Core {
+    /// What all threads share.
+    pub node: Arc<Node>,
+    /// This thread's way into the journal.
+    pub journal: Handle,
+    /// This thread's connections.
+    pub upstreams: Upstreams,
+}
+
+impl Core {
+    /// Random bytes; without them nothing can be put on record, so nothing is released.
+    pub fn random<const N: usize>(&self) -> Result<[u8; N], MeshError> {
+        let mut bytes = [0; N];
+        aws_lc_rs::rand::fill(&mut bytes)
+            .map_err(|_| MeshError::new(Reason::DenyAuditUnavailable, "the system gives no random bytes"))?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,202 @@
+//! The provider's node: a call of another agency's node on its way in. Its decision counts. Read it top
+//! to bottom.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderName, HeaderValue, Request};
+use hyper::body::Incoming;
+use lienthong_audit::digest::ExchangeKey;
+use lienthong_catalog::{Method, Permitted, RightsIndex};
+use lienthong_proto::{
+    lienthong::audit::v1::{Exchange, Side},
+    reason::Reason,
+    status::MeshError,
+};
+use lienthong_transport::Peer;
+use uuid::Uuid;
+
+use crate::{
+    call::{
+        answer::{self, Answer},
+        authorize::authorize,
+        close::Closer,
+        deadline::Deadline,
+        deny::deny,
+        forward,
+        identify::{self, Caller},
+        metadata::{self, CallMetadata, PeerCall},
+        open::{self, open},
+        release::{Released, release},
+        request_body::{RequestBody, RequestTally},
+        resolve::resolve,
+    },
+    clock,
+    core::Core,
+    own_services,
+};
+
+/// A call that may come in.
+struct Admitted {
+    core: Arc<Core>,
+    id: Uuid,
+    received: Instant,
+    key: ExchangeKey,
+    peer_opening_hash: Vec<u8>,
+    method: Arc<Method>,
+    permitted: Permitted,
+    deadline: Deadline,
+}
+
+/// Serves one call of another agency's node.
+pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
+    let received = Instant::now();
+    let Some(slot) = core.node.begin_call() else {
+        return answer::error(
+            &MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"),
+            None,
+        );
+    };
+    let Some(rights) = core.node.rights.load_full() else {
+        return answer::error(
+            &MeshError::new(Reason::DenyRightsStale, "this node holds no rights yet"),
+            None,
+        );
+    };
+    let (said, said_well) = PeerCall::read(request.headers());
+    let (caller, identified) = identify::peer_node(&rights, &peer, &said.context.system);
+    if own_services::is_own(request.uri().path()) {
+        return own_services::from_peer(core, rights, caller, identified, request).await;
+    }
+
+    let id = said.exchange_id;
+    let attempt = said.context.attempt;
+    let path = request.uri().path();
+    let mut exchange = open::arrived(&core, Side::Provider, id, attempt, &caller, &said.metadata, path);
+    let judged = identified
+        .and_then(|()| judge(&core, &rights, &caller, &said.metadata, &mut exchange, &request))
+        .and_then(|decided| said_well.map(|()| decided))
+        .and_then(|decided| {
+            core.node
+                .replay
+                .accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms())
+                .map(|()| decided)
+        });
+    match judged {
+        Err(error) => deny(&core, exchange, id, &error),
+        Ok((method, permitted, deadline)) => {
+            let admitted = Admitted {
+                core,
+                id,
+                received,
+                key: said.key,
+                peer_opening_hash: said.context.opening_hash,
+                method,
+                permitted,
+                deadline,
+            };
+            match admitted.exchange(exchange, &caller, said.metadata, request).await {
+                Ok(released) => released.holding(slot).into_answer(),
+                Err(error) => answer::error(&error, Some(id)),
+            }
+        }
+    }
+}
+
+/// Resolve and authorize; fills in what becomes known of the exchange.
+fn judge(
+    core: &Core,
+    rights: &RightsIndex,
+    caller: &Caller,
+    stated: &CallMetadata,
+    exchange: &mut Exchange,
+    request: &Request<Incoming>,
+) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
+    let method = resolve(rights, request.uri().path(), Some(&core.node.agency))?;
+    open::resolved(exchange, &method);
+    let permitted = authorize(&core.node, rights, &method, caller, stated)?;
+    open::decided(exchange, &permitted);
+    let quota = permitted.calls_per_minute_max();
+    core.node
+        .quotas
+        .take(&caller.system, permitted.right_id(), quota, clock::unix_us())?;
+    let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
+    Ok((method, permitted, deadline))
+}
+
+impl Admitted {
+    /// Open, forward to the backend, release. What fails after the opening is closed with its reason.
+    async fn exchange(
+        self,
+        exchange: Exchange,
+        caller: &Caller,
+        stated: CallMetadata,
+        request: Request<Incoming>,
+    ) -> Result<Released, MeshError> {
+        let opened = open(&self.core, exchange, self.id, &self.key, self.received)?;
+        let seq = opened.ticket.seq;
+        let tally = RequestTally::new(&self.key);
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, tally.clone());
+        closer.peer_opening_hash = self.peer_opening_hash;
+        let Some(backend) = self.core.upstreams.backend(self.method.path()).cloned() else {
+            let detail = format!("no backend is configured for {}", self.method.path());
+            return Err(closer.fail(MeshError::new(Reason::FailBackendUnreachable, detail)));
+        };
+
+        if !self.method.has_no_side_effects()
+            && let Err(error) = self.core.journal.durable(seq).await
+        {
+            return Err(closer.fail(open::unavailable(error)));
+        }
+        let (parts, body) = request.into_parts();
+        let Some(path) = parts.uri.path_and_query() else {
+            return Err(closer.fail(MeshError::new(Reason::DenyContext, "the request has no path")));
+        };
+        let subjects = Some(Arc::clone(self.method.request_plan()));
+        let body = RequestBody::new(body, self.core.node.limits.message_bytes_max, subjects, tally);
+        let told = for_backend(self.id, caller, &stated);
+        let onward = forward::request(path, &parts.headers, self.deadline, told, body);
+        let (response, in_flight) = match forward::send(&backend, onward, self.deadline).await {
+            Ok(answered) => answered,
+            Err(unanswered) => {
+                let caused_by_request = closer.request().error();
+                let error = caused_by_request
+                    .unwrap_or_else(|| unanswered.into_error(Reason::FailBackendUnreachable));
+                return Err(closer.fail(error));
+            }
+        };
+        if let Err(error) = self.core.journal.durable(seq).await {
+            return Err(closer.fail(open::unavailable(error)));
+        }
+        Ok(release(
+            Side::Provider,
+            response,
+            self.permitted,
+            self.deadline,
+            closer,
+            &self.key,
+        )
+        .holding(in_flight))
+    }
+}
+
+/// What the backend learns of its caller (design §6, Local hops).
+fn for_backend(id: Uuid, caller: &Caller, stated: &CallMetadata) -> Vec<(HeaderName, HeaderValue)> {
+    let mut told = Vec::with_capacity(6);
+    told.push((metadata::EXCHANGE_ID, answer::exchange_id_value(id)));
+    let texts = [
+        (metadata::CONSUMER, Some(&caller.party)),
+        (metadata::SYSTEM, Some(&caller.system)),
+        (metadata::PURPOSE, stated.purpose.as_ref()),
+        (metadata::USER, stated.user.as_ref()),
+        (metadata::DOSSIER, stated.dossier.as_ref()),
+    ];
+    for (name, text) in texts {
+        // What is no header value (none that was read from one) is not told.
+        if let Some(text) = text
+            && let Ok(value) = HeaderValue::from_bytes(text.as_bytes())
+        {
+            told.push((name, value));
+        }
+    }
+    told
+}

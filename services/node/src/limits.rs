@@ -1,0 +1,86 @@
+//! Every bound of the node, in one place. A bound that an operator may set is a configuration key
+//! whose default stands here; the others are part of the contract.
+
+/// Largest message, bytes, uncompressed. Configurable.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Largest value of one `mesh-*` header, bytes.
+pub const METADATA_VALUE_BYTES_MAX: usize = 1024;
+
+/// Largest `mesh-call-bin` header, bytes, decoded.
+pub const CALL_CONTEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// Most fields that `mesh-fields` may name.
+pub const REQUESTED_FIELDS_MAX: usize = 256;
+
+/// Longest `mesh-user`, characters.
+pub const USER_CHARACTERS_MAX: usize = 64;
+
+/// Calls under way in one node, both sides together. Configurable.
+pub const CALLS_IN_FLIGHT_MAX: usize = 10_000;
+
+/// Deadline of a unary call that states none, milliseconds. Configurable.
+pub const UNARY_DEADLINE_MS_DEFAULT: u64 = 60_000;
+
+/// Longest deadline that a caller may state, milliseconds: a day.
+pub const DEADLINE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// A stream writes a progress record after this many messages.
+pub const PROGRESS_MESSAGES: u64 = 1_000;
+
+/// A stream writes a progress record after this many bytes.
+pub const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A stream writes a progress record after this many milliseconds.
+pub const PROGRESS_MS: u64 = 5_000;
+
+/// How far the time inside an exchange id may lie from the node's clock, milliseconds.
+pub const REPLAY_WINDOW_MS: u64 = 120_000;
+
+/// Exchange ids remembered at once; beyond it new calls are refused, never old ids forgotten.
+pub const REPLAY_IDS_MAX: usize = 8_000_000;
+
+/// A node's clock may be this far behind the largest broker time it has seen, milliseconds.
+pub const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
+
+/// Provider nodes that one call is tried on.
+pub const PROVIDER_NODES_TRIED_MAX: usize = 2;
+
+/// Denials a second of one system that are recorded one by one; more are aggregated.
+pub const DENIALS_PER_SECOND_WHOLE: u32 = 10;
+
+/// Batches that are shipped and not yet receipted.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
+
+/// Longest wait before the control connection is tried again, milliseconds.
+pub const RECONNECT_MS_MAX: u64 = 5_000;
+
+/// How long a stopping node lets calls finish, milliseconds. Configurable.
+pub const DRAIN_MS: u64 = 10_000;
+
+/// Subject commitments that one record lists; the rest is counted.
+pub const SUBJECTS_PER_RECORD_MAX: usize = 32;
+
+/// How often the age of the rights is written to disk, milliseconds.
+pub const FRESHNESS_SAVE_MS: u64 = 1_000;
+
+/// Systems whose denials are told apart within a minute.
+pub const DENIAL_SOURCES_MAX: usize = 10_000;
+
+/// How often counted denials and refused handshakes are recorded, milliseconds.
+pub const AGGREGATE_MS: u64 = 60_000;
+
+/// Longest method path that a record names, bytes.
+pub const METHOD_BYTES_MAX: usize = 256;
+
+/// Pairs of system and right whose quota is remembered before the past ones are forgotten.
+pub const QUOTA_KEYS_MAX: usize = 100_000;
+
+/// Acknowledgements that wait to be sent to the broker.
+pub const ACKNOWLEDGEMENTS_WAITING_MAX: usize = 16;
+
+/// Pause between two rounds of shipping, milliseconds: records gather, signatures are saved.
+pub const SHIP_LINGER_MS: u64 = 20;
+
+/// How long a stopping node waits for the receipts of its last records, milliseconds.
+pub const SHIP_FINISH_MS: u64 = 2_000;

@@ -1,0 +1,143 @@
+//! The node's numbers for its operator. Counters are found once and touched without a lock on the way of
+//! a call.
+
+use std::{fmt::Write, time::Duration};
+
+use lienthong_proto::{lienthong::audit::v1::Status, reason::Reason};
+use prometheus_client::{
+    encoding::{EncodeLabelValue, LabelValueEncoder},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+};
+
+use crate::call::close::Ending;
+
+/// Every number of a node.
+#[derive(Debug)]
+pub struct Metrics {
+    denied: Vec<(Reason, Counter)>,
+    denied_family: Family<Vec<(&'static str, Label)>, Counter>,
+    ended: Vec<Counter>,
+    ended_family: Family<Vec<(&'static str, Label)>, Counter>,
+    duration: Histogram,
+    /// Epoch that the node decides by.
+    pub epoch: Gauge,
+    /// Bundles that were refused.
+    pub bundles_refused: Counter,
+    /// Records that the broker has not receipted.
+    pub backlog: Gauge,
+    /// Age of the rights, seconds; -1: never heard of the broker.
+    pub rights_age_seconds: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Label(&'static str);
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.0)
+    }
+}
+
+const STATUSES: [Status; 8] = [
+    Status::Unspecified,
+    Status::Delivered,
+    Status::Empty,
+    Status::Denied,
+    Status::Refused,
+    Status::Failed,
+    Status::Partial,
+    Status::UnknownAfterCrash,
+];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let denied_family = Family::<Vec<(&'static str, Label)>, Counter>::default();
+        let denied = Reason::all()
+            .map(|info| {
+                (
+                    info.reason,
+                    denied_family.get_or_create_owned(&vec![("reason", Label(info.name))]),
+                )
+            })
+            .collect();
+        let ended_family = Family::<Vec<(&'static str, Label)>, Counter>::default();
+        let ended = STATUSES
+            .iter()
+            .map(|status| {
+                let name = status.as_str_name().trim_start_matches("STATUS_");
+                ended_family.get_or_create_owned(&vec![("status", Label(name))])
+            })
+            .collect();
+        Self {
+            denied,
+            denied_family,
+            ended,
+            ended_family,
+            duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 18)),
+            epoch: Gauge::default(),
+            bundles_refused: Counter::default(),
+            backlog: Gauge::default(),
+            rights_age_seconds: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A call was denied or could not begin.
+    pub fn denied(&self, reason: Reason) {
+        if let Some((_, counter)) = self.denied.iter().find(|(known, _)| *known == reason) {
+            counter.inc();
+        }
+    }
+
+    /// An exchange ended.
+    pub fn ended(&self, ending: &Ending, took: Duration) {
+        if let Some(counter) = usize::try_from(ending.status as i32)
+            .ok()
+            .and_then(|status| self.ended.get(status))
+        {
+            counter.inc();
+        }
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Gives every number its name.
+    pub fn register(&self, register: &lienthong_telemetry::Metrics) {
+        register.register(
+            "node_denials",
+            "Calls denied, by reason",
+            self.denied_family.clone(),
+        );
+        register.register(
+            "node_exchanges",
+            "Exchanges ended, by status",
+            self.ended_family.clone(),
+        );
+        register.register(
+            "node_exchange_duration_seconds",
+            "From the arrival of a call to the end of its answer",
+            self.duration.clone(),
+        );
+        register.register("node_epoch", "Epoch that the node decides by", self.epoch.clone());
+        register.register(
+            "node_bundles_refused",
+            "Rights bundles refused",
+            self.bundles_refused.clone(),
+        );
+        register.register(
+            "node_journal_backlog",
+            "Records without a receipt",
+            self.backlog.clone(),
+        );
+        register.register(
+            "node_rights_age_seconds",
+            "Time since the broker's last sign of life; -1: never",
+            self.rights_age_seconds.clone(),
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! What all threads of a node share: who it is, what it may decide by, and where it writes.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use arc_swap::ArcSwapOption;
+use lienthong_audit::journal::Journal;
+use lienthong_catalog::RightsIndex;
+
+use crate::{
+    call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness,
+    metrics::Metrics, quota::Quotas,
+};
+
+/// A running node.
+pub struct Node {
+    /// Resource name, for example `agencies/G01/nodes/n1`.
+    pub name: String,
+    /// Code of its agency.
+    pub agency: String,
+    /// Mesh that it belongs to.
+    pub mesh: String,
+    /// What it decides by; `None` until the first bundle.
+    pub rights: ArcSwapOption<RightsIndex>,
+    /// How old that is.
+    pub freshness: Freshness,
+    /// Exchanges seen from other nodes.
+    pub replay: ReplayWindow,
+    /// Its records.
+    pub journal: Journal,
+    /// Bounds.
+    pub limits: LimitsConfig,
+    /// Which denials are recorded one by one.
+    pub denials: Denials,
+    /// Calls per minute under each right.
+    pub quotas: Quotas,
+    /// Numbers for the operator.
+    pub metrics: Metrics,
+    /// Systems behind a Unix socket, by uid.
+    pub systems_by_uid: HashMap<u32, String>,
+    /// Calls under way.
+    pub calls: AtomicUsize,
+}
+
+/// Counts a call as under way until it is dropped.
+pub struct CallSlot(std::sync::Arc<Node>);
+
+impl Node {
+    /// Begins a call; `None` when [`LimitsConfig::calls_in_flight_max`] are under way.
+    pub fn begin_call(self: &std::sync::Arc<Self>) -> Option<CallSlot> {
+        let before = self.calls.fetch_add(1, Ordering::Relaxed);
+        let slot = CallSlot(std::sync::Arc::clone(self));
+        (before < self.limits.calls_in_flight_max).then_some(slot)
+    }
+
+    /// The system that a Unix user stands for.
+    pub fn system_of_uid(&self, uid: u32) -> Option<&str> {
+        self.systems_by_uid.get(&uid).map(String::as_str)
+    }
+}
+
+impl Drop for CallSlot {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,310 @@
+//! A node, put together and kept running. Starts with what is on disk, without the broker; stops by
+//! draining; ends with an error when its journal can no longer promise anything.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use lienthong_audit::{
+    journal::{Journal, JournalError, JournalOptions},
+    note::VerifierKey,
+    policy::Policy,
+};
+use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
+use lienthong_transport::{Connections, Drain};
+use tokio::sync::{oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    call::replay::ReplayWindow,
+    clock,
+    config::{LocalListenerConfig, NodeConfig},
+    control::{
+        broker::{BadKey, Broker},
+        bundle::BundleKeeper,
+        housekeeping, orphans,
+        publish::{self, ContractFileError},
+        ship::{self, Shipping},
+        watch as rights_watch,
+    },
+    cores::{Cores, CoresConfig, CoresError},
+    denials::Denials,
+    freshness::{Freshness, FreshnessError},
+    metrics::Metrics,
+    node::Node,
+    quota::Quotas,
+    trust::{NodeTrustError, Trust},
+};
+
+/// Why a node does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration says something that cannot be.
+    #[error("the configuration key {key}: {message}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The data folder.
+    #[error("the data folder {path} cannot be used: {source}")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Certificate, key, anchors.
+    #[error(transparent)]
+    Trust(#[from] NodeTrustError),
+    /// A bundle key of the configuration.
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    /// A contract of the configuration.
+    #[error(transparent)]
+    Contract(#[from] ContractFileError),
+    /// The age of the rights on disk.
+    #[error(transparent)]
+    Freshness(#[from] FreshnessError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The traffic threads.
+    #[error(transparent)]
+    Cores(#[from] CoresError),
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+/// Where a running node can be reached.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// By other nodes.
+    pub mesh: SocketAddr,
+    /// By its agency's systems; `None` on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// By its operator.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs a node until `stop`; tells `ready` once it listens.
+pub async fn run(
+    config: NodeConfig,
+    ready: oneshot::Sender<Addresses>,
+    stop: CancellationToken,
+) -> Result<(), NodeError> {
+    let agency = config.agency().ok_or(NodeError::Config {
+        key: "name",
+        message: format!("{:?} is not agencies/<code>/nodes/<id>", config.name),
+    })?;
+    fs::create_dir_all(&config.data_dir).map_err(|source| NodeError::Data {
+        path: config.data_dir.clone(),
+        source,
+    })?;
+    let contract = publish::read(&config.backends)?;
+    let trust = Arc::new(Trust::open(&config)?);
+    let connections = Connections::new();
+    let broker = Broker::new(&config.broker, &trust.material, &connections)?;
+
+    let node = Arc::new(Node {
+        agency: agency.to_owned(),
+        mesh: config.mesh.clone(),
+        rights: ArcSwapOption::empty(),
+        freshness: Freshness::open(&config.data_dir.join("freshness.toml"), clock::unix_ms())?,
+        replay: ReplayWindow::default(),
+        journal: open_journal(&config)?,
+        limits: config.limits.clone(),
+        denials: Denials::default(),
+        quotas: Quotas::default(),
+        metrics: Metrics::default(),
+        systems_by_uid: systems_by_uid(&config)?,
+        calls: AtomicUsize::new(0),
+        name: config.name.clone(),
+    });
+    orphans::close(&node)?;
+    let mut keeper = BundleKeeper::new(
+        &config.data_dir,
+        Arc::clone(&node),
+        Arc::clone(&trust),
+        broker.clone(),
+        connections.clone(),
+    );
+    let (first, first_bundle) = watch::channel(false);
+    match keeper.open() {
+        Ok(held) => {
+            first.send_replace(held);
+        }
+        // The node starts and waits for the broker: what is damaged here is replaced by the next bundle.
+        Err(error) => tracing::error!(%error, "the node holds no rights until it hears the broker"),
+    }
+
+    let drain = Drain::new();
+    let cores = CoresConfig {
+        threads: threads(config.threads),
+        mesh_listener: config.mesh_listener,
+        local_listener: config.local_listener.clone(),
+        backends: config
+            .backends
+            .iter()
+            .map(|b| (b.services.clone(), b.endpoint.clone()))
+            .collect(),
+    };
+    let cores = Cores::start(cores, &node, &trust.material, &connections, &drain).await?;
+    let admin = open_admin(&config, &node, &first_bundle).await?;
+    let addresses = Addresses {
+        mesh: cores.mesh_address,
+        local: cores.local_address,
+        admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
+    };
+
+    let tasks = TaskTracker::new();
+    let working = stop.child_token();
+    tasks.spawn(rights_watch::run(
+        keeper,
+        Arc::clone(&node),
+        broker.clone(),
+        first,
+        working.clone(),
+    ));
+    tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), working.clone()));
+    tasks.spawn(housekeeping::record_aggregates(
+        Arc::clone(&node),
+        connections.clone(),
+        working.clone(),
+    ));
+    if let Some(contract) = contract {
+        tasks.spawn(publish::run(contract, broker.clone(), working.clone()));
+    }
+    // Shipping goes on while calls drain, so that their records leave before the process does.
+    let shipping = CancellationToken::new();
+    let shipper = Shipping {
+        node: Arc::clone(&node),
+        signer: trust.credentials().signer(),
+        broker: Broker::new(&config.broker, &trust.material, &connections)?,
+        log_policy: log_policy(&config)?,
+    };
+    let shipper = shipper.spawn(shipping.clone()).map_err(CoresError::Thread)?;
+    if let Some(admin) = admin {
+        tasks.spawn(admin.serve(working.clone().cancelled_owned()));
+    }
+    tracing::info!(node = %node.name, mesh = %addresses.mesh, local = ?addresses.local, "node serves");
+    // A dropped receiver means that nobody waits to hear it.
+    let _ = ready.send(addresses);
+
+    let failure = tokio::select! {
+        () = stop.cancelled() => None,
+        error = journal_failure(&node) => Some(error),
+    };
+    working.cancel();
+    drain.start(Duration::from_millis(node.limits.drain_ms));
+    let joined = tokio::task::spawn_blocking(move || cores.join());
+    if joined.await.is_err() {
+        tracing::error!("waiting for the traffic threads failed");
+    }
+    ship::finish(&node).await;
+    shipping.cancel();
+    tasks.close();
+    tasks.wait().await;
+    if tokio::task::spawn_blocking(move || shipper.join()).await.is_err() {
+        tracing::error!("waiting for the shipping thread failed");
+    }
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Resolves only when the journal has failed and can promise nothing any more.
+async fn journal_failure(node: &Node) -> JournalError {
+    // No record ever has this number, so the wait ends with the journal.
+    match node.journal.handle().durable(u64::MAX).await {
+        Err(error) => error,
+        Ok(()) => JournalError::Closed,
+    }
+}
+
+fn open_journal(config: &NodeConfig) -> Result<Journal, JournalError> {
+    let options = JournalOptions {
+        backlog_records_max: config.limits.journal_backlog_records_max,
+        backlog_bytes_max: config.limits.journal_backlog_bytes_max,
+        ..JournalOptions::new(config.name.clone())
+    };
+    Journal::open(
+        config.data_dir.join("journal"),
+        options,
+        std::time::SystemTime::now(),
+    )
+}
+
+fn log_policy(config: &NodeConfig) -> Result<Option<Policy>, NodeError> {
+    let Some(key) = &config.broker.log_key else {
+        return Ok(None);
+    };
+    let key = key.parse::<VerifierKey>().map_err(|error| NodeError::Config {
+        key: "broker.log_key",
+        message: error.to_string(),
+    })?;
+    Ok(Some(Policy::for_log(key)))
+}
+
+fn threads(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn systems_by_uid(config: &NodeConfig) -> Result<HashMap<u32, String>, NodeError> {
+    let LocalListenerConfig::Unix(unix) = &config.local_listener else {
+        return Ok(HashMap::new());
+    };
+    unix.systems
+        .iter()
+        .map(|(uid, system)| {
+            let uid = uid.parse().map_err(|_| NodeError::Config {
+                key: "local_listener.unix.systems",
+                message: format!("{uid:?} is no uid"),
+            })?;
+            Ok((uid, system.clone()))
+        })
+        .collect()
+}
+
+async fn open_admin(
+    config: &NodeConfig,
+    node: &Arc<Node>,
+    first_bundle: &watch::Receiver<bool>,
+) -> Result<Option<AdminServer>, NodeError> {
+    let Some(address) = config.telemetry.admin_listen else {
+        return Ok(None);
+    };
+    let identity = Identity {
+        role: "node".into(),
+        mesh: config.mesh.clone(),
+        development: config.development,
+    };
+    let register = Register::new(&identity);
+    node.metrics.register(&register);
+    let (for_age, held) = (Arc::clone(node), first_bundle.clone());
+    let health = Health::new(identity)
+        .check("rights", move || {
+            if *held.borrow() {
+                Check::ok("a rights bundle is in effect")
+            } else {
+                Check::failing("no rights bundle yet")
+            }
+        })
+        .check("broker", move || match for_age.freshness.age() {
+            Duration::MAX => Check::failing("the broker was never heard"),
+            age => Check::ok(format!("last heard {} s ago", age.as_secs())),
+        });
+    Ok(Some(AdminServer::bind(address, health, register).await?))
+}
