@@ -53,6 +53,9 @@ impl HeadWatch {
     pub async fn start(dir: &Path, key: Option<VerifierKey>) -> Self {
         let folder = LogFolder::new(dir);
         let first = read(&folder, key.as_ref()).await;
+        if let Err(error) = &first {
+            tracing::warn!(%error, "the log's head cannot be shown yet");
+        }
         Self {
             folder,
             key,

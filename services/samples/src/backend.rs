@@ -22,10 +22,11 @@ use lienthong_transport::{
 };
 use tokio::net::TcpListener;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use tonic_health::ServingStatus;
 use tower::ServiceExt as _;
 
-use crate::caller;
+use crate::caller::{self, OwnNode};
 use crate::dancu::{self, CitizenBackend};
 use crate::danhmuc::{self, AdministrativeUnitBackend, CodeList, DvhcError};
 use crate::dkdn::{self, EnterpriseBackend};
@@ -249,20 +250,25 @@ impl Door {
 }
 
 fn routes(kind: BackendKind, dvhc_csv: Option<&Path>) -> Result<Routes, BackendError> {
+    let own_node = OwnNode {
+        agency_code: kind.agency_code(),
+    };
     Ok(match kind {
         BackendKind::Dancu => {
             let backend = CitizenBackend::new(dancu::Register::new(dancu::rows::residents()));
-            Routes::new(CitizenServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX))
+            let server = CitizenServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX);
+            Routes::new(InterceptedService::new(server, own_node))
         }
         BackendKind::Dkdn => {
             let backend = EnterpriseBackend::new(dkdn::Register::new(dkdn::rows::enterprises()));
-            Routes::new(EnterpriseServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX))
+            let server = EnterpriseServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX);
+            Routes::new(InterceptedService::new(server, own_node))
         }
         BackendKind::Danhmuc => {
             let backend = AdministrativeUnitBackend::new(code_list(dvhc_csv)?);
-            Routes::new(
-                AdministrativeUnitServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX),
-            )
+            let server =
+                AdministrativeUnitServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX);
+            Routes::new(InterceptedService::new(server, own_node))
         }
     })
 }

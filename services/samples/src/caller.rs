@@ -3,10 +3,15 @@
 //! A node strips whatever `mesh-*` metadata a caller sent and sets its own (design §6, *Metadata*), so a backend may
 //! believe them as far as it believes its node. A register that must decide by consumer can read them from the
 //! request; the sample registers only write them to the log, at level debug.
+//!
+//! Which node is its own, a backend on TCP tells by certificate: [`OwnNode`].
 
 use std::fmt;
 
 use http::HeaderMap;
+use lienthong_transport::Peer;
+use tonic::service::Interceptor;
+use tonic::{Request, Status};
 
 /// Agency code of the consumer.
 pub const CONSUMER: &str = "mesh-consumer";
@@ -69,6 +74,30 @@ pub fn logged<B>(request: http::Request<B>) -> http::Request<B> {
         "call"
     );
     request
+}
+
+/// Lets only the agency's own certificates ask: whoever else is of the mesh must come through the node, which decides
+/// and records. On a local hop the kernel has already said who may open the socket.
+///
+/// The agency is read from the judged certificate's URN. That suits these fake rows; a register of real ones also pins
+/// its node's certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnNode {
+    /// Code of the agency that runs the backend.
+    pub agency_code: &'static str,
+}
+
+impl Interceptor for OwnNode {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let certificate = request.extensions().get::<Peer>().and_then(Peer::certificate);
+        match certificate.map(|certificate| certificate.agency_urn.as_deref()) {
+            Some(agency) if agency != Some(self.agency_code) => Err(Status::permission_denied(format!(
+                "this backend answers only the node of {}; ask through your own node",
+                self.agency_code
+            ))),
+            _ => Ok(request),
+        }
+    }
 }
 
 #[cfg(test)]

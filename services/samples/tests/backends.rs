@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use lienthong_certs::{DevPki, Judge, Profile};
 use lienthong_proto::vn::dancu::v1::citizen_service_client::CitizenServiceClient;
 use lienthong_proto::vn::dancu::v1::{
     GetCitizenRequest, ListCitizensRequest, SyncCitizensRequest, VerifyRecordRequest,
@@ -16,7 +17,7 @@ use lienthong_proto::vn::dkdn::v1::{GetEnterpriseRequest, ListEnterprisesRequest
 use lienthong_samples::backend::{Backend, BackendConfig, BackendError, BackendKind, Listen, run};
 use lienthong_samples::danhmuc::{self, sample};
 use lienthong_transport::channel::{Channel, ChannelOptions};
-use lienthong_transport::{Connections, Endpoint};
+use lienthong_transport::{Connections, Endpoint, SharedMaterial, TlsMaterial};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -440,4 +441,76 @@ async fn plaintext_is_served_on_loopback_only() {
     register.get_enterprise(request).await.unwrap();
     stop.send(()).unwrap();
     served.await.unwrap();
+}
+
+#[tokio::test]
+async fn over_mutual_tls_only_the_agency_s_own_node_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = DevPki::create(&folder.path().join("pki"), "thu-nghiem").unwrap();
+    let material = |agency: &str, name: &str| {
+        let issued = pki
+            .issue_node(agency, "DEMO – Cơ quan thử nghiệm", name, &["localhost"])
+            .unwrap();
+        let judge = Judge::new(
+            pki.anchors().unwrap(),
+            pki.lists().unwrap(),
+            Profile::development(),
+        )
+        .unwrap();
+        SharedMaterial::new(TlsMaterial::new(issued.credentials().unwrap(), judge).unwrap())
+    };
+    let config = BackendConfig {
+        listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
+        tls: Some(material("G12", "backend")),
+        dvhc_csv: None,
+    };
+    let backend = Backend::open(BackendKind::Dkdn, config).unwrap();
+    let address = backend.local_addr().unwrap().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(backend.serve(async {
+        let _ = stopped.await;
+    }));
+
+    let ask = async |material: SharedMaterial| {
+        let endpoint = Endpoint::Mesh {
+            address: address.to_string(),
+            server_name: Some("localhost".into()),
+            material,
+        };
+        let request = GetEnterpriseRequest {
+            ma_so_doanh_nghiep: "9900000017".into(),
+        };
+        EnterpriseServiceClient::new(client(endpoint))
+            .get_enterprise(request)
+            .await
+    };
+    ask(material("G12", "node")).await.unwrap();
+    let stranger = ask(material("H26.90", "node")).await.unwrap_err();
+    assert_eq!(stranger.code(), Code::PermissionDenied);
+    assert!(stranger.message().contains("only the node of G12"), "{stranger}");
+    stop.send(()).unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_unix_socket_takes_no_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = DevPki::create(&folder.path().join("pki"), "thu-nghiem").unwrap();
+    let issued = pki
+        .issue_node("G12", "DEMO – Cơ quan thử nghiệm", "backend", &["localhost"])
+        .unwrap();
+    let judge = Judge::new(
+        pki.anchors().unwrap(),
+        pki.lists().unwrap(),
+        Profile::development(),
+    )
+    .unwrap();
+    let material = TlsMaterial::new(issued.credentials().unwrap(), judge).unwrap();
+    let config = BackendConfig {
+        listen: Listen::Unix(folder.path().join("backend.sock")),
+        tls: Some(SharedMaterial::new(material)),
+        dvhc_csv: None,
+    };
+    let refused = Backend::open(BackendKind::Dkdn, config).unwrap_err();
+    assert!(matches!(refused, BackendError::TlsOverUnix(_)), "{refused}");
 }
