@@ -1,5 +1,8 @@
-//! What people and programs may read of a node's rights: the datasets that an agency shares, and the methods that
-//! one consumer may call. Feeds `NodeCatalogService` and the console.
+//! What people and programs may read: of a node's rights, the datasets that an agency shares and the methods that
+//! one consumer may call; of the catalog, its entries and parties. Feeds `NodeCatalogService`, `CatalogService`,
+//! `RegistryService` and the console.
+
+mod catalog;
 
 use lienthong_proto::lienthong::catalog::v1::{CallableMethod, PurposeFields, SharedDataset, SharedField};
 use time::OffsetDateTime;

@@ -12,7 +12,7 @@
 //! release plan applies, `lienthong-filter` applies it.
 //!
 //! From law to answer:
-//! - [`source`]: the YAML files and their mistakes.
+//! - [`source`]: the YAML files and their mistakes; [`catalog`]: what they say.
 //! - [`contract`]: a provider's descriptor set, linted.
 //! - [`compile`]: catalog and contracts to rights, and the bundle of each node.
 //! - [`rights`]: a bundle as the index that a node decides by.
@@ -24,7 +24,9 @@
 //! - [`purpose`]: purposes and their context.
 //! - [`finding`]: what lint and compile notice.
 
+pub mod catalog;
 pub mod code;
+pub mod compile;
 pub mod contract;
 pub mod decide;
 pub mod directory;
@@ -32,8 +34,12 @@ pub mod finding;
 pub mod purpose;
 pub mod rights;
 pub mod source;
+mod words;
 
+pub use catalog::Catalog;
+pub use compile::{Issue, Published, Rights, compile};
 pub use contract::{ContractError, ContractModel};
 pub use decide::{Denial, Permitted, Question, decide};
 pub use finding::{Finding, Severity};
 pub use rights::{BundleError, Method, Resolution, RightsIndex};
+pub use source::{Mistake, SourceFile};

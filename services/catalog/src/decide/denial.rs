@@ -3,13 +3,14 @@
 //! A detail helps a consumer that has a right to do better, by naming what would have been granted. A stranger
 //! learns nothing: not which purposes, fields or agencies there are.
 
-use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose};
+use lienthong_proto::lienthong::options::v1::Purpose;
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
 
 use super::{Term, Unmet};
 use crate::purpose;
 use crate::rights::{Dataset, Method};
+use crate::words;
 
 /// The mesh applied the catalog and said no.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(super) fn of_term(
         ),
         Term::Suspension => (Reason::DenySuspended, "R-04, R-17", String::new()),
         Term::Method => {
-            let granted: Vec<&str> = KINDS
+            let granted: Vec<&str> = words::METHODS
                 .iter()
                 .filter(|(kind, _)| row.grants(*kind))
                 .map(|(_, word)| *word)
@@ -80,7 +81,7 @@ pub(super) fn of_term(
                 "R-02",
                 format!(
                     "{} is not granted; granted: {}",
-                    word(method.kind),
+                    words::of(words::METHODS, method.kind),
                     granted.join(", ")
                 ),
             )
@@ -125,19 +126,4 @@ fn fields(dataset: &Dataset, unmet: &Unmet<'_>, asked: Purpose, requested: Optio
         }
         None => "the right's field list does not fit the contract".to_owned(),
     }
-}
-
-/// The words of the four methods of exchange.
-const KINDS: [(MethodKind, &str); 4] = [
-    (MethodKind::Query, "QUERY"),
-    (MethodKind::SyncToConsumer, "SYNC_TO_CONSUMER"),
-    (MethodKind::SyncToNationalDb, "SYNC_TO_NATIONAL_DB"),
-    (MethodKind::OfflinePackage, "OFFLINE_PACKAGE"),
-];
-
-fn word(kind: MethodKind) -> &'static str {
-    KINDS
-        .iter()
-        .find(|(known, _)| *known == kind)
-        .map_or("a method without a kind", |(_, word)| word)
 }

@@ -10,18 +10,17 @@ use lienthong_proto::lienthong::control::v1::{
     CertificateBinding, Contract, Dataset as DeclaredDataset, Node, Party, Right, RightOrigin, RightsBundle,
     System,
 };
-use lienthong_proto::lienthong::options::v1::{Importance, MethodKind, Purpose, Sharing};
+use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose, Sharing};
 
 use super::table::{FieldList, Key, RightParts};
 use super::{
     ANY_CONSUMER, Dataset, IDENTITIES_MAX, Index, Method, Moment, RIGHTS_MAX, RightRow, RightTable,
     SubsetPlans, plans,
 };
+use crate::catalog::Classification;
 use crate::code;
 use crate::contract::{ContractMethod, ContractModel, DeclaredAnnotations, GrantedFields};
 
-/// Least approved security level of both systems for core and important data.
-const CORE_SECURITY_LEVEL_MIN: u32 = 3;
 /// Bytes of a SHA-256.
 const SHA256_BYTES: usize = 32;
 
@@ -303,10 +302,7 @@ fn datasets<'a>(
             ));
             continue;
         };
-        let is_core = matches!(
-            contract.options().importance(),
-            Importance::Core | Importance::Important
-        );
+        let class = Classification::from(contract.options());
         let slot = u32::try_from(datasets.len()).unwrap_or(slot_max);
         slots.insert(key, slot);
         datasets.push(Dataset {
@@ -318,11 +314,7 @@ fn datasets<'a>(
                 .bundle_age_max
                 .and_then(|age| Duration::try_from(age).ok())
                 .unwrap_or(Duration::ZERO),
-            min_security_level: declared.min_security_level.max(if is_core {
-                CORE_SECURITY_LEVEL_MIN
-            } else {
-                0
-            }),
+            min_security_level: declared.min_security_level.max(class.security_level_min()),
             provider_security_level: provider.security_level,
             field_lists: Vec::new(),
             contract: contract.clone(),

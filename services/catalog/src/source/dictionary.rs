@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::databases::is_dotted;
+use super::object::Reader;
+use super::tree::Located;
+
 /// The ids that contracts may refer to.
 #[derive(Debug, Clone, Default)]
 pub struct Dictionary {
@@ -13,6 +17,11 @@ impl Dictionary {
     pub fn contains(&self, id: &str) -> bool {
         self.ids.contains(id)
     }
+
+    /// The ids, sorted.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
+    }
 }
 
 impl FromIterator<String> for Dictionary {
@@ -21,4 +30,12 @@ impl FromIterator<String> for Dictionary {
             ids: ids.into_iter().collect(),
         }
     }
+}
+
+/// An entry of `dictionary`: its id; the label is for people.
+pub(super) fn entry(reader: &mut Reader<'_>, node: &Located) -> Option<String> {
+    let mut object = reader.object(node, "the dictionary entry")?;
+    let id = object.formatted("id", is_dotted, "groups of [a-z0-9_] split by \".\"");
+    object.text("label_vi");
+    object.finish().then_some(id)
 }

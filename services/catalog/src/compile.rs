@@ -1,0 +1,222 @@
+//! From catalog and contracts to rights, and to the bundle of each node.
+//!
+//! Compiling is deterministic: equal catalog and contracts give equal rights in equal order, so that equal content
+//! gives equal bytes and an epoch need rise only when something changed. An entry that cannot be compiled grants
+//! nothing and is a finding.
+
+mod bundle;
+mod defaults;
+mod entries;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use lienthong_proto::lienthong::control::v1::{Contract, Dataset, Node, Party, Right, System};
+use time::OffsetDateTime;
+
+use crate::catalog::Catalog;
+use crate::contract::ContractModel;
+use crate::finding::Finding;
+
+/// A contract that a provider published, as it is carried and as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Published<'a> {
+    /// Provider, hash and descriptor set.
+    pub contract: &'a Contract,
+    /// The descriptor set, read.
+    pub model: &'a ContractModel,
+}
+
+/// What names one edition of the rights.
+#[derive(Debug, Clone)]
+pub struct Issue {
+    /// Mesh id.
+    pub mesh: String,
+    /// Rises strictly with every change.
+    pub epoch: u64,
+    /// When the bundles are made.
+    pub time: OffsetDateTime,
+    /// Certificate revocation lists that nodes need, DER.
+    pub revocation_lists: Vec<Vec<u8>>,
+}
+
+/// The rights of the whole mesh.
+#[derive(Debug)]
+pub struct Rights {
+    parties: BTreeMap<String, Party>,
+    nodes: Vec<Node>,
+    systems: Vec<System>,
+    contracts: BTreeMap<String, Contract>,
+    /// By provider and id.
+    datasets: BTreeMap<(String, String), Dataset>,
+    /// By id.
+    rights: Vec<Right>,
+    rights_of_provider: HashMap<String, Vec<usize>>,
+    /// Open data under the empty code.
+    rights_of_consumer: HashMap<String, Vec<usize>>,
+    compiled_entries: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+/// Compiles a catalog, bound to its registry, with the contracts published so far; at most one a provider.
+pub fn compile(catalog: &Catalog, published: &[Published<'_>]) -> Rights {
+    let mut work = Work::new(catalog, published);
+    for entry in catalog
+        .entries()
+        .iter()
+        .filter(|entry| entry.status.is_in_force())
+    {
+        work.entry(entry);
+    }
+    work.default_rights();
+    work.finish()
+}
+
+impl Rights {
+    /// What could not be compiled, and what breaks a duty; errors first.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Every right, by id.
+    pub fn rights(&self) -> &[Right] {
+        &self.rights
+    }
+
+    /// Every dataset, by provider and id.
+    pub fn datasets(&self) -> impl Iterator<Item = &Dataset> {
+        self.datasets.values()
+    }
+
+    /// Every node of the registry, by name.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// True where the entry with this id compiled: its provider's contract declares the dataset.
+    pub fn is_compiled(&self, entry: &str) -> bool {
+        self.compiled_entries.iter().any(|id| id == entry)
+    }
+}
+
+/// Rights in the making.
+struct Work<'c> {
+    catalog: &'c Catalog,
+    /// By provider.
+    published: BTreeMap<&'c str, Published<'c>>,
+    datasets: BTreeMap<(String, String), Dataset>,
+    rights: Vec<Right>,
+    compiled_entries: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl<'c> Work<'c> {
+    /// Takes up the contracts that may serve; the others are findings.
+    fn new(catalog: &'c Catalog, published: &'c [Published<'c>]) -> Self {
+        let mut findings = Vec::new();
+        let mut usable = BTreeMap::new();
+        for one in published {
+            let provider = one.contract.provider.as_str();
+            let why = if !catalog
+                .agency(provider)
+                .is_some_and(crate::catalog::Agency::is_provider)
+            {
+                Some("the provider is no active agency with the role PROVIDER".to_owned())
+            } else if let Some(error) = one.model.findings().iter().find(|_| one.model.has_errors()) {
+                Some(error.to_string())
+            } else if usable.contains_key(provider) {
+                Some("the provider has another contract".to_owned())
+            } else {
+                usable.insert(provider, *one);
+                None
+            };
+            if let Some(why) = why {
+                findings.push(Finding::error(
+                    format!("contract of {provider}"),
+                    "R-09",
+                    why,
+                    "publish a contract without errors",
+                ));
+            }
+        }
+        Self {
+            catalog,
+            published: usable,
+            datasets: BTreeMap::new(),
+            rights: Vec::new(),
+            compiled_entries: Vec::new(),
+            findings,
+        }
+    }
+
+    fn finish(mut self) -> Rights {
+        self.rights.sort_by(|a, b| a.id.cmp(&b.id));
+        self.findings.sort();
+        let mut rights_of_provider: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut rights_of_consumer: HashMap<String, Vec<usize>> = HashMap::new();
+        for (slot, right) in self.rights.iter().enumerate() {
+            rights_of_provider
+                .entry(right.provider.clone())
+                .or_default()
+                .push(slot);
+            rights_of_consumer
+                .entry(right.consumer.clone())
+                .or_default()
+                .push(slot);
+        }
+        let contracts = self
+            .published
+            .iter()
+            .map(|(provider, one)| ((*provider).to_owned(), one.contract.clone()));
+        Rights {
+            parties: parties(self.catalog),
+            nodes: self.catalog.nodes().to_vec(),
+            systems: self.catalog.systems().to_vec(),
+            contracts: contracts.collect(),
+            datasets: self.datasets,
+            rights: self.rights,
+            rights_of_provider,
+            rights_of_consumer,
+            compiled_entries: self.compiled_entries,
+            findings: self.findings,
+        }
+    }
+}
+
+fn parties(catalog: &Catalog) -> BTreeMap<String, Party> {
+    let inside = catalog
+        .agencies()
+        .iter()
+        .filter(|agency| agency.is_active)
+        .map(|agency| Party {
+            code: agency.code.clone(),
+            name_vi: agency.name_vi.clone(),
+            outside: false,
+            security_level: agency.security_level,
+        });
+    let outside = catalog.outside_parties().iter().map(|party| Party {
+        code: party.code.clone(),
+        name_vi: party.name_vi.clone(),
+        outside: true,
+        security_level: 0,
+    });
+    inside
+        .chain(outside)
+        .map(|party| (party.code.clone(), party))
+        .collect()
+}
+
+fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.unix_timestamp(),
+        nanos: at.nanosecond().cast_signed(),
+    }
+}
+
+/// A bounded duration of the catalog as protobuf writes it.
+fn seconds(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: 0,
+    }
+}
