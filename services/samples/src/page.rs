@@ -17,8 +17,6 @@ pub const PAGE_ROWS_MAX: usize = 1_000;
 pub const PAGE_TOKEN_BYTES_MAX: usize = 512;
 
 /// The question that a page belongs to: the list and its filter, one text.
-///
-/// It must not contain [`SEPARATOR`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question(String);
 
@@ -29,7 +27,7 @@ const SEPARATOR: char = '\n';
 const VERSION: &str = "1";
 
 impl Question {
-    /// The list `name` filtered by `filter` (empty: unfiltered).
+    /// The list `name` filtered by `filter` (empty: unfiltered), in which a line break counts as a space.
     pub fn new(name: &str, filter: &str) -> Self {
         Self(format!("{name}?{}", filter.replace(SEPARATOR, " ")))
     }

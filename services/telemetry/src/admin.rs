@@ -59,10 +59,14 @@ pub struct AdminError {
     pub source: std::io::Error,
 }
 
-/// The three pages, for whoever has a server of his own.
-pub fn router(health: Health, metrics: Metrics) -> Router {
+/// All three pages.
+fn router(health: Health, metrics: Metrics) -> Router {
+    health_router(health).route("/metrics", get(numbers).with_state(metrics))
+}
+
+/// `/health` and `/ready` alone, for a role that also answers them to the public.
+pub fn health_router(health: Health) -> Router {
     Router::new()
-        .route("/metrics", get(numbers).with_state(metrics))
         .route("/health", get(alive).with_state(health.clone()))
         .route("/ready", get(ready).with_state(health))
 }

@@ -14,13 +14,15 @@ pub struct TelemetryConfig {
     pub log_filter: String,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// Where traces are exported: an OpenTelemetry collector (OTLP over gRPC) on this machine or in a trusted network,
-    /// as "http://127.0.0.1:4317". Absent: none are exported.
+    /// Where traces are exported: an OpenTelemetry collector (OTLP over gRPC, no TLS) on this machine or in a trusted
+    /// network. Absent: none are exported.
+    #[schemars(example = "http://127.0.0.1:4317")]
     pub otlp_endpoint: Option<String>,
     /// One trace in this many is exported, where the caller did not decide; 1 exports all.
     pub trace_one_in: u32,
-    /// Where the admin server (/metrics, /health, /ready) listens, as "127.0.0.1:9464". It has no TLS and asks nobody
-    /// who he is: keep it inside the machine or the monitoring network. Absent: none is started.
+    /// Where the admin server (/metrics, /health, /ready) listens. It has no TLS and asks nobody who he is: keep it
+    /// inside the machine or the monitoring network. Absent: none is started.
+    #[schemars(example = "127.0.0.1:9464")]
     pub admin_listen: Option<SocketAddr>,
 }
 

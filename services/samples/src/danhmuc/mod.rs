@@ -1,6 +1,6 @@
 //! The code list of administrative units (`danhmuc.dvhc`), as the sample agency G09 runs it: open data.
 //!
-//! The real list is read from a file by [`file`]; without one, [`sample`] stands in and says so in every name.
+//! The real list is read from a file by [`mod@file`]; without one, [`sample`] stands in and says so in every name.
 //! [`code_list`] answers questions about either, [`service`] is the gRPC edge.
 
 pub mod code_list;
