@@ -39,7 +39,7 @@ pub enum Endpoint {
         /// `host:port`; a name is looked up for each attempt.
         address: String,
         /// The DNS name that the certificate must carry; `None` where the registry binding alone says who it
-        /// is.
+        /// is: then there must be a [`VerifyPeer`].
         server_name: Option<String>,
         /// Our certificate and trust.
         material: SharedMaterial,
@@ -177,6 +177,9 @@ pub enum ConnectError {
         /// What was being done.
         stage: &'static str,
     },
+    /// Any peer of the mesh would have passed for the one meant.
+    #[error("refusing to connect: neither a server name nor a check of the peer says who is expected there")]
+    NobodyExpected,
     /// The expected name is not a DNS name or address.
     #[error("`{0}` is not a dns name; correct the endpoint's server name")]
     BadServerName(String),
@@ -246,6 +249,9 @@ impl Dial<'_> {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        if server_name.is_none() && self.verify.is_none() {
+            return Err(ConnectError::NobodyExpected);
+        }
         let expected = server_name.map(parse_name).transpose()?;
         let found: Vec<SocketAddr> = tokio::net::lookup_host(address)
             .await

@@ -27,7 +27,7 @@
 //! | `control` | the switch of one connection: open, finishing, cut |
 //! | [`connections`] | the register of live connections; closes those that may not go on |
 //! | [`drain`] | graceful first, forced after a deadline |
-//! | [`serve`] | the accept loop and one connection's life |
+//! | [`mod@serve`] | the accept loop and one connection's life |
 //! | [`tower_service`] | the same for tower services (tonic and axum routers) |
 //! | `governed` | the byte stream that a switch can cut |
 //! | [`connector`] | one outgoing connection |

@@ -40,6 +40,9 @@ pub const HOUSEKEEPING_INTERVAL_MS: u64 = 1_000;
 /// Pause after the system refused to accept (no file descriptors left, for example).
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 
+/// How long one round of cutting waits for tasks to end.
+const CUT_ROUND_MS: u64 = 50;
+
 /// Any error a service or body may end with.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -149,6 +152,10 @@ where
         tokio::select! {
             biased;
             _ = &mut leaving => break,
+            _ = housekeeping.tick() => {
+                house.connections.retire_old(house.door, &house.limits, Instant::now());
+                house.connections.handshakes().report_due();
+            }
             arrival = door.accept() => match arrival {
                 Ok((arrival, source)) => {
                     // The seat is taken here, not in the task, so that the bound also holds for tasks not yet
@@ -158,10 +165,6 @@ where
                 }
                 Err(error) => pause_after(&house, &error).await,
             },
-            _ = housekeeping.tick() => {
-                house.connections.retire_old(house.door, &house.limits, Instant::now());
-                house.connections.handshakes().report_due();
-            }
         }
     }
     drop(door);
@@ -182,16 +185,27 @@ async fn leave(
     tasks.close();
     let cut = tokio::select! {
         () = tasks.wait() => 0,
-        () = drain.overdue() => {
-            let cut = connections.advance_all(door, Phase::Cut);
-            tasks.wait().await;
-            cut
-        }
+        () = drain.overdue() => cut_all(connections, door, tasks).await,
     };
     connections.handshakes().report_rest();
     DrainOutcome {
         finished: present.saturating_sub(cut),
         cut,
+    }
+}
+
+/// Cuts until nobody is left; returns how many were cut. A handshake that ended in this very moment may
+/// register one more connection after the first round.
+async fn cut_all(connections: &Connections, door: DoorId, tasks: &TaskTracker) -> usize {
+    let mut cut = 0;
+    loop {
+        cut += connections.advance_all(door, Phase::Cut);
+        if tokio::time::timeout(Duration::from_millis(CUT_ROUND_MS), tasks.wait())
+            .await
+            .is_ok()
+        {
+            return cut;
+        }
     }
 }
 

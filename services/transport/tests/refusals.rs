@@ -13,7 +13,7 @@ use lienthong_certs::pki::{Holder, KeyKind, Request};
 use lienthong_certs::{CertificateRefusal, Credentials, Usage};
 use lienthong_transport::{
     Channel, ChannelOptions, ConnectError, Connections, Endpoint, Limits, RefusalReason, SendError,
-    SharedMaterial, TlsMaterial, connect,
+    SharedMaterial, TlsMaterial, VerifyPeer, connect,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -336,6 +336,17 @@ async fn a_client_refuses_servers_it_should_not_trust() {
         "{refused}"
     );
 
+    // Nobody in particular.
+    let endpoint = Endpoint::Mesh {
+        address: server.address.to_string(),
+        server_name: None,
+        material: client.clone(),
+    };
+    let refused = connect::<Body>(&endpoint, &Limits::default(), &Connections::new(), None)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, ConnectError::NobodyExpected), "{refused}");
+
     // A revoked server.
     let bad = mesh.node("G01", "bi-thu-hoi");
     let revoked = Server::start(
@@ -420,7 +431,7 @@ async fn a_failed_connection_says_what_to_do() {
         .unwrap();
     let endpoint = Endpoint::Mesh {
         address: nobody.to_string(),
-        server_name: None,
+        server_name: Some("localhost".to_owned()),
         material: mesh.client(),
     };
     let channel: Channel<Body> = Channel::new(endpoint, ChannelOptions::new(Connections::new()));
@@ -464,7 +475,8 @@ async fn dial(endpoint: &Endpoint) -> Result<lienthong_transport::Connection<Bod
         connect_timeout: Duration::from_secs(2),
         ..Limits::default()
     };
-    connect(endpoint, &limits, &Connections::new(), None).await
+    let anybody: VerifyPeer = Arc::new(|_| Ok(()));
+    connect(endpoint, &limits, &Connections::new(), Some(&anybody)).await
 }
 
 fn self_signed(mesh: &Mesh) -> Credentials {
