@@ -105,9 +105,8 @@ pub struct Limits {
     /// See [`FRAME_BYTES_MAX`].
     pub frame_bytes_max: u32,
     /// See [`PING_INTERVAL_MS`]. `None`, the default, sends no PING: hyper keeps a clock per frame for it,
-    /// which cost
-    /// 1.5–2 µs of a 19 µs hop (measured), and on the traffic path the kernel's keepalive and each call's
-    /// deadline find the same faults. [`Limits::control`] switches it on.
+    /// about 1 µs of a 20 µs hop (`examples/proxy`: 0.2 to 2 µs), and on the traffic path the kernel's
+    /// keepalive and each call's deadline find the same faults. [`Limits::control`] switches it on.
     pub ping_interval: Option<Duration>,
     /// See [`PING_TIMEOUT_MS`].
     pub ping_timeout: Duration,
