@@ -173,6 +173,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unnecessary_wraps)] // as the fields are
     fn exchange() -> Option<Exchange> {
         Some(Exchange {
             id: vec![9; 16],

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::error::JournalError;
 
 /// How long to wait for the lock: that of a process just killed may linger.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whose journal it is, and which one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,8 @@ pub(super) struct Openings {
 #[derive(Debug)]
 struct Opening {
     leaf: Hash,
+    /// When it is to be sent in full.
+    due: SystemTime,
     sent: Sent,
 }
 
@@ -50,14 +52,29 @@ impl Openings {
 
     /// An opening was shipped as a hash.
     pub fn shipped_as_hash(&mut self, seq: u64, leaf: Hash, bytes: &[u8], now: SystemTime) {
-        self.waiting.push_back((now + LATE_OPENING_AFTER, seq));
-        self.follow(seq, leaf, Sent::Hash(bytes.to_vec()));
+        let due = now + LATE_OPENING_AFTER;
+        self.waiting.push_back((due, seq));
+        self.follow(
+            seq,
+            Opening {
+                leaf,
+                due,
+                sent: Sent::Hash(bytes.to_vec()),
+            },
+        );
     }
 
     /// An opening was shipped in full.
     pub fn shipped_in_full(&mut self, seq: u64, leaf: Hash) {
         if self.has_room(0) {
-            self.follow(seq, leaf, Sent::Held);
+            self.follow(
+                seq,
+                Opening {
+                    leaf,
+                    due: SystemTime::UNIX_EPOCH,
+                    sent: Sent::Held,
+                },
+            );
         } else {
             self.untracked.get_or_insert(seq);
         }
@@ -117,12 +134,18 @@ impl Openings {
         for opening in self.open.split_off(&(last_seq.saturating_add(1))).into_values() {
             self.by_leaf.remove(&opening.leaf);
         }
-        for (seq, opening) in &mut self.open {
+        for opening in self.open.values_mut() {
             if let Sent::Full(bytes) = &mut opening.sent {
                 opening.sent = Sent::Hash(std::mem::take(bytes));
-                self.waiting.push_front((SystemTime::UNIX_EPOCH, *seq));
             }
         }
+        let waiting = self
+            .open
+            .iter()
+            .filter(|(_, opening)| matches!(opening.sent, Sent::Hash(_)));
+        let mut waiting: Vec<_> = waiting.map(|(seq, opening)| (opening.due, *seq)).collect();
+        waiting.sort_unstable();
+        self.waiting = waiting.into();
     }
 
     /// The first record that must be kept for an exchange still open, at most `limit`.
@@ -137,9 +160,9 @@ impl Openings {
             .is_some_and(|opening| matches!(opening.sent, Sent::Hash(_)))
     }
 
-    fn follow(&mut self, seq: u64, leaf: Hash, sent: Sent) {
-        self.by_leaf.insert(leaf, seq);
-        self.open.insert(seq, Opening { leaf, sent });
+    fn follow(&mut self, seq: u64, opening: Opening) {
+        self.by_leaf.insert(opening.leaf, seq);
+        self.open.insert(seq, opening);
     }
 }
 
@@ -193,6 +216,12 @@ mod tests {
             .collect();
         assert_eq!(due, [2, 3]);
         assert_eq!(openings.floor(4), 1);
+        // What is shipped again is due once.
+        ship(&mut openings, 4, 1);
+        let due: Vec<u64> = (0..5)
+            .filter_map(|skip| Some(openings.due(at(9), skip)?.0))
+            .collect();
+        assert_eq!(due, [2, 3, 4]);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::account::{Account, Backlog};
 use super::error::AppendError;
 use super::frame::{self, FRAME_HEADER_BYTES, MARKER_BYTES, SEGMENT_HEADER_BYTES, Tag};
 use super::lock;
@@ -22,9 +23,6 @@ pub(super) const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Key rows that wait for their side file; some seconds of traffic.
 pub(super) const KEY_ROWS_WAITING_MAX: usize = 262_144;
-
-/// Grain of the byte account of the backlog: it may overstate by this much.
-const MARK_BYTES: u64 = 64 * 1024;
 
 /// The records of one group commit, framed, without their CRC.
 #[derive(Debug)]
@@ -100,17 +98,6 @@ pub(super) struct Limits {
     pub backlog_bytes: u64,
 }
 
-/// Records that the broker has not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// How many.
-    pub records: u64,
-    /// Bytes they take in the journal, rounded up to some 64 KiB.
-    pub bytes: u64,
-    /// Age of the oldest, about; zero if there is none.
-    pub age: Duration,
-}
-
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -150,7 +137,12 @@ impl Queue {
             disk_full: false,
             closed: false,
             asleep: false,
-            account: Account::new(start),
+            account: Account::new(
+                start.next_seq - 1,
+                start.acknowledged,
+                start.backlog_bytes,
+                start.backlog_since,
+            ),
         };
         Self {
             limits,
@@ -266,7 +258,7 @@ impl Queue {
 
     pub fn backlog(&self, now: Instant) -> Backlog {
         let inner = lock(&self.inner);
-        inner.account.backlog(inner.next_seq - 1, now)
+        inner.account.backlog(now)
     }
 
     /// The key rows that wait for their side file.
@@ -306,7 +298,7 @@ impl Inner {
         let size = (FRAME_HEADER_BYTES + length) as u64;
         let full = self.queued_bytes + FRAME_HEADER_BYTES + length > QUEUE_BYTES_MAX
             || with_key && self.keys.len() >= KEY_ROWS_WAITING_MAX
-            || self.account.records(self.next_seq - 1) >= limits.backlog_records
+            || self.account.records() >= limits.backlog_records
             || self.account.bytes() + size > limits.backlog_bytes;
         if full {
             return Err(AppendError::Full);
@@ -361,102 +353,11 @@ impl Inner {
     }
 }
 
-/// How many records and bytes are not acknowledged, and since when. Marks every [`MARK_BYTES`] instead of a
-/// number per record keep it small.
-#[derive(Debug)]
-struct Account {
-    acknowledged: u64,
-    appended_bytes: u64,
-    acknowledged_bytes: u64,
-    last_seq: u64,
-    marks: VecDeque<Mark>,
-}
-
-#[derive(Debug)]
-struct Mark {
-    /// The first record that the mark stands for.
-    seq: u64,
-    /// Bytes appended before it.
-    bytes: u64,
-    /// When it was appended.
-    since: Instant,
-}
-
-impl Account {
-    fn new(start: Start) -> Self {
-        let mut marks = VecDeque::new();
-        if start.next_seq - 1 > start.acknowledged {
-            marks.push_back(Mark {
-                seq: start.acknowledged + 1,
-                bytes: 0,
-                since: start.backlog_since,
-            });
-        }
-        Self {
-            acknowledged: start.acknowledged,
-            appended_bytes: start.backlog_bytes,
-            acknowledged_bytes: 0,
-            last_seq: start.next_seq - 1,
-            marks,
-        }
-    }
-
-    fn append(&mut self, seq: u64, size: u64) {
-        if self
-            .marks
-            .back()
-            .is_none_or(|mark| self.appended_bytes - mark.bytes >= MARK_BYTES)
-        {
-            self.marks.push_back(Mark {
-                seq,
-                bytes: self.appended_bytes,
-                since: Instant::now(),
-            });
-        }
-        self.appended_bytes += size;
-        self.last_seq = seq;
-    }
-
-    fn acknowledge(&mut self, seq: u64) {
-        self.acknowledged = self.acknowledged.max(seq.min(self.last_seq));
-        if self.acknowledged == self.last_seq {
-            self.marks.clear();
-            self.acknowledged_bytes = self.appended_bytes;
-            return;
-        }
-        // A mark is done with once the next one stands at or before the first record still owed.
-        let owed = self.acknowledged + 1;
-        while self.marks.get(1).is_some_and(|next| next.seq <= owed) {
-            self.marks.pop_front();
-        }
-        self.acknowledged_bytes = self.marks.front().map_or(self.appended_bytes, |mark| mark.bytes);
-    }
-
-    fn records(&self, last_seq: u64) -> u64 {
-        last_seq - self.acknowledged
-    }
-
-    fn bytes(&self) -> u64 {
-        self.appended_bytes - self.acknowledged_bytes
-    }
-
-    fn backlog(&self, last_seq: u64, now: Instant) -> Backlog {
-        let age = self
-            .marks
-            .front()
-            .map_or(Duration::ZERO, |mark| now.saturating_duration_since(mark.since));
-        Backlog {
-            records: self.records(last_seq),
-            bytes: self.bytes(),
-            age,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hash::leaf_hash;
+    use crate::journal::account::MARK_BYTES;
     use proptest::prelude::*;
 
     fn queue(limits: Limits) -> Queue {

@@ -1,195 +1,18 @@
-//! Batches: how the records of a journal travel, signed, and how the broker judges what arrives.
-//!
-//! Pure: no file, no clock, no key. The node's side is [`seal`]; the broker's side is [`verify_batch`], or a
-//! [`Checker`] that also remembers the last heads of its node and so tells a repeated batch from a rolled-back
-//! journal. One signature covers a whole batch: the signed header carries the chain heads before and after, and
-//! those commit to every record (per-message signatures would halve the mesh's throughput).
+//! The broker's judgement of a batch.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use lienthong_proto::lienthong::audit::v1::{
-    BatchHeader, BatchItem, JournalPosition, SignedBatch, batch_item::Item,
-};
+use lienthong_proto::lienthong::audit::v1::{BatchHeader, SignedBatch, batch_item::Item};
 use prost::Message as _;
 
+use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BatchError, Position, signed_message};
 use crate::chain;
 use crate::hash::{Hash, leaf_hash};
-use crate::record::{self, Kind, RECORD_BYTES_MAX, RecordError};
-
-/// Most records in one batch, late openings included.
-pub const BATCH_RECORDS_MAX: usize = 512;
-
-/// Most bytes of records in one batch.
-pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
-
-/// What the node's key signs: this, followed by the header bytes.
-pub const SIGNATURE_PREFIX: &[u8] = b"lienthong/journal-batch/v1\n";
+use crate::record::{self, Kind, RecordError};
 
 /// Batches whose heads a [`Checker`] remembers, to answer repetitions exactly.
 pub const HEADS_REMEMBERED_MAX: usize = 64;
-
-/// How far a journal is on record at the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// Journal epoch.
-    pub epoch: u64,
-    /// Sequence number of the last record held; 0: none.
-    pub last_seq: u64,
-    /// Chain head after it.
-    pub head: Hash,
-}
-
-impl Position {
-    /// The position of a journal of which nothing is held.
-    pub const fn start(epoch: u64) -> Self {
-        Self {
-            epoch,
-            last_seq: 0,
-            head: chain::START,
-        }
-    }
-
-    /// The position as the broker tells it to the node.
-    pub fn to_proto(&self) -> JournalPosition {
-        JournalPosition {
-            journal_epoch: self.epoch,
-            last_seq: self.last_seq,
-            head: self.head.0.to_vec(),
-        }
-    }
-
-    /// Reads what a broker told; `None` if the head is not a hash.
-    pub fn from_proto(position: &JournalPosition) -> Option<Self> {
-        let head = Hash::from_slice(&position.head)?;
-        Some(Self {
-            epoch: position.journal_epoch,
-            last_seq: position.last_seq,
-            head,
-        })
-    }
-}
-
-/// Why a batch is not taken. The text names what happened and what to do; `is_alarm` tells a fault of the line
-/// from a sign of tampering.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BatchError {
-    /// A part of the message has not its form.
-    #[error("malformed journal batch: {0}")]
-    Malformed(String),
-    /// A record beyond the bound.
-    #[error("record {seq} of the journal has {bytes} bytes; the bound is {RECORD_BYTES_MAX}")]
-    Oversized {
-        /// Its sequence number; 0 for a late opening.
-        seq: u64,
-        /// Its length.
-        bytes: usize,
-    },
-    /// More records or bytes than a batch may hold.
-    #[error(
-        "a batch of {records} records and {bytes} bytes; the bounds are {BATCH_RECORDS_MAX} and {BATCH_BYTES_MAX}"
-    )]
-    TooLarge {
-        /// Records, late openings included.
-        records: usize,
-        /// Bytes of records.
-        bytes: usize,
-    },
-    /// Signed for another node than the one that sent it.
-    #[error("the batch is of node {found}, the connection of node {expected}")]
-    Node {
-        /// Node of the connection.
-        expected: String,
-        /// Node of the header.
-        found: String,
-    },
-    /// Another epoch than the one on record.
-    #[error("the batch is of journal epoch {found}, on record is {expected}; a new epoch needs an approval")]
-    Epoch {
-        /// Epoch on record.
-        expected: u64,
-        /// Epoch of the batch.
-        found: u64,
-    },
-    /// Records between the last one held and the first one sent are missing.
-    #[error("records {expected}..{found} of the journal are missing; the node must resume from {expected}")]
-    Gap {
-        /// Sequence number expected next.
-        expected: u64,
-        /// First sequence number of the batch.
-        found: u64,
-    },
-    /// Same sequence number, other history: the journal was forked.
-    #[error(
-        "the journal's chain at record {seq} is {found}, on record is {expected}: the journal was forked"
-    )]
-    Fork {
-        /// Where the two histories meet.
-        seq: u64,
-        /// Head on record.
-        expected: Hash,
-        /// Head that the batch claims.
-        found: Hash,
-    },
-    /// The journal ends before what it already shipped: it was restored from an old copy.
-    #[error("the batch ends at record {found}, on record is up to {held}: the journal was rolled back")]
-    Rollback {
-        /// Last sequence number held.
-        held: u64,
-        /// Last sequence number of the batch.
-        found: u64,
-    },
-    /// All of it is on record already; answer with the receipt of then.
-    #[error("the batch up to record {last_seq} is already on record")]
-    Duplicate {
-        /// Last sequence number of the batch.
-        last_seq: u64,
-    },
-    /// The items do not lead from the header's first head to its last.
-    #[error(
-        "the items of batch {first_seq}..={last_seq} give the chain head {found}, its header signs {signed}"
-    )]
-    Chain {
-        /// First sequence number.
-        first_seq: u64,
-        /// Last sequence number.
-        last_seq: u64,
-        /// Head that the header signs.
-        signed: Hash,
-        /// Head computed from the items.
-        found: Hash,
-    },
-    /// The signature is not the node's.
-    #[error("the signature of batch {first_seq}..={last_seq} does not verify: {reason}")]
-    Signature {
-        /// First sequence number.
-        first_seq: u64,
-        /// Last sequence number.
-        last_seq: u64,
-        /// What the verifier said.
-        reason: String,
-    },
-}
-
-impl BatchError {
-    /// Whether this is a sign of tampering or of a lost journal, which people must look at; the rest are
-    /// repetitions and faults of form that the node settles by resuming.
-    pub fn is_alarm(&self) -> bool {
-        match self {
-            Self::Fork { .. }
-            | Self::Rollback { .. }
-            | Self::Epoch { .. }
-            | Self::Chain { .. }
-            | Self::Signature { .. }
-            | Self::Node { .. } => true,
-            Self::Malformed(_)
-            | Self::Oversized { .. }
-            | Self::TooLarge { .. }
-            | Self::Gap { .. }
-            | Self::Duplicate { .. } => false,
-        }
-    }
-}
 
 /// A batch that was judged good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,28 +25,6 @@ pub struct CheckedBatch {
     pub late: usize,
     /// The position after it.
     pub position: Position,
-}
-
-/// Signs a batch of consecutive items. `sign` gets the exact bytes to sign.
-pub fn seal<E>(
-    header: &BatchHeader,
-    items: Vec<BatchItem>,
-    late_openings: Vec<Vec<u8>>,
-    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
-) -> Result<SignedBatch, E> {
-    let header = header.encode_to_vec();
-    let signature = sign(&signed_message(&header))?;
-    Ok(SignedBatch {
-        header,
-        signature,
-        items,
-        late_openings,
-    })
-}
-
-/// The bytes that a batch's signature covers.
-pub fn signed_message(header: &[u8]) -> Vec<u8> {
-    [SIGNATURE_PREFIX, header].concat()
 }
 
 /// Judges a batch of `node` against what is on record of its journal.

@@ -1,0 +1,91 @@
+//! The way into a journal, and what it gives for a record.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shared;
+use super::account::Backlog;
+use super::error::{AppendError, JournalError};
+use super::frame::Tag;
+use super::watermark::Wait;
+use crate::hash::{Hash, leaf_hash};
+use crate::keys::KeyRow;
+
+/// What was given for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its place in the journal; the first is 1.
+    pub seq: u64,
+    /// Its leaf hash, by which closing records and the peer name it.
+    pub leaf_hash: Hash,
+}
+
+/// The way into a journal for traffic threads.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Appends a record; never waits for the disk. If it is an opening record, the log gets its hash only and its
+    /// closing record speaks for it (gate `JOURNAL`).
+    pub fn append(&self, record: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
+        self.push(Tag::Record, record.as_ref(), None)
+    }
+
+    /// Appends a record that the log gets in full, whatever it is: an opening under the gates `RECEIPT` and
+    /// `WITNESSED`.
+    pub fn append_whole(&self, record: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
+        self.push(Tag::Whole, record.as_ref(), None)
+    }
+
+    /// Like [`Handle::append`], and keeps the keys of the exchange in the side file.
+    pub fn append_with_keys(&self, record: impl AsRef<[u8]>, keys: KeyRow) -> Result<Ticket, AppendError> {
+        self.push(Tag::Record, record.as_ref(), Some(keys))
+    }
+
+    /// Like [`Handle::append_whole`], and keeps the keys of the exchange in the side file.
+    pub fn append_whole_with_keys(
+        &self,
+        record: impl AsRef<[u8]>,
+        keys: KeyRow,
+    ) -> Result<Ticket, AppendError> {
+        self.push(Tag::Whole, record.as_ref(), Some(keys))
+    }
+
+    /// Keeps keys in the side file without a record.
+    pub fn keep_keys(&self, keys: KeyRow) -> Result<(), AppendError> {
+        self.shared.queue.keep(keys)
+    }
+
+    /// Resolves once the record is on disk, or to the error for which it never will be. At once if it already is.
+    /// On an error the process must end.
+    pub fn durable(&self, seq: u64) -> Wait {
+        Wait::new(Arc::clone(&self.shared.durable), seq)
+    }
+
+    /// The last record that is durable; 0: none.
+    pub fn durable_seq(&self) -> u64 {
+        self.shared.durable.level()
+    }
+
+    /// What the broker has not acknowledged.
+    pub fn backlog(&self) -> Backlog {
+        self.shared.queue.backlog(Instant::now())
+    }
+
+    /// Why the journal stopped; `None` while it runs. On `Some` the process must end.
+    pub fn failure(&self) -> Option<JournalError> {
+        self.shared.durable.failure().cloned()
+    }
+
+    fn push(&self, tag: Tag, record: &[u8], keys: Option<KeyRow>) -> Result<Ticket, AppendError> {
+        if record.len() > crate::record::RECORD_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes: record.len() });
+        }
+        // Hashed here and not under the queue's lock, nor by the journal's thread: one core a traffic thread.
+        let leaf_hash = leaf_hash(record);
+        let seq = self.shared.queue.append(tag, record, leaf_hash, keys)?;
+        Ok(Ticket { seq, leaf_hash })
+    }
+}
