@@ -1,4 +1,5 @@
-//! Every change that the log makes on disk goes through here, so that each one can be made to fail in a test.
+//! Every change that the log makes on disk goes through here, so that each one can be watched, and made to fail, in a
+//! test.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,41 +16,26 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Writes a new file and makes its content and name durable: `temp` in the same file system, then renamed.
+    /// Writes a new file and makes its content durable: `temp` in the same file system, flushed, then renamed.
     /// The folder of `path` must be flushed by the caller, once for all files written into it.
     pub(crate) fn replace(&self, temp: &Path, path: &Path, bytes: &[u8]) -> Result<File, LogError> {
-        let mut file = self.create(temp)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let mut file = self.act("create", temp, || options.open(temp))?;
         self.append(&mut file, bytes, temp)?;
-        self.attempt()
-            .and_then(|()| file.sync_all())
-            .trying("flush", temp)?;
-        self.attempt()
-            .and_then(|()| fs::rename(temp, path))
-            .trying("rename a new file to", path)?;
+        self.act("flush", temp, || file.sync_all())?;
+        self.act("rename a new file to", path, || fs::rename(temp, path))?;
         Ok(file)
-    }
-
-    /// Creates a file, or empties it.
-    fn create(&self, path: &Path) -> Result<File, LogError> {
-        let open = || {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)
-        };
-        self.attempt().and_then(|()| open()).trying("create", path)
     }
 
     /// Writes at the file's position.
     pub(crate) fn append(&self, file: &mut File, bytes: &[u8], path: &Path) -> Result<(), LogError> {
-        let torn = self.attempt();
-        if torn.is_err() {
+        if let Err(error) = self.attempt("write", path) {
             // A failing disk leaves half a write behind.
             let _ = file.write_all(&bytes[..bytes.len() / 2]);
+            return Err(error).trying("write", path);
         }
-        torn.and_then(|()| file.write_all(bytes)).trying("write", path)
+        file.write_all(bytes).trying("write", path)
     }
 
     /// Writes at an offset, without flushing.
@@ -60,51 +46,54 @@ impl Disk {
         offset: u64,
         path: &Path,
     ) -> Result<(), LogError> {
-        self.attempt()
-            .and_then(|()| file.write_all_at(bytes, offset))
-            .trying("write", path)
+        self.act("write", path, || file.write_all_at(bytes, offset))
     }
 
     /// Makes the written bytes of a file durable (`fdatasync`).
     pub(crate) fn sync_data(&self, file: &File, path: &Path) -> Result<(), LogError> {
-        self.attempt()
-            .and_then(|()| file.sync_data())
-            .trying("flush", path)
+        self.act("flush", path, || file.sync_data())
     }
 
     /// Makes the names in a folder durable.
     pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), LogError> {
-        let sync = || File::open(dir)?.sync_all();
-        self.attempt()
-            .and_then(|()| sync())
-            .trying("flush the folder", dir)
+        self.act("flush the folder", dir, || File::open(dir)?.sync_all())
     }
 
-    /// Creates a folder and its parents, durably. Returns at once when it exists.
-    pub(crate) fn create_dir(&self, dir: &Path) -> Result<(), LogError> {
-        if dir.is_dir() {
+    /// Creates a folder and its parents down from `root`, and makes their names durable, also where another process
+    /// created them and was cut off before it could.
+    pub(crate) fn create_dir(&self, root: &Path, dir: &Path) -> Result<(), LogError> {
+        if dir == root {
             return Ok(());
         }
-        let parent = dir.parent().unwrap_or(Path::new("/"));
-        self.create_dir(parent)?;
-        self.attempt()
-            .and_then(|()| fs::create_dir(dir))
-            .trying("create the folder", dir)?;
+        let parent = dir.parent().unwrap_or(root);
+        self.create_dir(root, parent)?;
+        if !dir.is_dir() {
+            self.act("create the folder", dir, || fs::create_dir(dir))?;
+        }
         self.sync_dir(parent)
     }
 
     /// Removes a file; one that is not there is fine.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), LogError> {
-        self.attempt()
-            .and_then(|()| absent_is_fine(fs::remove_file(path)))
-            .trying("remove", path)
+        self.act("remove", path, || absent_is_fine(fs::remove_file(path)))
     }
 
     /// Removes a folder with its content; one that is not there is fine.
     pub(crate) fn remove_dir(&self, path: &Path) -> Result<(), LogError> {
-        self.attempt()
-            .and_then(|()| absent_is_fine(fs::remove_dir_all(path)))
-            .trying("remove the folder", path)
+        self.act("remove the folder", path, || {
+            absent_is_fine(fs::remove_dir_all(path))
+        })
+    }
+
+    fn act<T>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        run: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, LogError> {
+        self.attempt(action, path)
+            .and_then(|()| run())
+            .trying(action, path)
     }
 
     #[cfg(not(test))]
@@ -113,13 +102,13 @@ impl Disk {
         clippy::unnecessary_wraps,
         reason = "the test build fails here on demand"
     )]
-    fn attempt(&self) -> io::Result<()> {
+    fn attempt(&self, _action: &'static str, _path: &Path) -> io::Result<()> {
         Ok(())
     }
 
     #[cfg(test)]
-    fn attempt(&self) -> io::Result<()> {
-        self.faults.attempt()
+    fn attempt(&self, action: &'static str, path: &Path) -> io::Result<()> {
+        self.faults.attempt(action, path)
     }
 }
 
@@ -133,34 +122,47 @@ fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
     })
 }
 
-/// Faults on demand: the n-th operation fails, and every one after it.
+/// Faults on demand: the n-th operation fails, and every one after it. Keeps a list of all that went well.
 #[cfg(test)]
 pub(crate) mod faults {
     use std::io;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
 
-    /// How many operations will still succeed, shared by all clones.
+    /// Shared by all clones.
     #[derive(Clone, Debug)]
-    pub(crate) struct Faults(Arc<AtomicU64>);
+    pub(crate) struct Faults {
+        operations_max: usize,
+        done: Arc<Mutex<Vec<String>>>,
+    }
 
     impl Faults {
         /// The disk dies after this many operations.
-        pub(crate) fn after(operations: u64) -> Self {
-            Self(Arc::new(AtomicU64::new(operations)))
+        pub(crate) fn after(operations_max: usize) -> Self {
+            Self {
+                operations_max,
+                done: Arc::default(),
+            }
         }
 
-        pub(super) fn attempt(&self) -> io::Result<()> {
-            let left = self
-                .0
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            left.map(|_| ()).map_err(|_| io::Error::other("injected fault"))
+        /// What was done so far: action and path.
+        pub(crate) fn done(&self) -> Vec<String> {
+            self.done.lock().unwrap().clone()
+        }
+
+        pub(super) fn attempt(&self, action: &str, path: &Path) -> io::Result<()> {
+            let mut done = self.done.lock().unwrap();
+            if done.len() == self.operations_max {
+                return Err(io::Error::other("injected fault"));
+            }
+            done.push(format!("{action} {}", path.display()));
+            Ok(())
         }
     }
 
     impl Default for Faults {
         fn default() -> Self {
-            Self::after(u64::MAX)
+            Self::after(usize::MAX)
         }
     }
 }

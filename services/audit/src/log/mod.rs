@@ -12,7 +12,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,10 +21,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::hash::EMPTY_ROOT;
-use crate::note::{KeyKind, NoteError, SigningKey, VerifierKey};
+use crate::note::VerifierKey;
 use crate::tile::BUNDLE_ENTRY_BYTES_MAX;
 
 pub use error::LogError;
+pub use key::LogKey;
 pub use reader::{LogReader, READ_ENTRIES_MAX, TILE_CACHE_TILES_MAX, TreeReader};
 
 use disk::Disk;
@@ -38,6 +39,7 @@ use shared::{Append, Outcome, Reply, Shared};
 mod disk;
 mod error;
 pub(crate) mod home;
+mod key;
 mod publisher;
 mod reader;
 pub(crate) mod recover;
@@ -93,66 +95,6 @@ impl Default for LogOptions {
             publish_interval_ms: PUBLISH_INTERVAL_MS,
             seen: Vec::new(),
         }
-    }
-}
-
-/// The key of a log: an Ed25519 key whose name is the log's origin.
-#[derive(Debug)]
-pub struct LogKey {
-    key: SigningKey,
-    origin: Arc<str>,
-}
-
-impl LogKey {
-    /// Makes a new key for a new log.
-    pub fn generate(origin: &str) -> Result<Self, NoteError> {
-        Self::new(SigningKey::generate(origin, KeyKind::Ed25519)?)
-    }
-
-    /// Reads a key file: one line as [`SigningKey::to_skey`] writes it.
-    pub fn from_skey(skey: &str) -> Result<Self, NoteError> {
-        Self::new(SigningKey::from_skey(skey.trim_end_matches('\n'))?)
-    }
-
-    /// Uses a signing key as a log's key; it must be of type [`KeyKind::Ed25519`].
-    pub fn new(key: SigningKey) -> Result<Self, NoteError> {
-        match key.verifier().kind() {
-            KeyKind::Ed25519 => Ok(Self {
-                origin: key.name().into(),
-                key,
-            }),
-            KeyKind::CosignatureV1 => Err(NoteError::WrongKind(key.verifier().label())),
-        }
-    }
-
-    /// The origin of the log that this key signs for.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// The public half, for policies and for verifying receipts.
-    pub const fn verifier(&self) -> &VerifierKey {
-        self.key.verifier()
-    }
-
-    /// The signing key itself.
-    pub const fn signing_key(&self) -> &SigningKey {
-        &self.key
-    }
-
-    pub(crate) const fn shared_origin(&self) -> &Arc<str> {
-        &self.origin
-    }
-
-    /// Signs a checkpoint. Ed25519 has no randomness, so one checkpoint always gets the same signature.
-    pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> Result<String, LogError> {
-        let note = checkpoint.sign(&self.key);
-        Ok(note
-            .map_err(|source| LogError::Checkpoint {
-                path: PathBuf::from(&*self.origin),
-                source,
-            })?
-            .to_string())
     }
 }
 
@@ -424,7 +366,7 @@ fn create(dir: &Path, key: &LogKey, disk: &Disk) -> Result<(), LogError> {
     let mut draft_name = name.to_owned();
     draft_name.push(format!(".new-{}", uuid::Uuid::now_v7().simple()));
     let draft = Home::new(&parent.join(draft_name));
-    disk.create_dir(&draft.wal())?;
+    disk.create_dir(parent, &draft.wal())?;
     let checkpoint = key.sign(&Checkpoint::new(key.origin(), 0, EMPTY_ROOT))?;
     let head = Head {
         size: 0,

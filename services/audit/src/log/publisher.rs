@@ -4,7 +4,7 @@
 //! bound on memory, a restart is its normal way of working, and the tiles are a second, independent computation of
 //! the root: a flipped bit in memory is found before anything is published.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ pub(crate) struct Publisher {
     bundle: Vec<u8>,
     published_size: u64,
     published_at: Instant,
+    /// Folders that are known to exist durably.
+    durable_dirs: HashSet<PathBuf>,
     /// Folders with new names in them, not yet flushed.
     unflushed: BTreeSet<PathBuf>,
     /// Folders of partial tiles whose full tile is written but not yet published.
@@ -94,6 +96,7 @@ impl Publisher {
             bundle,
             published_size: size,
             published_at: Instant::now(),
+            durable_dirs: HashSet::new(),
             unflushed: BTreeSet::new(),
             superseded: Vec::new(),
         })
@@ -210,6 +213,7 @@ impl Publisher {
     /// Removes what the published checkpoint made needless: partial tiles that are full now, and whole segments.
     fn clean_up(&mut self) -> Result<(), LogError> {
         for dir in std::mem::take(&mut self.superseded) {
+            self.durable_dirs.remove(&dir);
             self.disk.remove_dir(&dir)?;
         }
         for segment in self.wal.take_finished() {
@@ -233,20 +237,39 @@ impl Publisher {
                 what,
             });
         }
-        self.unflushed.extend(path.parent().map(Path::to_owned));
+        if let Some(dir) = path.parent() {
+            self.prepare_dir(dir)?;
+            self.unflushed.insert(dir.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Creates a folder for tiles, durably, unless this process already did.
+    fn prepare_dir(&mut self, dir: &Path) -> Result<(), LogError> {
+        if self.durable_dirs.contains(dir) {
+            return Ok(());
+        }
+        self.disk.create_dir(self.home.dir(), dir)?;
+        if self.durable_dirs.len() == DURABLE_DIRS_MAX {
+            self.durable_dirs.clear();
+        }
+        self.durable_dirs.insert(dir.to_owned());
         Ok(())
     }
 
     fn write(&mut self, id: TileId, bytes: &[u8]) -> Result<(), LogError> {
         let path = self.home.tile(id);
         if let Some(dir) = path.parent() {
-            self.disk.create_dir(dir)?;
+            self.prepare_dir(dir)?;
             self.unflushed.insert(dir.to_owned());
         }
         self.disk.replace(&self.home.publish_temp(), &path, bytes)?;
         Ok(())
     }
 }
+
+/// How many folders the publisher remembers as durable. Forgetting one costs a few flushes.
+const DURABLE_DIRS_MAX: usize = 4096;
 
 /// Reads the frames of the write-ahead log in order, from segment to segment.
 struct WalFollower {

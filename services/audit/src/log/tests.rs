@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use super::disk::faults::Faults;
 use super::*;
 use crate::hash::leaf_hash;
+use crate::note::{KeyKind, SigningKey};
 use crate::policy::Policy;
 
 const ORIGIN: &str = "log.example/audit";
@@ -432,6 +433,54 @@ fn a_disk_that_dies_at_any_operation_loses_nothing_acknowledged() {
         deaths += 1;
     }
     assert!(deaths > 30, "only {deaths} operations were tried");
+}
+
+/// The order in which bytes reach the disk is the whole promise: entries before the receipt, tiles before the checkpoint.
+#[test]
+fn nothing_is_said_before_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("log");
+    create_log(&dir, NEVER_MS).close().unwrap();
+    let disk = Disk::default();
+    let faults = disk.faults.clone();
+    let log = Log::open_on(&dir, key(), &options(NEVER_MS), disk).unwrap();
+    let opened = faults.done().len();
+    log.append_blocking(entries(0..300)).unwrap();
+    let at_receipt = faults.done().split_off(opened);
+    let under = |path: &str| dir.join(path).display().to_string();
+    let segment = under("wal/00000000000000000000.wal");
+    assert_eq!(
+        at_receipt[..2],
+        [format!("write {segment}"), format!("flush {segment}")]
+    );
+    assert_eq!(at_receipt[2], format!("write {}", under("wal/head")));
+
+    log.close().unwrap();
+    let done = faults.done();
+    let position = |operation: String| done.iter().position(|done| *done == operation).expect(&operation);
+    let published = position(format!("rename a new file to {}", under("checkpoint")));
+    for (tile, folder) in [
+        ("tile/entries/000", "tile/entries"),
+        ("tile/0/000", "tile/0"),
+        ("tile/entries/001.p/44", "tile/entries/001.p"),
+        ("tile/0/001.p/44", "tile/0/001.p"),
+        ("tile/1/000.p/1", "tile/1/000.p"),
+    ] {
+        let renamed = position(format!("rename a new file to {}", under(tile)));
+        assert_eq!(
+            done[renamed - 1],
+            format!("flush {}", under("wal/publish.tmp")),
+            "{tile}"
+        );
+        let flushed = done
+            .iter()
+            .rposition(|done| *done == format!("flush the folder {}", under(folder)));
+        assert!((renamed..published).contains(&flushed.unwrap()), "{tile}");
+    }
+    for folder in ["", "tile", "tile/0", "tile/entries", "tile/1"] {
+        let operation = format!("flush the folder {}", under(folder).trim_end_matches('/'));
+        assert!(position(operation) < published, "{folder}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use inventory::Inventory;
 use report::Findings;
 use tree::{Subject, Tree};
 
+mod file;
 mod inventory;
 mod private;
 mod report;

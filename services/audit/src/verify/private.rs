@@ -16,9 +16,10 @@ use crate::note::VerifierKey;
 use crate::policy::Policy;
 use crate::tile::TileId;
 
+use super::file::{compare_file, read_tile};
 use super::report::{Finding, FindingKind, Findings};
 use super::signer::Signed;
-use super::tree::{Subject, Tree, compare_file, read_tile};
+use super::tree::{Subject, Tree};
 
 /// How often the stored head is read before it counts as damaged: a running log writes it all the time.
 const HEAD_READS_MAX: u32 = 3;
