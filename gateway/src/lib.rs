@@ -28,4 +28,4 @@ pub mod routes;
 pub mod server;
 
 pub use config::GatewayConfig;
-pub use server::{Gateway, GatewayError, run};
+pub use server::{Gateway, GatewayError, check, run};

@@ -22,6 +22,12 @@ pub async fn run(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> R
     Ok(())
 }
 
+/// Judges everything that the configuration says, and opens nothing. The log folder may come later.
+pub fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
+    let key = config.log_verifier_key.as_deref().map(str::parse::<VerifierKey>);
+    key.transpose().map_err(GatewayError::LogKey).map(|_| ())
+}
+
 /// A gateway that listens but does not serve yet: whoever needs to know its address asks here.
 #[derive(Debug)]
 pub struct Gateway {

@@ -39,4 +39,4 @@ pub mod trust;
 pub mod upstream;
 
 pub use config::NodeConfig;
-pub use run::{NodeError, run};
+pub use run::{NodeError, check, run};

@@ -101,10 +101,7 @@ pub async fn run(
     ready: oneshot::Sender<Addresses>,
     stop: CancellationToken,
 ) -> Result<(), NodeError> {
-    let agency = config.agency().ok_or(NodeError::Config {
-        key: "name",
-        message: format!("{:?} is not agencies/<code>/nodes/<id>", config.name),
-    })?;
+    let agency = agency_of(&config)?;
     fs::create_dir_all(&config.data_dir).map_err(|source| NodeError::Data {
         path: config.data_dir.clone(),
         source,
@@ -229,6 +226,24 @@ async fn journal_failure(node: &Node) -> JournalError {
         Err(error) => error,
         Ok(()) => JournalError::Closed,
     }
+}
+
+/// Reads and judges everything that the configuration names, and touches nothing.
+pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
+    agency_of(config)?;
+    publish::read(&config.backends)?;
+    let trust = Trust::open(config)?;
+    Broker::new(&config.broker, &trust.material, &Connections::new())?;
+    log_policy(config)?;
+    systems_by_uid(config)?;
+    Ok(())
+}
+
+fn agency_of(config: &NodeConfig) -> Result<&str, NodeError> {
+    config.agency().ok_or_else(|| NodeError::Config {
+        key: "name",
+        message: format!("{:?} is not agencies/<code>/nodes/<id>", config.name),
+    })
 }
 
 fn open_journal(config: &NodeConfig) -> Result<Journal, JournalError> {

@@ -21,9 +21,11 @@
 //! | [`danhmuc`] | the code list of administrative units, real or sample |
 //! | [`page`] | page sizes and page tokens (AIP-158), the same for every list |
 //! | [`caller`] | who asks, as the node says |
+//! | [`catalog`] | the sample catalog as texts |
 
 pub mod backend;
 pub mod caller;
+pub mod catalog;
 pub mod dancu;
 pub mod danhmuc;
 pub mod dkdn;

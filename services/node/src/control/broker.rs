@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use lienthong_certs::mesh_key;
-use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial};
+use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, Limits, SharedMaterial};
 
 use crate::{config::BrokerEndpointConfig, limits::RECONNECT_MS_MAX};
 

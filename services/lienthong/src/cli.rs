@@ -1,0 +1,213 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Liên Thông: the data-exchange mesh that makes mandatory data sharing executable.
+#[derive(Debug, Parser)]
+#[command(name = "lienthong", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a whole mesh of sample agencies on this machine and play its story
+    Demo(DemoArgs),
+    /// Call a method of an agency through one's own node: JSON in, JSON out
+    Call(CallArgs),
+    /// Verify the audit log, offline
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Run an agency's node
+    #[command(subcommand)]
+    Node(RoleCommand),
+    /// Run the broker
+    #[command(subcommand)]
+    Broker(RoleCommand),
+    /// Run the gateway: the public part of the log over plain HTTP
+    #[command(subcommand)]
+    Gateway(RoleCommand),
+    /// Check a declarative catalog
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// Certificates: make a development PKI, inspect any certificate
+    #[command(subcommand)]
+    Certs(CertsCommand),
+    /// Run a sample agency's backend
+    #[command(hide = true)]
+    Backend(BackendArgs),
+}
+
+/// What every role can do.
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// Run until interrupted
+    Run(RunArgs),
+    /// Read the configuration and everything that it names, and say what is wrong
+    CheckConfig(ConfigArgs),
+    /// Print a commented configuration to begin from
+    SampleConfig,
+}
+
+/// A configuration file.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file, TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// How a role is run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file, TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Stop when stdin closes, as it does when the program that started this one ends
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+}
+
+/// `lienthong demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End after the story; the exit code tells whether all of it came true
+    #[arg(long)]
+    pub once: bool,
+    /// Print one JSON object a step, and a last one with the counts
+    #[arg(long)]
+    pub json: bool,
+    /// Keep everything in this folder (it must be new or empty); the broker's log is DIR/broker/log
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// `lienthong call`.
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// gRPC path, for example /vn.dancu.v1.CitizenService/GetCitizen
+    pub method: String,
+    /// Client profile, TOML: node, server_name, certificate, key, trust, development
+    #[arg(long, value_name = "FILE")]
+    pub profile: PathBuf,
+    /// Request as JSON; "-" reads stdin
+    #[arg(long, short, value_name = "JSON", default_value = "{}")]
+    pub data: String,
+    /// Purpose of the call, for example ADMIN_PROCEDURE
+    #[arg(long)]
+    pub purpose: Option<String>,
+    /// Dossier that the call serves, for example H26.90-261121-0001
+    #[arg(long)]
+    pub dossier: Option<String>,
+    /// Opaque id of the end user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Provider, where several agencies serve the method
+    #[arg(long, value_name = "AGENCY")]
+    pub provider: Option<String>,
+    /// Fields to ask for, where fewer than the granted ones are wanted
+    #[arg(long, value_delimiter = ',', value_name = "FIELD")]
+    pub fields: Vec<String>,
+    /// Deadline, seconds
+    #[arg(long, default_value_t = 30)]
+    pub timeout: u64,
+    /// Print one JSON object with answer, metadata and error, for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lienthong audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verify a copy of the log: every byte of every file, offline
+    Verify(VerifyArgs),
+}
+
+/// `lienthong audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Folder of the log (C2SP tlog-tiles)
+    pub dir: PathBuf,
+    /// Whom to believe (C2SP tlog-policy); without it the signer is not judged
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A checkpoint seen before: the log must not have been cut back behind it
+    #[arg(long, value_name = "FILE")]
+    pub seen: Option<PathBuf>,
+    /// Print one JSON object, for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lienthong catalog`.
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// Check a folder of catalog files; every mistake with file, line, column and rule
+    Lint(LintArgs),
+}
+
+/// `lienthong catalog lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Folder with the YAML files
+    pub dir: PathBuf,
+}
+
+/// `lienthong certs`.
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// Make a development PKI: never for real data
+    Init(CertsInitArgs),
+    /// Say in plain words whether the mesh would accept a certificate, as whom, and why not
+    Inspect(CertsInspectArgs),
+}
+
+/// `lienthong certs init`.
+#[derive(Debug, Args)]
+pub struct CertsInitArgs {
+    /// New folder
+    pub dir: PathBuf,
+    /// Id of the mesh
+    #[arg(long, default_value = "demo")]
+    pub mesh: String,
+}
+
+/// `lienthong certs inspect`.
+#[derive(Debug, Args)]
+pub struct CertsInspectArgs {
+    /// Certificate, PEM, leaf first
+    pub certificate: PathBuf,
+    /// Authorities of state agencies, PEM
+    #[arg(long, value_name = "FILE")]
+    pub state: Vec<PathBuf>,
+    /// Authorities of Party agencies, PEM
+    #[arg(long, value_name = "FILE")]
+    pub party: Vec<PathBuf>,
+    /// Public authorities, PEM
+    #[arg(long, value_name = "FILE")]
+    pub public: Vec<PathBuf>,
+    /// Revocation lists, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    pub crl: Vec<PathBuf>,
+    /// Accept certificates made for development
+    #[arg(long)]
+    pub development: bool,
+}
+
+/// `lienthong backend`.
+#[derive(Debug, Args)]
+pub struct BackendArgs {
+    /// Which: dancu, dkdn, danhmuc
+    pub kind: String,
+    /// Configuration file, TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Stop when stdin closes
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+}

@@ -1,0 +1,52 @@
+//! `lienthong backend`: a sample agency's system, as a process of its own.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
+
+use anyhow::Result;
+use lienthong_certs::{
+    Credentials,
+    judge::{Branch, Judge, Profile, RevocationLists, TrustAnchors},
+};
+use lienthong_samples::backend::{Backend, BackendConfig, BackendKind, Listen};
+use lienthong_telemetry::{Telemetry, TelemetryConfig, health::Identity};
+use lienthong_transport::{SharedMaterial, TlsMaterial};
+use serde::{Deserialize, Serialize};
+
+use crate::{cli::BackendArgs, commands::stop_signal};
+
+/// Configuration of a sample backend.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendFile {
+    /// Where its node calls, over mutual TLS.
+    pub listen: SocketAddr,
+    /// The system's certificate, PEM, leaf first.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, mode 0600.
+    pub key: PathBuf,
+    /// Authorities of state agencies, PEM.
+    pub trust: Vec<PathBuf>,
+    /// The real list of administrative units, CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dvhc_csv: Option<PathBuf>,
+}
+
+/// Serves until stopped.
+pub async fn run(args: BackendArgs) -> Result<ExitCode> {
+    let stop = stop_signal(args.with_parent)?;
+    let kind = BackendKind::from_str(&args.kind)?;
+    let file: BackendFile = lienthong_telemetry::load(&args.config)?;
+    let identity = Identity { role: "backend".into(), mesh: "demo".into(), development: true };
+    let telemetry = Telemetry::init(&TelemetryConfig::default(), &identity)?;
+    let files: Vec<_> = file.trust.into_iter().map(|path| (Branch::State, path)).collect();
+    let judge = Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
+    let credentials = Credentials::load(&file.certificate, &file.key)?;
+    let config = BackendConfig {
+        listen: Listen::Tcp(file.listen),
+        tls: Some(SharedMaterial::new(TlsMaterial::new(&credentials, judge)?)),
+        dvhc_csv: file.dvhc_csv,
+    };
+    Backend::open(kind, config)?.serve(stop.cancelled()).await;
+    telemetry.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}

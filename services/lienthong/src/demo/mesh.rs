@@ -1,0 +1,158 @@
+//! The demo's mesh: its processes, and clients of its nodes.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use lienthong_samples::backend::BackendKind;
+
+use crate::{
+    client::{self, Client},
+    demo::{
+        layout::Layout,
+        process::{ReadyAt, Role},
+    },
+};
+
+/// A running mesh.
+pub struct Mesh {
+    /// What it was made from.
+    pub layout: Layout,
+    program: PathBuf,
+    broker: Option<Role>,
+    nodes: Vec<Role>,
+    backends: Vec<Role>,
+    took_ms: u128,
+}
+
+impl Mesh {
+    /// Starts every role of `program` and waits until all are ready.
+    pub async fn start(layout: Layout, program: PathBuf) -> Result<Self> {
+        let begun = Instant::now();
+        let mut backends = Vec::new();
+        for (kind, config, address) in &layout.backends {
+            let arguments = ["backend", kind.name(), "--config", text(config)?];
+            backends.push(Role::start(&program, &backend_log(*kind), &arguments, &layout.logs, ReadyAt::Port(*address))?);
+        }
+        let mut mesh = Self { layout, program, broker: None, nodes: Vec::new(), backends, took_ms: 0 };
+        mesh.start_broker().await?;
+        for place in 0..mesh.layout.nodes.len() {
+            let node = mesh.spawn_node(place)?;
+            mesh.nodes.push(node);
+        }
+        for role in mesh.backends.iter_mut().chain(&mut mesh.nodes) {
+            role.ready().await?;
+        }
+        mesh.took_ms = begun.elapsed().as_millis();
+        Ok(mesh)
+    }
+
+    /// Starts the broker and waits until it is ready.
+    pub async fn start_broker(&mut self) -> Result<()> {
+        let (config, admin) = &self.layout.broker;
+        let arguments = ["broker", "run", "--config", text(config)?];
+        let mut broker = Role::start(&self.program, "broker", &arguments, &self.layout.logs, ReadyAt::Admin(*admin))?;
+        broker.ready().await?;
+        self.broker = Some(broker);
+        Ok(())
+    }
+
+    /// Stops the broker; the exchange goes on.
+    pub async fn stop_broker(&mut self) -> Result<()> {
+        match self.broker.take() {
+            Some(mut broker) => broker.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Restarts one node: stopped in order, or killed.
+    pub async fn restart_node(&mut self, code: &str, kill: bool) -> Result<()> {
+        let place = self.place_of(code)?;
+        if kill {
+            self.nodes.get_mut(place).context("the node is not running")?.kill().await?;
+        } else {
+            self.stop_node(code).await?;
+        }
+        self.start_node(code).await
+    }
+
+    /// Stops one node in order.
+    pub async fn stop_node(&mut self, code: &str) -> Result<()> {
+        let place = self.place_of(code)?;
+        self.nodes.get_mut(place).context("the node is not running")?.stop().await
+    }
+
+    /// Starts one node again.
+    pub async fn start_node(&mut self, code: &str) -> Result<()> {
+        let place = self.place_of(code)?;
+        let mut started = self.spawn_node(place)?;
+        started.ready().await?;
+        self.nodes[place] = started;
+        Ok(())
+    }
+
+    fn place_of(&self, code: &str) -> Result<usize> {
+        let place = self.layout.nodes.iter().position(|(known, _, _)| *known == code);
+        place.with_context(|| format!("the demo has no node of {code}"))
+    }
+
+    fn spawn_node(&self, place: usize) -> Result<Role> {
+        let (code, config, admin) = &self.layout.nodes[place];
+        let arguments = ["node", "run", "--config", text(config)?];
+        Role::start(&self.program, &format!("node-{code}"), &arguments, &self.layout.logs, ReadyAt::Admin(*admin))
+    }
+
+    /// Kills the broker, as a power cut would.
+    pub async fn kill_broker(&mut self) -> Result<()> {
+        match self.broker.take() {
+            Some(mut broker) => broker.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A client by the name of its profile.
+    pub fn client(&self, name: &str) -> Result<Client> {
+        let profile = self.layout.profiles.get(name).with_context(|| format!("the demo has no client {name}"))?;
+        Client::new(&client::profile(profile)?)
+    }
+
+    /// How long the start took, in words.
+    pub fn took(&self) -> String {
+        format!("{} roles in {}.{} s", self.nodes.len() + self.backends.len() + 1, self.took_ms / 1000, self.took_ms % 1000 / 100)
+    }
+
+    /// Stops every role, nodes first so that their last records reach the broker.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut first_failure = Ok(());
+        for role in self.nodes.iter_mut().chain(&mut self.backends) {
+            first_failure = first_failure.and(role.stop().await);
+        }
+        first_failure.and(self.stop_broker().await)
+    }
+
+    /// What to try next, ready to paste.
+    pub fn invitation(&self) -> String {
+        let program = self.program.display();
+        let profile = |name: &str| self.layout.profiles.get(name).map(|path| path.display().to_string()).unwrap_or_default();
+        let (office, tax) = (profile("H26.90-mot-cua"), profile("G12.90-thue"));
+        let (log, policy) = (self.layout.log.display(), self.layout.policy.display());
+        format!(
+            "\nThe mesh stays up; Ctrl-C ends it. Try:\n\n\
+             {program} call /vn.dancu.v1.CitizenService/GetCitizen \\\n    --profile {office} \\\n    \
+             --purpose ADMIN_PROCEDURE --dossier H26.90-261121-0001 -d '{{\"soDinhDanh\":\"999190000001\"}}'\n\n\
+             {program} call /vn.dkdn.v1.EnterpriseService/GetEnterprise \\\n    --profile {tax} \\\n    \
+             --purpose STATE_MANAGEMENT -d '{{\"maSoDoanhNghiep\":\"9900000017\"}}'\n\n\
+             {program} audit verify {log} \\\n    --policy {policy}\n"
+        )
+    }
+}
+
+fn backend_log(kind: BackendKind) -> String {
+    format!("backend-{}", kind.name())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("the demo's folder has a name that is not UTF-8")
+}

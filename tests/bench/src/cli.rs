@@ -1,0 +1,147 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::contestant::Contestant;
+use crate::load::Shape;
+use crate::pki::Role;
+
+/// Measures one exchange against what a user would pick instead.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Commands: `run` for people, the others for the processes that it starts.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the benchmark
+    Run(RunArgs),
+    /// Generate load and check every answer
+    Load(LoadArgs),
+    /// Answer as the provider's backend
+    Backend(BackendArgs),
+    /// Forward as a naive tonic proxy (contestant b)
+    ProxyNaive(ProxyArgs),
+    /// Forward as a bare hyper proxy (contestant g)
+    ProxyBare(ProxyArgs),
+}
+
+/// `bench run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Fewer and shorter rounds: ends within 5 minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Print one JSON object a goal instead of the tables
+    #[arg(long)]
+    pub json: bool,
+    /// Rounds; in each, every contestant is measured in every case
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rounds: Option<u16>,
+    /// Milliseconds that each measurement counts
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    pub window_ms: Option<u64>,
+    /// Rights in the provider's bundle
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rights: u32,
+    /// Contestants to measure, by letter
+    #[arg(long, value_name = "LETTERS", value_delimiter = ',', default_values = ["a", "b", "g", "d"])]
+    pub only: Vec<Contestant>,
+    /// Folder for journals and logs; on the disk that shall be measured [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The lienthong program [default: beside this one]
+    #[arg(long, value_name = "FILE")]
+    pub lienthong: Option<PathBuf>,
+    /// Write the report to docs/benchmarks.md, under the present folder
+    #[arg(long)]
+    pub write: bool,
+}
+
+/// `bench load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Whom to call
+    #[arg(long)]
+    pub address: SocketAddr,
+    /// Folder of the certificates
+    #[arg(long)]
+    pub pki: PathBuf,
+    /// Encoded bytes of the backend's answer
+    #[arg(long, default_value_t = 256)]
+    pub payload: usize,
+    /// Expect granted fields only
+    #[arg(long)]
+    pub released: bool,
+    /// How calls are made
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+    /// Milliseconds before anything counts
+    #[arg(long, default_value_t = 300)]
+    pub warmup_ms: u64,
+    /// Milliseconds that count
+    #[arg(long, default_value_t = 1_000)]
+    pub window_ms: u64,
+}
+
+/// Closed or open loop.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ShapeArgs {
+    /// Closed loop: calls under way
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Open loop: calls begun each second
+    #[arg(long, value_name = "N")]
+    pub per_second: Option<u32>,
+}
+
+/// `bench backend`.
+#[derive(Debug, Args)]
+pub struct BackendArgs {
+    /// Folder of the certificates
+    #[arg(long)]
+    pub pki: PathBuf,
+}
+
+/// `bench proxy-naive`, `bench proxy-bare`.
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    /// Folder of the certificates
+    #[arg(long)]
+    pub pki: PathBuf,
+    /// Whose certificate it shows
+    #[arg(long)]
+    pub role: Role,
+    /// Where it forwards to
+    #[arg(long)]
+    pub upstream: SocketAddr,
+}
+
+impl ShapeArgs {
+    /// The shape asked for; exactly one key is given.
+    pub fn shape(&self) -> Option<Shape> {
+        let closed = self.concurrency.map(|concurrency| Shape::Closed { concurrency });
+        closed.or(self.per_second.map(|per_second| Shape::Open { per_second }))
+    }
+}
+
+impl LoadArgs {
+    /// Time before anything counts.
+    pub fn warmup(&self) -> Duration {
+        Duration::from_millis(self.warmup_ms)
+    }
+
+    /// Time in which it does.
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+}

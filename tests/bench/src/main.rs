@@ -1,0 +1,122 @@
+//! The benchmark: one exchange, consumer backend → node → node → provider backend, against what a user would pick
+//! instead.
+//!
+//! **What.** `bench run` starts real processes (load generator, backend, proxies, nodes, broker), lets the contestants
+//! take turns round by round on this machine, and reports medians, spreads, ratios and whether the goals hold.
+//!
+//! **Why our own load generator.** A full gRPC client costs more than a hop and hides the differences; and every answer
+//! must be compared with what was expected, byte for byte.
+//!
+//! **What not.** No micro benchmark (those stand beside the code they measure), no number that one machine alone makes
+//! meaningful: compare ratios, and only of one run.
+//!
+//! - [`exchange`]: the question and the answer. [`pki`]: who proves what. [`contestant`]: who takes part.
+//! - [`run`]: the rounds. **Start here.** [`plan`]: what is measured. [`summary`]: medians, ratios, goals. [`report`]:
+//!   how they are shown.
+//! - [`load`]: the load generator. [`backend`], [`naive`], [`bare`], [`mesh`]: what is called.
+//! - [`process`], [`threads`], [`http2`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
+
+mod backend;
+mod bare;
+mod cli;
+mod contestant;
+mod exchange;
+mod host;
+mod http2;
+mod load;
+mod mesh;
+mod naive;
+mod out;
+mod pki;
+mod plan;
+mod process;
+mod quantile;
+mod report;
+mod run;
+mod summary;
+mod threads;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::cli::{Cli, Command, LoadArgs};
+use crate::exchange::Exchange;
+use crate::load::Measurement;
+use crate::pki::Pki;
+
+/// The same allocator in every process of the run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match command(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            out::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(arguments) => return threads::runtime()?.block_on(run::run_until_interrupted(&arguments)),
+        Command::Load(arguments) => load(&arguments)?,
+        Command::Backend(arguments) => {
+            let servers = backend::start(&Pki::open(&arguments.pki)?)?;
+            threads::runtime()?.block_on(serve(servers.address, servers.failed()))?;
+        }
+        Command::ProxyBare(arguments) => {
+            let servers = bare::start(&Pki::open(&arguments.pki)?, arguments.role, arguments.upstream)?;
+            threads::runtime()?.block_on(serve(servers.address, servers.failed()))?;
+        }
+        Command::ProxyNaive(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
+            let pki = Pki::open(&arguments.pki)?;
+            let proxy = naive::Naive::start(&pki, arguments.role, arguments.upstream).await?;
+            serve(proxy.address, tokio::spawn(proxy.failed())).await
+        })?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where a server listens, and serves until it fails or whoever started it leaves.
+async fn serve(address: SocketAddr, failed: impl Future<Output = impl Into<Failure>>) -> anyhow::Result<()> {
+    out::line(&address.to_string());
+    tokio::select! {
+        () = process::parent_left() => Ok(()),
+        failure = failed => Err(failure.into().0),
+    }
+}
+
+/// Why a server ended.
+struct Failure(anyhow::Error);
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Result<anyhow::Error, tokio::task::JoinError>> for Failure {
+    fn from(ended: Result<anyhow::Error, tokio::task::JoinError>) -> Self {
+        Self(ended.unwrap_or_else(Into::into))
+    }
+}
+
+/// One measurement; its result is the one line on stdout.
+fn load(arguments: &LoadArgs) -> anyhow::Result<()> {
+    let measurement = Measurement {
+        address: arguments.address,
+        exchange: Exchange::of(arguments.payload).context("the payload is smaller than a filled record")?,
+        released: arguments.released,
+        shape: arguments.shape.shape().context("give --concurrency or --per-second")?,
+        warmup: arguments.warmup(),
+        window: arguments.window(),
+    };
+    let measured = load::run(&measurement, &Pki::open(&arguments.pki)?)?;
+    out::line(&serde_json::to_string(&measured)?);
+    Ok(())
+}

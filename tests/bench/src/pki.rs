@@ -1,0 +1,150 @@
+//! The certificates of one run: every contestant proves itself with the same kind (development PKI, ECDSA P-256) and
+//! asks the same of its peers, mutual TLS 1.3 on every hop.
+//!
+//! The folder is made by `bench run`; the processes that it starts are told where it lies and which role they play.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use lienthong_certs::pki::{Holder, Issued, Request};
+use lienthong_certs::{DevPki, Judge, Profile};
+use lienthong_transport::{SharedMaterial, TlsMaterial};
+use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// DNS name in every certificate: the peers are told apart by their keys, not by their names.
+pub const SERVER_NAME: &str = "bench.localhost";
+/// Id of the mesh.
+pub const MESH: &str = "do-toc-do";
+
+/// Who takes part in an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// The system that asks.
+    Consumer,
+    /// What stands on the consumer's side: its agency's node, or a proxy.
+    ConsumerNode,
+    /// What stands on the provider's side.
+    ProviderNode,
+    /// The system that answers.
+    Backend,
+    /// The broker of the mesh.
+    Broker,
+}
+
+impl Role {
+    const ALL: [Self; 5] = [
+        Self::Consumer,
+        Self::ConsumerNode,
+        Self::ProviderNode,
+        Self::Backend,
+        Self::Broker,
+    ];
+
+    /// Agency and id, as the certificate names them.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Consumer => ("H26.90", "mot-cua"),
+            Self::ConsumerNode => ("H26.90", "n1"),
+            Self::ProviderNode => ("G01", "n1"),
+            Self::Backend => ("G01", "dancu"),
+            Self::Broker => ("G01", "broker"),
+        }
+    }
+
+    fn holder(self) -> Holder {
+        let (agency, id) = self.names();
+        let (agency_code, agency_name) = (agency.to_owned(), "DEMO – Đo tốc độ".to_owned());
+        match self {
+            Self::Consumer | Self::Backend => Holder::System {
+                agency_code,
+                agency_name,
+                system_id: id.to_owned(),
+            },
+            Self::ConsumerNode | Self::ProviderNode | Self::Broker => Holder::Node {
+                agency_code,
+                agency_name,
+                node_id: id.to_owned(),
+            },
+        }
+    }
+}
+
+/// The development PKI of one run.
+#[derive(Debug)]
+pub struct Pki(DevPki);
+
+impl Pki {
+    /// Makes a PKI in `folder`, with a certificate for every role.
+    pub fn create(folder: &Path) -> anyhow::Result<Self> {
+        let pki = DevPki::create(folder, MESH)?;
+        for role in Role::ALL {
+            pki.issue(&Request::new(role.holder()).with_dns_names(&[SERVER_NAME]))?;
+        }
+        Ok(Self(pki))
+    }
+
+    /// Opens what [`Pki::create`] made.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        Ok(Self(DevPki::open(folder)?))
+    }
+
+    /// Certificate and key files of a role.
+    pub fn issued(&self, role: Role) -> anyhow::Result<Issued> {
+        let (agency, id) = role.names();
+        let issued = self.0.issued(&format!("{agency}-{id}"))?;
+        issued.with_context(|| format!("the PKI of this run has no certificate for {role:?}"))
+    }
+
+    /// The authority that issued every certificate, PEM.
+    pub fn authority(&self) -> anyhow::Result<PathBuf> {
+        let mut files = self.0.trust_files().into_iter();
+        let (_, state) = files.next().context("the PKI of this run names no authority")?;
+        Ok(state)
+    }
+
+    /// The revocation lists, for those who read them.
+    pub fn revocation_lists(&self) -> Vec<PathBuf> {
+        self.0.crl_files()
+    }
+
+    /// For a server on bare rustls.
+    pub fn server_config(&self, role: Role) -> anyhow::Result<Arc<ServerConfig>> {
+        let credentials = self.issued(role)?.credentials()?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let roots = Arc::new(self.roots()?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(credentials.chain().to_vec(), credentials.key_der())?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// For a client on bare rustls.
+    pub fn client_config(&self, role: Role) -> anyhow::Result<Arc<ClientConfig>> {
+        let credentials = self.issued(role)?.credentials()?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(self.roots()?)
+            .with_client_auth_cert(credentials.chain().to_vec(), credentials.key_der())?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// For whoever speaks through `lienthong-transport`.
+    pub fn material(&self, role: Role) -> anyhow::Result<SharedMaterial> {
+        let judge = Judge::new(self.0.anchors()?, self.0.lists()?, Profile::development())?;
+        let material = TlsMaterial::new(self.issued(role)?.credentials()?, judge)?;
+        Ok(SharedMaterial::new(material))
+    }
+
+    fn roots(&self) -> anyhow::Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(lienthong_certs::files::certificates(&self.authority()?)?);
+        Ok(roots)
+    }
+}

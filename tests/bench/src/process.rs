@@ -1,0 +1,115 @@
+//! A process of the run. None outlives it: each ends by itself when its stdin closes, whatever ends the run, and is
+//! killed when it is dropped.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// How long a process may take to say that it is ready.
+const READY_TIMEOUT_MS: u64 = 20_000;
+/// Lines of a log that an error shows.
+const LOG_LINES_SHOWN_MAX: usize = 5;
+
+/// A running process.
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a process; what it says on stderr goes to `<logs>/<name>.log`.
+    pub fn start<A: AsRef<OsStr>>(
+        name: &str,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        logs: &Path,
+    ) -> anyhow::Result<Self> {
+        let log = logs.join(format!("{name}.log"));
+        let stderr = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {} for {name}", program.display()))?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            stdout,
+            log,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits for the address that a server of this program prints when it listens.
+    pub async fn address(&mut self) -> anyhow::Result<SocketAddr> {
+        let mut line = String::new();
+        if let Some(stdout) = &mut self.stdout {
+            let reading = stdout.read_line(&mut line);
+            let read = tokio::time::timeout(Duration::from_millis(READY_TIMEOUT_MS), reading).await;
+            read.with_context(|| self.complaint("is not ready"))??;
+        }
+        line.trim().parse().with_context(|| self.complaint("ended before it was ready"))
+    }
+
+    /// Waits until `ready` says yes, asking again and again.
+    pub async fn ready(&mut self, mut ready: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+        let waiting = async {
+            while !ready().await {
+                if let Some(status) = self.child.try_wait()? {
+                    bail!("{status}");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        let waited = tokio::time::timeout(Duration::from_millis(READY_TIMEOUT_MS), waiting).await;
+        waited.context("it took too long").flatten().with_context(|| self.complaint("is not ready"))
+    }
+
+    /// Waits for its end, and gives all that it printed; it must have ended well.
+    pub async fn output(mut self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        if let Some(stdout) = &mut self.stdout {
+            stdout.read_to_string(&mut text).await?;
+        }
+        let status = self.child.wait().await?;
+        if status.success() { Ok(text) } else { bail!(self.complaint(&format!("ended with {status}"))) }
+    }
+
+    /// What is wrong with it, with the end of its log.
+    fn complaint(&self, what: &str) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(LOG_LINES_SHOWN_MAX);
+        format!("{} {what}:\n{}", self.name, lines[last..].join("\n"))
+    }
+}
+
+/// Returns when stdin closes, as it does when the process that started this one ends.
+pub async fn parent_left() {
+    let mut buffer = [0; 64];
+    let mut stdin = tokio::io::stdin();
+    // An error says the same as an end: nobody is there.
+    while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
+}
