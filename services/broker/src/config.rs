@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lienthong_audit::note::KEY_NAME_BYTES_MAX;
 use lienthong_certs::development::is_mesh_id;
 use lienthong_telemetry::TelemetryConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, POSITIONS_SAVE_INTERVAL_MS};
+use crate::error::BrokerError;
+use crate::limits::{
+    BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, POSITIONS_SAVE_INTERVAL_MS,
+};
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -54,6 +58,40 @@ pub struct BrokerConfig {
     /// Logs, metrics, traces, and the admin listener.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+}
+
+impl BrokerConfig {
+    /// Checks what no type can say.
+    ///
+    /// # Errors
+    /// [`BrokerError::Config`] naming the key.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        let wrong = |key, problem: &str| {
+            Err(BrokerError::Config {
+                key,
+                problem: problem.to_owned(),
+            })
+        };
+        if !is_mesh_id(&self.mesh) {
+            return wrong(
+                "mesh",
+                "give 1 to 63 lower-case letters, digits and inner hyphens",
+            );
+        }
+        if self.bundle_key_name.is_empty() || self.bundle_key_name.len() > KEY_NAME_BYTES_MAX {
+            return wrong(
+                "bundle_key_name",
+                "give the name by which nodes pin the key, at most 255 bytes",
+            );
+        }
+        if !(1..=BATCHES_IN_FLIGHT_CONFIGURABLE_MAX).contains(&self.limits.batches_in_flight_max) {
+            return wrong("limits.batches_in_flight_max", "give a number from 1 to 64");
+        }
+        if self.limits.positions_save_interval_ms == 0 {
+            return wrong("limits.positions_save_interval_ms", "give at least 1");
+        }
+        Ok(())
+    }
 }
 
 /// The authorities whose certificates the broker accepts.

@@ -61,8 +61,12 @@ impl Door {
         let certificate = peer.and_then(Peer::certificate).cloned();
         let generation = self.generations.borrow().clone();
         let caller = caller(&generation, certificate.as_deref());
-        match access::admit(rpc, &caller) {
-            Ok(()) => Ok(Guest { caller, certificate, generation }),
+        match access::admit(rpc, &caller).and_then(|()| agrees(&caller, certificate.as_deref())) {
+            Ok(()) => Ok(Guest {
+                caller,
+                certificate,
+                generation,
+            }),
             Err(error) => Err(self.refuse(rpc, &caller, &error)),
         }
     }
@@ -74,11 +78,17 @@ impl Door {
     pub fn admit_node<T>(&self, rpc: Rpc, request: &Request<T>) -> Result<NodeGuest, Status> {
         let guest = self.admit(rpc, request)?;
         match (guest.caller, guest.certificate) {
-            (Caller::Node { name, agency }, Some(certificate)) => {
-                Ok(NodeGuest { name, agency, certificate, generation: guest.generation })
-            }
+            (Caller::Node { name, agency }, Some(certificate)) => Ok(NodeGuest {
+                name,
+                agency,
+                certificate,
+                generation: guest.generation,
+            }),
             (caller, _) => {
-                let error = MeshError::new(Reason::DenyCertificate, format!("{} is for nodes only", rpc.path()));
+                let error = MeshError::new(
+                    Reason::DenyCertificate,
+                    format!("{} is for nodes only", rpc.path()),
+                );
                 Err(self.refuse(rpc, &caller, &error))
             }
         }
@@ -109,6 +119,22 @@ impl Door {
 fn caller(generation: &Generation, certificate: Option<&PeerCertificate>) -> Caller {
     match certificate {
         Some(certificate) => generation.directory().caller(certificate.binding()),
-        None => Caller::Anonymous { certificate: "none was presented".to_owned() },
+        None => Caller::Anonymous {
+            certificate: "none was presented".to_owned(),
+        },
+    }
+}
+
+/// The agency code in a certificate is no proof, but it must not contradict the registry: one of the two is wrong.
+fn agrees(caller: &Caller, certificate: Option<&PeerCertificate>) -> Result<(), MeshError> {
+    let (Caller::Node { agency, .. } | Caller::System { agency, .. }) = caller else {
+        return Ok(());
+    };
+    match certificate.and_then(|certificate| certificate.agency_urn.as_ref()) {
+        Some(code) if code != agency => {
+            let detail = format!("the certificate names agency {code}, the registry binds it to {agency}");
+            Err(MeshError::new(Reason::DenyCertificate, detail).with_rule("R-34"))
+        }
+        _ => Ok(()),
     }
 }

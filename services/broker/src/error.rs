@@ -1,17 +1,154 @@
 //! Why the broker does not start, or stopped.
 
-/// Why the broker does not start, or stopped.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lienthong_audit::log::LogError;
+use lienthong_audit::note::NoteError;
+use lienthong_catalog::source::Mistake;
+use lienthong_certs::files::FileError;
+use lienthong_certs::judge::{RevocationError, TrustError};
+use lienthong_certs::mesh_key::MeshKeyError;
+use lienthong_certs::{CredentialsError, ProfileError, SignError};
+use lienthong_store::StoreError;
+use lienthong_telemetry::admin::AdminError;
+use lienthong_transport::{ListenError, MaterialError};
+
+use crate::generation::BoundTwice;
+use crate::ledger::LedgerError;
+
+/// Why the broker does not start, or stopped. Each says what happened and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
+    /// A key of the configuration has a value that cannot be used.
+    #[error("configuration key {key}: {problem}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// A file of catalog or registry cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Source {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// Catalog or registry has mistakes; all of them, sorted by place.
+    #[error("{}", lines(.0))]
+    Mistakes(Vec<Mistake>),
+    /// One certificate is bound to two parties.
+    #[error(transparent)]
+    BoundTwice(#[from] BoundTwice),
+    /// The broker's own certificate or key cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The broker's own certificate is for development only.
+    #[error("{} is marked as made for development; set development = true only for demonstrations and tests", .0.display())]
+    Development(PathBuf),
+    /// A certificate that the configuration or the registry names cannot be read.
+    #[error("{}: {source}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ProfileError,
+    },
+    /// No authority is configured.
+    #[error("no authority is trusted, so that nobody could connect; name at least one under trust.state")]
+    NoTrust,
+    /// An authority cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A revocation list cannot be used.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
+    /// A revocation list is not PEM after all: it changed while it was read.
+    #[error("{}: {detail}; reload once the file is complete", path.display())]
+    RevocationList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A file that must be private cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The bundle key cannot be used.
+    #[error(transparent)]
+    BundleKey(#[from] MeshKeyError),
+    /// The log key cannot be used.
+    #[error("{}: {source}", path.display())]
+    LogKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NoteError,
+    },
+    /// Certificate and key do not serve TLS.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// The data folder holds a part of a broker's state only.
+    #[error("{} is missing, but {} is there: restore the missing part from a backup; a log is never begun anew beside \
+             state that knows another", missing.display(), present.display())]
+    Half {
+        /// What is missing.
+        missing: PathBuf,
+        /// What is there.
+        present: PathBuf,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A value of the store is not what belongs there.
     #[error(
-        "the store holds no readable value under {key}: {source}; restore the store folder, or remove it: \
-             the broker rebuilds what the log knows, and providers publish their contracts again"
+        "the store holds no readable value under {key}: {problem}; restore the store folder from a backup, or remove \
+             it: the broker rebuilds what the log knows, and providers publish their contracts again"
     )]
     Stored {
         /// Key of the value.
         key: String,
         /// What is wrong with it.
-        source: prost::DecodeError,
+        problem: String,
     },
+    /// The log cannot be opened or read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Nothing can be put on record.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A bundle could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The mesh listener cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The listener's own address is unknown.
+    #[error("the address of the listener on {address} is unknown: {source}")]
+    Address {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The admin listener cannot listen.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The reload signal cannot be received.
+    #[error("cannot listen for SIGHUP: {0}")]
+    Signal(std::io::Error),
+    /// The process is shutting down, or a part of it ended unexpectedly.
+    #[error("the broker is stopping")]
+    Stopped,
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    format!(
+        "{} mistake(s) in catalog or registry:\n{}",
+        lines.len(),
+        lines.join("\n")
+    )
 }

@@ -22,7 +22,7 @@ use crate::limits::{LEDGER_GROUP_BYTES_MAX, LEDGER_GROUP_ENTRIES_MAX, LEDGER_JOB
 use crate::positions::{Positions, Step, stands};
 use crate::records;
 
-/// A handle to the writer. Cheap to clone; the log closes when the last one is dropped.
+/// A handle to the writer. Cheap to clone; the log closes when [`Ledger::close`] is called, or the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     jobs: mpsc::Sender<Job>,
@@ -165,6 +165,27 @@ impl Ledger {
         Ok(answer)
     }
 
+    /// Whether the log takes entries.
+    pub fn is_open(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+
+    /// Takes nothing more; what is waiting is still written, then the log is closed.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self
+            .submit(Job {
+                work: Work::Close,
+                reply,
+            })
+            .await
+            .is_ok()
+        {
+            // Closed before us is closed all the same.
+            let _ = answer.await;
+        }
+    }
+
     async fn submit(&self, job: Job) -> Result<(), LedgerError> {
         self.jobs.send(job).await.map_err(|_| LedgerError::Closed)
     }
@@ -184,11 +205,14 @@ enum Work {
         epoch: u64,
     },
     Batch(Box<Batch>),
+    /// Nothing more comes.
+    Close,
 }
 
 impl Work {
     fn bytes(&self) -> usize {
         match self {
+            Work::Close => 0,
             Work::Own { entries, .. } => entries.iter().map(Vec::len).sum(),
             Work::Batch(batch) => batch.entries.iter().chain(&batch.late).map(Vec::len).sum(),
         }
@@ -258,6 +282,9 @@ impl Writer {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(Job { work, reply }) = next {
+            if matches!(work, Work::Close) {
+                jobs.close();
+            }
             bytes += work.bytes();
             match self.add(&mut group, work) {
                 Ok(span) => group.waiting.push((reply, span)),
@@ -284,6 +311,10 @@ impl Writer {
                 Ok(span)
             }
             Work::Batch(batch) => self.add_batch(group, *batch, first_index),
+            Work::Close => Ok(Span {
+                first_index,
+                entries: 0,
+            }),
         }
     }
 

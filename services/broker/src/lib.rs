@@ -1,15 +1,67 @@
-//! Under construction.
+//! The broker: it decides who may ask whom for what, and keeps the record of what was done.
+//!
+//! **What.** It reads the operator's catalog and registry, takes in the contracts that providers publish, compiles both
+//! to rights, and hands every node its own as a signed bundle. It takes every node's journal into the log that nobody can
+//! rewrite, and answers with receipts.
+//!
+//! **Why.** Nodes enforce; somebody must decide, once for all and on record. The broker is not in the data path: when it is
+//! away, exchange goes on until the bundles are too old (design §1, idea 2).
+//!
+//! **What not.** No call of an agency passes here, and no payload. The rules are `lienthong-catalog`'s, the log is
+//! `lienthong-audit`'s; this crate puts them together, keeps their state, and opens the doors.
+//!
+//! From outside in:
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`config`] | the TOML file |
+//! | [`broker`] | the running whole: start, reload, stop. **Start here.** |
+//! | [`service`] | the gRPC services, thin |
+//! | [`door`] | from a proven certificate to an admitted caller |
+//! | [`access`] | who may call what: one table |
+//! | [`identity`] | who a certificate is |
+//! | [`steward`] | the one place where rights change |
+//! | [`issuer`] | epochs: numbered, put on record, then let out |
+//! | [`generation`] | everything compiled, and sealed |
+//! | [`bundle`] | what the broker signs for nodes |
+//! | [`board`] | which node decides by which epoch |
+//! | [`ledger`] | the one writer of the log |
+//! | [`positions`] | how much of each journal the log holds |
+//! | [`findings`] | what is wrong with a journal, on record once |
+//! | [`records`] | the broker's own records |
+//! | [`state`] | log and store, opened as a whole |
+//! | [`shelf`], [`stored`] | what the store holds, and under which keys |
+//! | [`declared`], [`sources`], [`trust`] | the operator's files |
+//! | [`paging`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
+
 pub mod access;
 pub mod board;
+pub mod broker;
 pub mod bundle;
 pub mod clock;
+pub mod config;
+pub mod declared;
+pub mod door;
 pub mod error;
 pub mod findings;
+pub mod generation;
 pub mod identity;
+pub mod issuer;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;
 pub mod paging;
 pub mod positions;
 pub mod records;
+pub mod service;
+pub mod shelf;
+pub mod sources;
+pub mod state;
+pub mod steward;
 pub mod stored;
+pub mod trust;
+
+pub use board::Board;
+pub use broker::{Broker, check, run};
+pub use config::BrokerConfig;
+pub use error::BrokerError;

@@ -4,6 +4,7 @@
 
 use lienthong_audit::batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, HEADS_REMEMBERED_MAX};
 use lienthong_audit::log::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX};
+use lienthong_store::batch::VALUE_BYTES_MAX;
 
 /// Largest message that a caller may send, bytes: a contract of 1 MiB, or a batch of 1 MiB, with its frame.
 pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -22,6 +23,9 @@ pub const WATCHES_PER_NODE_MAX: usize = 4;
 
 /// Batches of one node that may be on their way into the log at once.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// The most that [`BATCHES_IN_FLIGHT_MAX`] may be configured to: as many receipts are remembered.
+pub const BATCHES_IN_FLIGHT_CONFIGURABLE_MAX: usize = 64;
 
 /// Submissions that may wait for the log. Each holds at most one batch of about 1 MiB.
 pub const LEDGER_JOBS_WAITING_MAX: usize = 64;
@@ -68,7 +72,16 @@ pub const CATALOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const CATALOG_FILES_MAX: usize = 1_000;
 
 /// Versions of one provider's contract that are kept, the newest included.
-pub const CONTRACT_VERSIONS_MAX: usize = 32;
+pub const CONTRACT_VERSIONS_MAX: u64 = 32;
 
 /// Time that streams and connections get to end when the broker stops, milliseconds.
 pub const DRAIN_TIMEOUT_MS: u64 = 5_000;
+
+/// Findings of a refused contract that the status lists; it must fit the headers of an answer.
+pub const FINDINGS_SHOWN_MAX: usize = 20;
+
+/// Largest file of the log's private key, bytes.
+pub const LOG_KEY_BYTES_MAX: u64 = 4 * 1024;
+
+/// Bytes of one part of a stored contract: small enough that two parts fit one batch of the store.
+pub const CONTRACT_PART_BYTES: usize = VALUE_BYTES_MAX / 2;

@@ -1,17 +1,19 @@
 //! The broker's metrics (OpenMetrics). `tests/golden/metrics.txt` lists their names.
 
+use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use lienthong_telemetry::Metrics;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::Gauge;
 
 use crate::access::Rpc;
 use crate::board::Board;
 use crate::identity::Role;
+use crate::positions::Positions;
 
 /// The broker's counters. Cheap to clone; all clones count together.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +25,8 @@ struct Families {
     batches: Family<Outcome, Counter>,
     batch_entries: Counter,
     reloads: Family<Outcome, Counter>,
-    publications: Family<Outcome, Counter>,
+    contracts: Family<Outcome, Counter>,
     epoch: Gauge,
-    log_entries: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,49 +41,58 @@ struct Outcome {
 }
 
 impl BrokerMetrics {
-    /// Puts every metric into `registry`; those of nodes are read from `board` at each scrape.
-    pub fn register(&self, registry: &mut Registry, board: Board) {
-        let registry = registry.sub_registry_with_prefix("lienthong_broker");
+    /// Puts every metric into the process's register. What board and log know is read when somebody asks.
+    pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
         let Families {
             refused,
             batches,
             batch_entries,
             reloads,
-            publications,
+            contracts,
             epoch,
-            log_entries,
         } = &*self.0;
-        registry.register(
-            "calls_refused",
+        metrics.register(
+            "broker_calls_refused",
             "Calls that the access table does not allow",
             refused.clone(),
         );
-        registry.register(
-            "journal_batches",
+        metrics.register(
+            "broker_journal_batches",
             "Journal batches, by what became of them",
             batches.clone(),
         );
-        registry.register(
-            "journal_entries",
-            "Entries that journal batches added to the log",
+        metrics.register(
+            "broker_journal_entries",
+            "Entries that journals added to the log",
             batch_entries.clone(),
         );
-        registry.register(
-            "reloads",
+        metrics.register(
+            "broker_reloads",
             "Reloads of catalog, registry and trust, by outcome",
             reloads.clone(),
         );
-        registry.register(
-            "contracts_published",
+        metrics.register(
+            "broker_contracts",
             "Contracts that providers sent, by outcome",
-            publications.clone(),
+            contracts.clone(),
         );
-        registry.register("epoch", "Newest epoch of the rights", epoch.clone());
-        registry.register("log_entries", "Entries of the audit log", log_entries.clone());
-        registry.register_collector(Box::new(BoardCollector {
-            board,
-            epoch: epoch.clone(),
-        }));
+        metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
+        let (connected, behind, newest, log) =
+            (board.clone(), board.clone(), epoch.clone(), Arc::clone(positions));
+        let connected = Reading::new(move || connected.connected() as u64);
+        metrics.register(
+            "broker_nodes_connected",
+            "Nodes that watch their rights now",
+            connected,
+        );
+        let behind = Reading::new(move || behind.behind(newest.get().try_into().unwrap_or_default()) as u64);
+        metrics.register(
+            "broker_nodes_behind",
+            "Connected nodes that decide by an older epoch",
+            behind,
+        );
+        let entries = Reading::new(move || log.reflected());
+        metrics.register("broker_log_entries", "Entries of the audit log", entries);
     }
 
     /// Counts a call that was refused at the door.
@@ -119,7 +129,7 @@ impl BrokerMetrics {
 
     /// Counts a contract: `published`, `unchanged` or `refused`.
     pub fn contract(&self, outcome: &'static str) {
-        self.0.publications.get_or_create(&Outcome { outcome }).inc();
+        self.0.contracts.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Shows the newest epoch.
@@ -127,42 +137,70 @@ impl BrokerMetrics {
         self.0.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
     }
 
-    /// Shows the size of the log.
-    pub fn log_entries(&self, entries: u64) {
-        self.0.log_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
-    }
-
     fn batch(&self, outcome: &'static str) {
         self.0.batches.get_or_create(&Outcome { outcome }).inc();
     }
 }
 
-/// Reads the board when somebody asks for metrics.
-#[derive(Debug)]
-struct BoardCollector {
-    board: Board,
-    epoch: Gauge,
+/// A number that is read when somebody asks for metrics.
+struct Reading(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl Reading {
+    fn new(read: impl Fn() -> u64 + Send + Sync + 'static) -> Reading {
+        Reading(Box::new(read))
+    }
 }
 
-impl Collector for BoardCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let epoch = u64::try_from(self.epoch.get()).unwrap_or_default();
-        let rows = [
-            (
-                "nodes_connected",
-                "Nodes that watch their rights now",
-                self.board.connected(),
-            ),
-            (
-                "nodes_behind",
-                "Connected nodes that do not yet decide by the newest epoch",
-                self.board.behind(epoch),
-            ),
-        ];
-        for (name, help, value) in rows {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+impl EncodeMetric for Reading {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.encode_gauge(&i64::try_from((self.0)()).unwrap_or(i64::MAX))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reading").field(&(self.0)()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_telemetry::Identity;
+
+    use super::*;
+
+    #[test]
+    fn the_metrics_are_those_that_were_reviewed() {
+        let identity = Identity {
+            role: "broker".to_owned(),
+            mesh: "vn-test".to_owned(),
+            development: true,
+        };
+        let metrics = Metrics::new(&identity);
+        let (broker, board, positions) = (BrokerMetrics::default(), Board::default(), Arc::default());
+        broker.register(&metrics, &board, &positions);
+        metrics
+            .check_golden(include_str!("../tests/golden/metrics.txt"))
+            .unwrap();
+
+        broker.epoch(3);
+        let watch = board.enter("agencies/G01/nodes/n1", "0.1.0", 2);
+        positions.advance([], 0, 7);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "lienthong_broker_nodes_connected 1",
+            "lienthong_broker_nodes_behind 1",
+            "lienthong_broker_log_entries 7",
+        ] {
+            assert!(
+                text.lines().any(|written| written == line),
+                "{line} is not in\n{text}"
+            );
         }
-        Ok(())
+        drop(watch);
     }
 }

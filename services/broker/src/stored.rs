@@ -62,7 +62,7 @@ pub struct StoredMark {
     pub epoch: u64,
 }
 
-/// One version of a provider's contract.
+/// One version of a provider's contract. Its descriptor set lies beside it, in parts: a value of the store has a bound.
 #[derive(Clone, PartialEq, Message)]
 pub struct StoredContract {
     /// Rises by one with each publication of other bytes; the first is 1.
@@ -74,9 +74,12 @@ pub struct StoredContract {
     /// Resource name of the node that published it.
     #[prost(string, tag = "3")]
     pub actor: String,
-    /// The descriptor set, byte for byte.
+    /// SHA-256 of the descriptor set.
     #[prost(bytes = "vec", tag = "4")]
-    pub descriptor_set: Vec<u8>,
+    pub hash: Vec<u8>,
+    /// Parts of the descriptor set.
+    #[prost(uint32, tag = "5")]
+    pub parts: u32,
 }
 
 /// Keys of the store. Each begins with the noun that it holds.
@@ -85,6 +88,8 @@ pub mod key {
     pub const JOURNALS: &[u8] = b"journal/";
     /// Prefix of the contracts, by provider and version.
     pub const CONTRACTS: &[u8] = b"contract/";
+    /// Prefix of the parts of their descriptor sets.
+    pub const CONTRACT_PARTS: &[u8] = b"contract-part/";
 
     /// The newest epoch.
     pub const EPOCH: &[u8] = b"epoch";
@@ -96,15 +101,29 @@ pub mod key {
         [JOURNALS, node.as_bytes()].concat()
     }
 
-    /// The versions of `provider`'s contract: a prefix in which they are ordered, the oldest first. Codes hold no
-    /// `/`, so that no provider's prefix begins another's.
-    pub fn contracts_of(provider: &str) -> Vec<u8> {
-        [CONTRACTS, provider.as_bytes(), b"/"].concat()
+    /// One version of `provider`'s contract. Versions are ordered, the oldest first; codes hold no `/`, so that no
+    /// provider's keys mix with another's.
+    pub fn contract(provider: &str, version: u64) -> Vec<u8> {
+        [CONTRACTS, provider.as_bytes(), b"/", &version.to_be_bytes()].concat()
     }
 
-    /// One version.
-    pub fn contract(provider: &str, version: u64) -> Vec<u8> {
-        [contracts_of(provider), version.to_be_bytes().to_vec()].concat()
+    /// One part of its descriptor set.
+    pub fn contract_part(provider: &str, version: u64, part: u32) -> Vec<u8> {
+        [
+            CONTRACT_PARTS,
+            provider.as_bytes(),
+            b"/",
+            &version.to_be_bytes(),
+            b"/",
+            &part.to_be_bytes(),
+        ]
+        .concat()
+    }
+
+    /// The provider in a contract's key; `None` for another key.
+    pub fn provider(contract: &[u8]) -> Option<&str> {
+        let (provider, _version) = contract.strip_prefix(CONTRACTS)?.split_last_chunk::<8>()?;
+        std::str::from_utf8(provider.strip_suffix(b"/")?).ok()
     }
 }
 
@@ -115,6 +134,6 @@ pub mod key {
 pub fn read<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<M, BrokerError> {
     M::decode(value).map_err(|source| BrokerError::Stored {
         key: key.escape_ascii().to_string(),
-        source,
+        problem: source.to_string(),
     })
 }

@@ -14,9 +14,10 @@ use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditService;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
 use lienthong_proto::lienthong::audit::v1::ship_journal_response::Event;
 use lienthong_proto::lienthong::audit::v1::{
-    GetCheckpointRequest, GetCheckpointResponse, Receipt, ShipJournalRequest, ShipJournalResponse, SignedBatch,
+    GetCheckpointRequest, GetCheckpointResponse, Receipt, ShipJournalRequest, ShipJournalResponse,
+    SignedBatch,
 };
-use lienthong_transport::drain::Drain;
+use lienthong_transport::Drain;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -50,8 +51,14 @@ impl AuditService for Audit {
         request: Request<Streaming<ShipJournalRequest>>,
     ) -> Result<Response<Self::ShipJournalStream>, Status> {
         let node = self.door.admit_node(Rpc::ShipJournal, &request)?;
-        let opening = Opening { service: self.clone(), node, said: request.into_inner() };
-        Ok(Response::new(stream::unfold(State::Opening(Box::new(opening)), step).boxed()))
+        let opening = Opening {
+            service: self.clone(),
+            node,
+            said: request.into_inner(),
+        };
+        Ok(Response::new(
+            stream::unfold(State::Opening(Box::new(opening)), step).boxed(),
+        ))
     }
 
     async fn get_checkpoint(
@@ -59,7 +66,9 @@ impl AuditService for Audit {
         request: Request<GetCheckpointRequest>,
     ) -> Result<Response<GetCheckpointResponse>, Status> {
         self.door.admit(Rpc::GetCheckpoint, &request)?;
-        Ok(Response::new(GetCheckpointResponse { checkpoint: self.ledger.checkpoint().to_string() }))
+        Ok(Response::new(GetCheckpointResponse {
+            checkpoint: self.ledger.checkpoint().to_string(),
+        }))
     }
 }
 
@@ -102,30 +111,58 @@ struct Opening {
 
 impl Opening {
     async fn hello(self: Box<Self>) -> Result<Shipping, Status> {
-        let Opening { service, node, mut said } = *self;
+        let Opening {
+            service,
+            node,
+            mut said,
+        } = *self;
         let first = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message())
             .await
-            .map_err(|_| Status::deadline_exceeded("no hello within 10 s; it is the first message of a journal"))??;
+            .map_err(|_| {
+                Status::deadline_exceeded("no hello within 10 s; it is the first message of a journal")
+            })??;
         let Some(Said::Hello(hello)) = first.and_then(|said| said.event) else {
-            return Err(Status::invalid_argument("the first message of a journal is a hello"));
+            return Err(Status::invalid_argument(
+                "the first message of a journal is a hello",
+            ));
         };
         let held = service.ledger.positions().of(&node.name);
         let position = match held {
             Some(held) if held.epoch == hello.journal_epoch => held,
             Some(held) if held.epoch > hello.journal_epoch => {
-                let error = BatchError::Epoch { expected: held.epoch, found: hello.journal_epoch };
+                let error = BatchError::Epoch {
+                    expected: held.epoch,
+                    found: hello.journal_epoch,
+                };
                 return Err(service.refuse(&node, &held, &error).await);
             }
             Some(held) if held.last_seq > 0 => {
-                service.findings.new_journal(&node.name, &held, hello.journal_epoch).await.map_err(|error| unavailable(&error))?;
+                service
+                    .findings
+                    .new_journal(&node.name, &held, hello.journal_epoch)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
                 Position::start(hello.journal_epoch)
             }
             _ => Position::start(hello.journal_epoch),
         };
-        tracing::info!(node = node.name, epoch = position.epoch, last_seq = position.last_seq, "journal ships");
+        tracing::info!(
+            node = node.name,
+            epoch = position.epoch,
+            last_seq = position.last_seq,
+            "journal ships"
+        );
         let checker = Checker::new(node.name.clone(), position);
         let (under_way, given) = (VecDeque::new(), VecDeque::new());
-        Ok(Shipping { service, node, said, last_word: None, checker, under_way, given })
+        Ok(Shipping {
+            service,
+            node,
+            said,
+            last_word: None,
+            checker,
+            under_way,
+            given,
+        })
     }
 }
 
@@ -133,7 +170,8 @@ impl Audit {
     /// The status for a batch or hello that is not taken. A sign of tampering or loss goes on record, once.
     async fn refuse(&self, node: &NodeGuest, held: &Position, error: &BatchError) -> Status {
         let on_record = error.is_alarm() || matches!(error, BatchError::Gap { .. });
-        self.refusal(node, held, kind(error), &error.to_string(), on_record).await
+        self.refusal(node, held, kind(error), &error.to_string(), on_record)
+            .await
     }
 
     /// The same for a record that the node may not make.
@@ -178,7 +216,10 @@ struct Shipping {
 /// A batch that waits for its answer.
 enum UnderWay {
     /// It is on its way into the log.
-    Appending { position: Position, answer: oneshot::Receiver<Result<Recorded, LedgerError>> },
+    Appending {
+        position: Position,
+        answer: oneshot::Receiver<Result<Recorded, LedgerError>>,
+    },
     /// It is on record, or will be once those before it are.
     Repeated { last_seq: u64 },
 }
@@ -216,7 +257,9 @@ impl Shipping {
         let heard = match said.event {
             Some(Said::Batch(batch)) => self.take(batch).await,
             Some(Said::Hello(_)) => Err(Status::invalid_argument("a journal says hello once")),
-            None => Err(Status::invalid_argument("a message of a journal says nothing that this broker knows")),
+            None => Err(Status::invalid_argument(
+                "a message of a journal says nothing that this broker knows",
+            )),
         };
         if let Err(status) = heard {
             self.last_word = Some(Err(status));
@@ -227,17 +270,28 @@ impl Shipping {
     async fn take(&mut self, batch: SignedBatch) -> Result<(), Status> {
         self.service.door.still_admits(Rpc::ShipJournal, &self.node)?;
         let key = &self.node.certificate.spki_der;
-        let checked = match self.checker.check(&batch, |message, signature| verify(key, message, signature)) {
+        let checked = match self
+            .checker
+            .check(&batch, |message, signature| verify(key, message, signature))
+        {
             Ok(checked) => checked,
             Err(BatchError::Duplicate { last_seq }) => {
                 self.under_way.push_back(UnderWay::Repeated { last_seq });
                 return Ok(());
             }
-            Err(error) => return Err(self.service.refuse(&self.node, self.checker.position(), &error).await),
+            Err(error) => {
+                return Err(self
+                    .service
+                    .refuse(&self.node, self.checker.position(), &error)
+                    .await);
+            }
         };
         for entry in &checked.entries {
             if let Err(error) = check_nodes_record(&self.node.name, entry) {
-                return Err(self.service.refuse_record(&self.node, self.checker.position(), error).await);
+                return Err(self
+                    .service
+                    .refuse_record(&self.node, self.checker.position(), error)
+                    .await);
             }
         }
         let mut entries: Vec<Vec<u8>> = checked.entries.into_iter().map(Vec::from).collect();
@@ -252,9 +306,17 @@ impl Shipping {
             signature: batch.signature,
             certificate: self.node.certificate.fingerprint(),
         };
-        let answer = self.service.ledger.put(batch).await.map_err(|error| unavailable(&error))?;
+        let answer = self
+            .service
+            .ledger
+            .put(batch)
+            .await
+            .map_err(|error| unavailable(&error))?;
         self.checker.accept(checked.position);
-        self.under_way.push_back(UnderWay::Appending { position: checked.position, answer });
+        self.under_way.push_back(UnderWay::Appending {
+            position: checked.position,
+            answer,
+        });
         Ok(())
     }
 
@@ -277,7 +339,12 @@ impl Shipping {
     /// The receipt of a batch that is on record: the one given on this stream, or what the journal's position says.
     fn receipt_again(&self, last_seq: u64) -> Receipt {
         self.service.metrics.batch_repeated();
-        if let Some(receipt) = self.given.iter().rev().find(|receipt| receipt.last_seq == last_seq) {
+        if let Some(receipt) = self
+            .given
+            .iter()
+            .rev()
+            .find(|receipt| receipt.last_seq == last_seq)
+        {
             return receipt.clone();
         }
         let journal = self.service.ledger.positions().journal(&self.node.name);
@@ -295,11 +362,13 @@ impl Shipping {
 /// Waits for the answer to the batch at the front; can be given up and asked again.
 async fn answer(under_way: &mut VecDeque<UnderWay>) -> Result<(Position, Recorded), Status> {
     match under_way.front_mut() {
-        Some(UnderWay::Appending { position, answer }) => match answer.await.unwrap_or(Err(LedgerError::Closed)) {
-            Ok(recorded) => Ok((*position, recorded)),
-            Err(error @ LedgerError::Moved { .. }) => Err(Status::aborted(error.to_string())),
-            Err(error) => Err(unavailable(&error)),
-        },
+        Some(UnderWay::Appending { position, answer }) => {
+            match answer.await.unwrap_or(Err(LedgerError::Closed)) {
+                Ok(recorded) => Ok((*position, recorded)),
+                Err(error @ LedgerError::Moved { .. }) => Err(Status::aborted(error.to_string())),
+                Err(error) => Err(unavailable(&error)),
+            }
+        }
         Some(UnderWay::Repeated { .. }) | None => std::future::pending().await,
     }
 }

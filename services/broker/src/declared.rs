@@ -1,0 +1,64 @@
+//! What the operator declares, all of it read and found without a mistake: catalog, registry, revocation lists,
+//! operators. One mistake anywhere, and nothing of it is taken over.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lienthong_catalog::catalog::Catalog;
+use lienthong_certs::CertificateBinding;
+use lienthong_proto::lienthong::control::v1 as control;
+
+use crate::config::BrokerConfig;
+use crate::error::BrokerError;
+use crate::sources::{read_file, read_folder};
+use crate::trust::{self, Trust};
+
+/// What the operator declares.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Catalog and registry.
+    pub catalog: Arc<Catalog>,
+    /// Certificate revocation lists, DER.
+    pub revocation_lists: Arc<[Vec<u8>]>,
+    /// Certificates of the operator, with their subjects.
+    pub operators: Arc<[(CertificateBinding, String)]>,
+}
+
+impl Declared {
+    /// Reads everything that the configuration names, and the trust in whose light it stands. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`BrokerError::Mistakes`] with every mistake of the catalog, or else of the registry; otherwise the first file
+    /// that cannot be used.
+    pub fn load(config: &BrokerConfig) -> Result<(Declared, Trust), BrokerError> {
+        let trust = Trust::load(config)?;
+        let catalog = Catalog::read(&read_folder(&config.catalog_dir)?).map_err(BrokerError::Mistakes)?;
+        let folder = config.registry_file.parent().unwrap_or(Path::new(""));
+        let catalog = catalog
+            .with_registry(&read_file(&config.registry_file)?, &mut |file| {
+                binding_in(&folder.join(file))
+            })
+            .map_err(BrokerError::Mistakes)?;
+        let declared = Declared {
+            catalog: Arc::new(catalog),
+            revocation_lists: trust.revocation_lists.clone().into(),
+            operators: trust::operators(&config.operators)?.into(),
+        };
+        Ok((declared, trust))
+    }
+}
+
+/// The binding of the first certificate in a file that the registry names, relative to the registry's own folder.
+fn binding_in(path: &Path) -> Result<control::CertificateBinding, String> {
+    let leaf = trust::certificate(path).map_err(|error| error.to_string())?;
+    let CertificateBinding {
+        issuer,
+        serial,
+        spki_sha256,
+    } = leaf.binding().clone();
+    Ok(control::CertificateBinding {
+        issuer,
+        serial,
+        spki_sha256: spki_sha256.to_vec(),
+    })
+}

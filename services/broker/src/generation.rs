@@ -1,0 +1,317 @@
+//! One generation of everything that the broker decides: compiled, numbered, signed, and from then on unchanged.
+//!
+//! Catalog, registry, contracts and revocation lists go in; a [`Draft`] comes out, which has no epoch yet. Two drafts
+//! with one content hash give nodes the same rights. Only a draft whose content differs gets a new epoch
+//! ([`crate::steward`]); sealing it makes the [`Generation`] that is served.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use lienthong_catalog::catalog::{self, Catalog};
+use lienthong_catalog::compile::{Issue, Published, compile};
+use lienthong_catalog::{ContractError, ContractModel, Finding};
+use lienthong_certs::{CertificateBinding, SignError};
+use lienthong_proto::lienthong::catalog::v1::Entry;
+use lienthong_proto::lienthong::control::v1::{self as control, RightsBundle};
+use lienthong_proto::lienthong::registry::v1::Agency;
+use prost::Message;
+use prost_types::Timestamp;
+use time::OffsetDateTime;
+
+use crate::bundle::{BundleSigner, SealedBundle, Sha256, sha256};
+use crate::identity::{Caller, Directory};
+
+/// A provider's contract.
+#[derive(Debug)]
+pub struct Contract {
+    /// As it is stored and carried: byte for byte what the provider published.
+    pub carried: control::Contract,
+    /// What it declares.
+    pub model: ContractModel,
+}
+
+impl Contract {
+    /// Reads a serialized `FileDescriptorSet` of `provider`.
+    ///
+    /// # Errors
+    /// [`ContractError`] if it cannot be read at all; what else is wrong with it, the model's findings say.
+    pub fn read(provider: &str, descriptor_set: Bytes) -> Result<Contract, ContractError> {
+        let model = ContractModel::read(&descriptor_set)?;
+        let hash = Bytes::copy_from_slice(&sha256(&descriptor_set));
+        Ok(Contract {
+            carried: control::Contract {
+                provider: provider.to_owned(),
+                hash,
+                descriptor_set,
+            },
+            model,
+        })
+    }
+}
+
+/// What a draft is made of. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// Id of the mesh.
+    pub mesh: Arc<str>,
+    /// Catalog and registry.
+    pub catalog: Arc<Catalog>,
+    /// Contracts by provider.
+    pub contracts: BTreeMap<String, Arc<Contract>>,
+    /// Certificate revocation lists, DER.
+    pub revocation_lists: Arc<[Vec<u8>]>,
+    /// Certificates of the operator, with their subjects.
+    pub operators: Arc<[(CertificateBinding, String)]>,
+}
+
+/// Everything compiled, without an epoch.
+#[derive(Debug)]
+pub struct Draft {
+    /// SHA-256 over every node's bundle, without epoch and time.
+    pub content_hash: Sha256,
+    /// What compilation noticed.
+    pub findings: Vec<Finding>,
+    /// With epoch 0 and no time of their own.
+    bundles: Vec<RightsBundle>,
+    directory: Directory,
+    shown: Shown,
+}
+
+/// One certificate is bound to two parties.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the certificate {certificate} is bound to {one} and to {other}; one certificate stands for one party (R-34)"
+)]
+pub struct BoundTwice {
+    certificate: String,
+    one: String,
+    other: String,
+}
+
+impl Draft {
+    /// Compiles. Pure: the same material gives the same draft.
+    ///
+    /// # Errors
+    /// [`BoundTwice`] if a certificate stands for two parties.
+    pub fn compile(material: &Material) -> Result<Draft, BoundTwice> {
+        let Material {
+            mesh,
+            catalog,
+            contracts,
+            revocation_lists,
+            operators,
+        } = material;
+        let directory = directory(catalog, operators)?;
+        let published: Vec<Published<'_>> = contracts
+            .values()
+            .map(|contract| Published {
+                contract: &contract.carried,
+                model: &contract.model,
+            })
+            .collect();
+        let rights = compile(catalog, &published);
+        let issue = Issue {
+            mesh: mesh.to_string(),
+            epoch: 0,
+            time: OffsetDateTime::UNIX_EPOCH,
+            revocation_lists: revocation_lists.to_vec(),
+        };
+        let bundles: Vec<RightsBundle> = rights
+            .nodes()
+            .iter()
+            .filter_map(|node| rights.bundle_for(&node.name, &issue))
+            .collect();
+        let published = catalog
+            .entries()
+            .iter()
+            .filter(|entry| rights.is_compiled(&entry.id));
+        Ok(Draft {
+            content_hash: content_hash(&bundles),
+            findings: rights.findings().to_vec(),
+            bundles,
+            directory,
+            shown: Shown {
+                parties: parties(catalog),
+                published: published.map(|entry| entry.id.clone()).collect(),
+                catalog: Arc::clone(catalog),
+            },
+        })
+    }
+
+    /// Numbers and signs the draft.
+    ///
+    /// # Errors
+    /// [`SignError`] if the cryptographic library fails.
+    pub fn seal(self, stamp: Stamp, signer: &BundleSigner) -> Result<Generation, SignError> {
+        let bundles = self
+            .bundles
+            .into_iter()
+            .map(|bundle| RightsBundle {
+                epoch: stamp.epoch,
+                issue_time: Some(stamp.issue_time),
+                ..bundle
+            })
+            .map(|bundle| Ok((bundle.audience.clone(), Arc::new(signer.seal(&bundle)?))))
+            .collect::<Result<_, SignError>>()?;
+        Ok(Generation {
+            stamp,
+            content_hash: self.content_hash,
+            bundles,
+            directory: self.directory,
+            shown: self.shown,
+        })
+    }
+}
+
+/// What tells one generation from another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stamp {
+    /// Rises strictly with the content.
+    pub epoch: u64,
+    /// When this epoch was made. Kept with it, so that the same epoch always has the same bytes.
+    pub issue_time: Timestamp,
+}
+
+/// A sealed generation.
+#[derive(Debug)]
+pub struct Generation {
+    stamp: Stamp,
+    content_hash: Sha256,
+    bundles: HashMap<String, Arc<SealedBundle>>,
+    directory: Directory,
+    shown: Shown,
+}
+
+impl Generation {
+    /// Its epoch and issue time.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Its epoch.
+    pub fn epoch(&self) -> u64 {
+        self.stamp.epoch
+    }
+
+    /// The hash of its content.
+    pub fn content_hash(&self) -> Sha256 {
+        self.content_hash
+    }
+
+    /// The bundle of one node.
+    pub fn bundle(&self, node: &str) -> Option<Arc<SealedBundle>> {
+        self.bundles.get(node).cloned()
+    }
+
+    /// Every bundle, in no order.
+    pub fn bundles(&self) -> impl Iterator<Item = &SealedBundle> {
+        self.bundles.values().map(Arc::as_ref)
+    }
+
+    /// Who a certificate is.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Codes of agencies and outside parties, sorted.
+    pub fn parties(&self) -> &[String] {
+        &self.shown.parties
+    }
+
+    /// One of them, with its nodes and systems.
+    pub fn party(&self, code: &str) -> Option<Agency> {
+        self.shown.catalog.describe_party(code)
+    }
+
+    /// Entries of the catalog, by id.
+    pub fn entries(&self) -> &[catalog::Entry] {
+        self.shown.catalog.entries()
+    }
+
+    /// One of them as people read it.
+    pub fn describe(&self, entry: &catalog::Entry) -> Entry {
+        entry.describe(self.shown.published.contains(&entry.id))
+    }
+}
+
+/// What registry and catalog services show.
+#[derive(Debug)]
+struct Shown {
+    catalog: Arc<Catalog>,
+    /// Codes, sorted.
+    parties: Vec<String>,
+    /// Ids of the entries whose dataset is published.
+    published: BTreeSet<String>,
+}
+
+fn parties(catalog: &Catalog) -> Vec<String> {
+    let inside = catalog.agencies().iter().map(|agency| agency.code.clone());
+    let outside = catalog.outside_parties().iter().map(|party| party.code.clone());
+    let mut codes: Vec<String> = inside.chain(outside).collect();
+    codes.sort();
+    codes
+}
+
+/// The hash of what the bundles say, length-prefixed so that no two lists of bundles read alike.
+fn content_hash(bundles: &[RightsBundle]) -> Sha256 {
+    let mut context = Context::new(&SHA256);
+    for bundle in bundles {
+        context.update(&bundle.encode_length_delimited_to_vec());
+    }
+    let mut hash = Sha256::default();
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+fn directory(catalog: &Catalog, operators: &[(CertificateBinding, String)]) -> Result<Directory, BoundTwice> {
+    let nodes = catalog.nodes().iter().map(|node| {
+        let caller = Caller::Node {
+            name: node.name.clone(),
+            agency: node.agency.clone(),
+        };
+        (caller, &node.certificates)
+    });
+    let systems = catalog.systems().iter().map(|system| {
+        let caller = Caller::System {
+            name: system.name.clone(),
+            agency: system.agency.clone(),
+        };
+        (caller, &system.certificates)
+    });
+    let mut directory = Directory::default();
+    let mut bind = |binding: CertificateBinding, caller: Caller| {
+        let (certificate, one) = (binding.to_string(), caller.to_string());
+        directory.bind(binding, caller).map_err(|other| BoundTwice {
+            certificate,
+            one,
+            other: other.to_string(),
+        })
+    };
+    for (caller, certificates) in nodes.chain(systems) {
+        for certificate in certificates {
+            // A key hash of another length can be nobody's: the reader of the registry has refused it before.
+            if let Some(binding) = binding(certificate) {
+                bind(binding, caller.clone())?;
+            }
+        }
+    }
+    for (binding, subject) in operators {
+        bind(
+            binding.clone(),
+            Caller::Operator {
+                subject: subject.clone(),
+            },
+        )?;
+    }
+    Ok(directory)
+}
+
+fn binding(certificate: &control::CertificateBinding) -> Option<CertificateBinding> {
+    Some(CertificateBinding {
+        issuer: certificate.issuer.clone(),
+        serial: certificate.serial.clone(),
+        spki_sha256: certificate.spki_sha256.as_slice().try_into().ok()?,
+    })
+}

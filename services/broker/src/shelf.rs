@@ -1,0 +1,383 @@
+//! The shelf: what the broker keeps in the `Store`, in its own words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use lienthong_store::batch::BATCH_OPERATIONS_MAX;
+use lienthong_store::contract::RANGE_ENTRIES_MAX;
+use lienthong_store::{Batch, Entry, KeyRange, SledOptions, SledStore, Store};
+use prost::Message;
+
+use crate::bundle::sha256;
+use crate::error::BrokerError;
+use crate::limits::{CONTRACT_PART_BYTES, CONTRACT_VERSIONS_MAX};
+use crate::positions::{Changes, Journal};
+use crate::stored::{StoredContract, StoredEpoch, StoredMark, key, read};
+
+/// A handle to the store. Cheap to clone.
+#[derive(Clone)]
+pub struct Shelf(Arc<dyn Store>);
+
+/// A contract as it lies on the shelf.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shelved {
+    /// Which version, since when, by whom.
+    pub about: StoredContract,
+    /// The descriptor set, byte for byte.
+    pub descriptor_set: Bytes,
+}
+
+impl Shelf {
+    /// Opens the store in `dir`, or makes it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`] if it is damaged or in use.
+    pub async fn open(dir: &Path) -> Result<Shelf, BrokerError> {
+        Ok(Shelf::over(SledStore::open(dir, SledOptions::default()).await?))
+    }
+
+    /// A shelf over any store.
+    pub fn over(store: impl Store + 'static) -> Shelf {
+        Shelf(Arc::new(store))
+    }
+
+    /// The newest epoch.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn epoch(&self) -> Result<Option<StoredEpoch>, BrokerError> {
+        self.get(key::EPOCH).await
+    }
+
+    /// Stores the newest epoch, together with the contract that led to it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn put_epoch(
+        &self,
+        epoch: &StoredEpoch,
+        contract: Option<(&str, &Shelved)>,
+    ) -> Result<(), BrokerError> {
+        let mut batch = Batch::new().put(key::EPOCH, epoch.encode_to_vec());
+        if let Some((
+            provider,
+            Shelved {
+                about,
+                descriptor_set,
+            },
+        )) = contract
+        {
+            // Parts alone say nothing; the contract is there once the last batch names it.
+            for (part, bytes) in (0..).zip(descriptor_set.chunks(CONTRACT_PART_BYTES)) {
+                let key = key::contract_part(provider, about.version, part);
+                self.0.commit(Batch::new().put(key, bytes)).await?;
+            }
+            batch = batch.put(key::contract(provider, about.version), about.encode_to_vec());
+        }
+        self.0.commit(batch).await?;
+        if let Some((provider, Shelved { about, .. })) = contract {
+            self.forget(provider, about.version.saturating_sub(CONTRACT_VERSIONS_MAX))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The newest contract of every provider.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn contracts(&self) -> Result<BTreeMap<String, Shelved>, BrokerError> {
+        let mut newest: BTreeMap<String, StoredContract> = BTreeMap::new();
+        for entry in self.all(KeyRange::prefix(key::CONTRACTS)).await? {
+            if let Some(provider) = key::provider(&entry.key) {
+                // In the order of the keys, the newest comes last.
+                newest.insert(provider.to_owned(), read(&entry.key, &entry.value)?);
+            }
+        }
+        let mut contracts = BTreeMap::new();
+        for (provider, about) in newest {
+            let descriptor_set = self.descriptor_set(&provider, &about).await?;
+            contracts.insert(
+                provider,
+                Shelved {
+                    about,
+                    descriptor_set,
+                },
+            );
+        }
+        Ok(contracts)
+    }
+
+    /// The journals as they were saved, and how much of the log they reflect. Where some are missing, nothing is said to be
+    /// reflected, so that the whole log is read again.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn journals(&self) -> Result<(BTreeMap<String, Journal>, StoredMark), BrokerError> {
+        let mark: StoredMark = self.get(key::MARK).await?.unwrap_or_default();
+        let mut journals = BTreeMap::new();
+        for entry in self.all(KeyRange::prefix(key::JOURNALS)).await? {
+            let node = String::from_utf8_lossy(&entry.key[key::JOURNALS.len()..]).into_owned();
+            let stored: crate::stored::StoredJournal = read(&entry.key, &entry.value)?;
+            let journal = stored
+                .journal()
+                .ok_or_else(|| damaged(&entry.key, "a hash has not its length"))?;
+            journals.insert(node, journal);
+        }
+        if (journals.len() as u64) < mark.journals {
+            tracing::warn!(
+                stored = journals.len(),
+                expected = mark.journals,
+                "journals are missing in the store"
+            );
+            return Ok((journals, StoredMark { size: 0, ..mark }));
+        }
+        Ok((journals, mark))
+    }
+
+    /// Saves the journals that moved; the mark comes last, so that it never promises more than is there.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn save_journals(&self, changes: &Changes) -> Result<(), BrokerError> {
+        for some in changes.journals.chunks(BATCH_OPERATIONS_MAX / 2) {
+            let put = |batch: Batch, (node, journal): &(String, crate::stored::StoredJournal)| {
+                batch.put(key::journal(node), journal.encode_to_vec())
+            };
+            self.0.commit(some.iter().fold(Batch::new(), put)).await?;
+        }
+        self.0
+            .commit(Batch::new().put(key::MARK, changes.mark.encode_to_vec()))
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a contract's old version off the shelf, and any before it that a crash has left.
+    async fn forget(&self, provider: &str, version: u64) -> Result<(), BrokerError> {
+        let old = KeyRange::between(key::contract(provider, 0), key::contract(provider, version + 1));
+        for entry in self.all(old).await? {
+            let about: StoredContract = read(&entry.key, &entry.value)?;
+            let parts = (0..about.parts).map(|part| key::contract_part(provider, about.version, part));
+            let batch = parts.fold(Batch::new().delete(entry.key), Batch::delete);
+            self.0.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn descriptor_set(&self, provider: &str, about: &StoredContract) -> Result<Bytes, BrokerError> {
+        let mut bytes = BytesMut::new();
+        for part in 0..about.parts {
+            let key = key::contract_part(provider, about.version, part);
+            let part = self
+                .0
+                .get(&key)
+                .await?
+                .ok_or_else(|| damaged(&key, "this part of a contract is missing"))?;
+            bytes.extend_from_slice(&part.value);
+        }
+        if sha256(&bytes).as_slice() != about.hash {
+            return Err(damaged(
+                &key::contract(provider, about.version),
+                "the contract's parts have another hash",
+            ));
+        }
+        Ok(bytes.freeze())
+    }
+
+    async fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, BrokerError> {
+        match self.0.get(key).await? {
+            Some(found) => read(key, &found.value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn all(&self, mut range: KeyRange) -> Result<Vec<Entry>, BrokerError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let page = self.0.range(&range, RANGE_ENTRIES_MAX).await?;
+            entries.extend(page.entries);
+            match entries.last() {
+                Some(last) if page.more => range = range.after(&last.key),
+                _ => return Ok(entries),
+            }
+        }
+    }
+}
+
+impl Shelved {
+    /// A contract to be put on the shelf.
+    pub fn new(
+        version: u64,
+        publish_time: prost_types::Timestamp,
+        actor: &str,
+        descriptor_set: Bytes,
+    ) -> Shelved {
+        let parts = descriptor_set.len().div_ceil(CONTRACT_PART_BYTES);
+        let about = StoredContract {
+            version,
+            publish_time: Some(publish_time),
+            actor: actor.to_owned(),
+            hash: sha256(&descriptor_set).to_vec(),
+            parts: u32::try_from(parts).unwrap_or(u32::MAX),
+        };
+        Shelved {
+            about,
+            descriptor_set,
+        }
+    }
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shelf").finish_non_exhaustive()
+    }
+}
+
+fn damaged(key: &[u8], problem: &str) -> BrokerError {
+    BrokerError::Stored {
+        key: key.escape_ascii().to_string(),
+        problem: problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_audit::batch::Position;
+    use lienthong_store::MemoryStore;
+    use prost_types::Timestamp;
+
+    use super::*;
+    use crate::positions::{Positions, Step};
+
+    fn shelved(version: u64, bytes: usize) -> Shelved {
+        let content: Vec<u8> = (0..bytes).map(|index| (index % 251) as u8).collect();
+        Shelved::new(
+            version,
+            Timestamp { seconds: 7, nanos: 0 },
+            "agencies/G01/nodes/n1",
+            content.into(),
+        )
+    }
+
+    fn epoch(epoch: u64) -> StoredEpoch {
+        StoredEpoch {
+            epoch,
+            on_record: true,
+            ..StoredEpoch::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_contract_of_any_size_comes_back_as_it_was() {
+        let shelf = Shelf::over(MemoryStore::new());
+        for (version, bytes) in [(1, 0), (2, 1), (3, CONTRACT_PART_BYTES), (4, 1 << 20)] {
+            let contract = shelved(version, bytes);
+            shelf
+                .put_epoch(&epoch(version), Some(("G01", &contract)))
+                .await
+                .unwrap();
+            assert_eq!(
+                shelf.contracts().await.unwrap(),
+                [("G01".to_owned(), contract)].into()
+            );
+            assert_eq!(shelf.epoch().await.unwrap(), Some(epoch(version)));
+        }
+    }
+
+    #[tokio::test]
+    async fn providers_do_not_mix_and_old_versions_go() {
+        let shelf = Shelf::over(MemoryStore::new());
+        for version in 1..=CONTRACT_VERSIONS_MAX + 5 {
+            shelf
+                .put_epoch(&epoch(version), Some(("G01", &shelved(version, 10))))
+                .await
+                .unwrap();
+        }
+        shelf
+            .put_epoch(&epoch(99), Some(("G01.90", &shelved(1, 20))))
+            .await
+            .unwrap();
+        let contracts = shelf.contracts().await.unwrap();
+        assert_eq!(contracts["G01"].about.version, CONTRACT_VERSIONS_MAX + 5);
+        assert_eq!(contracts["G01.90"].about.version, 1);
+        for prefix in [key::CONTRACTS, key::CONTRACT_PARTS] {
+            let kept = shelf.all(KeyRange::prefix(prefix)).await.unwrap();
+            assert_eq!(kept.len() as u64, CONTRACT_VERSIONS_MAX + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_contract_is_named() {
+        let shelf = Shelf::over(MemoryStore::new());
+        shelf
+            .put_epoch(&epoch(1), Some(("G01", &shelved(1, 10))))
+            .await
+            .unwrap();
+        let part = key::contract_part("G01", 1, 0);
+        shelf
+            .0
+            .commit(Batch::new().put(part.clone(), *b"other"))
+            .await
+            .unwrap();
+        let error = shelf.contracts().await.unwrap_err().to_string();
+        assert!(
+            error.contains("contract/G01/") && error.contains("another hash"),
+            "{error}"
+        );
+        shelf.0.commit(Batch::new().delete(part)).await.unwrap();
+        assert!(
+            shelf
+                .contracts()
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("missing")
+        );
+        shelf
+            .0
+            .commit(Batch::new().put(key::EPOCH, [0xff]))
+            .await
+            .unwrap();
+        assert!(shelf.epoch().await.unwrap_err().to_string().contains("epoch"));
+    }
+
+    #[tokio::test]
+    async fn journals_come_back_and_a_lost_one_is_noticed() {
+        let shelf = Shelf::over(MemoryStore::new());
+        let positions = Positions::default();
+        let nodes: Vec<String> = (0..300)
+            .map(|number| format!("agencies/G01/nodes/n{number}"))
+            .collect();
+        for (size, node) in (1..).zip(&nodes) {
+            let position = Position {
+                last_seq: size,
+                ..Position::start(1)
+            };
+            let step = Step {
+                position,
+                first_index: size,
+                entries: 1,
+                late: Vec::new(),
+            };
+            positions.advance([(node.clone(), step)], 5, size);
+        }
+        shelf
+            .save_journals(&positions.take_changes().unwrap())
+            .await
+            .unwrap();
+        let (journals, mark) = shelf.journals().await.unwrap();
+        assert_eq!((journals.len(), mark.size, mark.epoch), (300, 300, 5));
+        assert_eq!(journals.get(&nodes[7]), positions.journal(&nodes[7]).as_ref());
+
+        shelf
+            .0
+            .commit(Batch::new().delete(key::journal(&nodes[7])))
+            .await
+            .unwrap();
+        let (journals, mark) = shelf.journals().await.unwrap();
+        assert_eq!((journals.len(), mark.size), (299, 0));
+    }
+}

@@ -1,0 +1,110 @@
+//! Whom the broker trusts, and who it is: read from files at start and at each reload.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lienthong_certs::judge::CRL_BYTES_MAX;
+use lienthong_certs::{
+    Branch, CertificateBinding, Credentials, Judge, PeerCertificate, Profile, RevocationLists, TrustAnchors,
+    files,
+};
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::config::{BrokerConfig, TrustConfig};
+use crate::error::BrokerError;
+
+/// The first byte of a DER list; PEM is text.
+const DER_SEQUENCE: u8 = 0x30;
+
+/// Everything that a handshake needs, and what nodes need to judge as the broker does.
+#[derive(Debug)]
+pub struct Trust {
+    /// The broker's certificate and key.
+    pub credentials: Credentials,
+    /// Judges others.
+    pub judge: Arc<Judge>,
+    /// The revocation lists, DER, in the order of the configuration: for the nodes' bundles.
+    pub revocation_lists: Vec<Vec<u8>>,
+}
+
+impl Trust {
+    /// Reads everything that the configuration names. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`BrokerError`] naming the file.
+    pub fn load(config: &BrokerConfig) -> Result<Trust, BrokerError> {
+        let credentials = Credentials::load(&config.certificate, &config.key)?;
+        if credentials.certificate().development && !config.development {
+            return Err(BrokerError::Development(config.certificate.clone()));
+        }
+        let anchors = TrustAnchors::load(&authorities(&config.trust))?;
+        if anchors.is_empty() {
+            return Err(BrokerError::NoTrust);
+        }
+        let lists = RevocationLists::load(&config.trust.revocation_lists, &anchors)?;
+        let profile = if config.development {
+            Profile::development()
+        } else {
+            Profile::default()
+        };
+        let judge = Arc::new(Judge::new(anchors, lists, profile)?);
+        let mut revocation_lists = Vec::new();
+        for path in &config.trust.revocation_lists {
+            revocation_lists.extend(lists_in(path)?);
+        }
+        Ok(Trust {
+            credentials,
+            judge,
+            revocation_lists,
+        })
+    }
+}
+
+/// The bindings of the operator's certificates, with their subjects.
+///
+/// # Errors
+/// [`BrokerError`] naming the file.
+pub fn operators(paths: &[PathBuf]) -> Result<Vec<(CertificateBinding, String)>, BrokerError> {
+    paths
+        .iter()
+        .map(|path| certificate(path).map(|leaf| (leaf.binding().clone(), leaf.subject.text)))
+        .collect()
+}
+
+/// The first certificate of a PEM file.
+///
+/// # Errors
+/// [`BrokerError`] naming the file.
+pub fn certificate(path: &Path) -> Result<PeerCertificate, BrokerError> {
+    PeerCertificate::read(&files::certificates(path)?).map_err(|source| BrokerError::Certificate {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn authorities(trust: &TrustConfig) -> Vec<(Branch, PathBuf)> {
+    [
+        (Branch::State, &trust.state),
+        (Branch::Party, &trust.party),
+        (Branch::Public, &trust.public),
+    ]
+    .into_iter()
+    .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
+    .collect()
+}
+
+/// The lists of one file that was already read as such, so that a damaged one has been named before.
+fn lists_in(path: &Path) -> Result<Vec<Vec<u8>>, BrokerError> {
+    let bytes = files::read(path, CRL_BYTES_MAX)?;
+    if bytes.first() == Some(&DER_SEQUENCE) {
+        return Ok(vec![bytes]);
+    }
+    CertificateRevocationListDer::pem_slice_iter(&bytes)
+        .map(|list| list.map(|list| list.as_ref().to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| BrokerError::RevocationList {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })
+}

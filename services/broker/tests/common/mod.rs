@@ -1,0 +1,223 @@
+//! A mesh in a temporary folder: development PKI, the sample catalog, a registry, keys, and a broker on port 0.
+
+#![allow(dead_code)] // each test file uses its part
+
+pub mod journal;
+pub mod watcher;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lienthong_audit::log::LogKey;
+use lienthong_broker::config::{LimitsConfig, TrustConfig};
+use lienthong_broker::{Broker, BrokerConfig};
+use lienthong_certs::judge::Branch;
+use lienthong_certs::pki::Issued;
+use lienthong_certs::{DevPki, Judge, MeshKey, Profile};
+use lienthong_proto::lienthong::audit::v1::audit_service_client::AuditServiceClient;
+use lienthong_proto::lienthong::catalog::v1::catalog_service_client::CatalogServiceClient;
+use lienthong_proto::lienthong::control::v1::rights_service_client::RightsServiceClient;
+use lienthong_proto::lienthong::registry::v1::registry_service_client::RegistryServiceClient;
+use lienthong_telemetry::TelemetryConfig;
+use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
+use tempfile::TempDir;
+
+pub const MESH: &str = "vn-test";
+pub const ORIGIN: &str = "log.vn-test.invalid";
+pub const BUNDLE_KEY_NAME: &str = "bundle-1";
+pub const G01: &str = "agencies/G01/nodes/n1";
+pub const H26: &str = "agencies/H26.90/nodes/n1";
+pub const OUTSIDER: &str = "9900000099";
+
+/// How long anything may take that should take moments.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub type Line = Channel<tonic::body::Body>;
+
+pub struct Mesh {
+    pub folder: TempDir,
+    pub pki: DevPki,
+    pub broker: Issued,
+    pub g01: Issued,
+    pub h26: Issued,
+    pub h26_system: Issued,
+    pub outsider: Issued,
+    pub officer: Issued,
+    /// Issued, and bound to nobody.
+    pub unbound: Issued,
+}
+
+impl Mesh {
+    pub fn new() -> Mesh {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = DevPki::create(&folder.path().join("pki"), MESH).unwrap();
+        let node = |code: &str, id: &str| {
+            pki.issue_node(code, "DEMO – Cơ quan thử", id, &["localhost"])
+                .unwrap()
+        };
+        let mesh = Mesh {
+            broker: node("G01.90", "broker"),
+            g01: node("G01", "n1"),
+            h26: node("H26.90", "n1"),
+            unbound: node("G24", "n1"),
+            h26_system: pki
+                .issue_system("H26.90", "DEMO – Cơ quan thử", "mot-cua")
+                .unwrap(),
+            outsider: pki
+                .issue_public(OUTSIDER, "DEMO – Công ty CP Ví Dụ", &["localhost"])
+                .unwrap(),
+            officer: pki.issue_person("G01.90", "Nguyễn Văn Mẫu", "van-hanh").unwrap(),
+            pki,
+            folder,
+        };
+        fs::create_dir(mesh.catalog_dir()).unwrap();
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/catalog");
+        for name in [
+            "agencies.yaml",
+            "databases.yaml",
+            "dictionary.yaml",
+            "entries.yaml",
+        ] {
+            fs::copy(samples.join(name), mesh.catalog_dir().join(name)).unwrap();
+        }
+        mesh.write_registry(&[
+            ("G01", &mesh.g01),
+            ("H26.90", &mesh.h26),
+            (OUTSIDER, &mesh.outsider),
+        ]);
+        MeshKey::generate()
+            .unwrap()
+            .save(&mesh.path("bundle.key"))
+            .unwrap();
+        let log_key = LogKey::generate(ORIGIN).unwrap();
+        let skey = log_key.signing_key().to_skey().unwrap();
+        lienthong_certs::files::create_private(&mesh.path("log.key"), skey.as_bytes()).unwrap();
+        mesh
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn catalog_dir(&self) -> PathBuf {
+        self.path("catalog")
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Writes a registry of one node an agency, and the one system.
+    pub fn write_registry(&self, nodes: &[(&str, &Issued)]) {
+        let mut text = String::from("nodes:\n");
+        for (number, (code, issued)) in nodes.iter().enumerate() {
+            let file = issued.certificate.display();
+            text += &format!(
+                "  - {{agency: \"{code}\", id: n1, address: \"127.0.0.1:{}\", server_name: localhost, \
+                 certificates: [{{file: \"{file}\"}}]}}\n",
+                7101 + number
+            );
+        }
+        let file = self.h26_system.certificate.display();
+        text +=
+            &format!("systems:\n  - {{agency: H26.90, id: mot-cua, certificates: [{{file: \"{file}\"}}]}}\n");
+        fs::write(self.path("registry.yaml"), text).unwrap();
+    }
+
+    /// Replaces text in a file of the catalog; the text must be there.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.catalog_dir().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} does not hold {from:?}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    pub fn config(&self) -> BrokerConfig {
+        let files = |branch: Branch| {
+            let trusted = self.pki.trust_files().into_iter();
+            trusted
+                .filter(|(of, _)| *of == branch)
+                .map(|(_, path)| path)
+                .collect()
+        };
+        BrokerConfig {
+            mesh: MESH.to_owned(),
+            data_dir: self.data_dir(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            certificate: self.broker.certificate.clone(),
+            key: self.broker.key.clone(),
+            trust: TrustConfig {
+                state: files(Branch::State),
+                party: files(Branch::Party),
+                public: files(Branch::Public),
+                revocation_lists: self.pki.crl_files(),
+            },
+            catalog_dir: self.catalog_dir(),
+            registry_file: self.path("registry.yaml"),
+            operators: vec![self.officer.certificate.clone()],
+            bundle_key: self.path("bundle.key"),
+            bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
+            log_key: self.path("log.key"),
+            log_origin: ORIGIN.to_owned(),
+            development: true,
+            limits: LimitsConfig {
+                positions_save_interval_ms: 20,
+                drain_timeout_ms: 3_000,
+                ..LimitsConfig::default()
+            },
+            telemetry: TelemetryConfig {
+                admin_listen: Some("127.0.0.1:0".parse().unwrap()),
+                ..TelemetryConfig::default()
+            },
+        }
+    }
+
+    pub async fn start(&self) -> Broker {
+        Broker::start(self.config()).await.unwrap()
+    }
+
+    /// The public half of the bundle key, as a node pins it.
+    pub fn bundle_public_key(&self) -> [u8; 32] {
+        MeshKey::load(&self.path("bundle.key")).unwrap().public_key()
+    }
+
+    /// A line to the broker that shows this certificate.
+    pub fn line(&self, broker: &Broker, who: &Issued) -> Line {
+        let judge = Judge::new(
+            self.pki.anchors().unwrap(),
+            self.pki.lists().unwrap(),
+            Profile::development(),
+        );
+        let material = TlsMaterial::new(who.credentials().unwrap(), judge.unwrap()).unwrap();
+        let endpoint = Endpoint::Mesh {
+            address: broker.address().to_string(),
+            server_name: Some("localhost".to_owned()),
+            material: SharedMaterial::new(material),
+        };
+        Channel::new(endpoint, ChannelOptions::new(Connections::new()))
+    }
+
+    pub fn rights(&self, broker: &Broker, who: &Issued) -> RightsServiceClient<Line> {
+        RightsServiceClient::new(self.line(broker, who)).max_decoding_message_size(64 << 20)
+    }
+
+    pub fn registry(&self, broker: &Broker, who: &Issued) -> RegistryServiceClient<Line> {
+        RegistryServiceClient::new(self.line(broker, who))
+    }
+
+    pub fn catalog(&self, broker: &Broker, who: &Issued) -> CatalogServiceClient<Line> {
+        CatalogServiceClient::new(self.line(broker, who))
+    }
+
+    pub fn audit(&self, broker: &Broker, who: &Issued) -> AuditServiceClient<Line> {
+        AuditServiceClient::new(self.line(broker, who))
+    }
+}
+
+/// Waits for something that must come soon.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("this should have come long ago")
+}

@@ -1,0 +1,128 @@
+//! A node's side of a watch, as the contract describes it.
+
+use lienthong_broker::Broker;
+use lienthong_broker::bundle::{BUNDLE_CONTEXT, HEARTBEAT_CONTEXT, sha256};
+use lienthong_certs::mesh_key::verify;
+use lienthong_certs::pki::Issued;
+use lienthong_proto::lienthong::control::v1::watch_rights_request::{Acknowledgement, Event as Say, Hello};
+use lienthong_proto::lienthong::control::v1::watch_rights_response::Event;
+use lienthong_proto::lienthong::control::v1::{
+    Heartbeat, RightsBundle, SignedBundle, WatchRightsRequest, WatchRightsResponse,
+};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{BUNDLE_KEY_NAME, MESH, Mesh, soon};
+
+pub struct Watcher {
+    pub say: mpsc::Sender<WatchRightsRequest>,
+    heard: Streaming<WatchRightsResponse>,
+    public_key: [u8; 32],
+}
+
+impl Watcher {
+    /// Connects and says hello with what is held: an epoch and the hash of its bundle.
+    pub async fn open(
+        mesh: &Mesh,
+        broker: &Broker,
+        who: &Issued,
+        held: (u64, Vec<u8>),
+    ) -> Result<Watcher, Status> {
+        let (say, said) = mpsc::channel(8);
+        let hello = Hello {
+            held_epoch: held.0,
+            held_hash: held.1,
+            software_version: "test".to_owned(),
+        };
+        say.send(WatchRightsRequest {
+            event: Some(Say::Hello(hello)),
+        })
+        .await
+        .unwrap();
+        let heard = soon(mesh.rights(broker, who).watch_rights(ReceiverStream::new(said)))
+            .await?
+            .into_inner();
+        Ok(Watcher {
+            say,
+            heard,
+            public_key: mesh.bundle_public_key(),
+        })
+    }
+
+    pub async fn new(mesh: &Mesh, broker: &Broker, who: &Issued) -> Watcher {
+        Watcher::open(mesh, broker, who, (0, Vec::new())).await.unwrap()
+    }
+
+    /// The next message, its signature checked.
+    pub async fn next(&mut self) -> Result<Option<Event>, Status> {
+        let Some(response) = soon(self.heard.message()).await? else {
+            return Ok(None);
+        };
+        let event = response.event.unwrap();
+        let (context, bytes, key_name, signature) = match &event {
+            Event::Snapshot(signed) => (
+                BUNDLE_CONTEXT,
+                &signed.bundle,
+                &signed.key_name,
+                &signed.signature,
+            ),
+            Event::Heartbeat(signed) => (
+                HEARTBEAT_CONTEXT,
+                &signed.heartbeat,
+                &signed.key_name,
+                &signed.signature,
+            ),
+        };
+        assert_eq!(key_name, BUNDLE_KEY_NAME);
+        verify(&self.public_key, &[context, bytes].concat(), signature).unwrap();
+        Ok(Some(event))
+    }
+
+    /// The next bundle; heartbeats before it are passed over.
+    pub async fn snapshot(&mut self) -> (RightsBundle, SignedBundle) {
+        loop {
+            if let Event::Snapshot(signed) = self.next().await.unwrap().unwrap() {
+                let bundle = RightsBundle::decode(signed.bundle.as_slice()).unwrap();
+                assert_eq!(bundle.mesh, MESH);
+                return (bundle, signed);
+            }
+        }
+    }
+
+    /// The next message, which must be a heartbeat.
+    pub async fn heartbeat(&mut self) -> Heartbeat {
+        match self.next().await.unwrap().unwrap() {
+            Event::Heartbeat(signed) => Heartbeat::decode(signed.heartbeat.as_slice()).unwrap(),
+            Event::Snapshot(_) => panic!("a bundle came where a heartbeat was due"),
+        }
+    }
+
+    /// Waits for the status with which the broker ends the watch.
+    pub async fn refusal(&mut self) -> Status {
+        loop {
+            match self.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the watch ended without a word"),
+                Err(status) => return status,
+            }
+        }
+    }
+
+    pub async fn acknowledge(&self, epoch: u64, error: &str) {
+        let acknowledgement = Acknowledgement {
+            epoch,
+            applied_time: None,
+            error: error.to_owned(),
+        };
+        let event = Some(Say::Acknowledgement(acknowledgement));
+        self.say.send(WatchRightsRequest { event }).await.unwrap();
+    }
+}
+
+/// What a node that holds this bundle says in its hello.
+pub fn held(signed: &SignedBundle) -> (u64, Vec<u8>) {
+    let bundle = RightsBundle::decode(signed.bundle.as_slice()).unwrap();
+    (bundle.epoch, sha256(&signed.bundle).to_vec())
+}

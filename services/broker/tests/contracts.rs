@@ -1,0 +1,273 @@
+//! Providers publish contracts; everybody reads registry and catalog.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+
+mod common;
+
+use common::watcher::Watcher;
+use common::{H26, Mesh, OUTSIDER, soon};
+use lienthong_broker::bundle::sha256;
+use lienthong_proto::descriptors;
+use lienthong_proto::lienthong::catalog::v1::{GetEntryRequest, ListEntriesRequest};
+use lienthong_proto::lienthong::control::v1::Right;
+use lienthong_proto::lienthong::options::v1::Purpose;
+use lienthong_proto::lienthong::registry::v1::{
+    GetAgencyRequest, ListAgenciesRequest, PublishContractRequest,
+};
+use lienthong_proto::reason::Reason;
+use lienthong_proto::status;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+fn publish(descriptor_set: &[u8]) -> PublishContractRequest {
+    PublishContractRequest {
+        descriptor_set: descriptor_set.to_vec(),
+    }
+}
+
+/// The same contract in other bytes: a field that no reader knows is appended.
+fn in_other_bytes(descriptor_set: &[u8]) -> Vec<u8> {
+    [descriptor_set, &[0xfa, 0x7f, 0x01, b'x']].concat()
+}
+
+#[tokio::test]
+async fn a_published_contract_becomes_rights_and_stays() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
+    let (before, _) = h26.snapshot().await;
+    assert!(
+        !before
+            .rights
+            .iter()
+            .any(|right| right.dataset == "dancu.cong_dan")
+    );
+
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let published = soon(g01.publish_contract(publish(descriptors::DANCU)))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(published.epoch, 2);
+    assert_eq!(published.hash, sha256(descriptors::DANCU));
+    assert!(
+        published.datasets.contains(&"dancu.cong_dan".to_owned()),
+        "{:?}",
+        published.datasets
+    );
+
+    let (after, _) = h26.snapshot().await;
+    assert_eq!(after.epoch, 2);
+    let wanted = |right: &&Right| {
+        right.dataset == "dancu.cong_dan"
+            && right.purpose() == Purpose::AdminProcedure
+            && right.consumer == "H26.90"
+    };
+    let mut fields = after.rights.iter().find(wanted).unwrap().fields.clone();
+    fields.sort();
+    assert_eq!(fields, ["ho_ten", "noi_thuong_tru", "so_dinh_danh"]);
+    assert_eq!(after.contracts[0].descriptor_set, descriptors::DANCU);
+
+    // The same bytes again change nothing.
+    let again = soon(g01.publish_contract(publish(descriptors::DANCU)))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((again.epoch, again.publish_time), (2, published.publish_time));
+    soon(broker.stop()).await.unwrap();
+
+    let broker = mesh.start().await;
+    assert_eq!(broker.epoch(), 2, "the contract was kept");
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let kept = soon(g01.publish_contract(publish(descriptors::DANCU)))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((kept.epoch, kept.publish_time), (2, published.publish_time));
+    // Other bytes are another version, even where they grant the same.
+    let other = in_other_bytes(descriptors::DANCU);
+    let newer = soon(g01.publish_contract(publish(&other)))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (newer.epoch, newer.hash.as_slice()),
+        (3, sha256(&other).as_slice())
+    );
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_contract_with_mistakes_is_refused_and_names_them() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let rubbish = soon(g01.publish_contract(publish(b"no descriptor set")))
+        .await
+        .unwrap_err();
+    assert_eq!(rubbish.code(), Code::InvalidArgument);
+    assert!(rubbish.message().contains("cannot be read"), "{rubbish}");
+
+    // The dataset of the records is renamed, that of the methods is not: they exchange what nobody declares.
+    let set = replaced(
+        descriptors::DANCU,
+        b"dancu.xac_nhan_cu_tru",
+        b"dancu.xac_nhan_cu_trU",
+    );
+    let refused = soon(g01.publish_contract(publish(&set))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let violations = refused.get_details_bad_request().unwrap().field_violations;
+    assert!(!violations.is_empty(), "{refused}");
+    assert!(
+        violations
+            .iter()
+            .all(|violation| violation.field == "descriptor_set")
+    );
+    assert!(
+        violations
+            .iter()
+            .any(|violation| violation.description.contains("xac_nhan_cu_tr")),
+        "{violations:?}"
+    );
+    assert_eq!(broker.epoch(), 1);
+    soon(broker.stop()).await.unwrap();
+}
+
+/// The bytes with the first occurrence of `from` replaced by `to`, which is as long.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let place = bytes
+        .windows(from.len())
+        .position(|window| window == from)
+        .unwrap();
+    let mut bytes = bytes.to_vec();
+    bytes[place..place + to.len()].copy_from_slice(to);
+    bytes
+}
+
+#[tokio::test]
+async fn only_nodes_publish_and_only_for_their_own_agency() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    for who in [&mesh.h26_system, &mesh.officer, &mesh.unbound] {
+        let refused = soon(
+            mesh.registry(&broker, who)
+                .publish_contract(publish(descriptors::DANCU)),
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(status::read(&refused).unwrap().reason, Reason::DenyCertificate);
+    }
+    // H26.90 may publish, but what it publishes is H26.90's: G01's datasets stay unserved.
+    let mut h26 = mesh.registry(&broker, &mesh.h26);
+    let published = soon(h26.publish_contract(publish(descriptors::DANCU)))
+        .await
+        .unwrap()
+        .into_inner();
+    let (bundle, _) = Watcher::new(&mesh, &broker, &mesh.h26).await.snapshot().await;
+    assert_eq!(bundle.epoch, published.epoch);
+    assert!(
+        !bundle
+            .rights
+            .iter()
+            .any(|right| right.dataset == "dancu.cong_dan" && right.provider == "G01")
+    );
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_registry_is_read_page_by_page() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut registry = mesh.registry(&broker, &mesh.officer);
+    let (mut codes, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = ListAgenciesRequest {
+            page_size: 4,
+            page_token,
+        };
+        let page = soon(registry.list_agencies(page)).await.unwrap().into_inner();
+        codes.extend(page.agencies.into_iter().map(|agency| agency.code));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert!(codes.is_sorted() && codes.len() > 8, "{codes:?}");
+    let get = |name: &str| GetAgencyRequest {
+        name: name.to_owned(),
+    };
+    let h26 = soon(registry.get_agency(get("agencies/H26.90")))
+        .await
+        .unwrap()
+        .into_inner()
+        .agency
+        .unwrap();
+    assert_eq!(h26.nodes[0].name, H26);
+    assert_eq!(h26.systems[0].certificates.len(), 1);
+    let outsider = soon(registry.get_agency(get(&format!("agencies/{OUTSIDER}"))))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(outsider.agency.unwrap().bloc, "OUTSIDE");
+    for nobody in ["agencies/X99", "G01", "", "agencies/\u{7}"] {
+        assert_eq!(
+            soon(registry.get_agency(get(nobody))).await.unwrap_err().code(),
+            Code::NotFound
+        );
+    }
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_catalog_says_what_is_published() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let mut catalog = mesh.catalog(&broker, &mesh.h26_system);
+    let get = || GetEntryRequest {
+        name: "entries/CE-0001".to_owned(),
+    };
+    let entry = soon(catalog.get_entry(get()))
+        .await
+        .unwrap()
+        .into_inner()
+        .entry
+        .unwrap();
+    assert!(!entry.published && entry.dataset == "dancu.cong_dan", "{entry:?}");
+    soon(g01.publish_contract(publish(descriptors::DANCU)))
+        .await
+        .unwrap();
+    assert!(
+        soon(catalog.get_entry(get()))
+            .await
+            .unwrap()
+            .into_inner()
+            .entry
+            .unwrap()
+            .published
+    );
+    let list = ListEntriesRequest {
+        page_size: 0,
+        page_token: String::new(),
+    };
+    let entries = soon(catalog.list_entries(list))
+        .await
+        .unwrap()
+        .into_inner()
+        .entries;
+    assert!(entries.len() >= 13 && entries.is_sorted_by_key(|entry| entry.name.clone()));
+    let bad = ListEntriesRequest {
+        page_size: 0,
+        page_token: "?".to_owned(),
+    };
+    assert_eq!(
+        soon(catalog.list_entries(bad)).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+
+    let mut stranger = mesh.catalog(&broker, &mesh.unbound);
+    let refused = soon(stranger.get_entry(get())).await.unwrap_err();
+    assert_eq!(status::read(&refused).unwrap().reason, Reason::DenyCertificate);
+    soon(broker.stop()).await.unwrap();
+}

@@ -1,0 +1,255 @@
+//! Nodes watch their rights: over real TLS, against a broker in this process.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+
+mod common;
+
+use common::watcher::{Watcher, held};
+use common::{G01, H26, Mesh, soon};
+use lienthong_audit::log::LogReader;
+use lienthong_broker::bundle::sha256;
+use lienthong_catalog::RightsIndex;
+use lienthong_proto::lienthong::audit::v1::record::Body;
+use lienthong_proto::lienthong::audit::v1::{BundlePublished, Record};
+use lienthong_proto::reason::Reason;
+use lienthong_proto::status;
+use prost::Message as _;
+use tonic::Code;
+
+/// Every `BundlePublished` of the log, after the broker has stopped.
+fn published(mesh: &Mesh) -> Vec<BundlePublished> {
+    let reader = LogReader::new(&mesh.data_dir().join("log"));
+    let entries = reader.entries(0..reader.size().unwrap()).unwrap();
+    let bodies = entries
+        .iter()
+        .filter_map(|entry| Record::decode(entry.as_slice()).unwrap().body);
+    bodies
+        .filter_map(|body| match body {
+            Body::BundlePublished(published) => Some(published),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_node_gets_its_signed_bundle_which_is_on_record() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut watcher = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    let (bundle, signed) = watcher.snapshot().await;
+    assert_eq!((bundle.audience.as_str(), bundle.epoch), (G01, 1));
+    assert!(bundle.issue_time.is_some());
+    assert_eq!(bundle.revocation_lists.len(), mesh.pki.crl_files().len());
+    assert_eq!(RightsIndex::from_bundle(&bundle).unwrap().audience(), G01);
+
+    let heartbeat = watcher.heartbeat().await;
+    assert_eq!(heartbeat.epoch, 1);
+    assert_eq!(heartbeat.bundle_hash, sha256(&signed.bundle));
+    let next = watcher.heartbeat().await;
+    let between = next.time.unwrap().seconds - heartbeat.time.unwrap().seconds;
+    assert!((0..=3).contains(&between), "{between} s between two heartbeats");
+
+    soon(broker.stop()).await.unwrap();
+    let published = published(&mesh);
+    assert_eq!(published.len(), 3, "one for each node of the registry");
+    let own = published
+        .iter()
+        .find(|published| published.audience == G01)
+        .unwrap();
+    assert_eq!(
+        (own.epoch, own.hash.as_slice()),
+        (1, sha256(&signed.bundle).as_slice())
+    );
+}
+
+#[tokio::test]
+async fn an_unchanged_restart_keeps_epoch_and_bytes() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let (_, first) = Watcher::new(&mesh, &broker, &mesh.g01).await.snapshot().await;
+    soon(broker.stop()).await.unwrap();
+
+    let broker = mesh.start().await;
+    assert_eq!(broker.epoch(), 1);
+    assert!(!broker.reload().await.unwrap(), "nothing changed");
+    let (_, second) = Watcher::new(&mesh, &broker, &mesh.g01).await.snapshot().await;
+    assert_eq!(first, second);
+    // Who holds it already is not sent it again.
+    let mut holder = Watcher::open(&mesh, &broker, &mesh.g01, held(&first))
+        .await
+        .unwrap();
+    assert_eq!(holder.heartbeat().await.epoch, 1);
+    soon(broker.stop()).await.unwrap();
+    assert_eq!(published(&mesh).len(), 3, "the same epoch is on record once");
+}
+
+#[tokio::test]
+async fn a_change_of_the_catalog_raises_the_epoch_and_reaches_the_watchers() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
+    assert_eq!(g01.snapshot().await.0.epoch, 1);
+    assert_eq!(h26.snapshot().await.0.epoch, 1);
+
+    mesh.edit(
+        "agencies.yaml",
+        "name_vi: Bộ Công an",
+        "name_vi: Bộ Công an (thử)",
+    );
+    assert!(broker.reload().await.unwrap());
+    for watcher in [&mut g01, &mut h26] {
+        let (bundle, _) = watcher.snapshot().await;
+        assert_eq!(bundle.epoch, 2);
+        assert!(
+            bundle
+                .parties
+                .iter()
+                .any(|party| party.name_vi == "Bộ Công an (thử)")
+        );
+    }
+    g01.acknowledge(2, "").await;
+    h26.acknowledge(2, "disk full").await;
+    soon(async {
+        while broker.board().row(G01).unwrap().applied_epoch != 2
+            || broker.board().row(H26).unwrap().error != "disk full"
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(broker.board().behind(2), 1);
+    soon(broker.stop()).await.unwrap();
+
+    let broker = mesh.start().await;
+    assert_eq!(broker.epoch(), 2, "a restart goes on from there");
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mistake_at_reload_changes_nothing() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    mesh.edit("entries.yaml", "status: ACTIVE", "status: AKTIVE");
+    let error = broker.reload().await.unwrap_err().to_string();
+    assert!(
+        error.contains("entries.yaml:") && error.contains("AKTIVE"),
+        "{error}"
+    );
+    assert_eq!(broker.epoch(), 1);
+    assert_eq!(
+        Watcher::new(&mesh, &broker, &mesh.g01)
+            .await
+            .snapshot()
+            .await
+            .0
+            .epoch,
+        1
+    );
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_bound_to_nobody_is_told_so() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let refused = Watcher::open(&mesh, &broker, &mesh.unbound, (0, Vec::new()))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let read = status::read(&refused).unwrap();
+    assert_eq!(read.reason, Reason::DenyCertificate);
+    assert!(
+        read.metadata["detail"].contains("binds to nobody"),
+        "{:?}",
+        read.metadata
+    );
+    // A system is bound, but not a node.
+    let system = Watcher::open(&mesh, &broker, &mesh.h26_system, (0, Vec::new()))
+        .await
+        .err()
+        .unwrap();
+    assert!(status::read(&system).unwrap().metadata["detail"].contains("mot-cua"));
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_binding_that_is_taken_away_ends_the_watch() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
+    g01.snapshot().await;
+    h26.snapshot().await;
+    mesh.write_registry(&[("H26.90", &mesh.h26)]);
+    assert!(broker.reload().await.unwrap());
+    assert_eq!(
+        status::read(&g01.refusal().await).unwrap().reason,
+        Reason::DenyCertificate
+    );
+    assert_eq!(h26.snapshot().await.0.epoch, 2);
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_watcher_gets_the_newest_bundle_only() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut watcher = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    watcher.snapshot().await;
+    for round in 0..20 {
+        let name = |round| {
+            format!(
+                "name_vi: Bộ Công an{}",
+                if round == 0 {
+                    String::new()
+                } else {
+                    format!(" {round}")
+                }
+            )
+        };
+        mesh.edit(
+            "agencies.yaml",
+            &format!("{}\n", name(round)),
+            &format!("{}\n", name(round + 1)),
+        );
+        assert!(broker.reload().await.unwrap());
+    }
+    // While nobody listened, at most one bundle a window of the connection was handed over.
+    let mut epochs = Vec::new();
+    while epochs.last() != Some(&21) {
+        epochs.push(watcher.snapshot().await.0.epoch);
+    }
+    assert!(epochs.is_sorted() && epochs.len() <= 20, "{epochs:?}");
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_is_told_when_the_broker_stops() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut watcher = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    watcher.snapshot().await;
+    let (stopped, refusal) = tokio::join!(soon(broker.stop()), watcher.refusal());
+    stopped.unwrap();
+    assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
+}
+
+#[tokio::test]
+async fn a_watch_that_says_something_else_is_ended() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    say.send(lienthong_proto::lienthong::control::v1::WatchRightsRequest { event: None })
+        .await
+        .unwrap();
+    let said = tokio_stream::wrappers::ReceiverStream::new(said);
+    let mut heard = soon(mesh.rights(&broker, &mesh.g01).watch_rights(said))
+        .await
+        .unwrap()
+        .into_inner();
+    let status = soon(heard.message()).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    soon(broker.stop()).await.unwrap();
+}
