@@ -7,6 +7,9 @@ use prost::Message as _;
 
 use crate::hash::Hash;
 
+pub use crate::digest::salt;
+pub use crate::hash::leaf_hash;
+
 /// Format version of the records that this crate makes.
 pub const RECORD_VERSION: u32 = 1;
 

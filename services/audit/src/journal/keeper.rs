@@ -127,11 +127,9 @@ impl Keeper {
             let stopped = self.shared.pool.wait();
             if stopped || self.last_round.elapsed() >= KEYS_SYNC_INTERVAL {
                 self.last_round = Instant::now();
-                let round = self
-                    .flush_keys()
-                    .and_then(|()| self.acknowledge())
-                    .and_then(|()| self.drop_segments());
-                self.tell(round);
+                // Each by itself: where keys cannot be written, dropping segments may give the space back.
+                let chores = [self.flush_keys(), self.acknowledge(), self.drop_segments()];
+                self.tell(chores.into_iter().collect());
             }
             if stopped {
                 self.remove_spares();

@@ -92,6 +92,7 @@ impl Shipper {
     }
 
     /// Resolves when [`Shipper::next_batch`] has something to say: a new record, or an opening that became late.
+    /// Under load that is every group commit: gather for some milliseconds before asking, for one signature a batch.
     pub async fn ready(&self, now: SystemTime) -> Result<(), JournalError> {
         let record = Wait::new(Arc::clone(&self.shared.sealed), self.sent.last_seq + 1);
         match self.openings.due_in(now) {

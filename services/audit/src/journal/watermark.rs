@@ -297,3 +297,118 @@ fn lane_of_this_thread() -> usize {
         index
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Count(AtomicU64);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Tasks of one thread that wait for 1, 2, 3 …, with one count of all wake-ups.
+    struct Tasks {
+        watermark: Arc<Watermark>,
+        waits: VecDeque<Pin<Box<Wait>>>,
+        count: Arc<Count>,
+    }
+
+    impl Tasks {
+        fn new(tasks: u64) -> Self {
+            let watermark = Arc::new(Watermark::new(0));
+            let waits = (1..=tasks)
+                .map(|seq| Box::pin(Wait::new(Arc::clone(&watermark), seq)))
+                .collect();
+            let mut tasks = Self {
+                watermark,
+                waits,
+                count: Arc::default(),
+            };
+            assert_eq!(tasks.ready(), 0);
+            tasks
+        }
+
+        /// Polls everybody; returns how many are ready.
+        fn ready(&mut self) -> usize {
+            (0..self.waits.len())
+                .filter(|at| self.poll(*at).is_ready())
+                .count()
+        }
+
+        fn poll(&mut self, at: usize) -> Poll<Result<(), JournalError>> {
+            let waker = Waker::from(Arc::clone(&self.count));
+            self.waits[at].as_mut().poll(&mut Context::from_waker(&waker))
+        }
+
+        fn woken(&self) -> u64 {
+            self.count.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn the_advancing_thread_wakes_one_and_that_one_the_others() {
+        let mut tasks = Tasks::new(50);
+        tasks.watermark.advance(20);
+        assert_eq!(tasks.woken(), 1);
+        tasks.watermark.advance(40);
+        assert_eq!(tasks.woken(), 1, "the leader is on its way");
+        assert!(tasks.poll(0).is_ready());
+        assert_eq!(tasks.woken(), 40);
+        assert_eq!(tasks.ready(), 40);
+        tasks.watermark.advance(50);
+        assert_eq!(tasks.woken(), 41);
+    }
+
+    #[test]
+    fn a_leader_that_is_dropped_passes_the_duty_on() {
+        let mut tasks = Tasks::new(10);
+        tasks.watermark.advance(8);
+        drop(tasks.waits.pop_front());
+        assert_eq!(tasks.woken(), 8);
+        assert_eq!(tasks.ready(), 7);
+    }
+
+    #[test]
+    fn a_leader_that_is_forgotten_is_passed_over() {
+        let tasks = Tasks::new(10);
+        tasks.watermark.advance(8);
+        assert!(tasks.watermark.rescue());
+        let out_since = Instant::now();
+        while out_since.elapsed() <= LEADER_PATIENCE {
+            std::thread::park_timeout(LEADER_PATIENCE);
+        }
+        tasks.watermark.rescue();
+        assert_eq!(tasks.woken(), 8);
+        assert!(!tasks.watermark.rescue(), "nobody is out any more");
+    }
+
+    #[test]
+    fn a_failure_reaches_everybody_above_the_level() {
+        let mut tasks = Tasks::new(10);
+        tasks.watermark.advance(4);
+        tasks.watermark.fail(JournalError::Closed);
+        assert!((0..4).all(|at| matches!(tasks.poll(at), Poll::Ready(Ok(())))));
+        assert!((4..10).all(|at| matches!(tasks.poll(at), Poll::Ready(Err(JournalError::Closed)))));
+        assert!(tasks.woken() >= 10);
+    }
+
+    #[test]
+    fn waiters_that_leave_leave_nothing_behind() {
+        let mut tasks = Tasks::new(10);
+        tasks.waits.retain(|wait| wait.seq % 2 == 0);
+        tasks.watermark.advance(10);
+        assert_eq!((tasks.woken(), tasks.ready(), tasks.woken()), (1, 5, 5));
+        assert!(
+            tasks
+                .watermark
+                .lanes
+                .iter()
+                .all(|lane| lock(lane).waiters.is_empty())
+        );
+    }
+}

@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod folder;
+mod power;
 mod shipping;
 mod waiting;
 

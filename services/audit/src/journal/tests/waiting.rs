@@ -108,60 +108,6 @@ fn nobody_is_woken_while_the_disk_stands_still() {
     assert!(disk.syncs() <= 4, "{} syncs for two groups", disk.syncs());
 }
 
-/// A waker that counts.
-#[derive(Debug, Default)]
-struct Count(AtomicU64);
-impl std::task::Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-#[test]
-fn one_group_wakes_a_runtime_once() {
-    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(FaultyDisk::default()));
-    let journal = open_on(dir.path(), &disk, wide());
-    let handle = journal.handle();
-    disk.pause();
-    let tickets: Vec<_> = (0..50).map(|n| handle.append(denial(n)).unwrap()).collect();
-    // Wakers that count, polled by hand: from the journal's thread only the leader may be called.
-    let count = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&count));
-    let mut context = Context::from_waker(&waker);
-    let mut waits: Vec<_> = tickets
-        .iter()
-        .map(|ticket| Box::pin(handle.durable(ticket.seq)))
-        .collect();
-    for wait in &mut waits {
-        assert!(wait.as_mut().poll(&mut context).is_pending());
-    }
-    // The patience with leaders is longer than these groups take, so nobody else is woken from there.
-    disk.resume();
-    let last = tickets.last().unwrap().seq;
-    while handle.durable_seq() < last || count.0.load(Ordering::SeqCst) == 0 {
-        std::hint::spin_loop();
-    }
-    let woken = count.0.load(Ordering::SeqCst);
-    assert!(
-        woken == 1 || woken == 50,
-        "{woken} wake-ups: one leader, or all after its time was up"
-    );
-    assert!(waits[0].as_mut().poll(&mut context).is_ready());
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while count.0.load(Ordering::SeqCst) < 50 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the leader did not wake the others"
-        );
-    }
-    assert!(
-        waits
-            .iter_mut()
-            .skip(1)
-            .all(|wait| wait.as_mut().poll(&mut context).is_ready())
-    );
-}
-
 #[test]
 fn a_leader_that_is_forgotten_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
