@@ -120,6 +120,30 @@ pub struct LimitsConfig {
     pub drain_timeout_ms: u64,
 }
 
+impl BrokerConfig {
+    /// A configuration to begin from.
+    pub fn sample() -> Self {
+        Self {
+            mesh: "demo".to_owned(),
+            data_dir: "/var/lib/lienthong/broker".into(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 7400)),
+            certificate: "/etc/lienthong/broker.crt".into(),
+            key: "/etc/lienthong/broker.key".into(),
+            trust: TrustConfig { state: vec!["/etc/lienthong/trust/state.pem".into()], ..TrustConfig::default() },
+            catalog_dir: "/etc/lienthong/catalog".into(),
+            registry_file: "/etc/lienthong/registry.yaml".into(),
+            operators: Vec::new(),
+            bundle_key: "/etc/lienthong/keys/bundle.key".into(),
+            bundle_key_name: "bundle-2026".to_owned(),
+            log_key: "/etc/lienthong/keys/log.key".into(),
+            log_origin: "log.example.vn/2026".to_owned(),
+            development: false,
+            limits: LimitsConfig::default(),
+            telemetry: TelemetryConfig::default(),
+        }
+    }
+}
+
 impl Default for LimitsConfig {
     fn default() -> Self {
         LimitsConfig {

@@ -131,11 +131,11 @@ impl Answer {
         while let Some(message) = self.messages.message().await? {
             messages.push(message);
         }
-        let mut metadata = self.metadata;
+        let mut headers = self.metadata.into_headers();
         if let Some(trailers) = self.messages.trailers().await? {
-            metadata.merge(trailers);
+            headers.extend(trailers.into_headers());
         }
-        Ok((messages, metadata))
+        Ok((messages, MetadataMap::from_headers(headers)))
     }
 }
 

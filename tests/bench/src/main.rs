@@ -76,33 +76,18 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::ProxyNaive(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
             let pki = Pki::open(&arguments.pki)?;
             let proxy = naive::Naive::start(&pki, arguments.role, arguments.upstream).await?;
-            serve(proxy.address, tokio::spawn(proxy.failed())).await
+            serve(proxy.address, proxy.failed()).await
         })?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says where a server listens, and serves until it fails or whoever started it leaves.
-async fn serve(address: SocketAddr, failed: impl Future<Output = impl Into<Failure>>) -> anyhow::Result<()> {
+async fn serve(address: SocketAddr, failed: impl Future<Output = anyhow::Error>) -> anyhow::Result<()> {
     out::line(&address.to_string());
     tokio::select! {
         () = process::parent_left() => Ok(()),
-        failure = failed => Err(failure.into().0),
-    }
-}
-
-/// Why a server ended.
-struct Failure(anyhow::Error);
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
-}
-
-impl From<Result<anyhow::Error, tokio::task::JoinError>> for Failure {
-    fn from(ended: Result<anyhow::Error, tokio::task::JoinError>) -> Self {
-        Self(ended.unwrap_or_else(Into::into))
+        error = failed => Err(error),
     }
 }
 

@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 use anyhow::Context as _;
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{NamedService, UnaryService};
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
@@ -25,7 +26,7 @@ use crate::pki::{Pki, Role, SERVER_NAME};
 pub struct Naive {
     /// Where it listens.
     pub address: SocketAddr,
-    serving: Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
 impl Naive {
@@ -47,7 +48,7 @@ impl Naive {
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server_tls = ServerTlsConfig::new().identity(identity).client_ca_root(authority);
         let serving = Server::builder()
             .tls_config(server_tls)?
@@ -56,14 +57,15 @@ impl Naive {
             .serve_with_incoming(incoming);
         Ok(Self {
             address,
-            serving: Box::pin(serving),
+            serving: tokio::spawn(serving),
         })
     }
 
     /// Serves until it fails.
     pub async fn failed(self) -> anyhow::Error {
         match self.serving.await {
-            Ok(()) => anyhow::anyhow!("the proxy ended"),
+            Ok(Ok(())) => anyhow::anyhow!("the proxy ended"),
+            Ok(Err(error)) => error.into(),
             Err(error) => error.into(),
         }
     }

@@ -44,16 +44,14 @@ fn inspect_one(args: CertsInspectArgs) -> Result<ExitCode> {
     let chain = files::certificates(&args.certificate)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let inspection = inspect(&judge, &chain, rustls_pki_types::UnixTime::since_unix_epoch(now));
-    let mut accepted = false;
     for verdict in &inspection.verdicts {
         out::line(&verdict.sentence());
         if let Some(remedy) = verdict.remedy() {
             out::line(&format!("  → {remedy}"));
         }
-        accepted |= verdict.accepted();
     }
     for note in &inspection.notes {
         out::line(&format!("note: {note}"));
     }
-    Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if inspection.accepted() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

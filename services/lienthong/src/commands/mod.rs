@@ -38,7 +38,7 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Cancelled by Ctrl-C, by SIGTERM, and, where asked, when stdin closes because the parent process ended.
-fn stop_signal(with_parent: bool) -> Result<CancellationToken> {
+pub(crate) fn stop_signal(with_parent: bool) -> Result<CancellationToken> {
     use tokio::{
         io::AsyncReadExt,
         signal::unix::{SignalKind, signal},

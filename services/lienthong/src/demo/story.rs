@@ -137,8 +137,8 @@ async fn enterprise(tax: &Client, narrator: &mut Narrator) -> Result<()> {
 async fn code_list(office: &Client, narrator: &mut Narrator) -> Result<()> {
     narrator.scenario("code-list", "Open data: the code list of administrative units (G09), page by page");
     let begun = Instant::now();
-    let (mut codes, mut pages, mut token, mut total) = (BTreeSet::new(), 0, String::new(), 0);
-    loop {
+    let (mut codes, mut pages, mut token) = (BTreeSet::new(), 0, String::new());
+    let total = loop {
         let request = serde_json::json!({ "pageSize": 500, "pageToken": token }).to_string();
         let outcome = call::call(office, LIST_UNITS, &request, &purpose("STATISTICS")).await?;
         if let Some(error) = &outcome.error {
@@ -147,15 +147,15 @@ async fn code_list(office: &Client, narrator: &mut Narrator) -> Result<()> {
         }
         let message = outcome.messages.first().context("a page without a message")?;
         pages += 1;
-        total = message.get("totalSize").and_then(Value::as_u64).unwrap_or_default();
+        let total = message.get("totalSize").and_then(Value::as_u64).unwrap_or_default();
         for unit in message.get("units").and_then(Value::as_array).into_iter().flatten() {
             codes.extend(unit.get("maDvhc").and_then(Value::as_str).map(str::to_owned));
         }
         token = message.get("nextPageToken").and_then(Value::as_str).unwrap_or_default().to_owned();
         if token.is_empty() {
-            break;
+            break total;
         }
-    }
+    };
     let observed = format!("{} units in {pages} pages, {} ms, each page an exchange on record", codes.len(), begun.elapsed().as_millis());
     narrator.step("every unit comes once", &format!("{total} units"), &observed, total > 0 && codes.len() as u64 == total);
     Ok(())

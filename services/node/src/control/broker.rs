@@ -52,10 +52,9 @@ impl Broker {
             hex::decode_to_slice(text, &mut key).map_err(|_| BadKey(name.clone()))?;
             keys.insert(name.clone(), key);
         }
-        Ok(Self {
-            channel: Channel::new(endpoint, ChannelOptions::new(register.clone())),
-            keys,
-        })
+        // Long, often silent streams: pings notice a broker that hangs.
+        let options = ChannelOptions { limits: Limits::control(), ..ChannelOptions::new(register.clone()) };
+        Ok(Self { channel: Channel::new(endpoint, options), keys })
     }
 
     /// Checks the signature of something that the broker said, in its domain.

@@ -1,0 +1,185 @@
+//! What is measured: the cases, how long, how often, and whose turn it is. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contestant::Contestant;
+use crate::exchange::PAYLOADS_BYTES;
+use crate::load::Shape;
+
+/// Concurrencies of the closed loop.
+pub const CONCURRENCIES: [usize; 4] = [1, 16, 64, 256];
+/// Rate of the open loop, calls a second.
+pub const OPEN_PER_SECOND: u32 = 1_000;
+
+/// One case: a payload, and how calls are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Case {
+    /// Encoded bytes of the backend's answer.
+    pub payload_bytes: usize,
+    /// How calls are made.
+    pub shape: Shape,
+}
+
+impl Case {
+    /// Closed loop.
+    pub const fn closed(payload_bytes: usize, concurrency: usize) -> Self {
+        Self {
+            payload_bytes,
+            shape: Shape::Closed { concurrency },
+        }
+    }
+
+    /// Open loop at [`OPEN_PER_SECOND`].
+    pub const fn open(payload_bytes: usize) -> Self {
+        Self {
+            payload_bytes,
+            shape: Shape::Open {
+                per_second: OPEN_PER_SECOND,
+            },
+        }
+    }
+
+    /// Every case, in the order of the tables.
+    pub fn all() -> Vec<Self> {
+        let of = |bytes| {
+            let closed = CONCURRENCIES.map(move |concurrency| Self::closed(bytes, concurrency));
+            closed.into_iter().chain([Self::open(bytes)])
+        };
+        PAYLOADS_BYTES.into_iter().flat_map(of).collect()
+    }
+}
+
+/// As in the names of goals: `256B c64`, `4KiB 1000/s`.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = size(self.payload_bytes);
+        match self.shape {
+            Shape::Closed { concurrency } => write!(f, "{size} c{concurrency}"),
+            Shape::Open { per_second } => write!(f, "{size} {per_second}/s"),
+        }
+    }
+}
+
+/// A size as in the names of goals: `256B`, `4KiB`.
+pub fn size(bytes: usize) -> String {
+    if bytes.is_multiple_of(1024) {
+        format!("{}KiB", bytes / 1024)
+    } else {
+        format!("{bytes}B")
+    }
+}
+
+/// How a run goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Who takes part.
+    pub contestants: Vec<Contestant>,
+    /// Rounds.
+    pub rounds: u16,
+    /// Time before a measurement counts.
+    pub warmup: Duration,
+    /// Time in which a closed loop counts.
+    pub window: Duration,
+    /// Time in which the open loop counts: it makes few calls, and a percentile needs many.
+    pub open_window: Duration,
+}
+
+impl Plan {
+    /// The thorough run, about a quarter of an hour.
+    pub fn thorough(contestants: Vec<Contestant>) -> Self {
+        Self {
+            contestants,
+            rounds: 5,
+            warmup: Duration::from_millis(500),
+            window: Duration::from_secs(3),
+            open_window: Duration::from_secs(6),
+        }
+    }
+
+    /// The quick run, within 5 minutes.
+    pub fn quick(contestants: Vec<Contestant>) -> Self {
+        Self {
+            rounds: 3,
+            warmup: Duration::from_millis(250),
+            window: Duration::from_secs(1),
+            open_window: Duration::from_secs(3),
+            ..Self::thorough(contestants)
+        }
+    }
+
+    /// Who is measured in what, in this order. In each round every contestant is measured in every case; the cases go
+    /// round in the outer circle, so that what is compared is measured side by side, and each round another contestant
+    /// begins.
+    pub fn turns(&self) -> impl Iterator<Item = Turn> {
+        (0..self.rounds).flat_map(move |round| {
+            let mut order = self.contestants.clone();
+            let first = usize::from(round) % order.len().max(1);
+            order.rotate_left(first);
+            Case::all().into_iter().flat_map(move |case| {
+                order.clone().into_iter().map(move |contestant| Turn {
+                    round,
+                    case,
+                    contestant,
+                })
+            })
+        })
+    }
+
+    /// Time in which a case counts.
+    pub fn window_of(&self, case: Case) -> Duration {
+        match case.shape {
+            Shape::Closed { .. } => self.window,
+            Shape::Open { .. } => self.open_window,
+        }
+    }
+}
+
+/// One measurement of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Round, from 0.
+    pub round: u16,
+    /// Case.
+    pub case: Case,
+    /// Whose turn it is.
+    pub contestant: Contestant,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn everybody_is_measured_as_often_in_every_case_and_begins_in_turn() {
+        let plan = Plan::quick(Contestant::ALL.to_vec());
+        let turns: Vec<_> = plan.turns().collect();
+        assert_eq!(turns.len(), 3 * Case::all().len() * 4);
+        let distinct: HashSet<_> = turns.iter().map(|turn| format!("{turn:?}")).collect();
+        assert_eq!(distinct.len(), turns.len());
+        let first = |round| turns.iter().find(|turn| turn.round == round).unwrap().contestant;
+        assert_eq!([first(0), first(1), first(2)], [Contestant::Direct, Contestant::Naive, Contestant::Bare]);
+        // Those that are compared stand side by side.
+        assert!(turns.chunks(4).all(|side| side.iter().all(|turn| turn.case == side[0].case)));
+    }
+
+    #[test]
+    fn the_quick_run_measures_for_less_than_five_minutes() {
+        let plan = Plan::quick(Contestant::ALL.to_vec());
+        let measured: Duration = plan
+            .turns()
+            .map(|turn| plan.warmup + plan.window_of(turn.case))
+            .sum();
+        assert!(measured < Duration::from_secs(200), "{measured:?}");
+    }
+
+    #[test]
+    fn cases_are_named_as_the_goals_are() {
+        assert_eq!(Case::closed(256, 64).to_string(), "256B c64");
+        assert_eq!(Case::open(4096).to_string(), "4KiB 1000/s");
+    }
+}
