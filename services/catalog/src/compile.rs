@@ -50,10 +50,10 @@ pub struct Rights {
     /// By provider and id.
     datasets: BTreeMap<(String, String), Dataset>,
     /// By id.
-    rights: Vec<Right>,
-    rights_of_provider: HashMap<String, Vec<usize>>,
+    all: Vec<Right>,
+    of_provider: HashMap<String, Vec<usize>>,
     /// Open data under the empty code.
-    rights_of_consumer: HashMap<String, Vec<usize>>,
+    of_consumer: HashMap<String, Vec<usize>>,
     compiled_entries: Vec<String>,
     findings: Vec<Finding>,
 }
@@ -80,7 +80,7 @@ impl Rights {
 
     /// Every right, by id.
     pub fn rights(&self) -> &[Right] {
-        &self.rights
+        &self.all
     }
 
     /// Every dataset, by provider and id.
@@ -152,17 +152,11 @@ impl<'c> Work<'c> {
     fn finish(mut self) -> Rights {
         self.rights.sort_by(|a, b| a.id.cmp(&b.id));
         self.findings.sort();
-        let mut rights_of_provider: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut rights_of_consumer: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut of_provider: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut of_consumer: HashMap<String, Vec<usize>> = HashMap::new();
         for (slot, right) in self.rights.iter().enumerate() {
-            rights_of_provider
-                .entry(right.provider.clone())
-                .or_default()
-                .push(slot);
-            rights_of_consumer
-                .entry(right.consumer.clone())
-                .or_default()
-                .push(slot);
+            of_provider.entry(right.provider.clone()).or_default().push(slot);
+            of_consumer.entry(right.consumer.clone()).or_default().push(slot);
         }
         let contracts = self
             .published
@@ -174,9 +168,9 @@ impl<'c> Work<'c> {
             systems: self.catalog.systems().to_vec(),
             contracts: contracts.collect(),
             datasets: self.datasets,
-            rights: self.rights,
-            rights_of_provider,
-            rights_of_consumer,
+            all: self.rights,
+            of_provider,
+            of_consumer,
             compiled_entries: self.compiled_entries,
             findings: self.findings,
         }

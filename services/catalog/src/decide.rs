@@ -71,8 +71,8 @@ pub struct Question<'a> {
 /// Decides. Only here can a [`Permitted`] be made.
 pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted, Denial> {
     let index = &*rights.0;
-    let consumer = index.party_slots.get(question.consumer).copied();
-    if consumer.is_some_and(|slot| index.parties[slot as usize].outside) {
+    let consumer = index.identities.party_slot(question.consumer);
+    if consumer.is_some_and(|slot| index.identities.party(slot).outside) {
         return Err(Denial::new(
             Reason::DenyNotEntitled,
             "R-15",
@@ -155,7 +155,7 @@ struct Asker {
 
 impl Asker {
     fn identify(index: &Index, consumer: u32, question: &Question<'_>) -> Result<Self, Denial> {
-        let party = &index.parties[consumer as usize];
+        let party = index.identities.party(consumer);
         let Some(name) = question.system else {
             return Ok(Self {
                 consumer,
@@ -163,11 +163,7 @@ impl Asker {
                 security_level: party.security_level,
             });
         };
-        match index
-            .system_slots
-            .get(name)
-            .map(|slot| (*slot, &index.systems[*slot as usize]))
-        {
+        match index.identities.system(name) {
             Some((slot, system)) if system.agency == party.code => Ok(Self {
                 consumer,
                 system: Some(slot),

@@ -33,17 +33,18 @@ impl RightsIndex {
         now: OffsetDateTime,
     ) -> Vec<CallableMethod> {
         let index = &*self.0;
-        let Some(slot) = index.party_slots.get(consumer).copied() else {
+        let identities = &index.identities;
+        let Some(slot) = identities
+            .party_slot(consumer)
+            .filter(|slot| !identities.party(*slot).outside)
+        else {
             return Vec::new();
         };
-        let system = match system.map(|name| index.system_slots.get(name).copied()) {
+        let system = match system.map(|name| identities.system(name)) {
             None => None,
-            Some(Some(system)) if index.systems[system as usize].agency == consumer => Some(system),
+            Some(Some((slot, system))) if system.agency == consumer => Some(slot),
             Some(_) => return Vec::new(),
         };
-        if index.parties[slot as usize].outside {
-            return Vec::new();
-        }
         let now = Moment::of_clock(now);
         index
             .methods

@@ -4,13 +4,15 @@
 //! it that makes no sense is left out, which can only deny, and is listed in [`RightsIndex::problems`], so that
 //! one agency's mistake does not stop the others.
 
+mod identities;
 mod load;
 mod method;
 mod plans;
+mod rows;
+mod served;
 mod table;
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use lienthong_filter::HashKey;
@@ -19,6 +21,7 @@ use lienthong_proto::lienthong::control::v1::{
 };
 use prost_types::Timestamp;
 
+pub(crate) use identities::Identities;
 pub use load::BundleError;
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
@@ -28,6 +31,8 @@ pub(crate) use table::{ANY_CONSUMER, Dataset, Key, Moment, RightRow, RightTable}
 pub const RIGHTS_MAX: usize = 2_000_000;
 /// Parties, nodes or systems, each, that one bundle may hold.
 pub const IDENTITIES_MAX: usize = 1_000_000;
+/// Problems of one bundle that are told in words.
+pub const PROBLEMS_MAX: usize = 1000;
 /// Release plans for `mesh-fields` that are kept for reuse.
 pub const SUBSET_PLANS_MAX: usize = 1024;
 
@@ -41,16 +46,7 @@ pub(crate) struct Index {
     pub audience: String,
     pub epoch: u64,
     pub issue_time: Timestamp,
-    /// By code.
-    pub parties: Vec<Party>,
-    pub party_slots: HashMap<Box<str>, u32>,
-    /// By agency and name.
-    pub nodes: Vec<Node>,
-    pub nodes_of: HashMap<Box<str>, Range<usize>>,
-    pub node_by_certificate: HashMap<CertificateBinding, usize>,
-    pub systems: Vec<System>,
-    pub system_slots: HashMap<Box<str>, u32>,
-    pub system_by_certificate: HashMap<CertificateBinding, usize>,
+    pub identities: Identities,
     pub contracts: Vec<Contract>,
     pub datasets: Vec<Dataset>,
     pub methods: Vec<Arc<Method>>,
@@ -124,10 +120,7 @@ impl RightsIndex {
 
     /// The node that the registry binds to this certificate.
     pub fn node_of_certificate(&self, certificate: &CertificateBinding) -> Option<&Node> {
-        self.0
-            .node_by_certificate
-            .get(certificate)
-            .map(|slot| &self.0.nodes[*slot])
+        self.0.identities.node_of_certificate(certificate)
     }
 
     /// The party whose node the registry binds to this certificate.
@@ -137,34 +130,25 @@ impl RightsIndex {
 
     /// The information system that the registry binds to this certificate.
     pub fn system_of(&self, certificate: &CertificateBinding) -> Option<&System> {
-        self.0
-            .system_by_certificate
-            .get(certificate)
-            .map(|slot| &self.0.systems[*slot])
+        self.0.identities.system_of_certificate(certificate)
     }
 
     /// The system with this resource name.
     pub fn system(&self, name: &str) -> Option<&System> {
-        self.0
-            .system_slots
-            .get(name)
-            .map(|slot| &self.0.systems[*slot as usize])
+        self.0.identities.system(name).map(|(_, system)| system)
     }
 
     /// The party with this code.
     pub fn party(&self, code: &str) -> Option<&Party> {
         self.0
-            .party_slots
-            .get(code)
-            .map(|slot| &self.0.parties[*slot as usize])
+            .identities
+            .party_slot(code)
+            .map(|slot| self.0.identities.party(slot))
     }
 
     /// The nodes of an agency, by name.
     pub fn nodes_of(&self, agency: &str) -> &[Node] {
-        self.0
-            .nodes_of
-            .get(agency)
-            .map_or(&[], |range| &self.0.nodes[range.clone()])
+        self.0.identities.nodes_of(agency)
     }
 
     /// The contract of a provider, as published.

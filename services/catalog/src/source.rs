@@ -5,7 +5,7 @@
 //! is a file of its own ([`Catalog::with_registry`]).
 //!
 //! Reading is in two steps, so that as many mistakes as possible are seen at once: each object by itself (its keys,
-//! types and formats), then what the objects say about each other ([`check`]). No catalog comes out of files with
+//! types and formats), then what the objects say about each other. No catalog comes out of files with
 //! a mistake.
 
 mod agencies;
@@ -13,11 +13,13 @@ mod check;
 mod databases;
 mod dictionary;
 mod entries;
+mod entry_rules;
 mod mistake;
 mod object;
 mod registry;
 
 mod tree;
+mod values;
 
 use crate::catalog::Catalog;
 use object::{Draft, Drafts};

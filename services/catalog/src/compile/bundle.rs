@@ -76,11 +76,11 @@ impl Rights {
 
     /// Rights to what the agency provides, its own rights, and open data; by id.
     fn rights_of(&self, agency: &str) -> Vec<&Right> {
-        let provided = self.rights_of_provider.get(agency).into_iter().flatten();
-        let own = self.rights_of_consumer.get(agency).into_iter().flatten();
-        let open = self.rights_of_consumer.get("").into_iter().flatten();
+        let provided = self.of_provider.get(agency).into_iter().flatten();
+        let own = self.of_consumer.get(agency).into_iter().flatten();
+        let open = self.of_consumer.get("").into_iter().flatten();
         let slots: BTreeSet<usize> = provided.chain(own).chain(open).copied().collect();
-        slots.into_iter().map(|slot| &self.rights[slot]).collect()
+        slots.into_iter().map(|slot| &self.all[slot]).collect()
     }
 
     /// Datasets that the agency provides.

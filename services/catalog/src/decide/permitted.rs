@@ -53,12 +53,12 @@ impl Permitted {
 
     /// The consumer.
     pub fn consumer(&self) -> &Party {
-        &self.rights.0.parties[self.consumer as usize]
+        self.rights.0.identities.party(self.consumer)
     }
 
     /// The consumer's system, where the call named one.
     pub fn system(&self) -> Option<&System> {
-        self.system.map(|slot| &self.rights.0.systems[slot as usize])
+        self.system.map(|slot| self.rights.0.identities.system_at(slot))
     }
 
     /// The stated purpose.

@@ -1,16 +1,14 @@
-//! What the objects of a catalog say about each other, and the rules that need more than one key.
+//! What the objects of a catalog say about each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose, Secrecy, Sharing};
+use lienthong_proto::lienthong::options::v1::Sharing;
 
-use super::Mistake;
 use super::object::{Draft, Drafts, Step};
-use crate::catalog::{Agency, Entry, EntryStatus, Selector};
+use super::{Mistake, entry_rules};
+use crate::catalog::{Agency, Entry, Selector};
 use crate::code;
 
-/// Approvers of an entry, different persons.
-const APPROVERS: usize = 2;
 pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     unique(&drafts.agencies, "code", |agency| &agency.code, &mut mistakes);
@@ -32,10 +30,7 @@ pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     known.databases(drafts, &mut mistakes);
     for entry in &drafts.entries {
         known.references(entry, &mut mistakes);
-        alone(entry, &mut mistakes);
-        if entry.value.status.is_in_force() {
-            activation(entry, &mut mistakes);
-        }
+        entry_rules::check(entry, &mut mistakes);
     }
     providers(drafts, &known, &mut mistakes);
     mistakes
@@ -312,146 +307,13 @@ impl<'d> Known<'d> {
     }
 }
 
-/// Rules for an entry of any status.
-fn alone(draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
-    let entry = &draft.value;
-    let class = &entry.classification;
-    let axis = |name| [Step::Key("classification"), Step::Key(name)];
-    if class.secrecy != Secrecy::None {
-        mistakes.push(draft.mistake(
-            &axis("secrecy"),
-            "R-21",
-            format!("{} is a state secret", entry.dataset_id),
-            "remove the entry: state secrets never enter the mesh",
-        ));
-    }
-    if entry.purposes.contains_key(&Purpose::Unspecified) && class.sharing != Sharing::Open {
-        mistakes.push(draft.mistake(
-            &[Step::Key("purposes")],
-            "R-24",
-            "ANY is a purpose of open data only",
-            "name the purposes",
-        ));
-    }
-    if class.sharing == Sharing::Open
-        && entry
-            .purposes
-            .keys()
-            .any(|purpose| *purpose != Purpose::Unspecified)
-    {
-        mistakes.push(draft.mistake(
-            &[Step::Key("purposes")],
-            "R-22",
-            "open data is open for any purpose",
-            "write purposes: [ANY]",
-        ));
-    }
-    if class.sharing == Sharing::Open
-        && entry
-            .mandatory_consumers
-            .iter()
-            .any(|selector| *selector != Selector::All)
-    {
-        mistakes.push(draft.mistake(
-            &[Step::Key("mandatory_consumers")],
-            "R-22",
-            "open data is open to every agency",
-            "write mandatory_consumers: [ALL]",
-        ));
-    }
-    if entry.min_security_level < class.security_level_min() {
-        mistakes.push(draft.mistake(
-            &[Step::Key("min_security_level")],
-            "R-30",
-            "core and important data needs security level 3 or more",
-            "set min_security_level to 3, 4 or 5",
-        ));
-    }
-    if entry.methods.contains(&MethodKind::SyncToConsumer) && entry.max_staleness.is_none() {
-        mistakes.push(draft.mistake(
-            &[Step::Key("methods")],
-            "R-13",
-            "copies at consumers are allowed without a limit to their age",
-            "set max_staleness",
-        ));
-    }
-    for (key, end) in [("effective_to", entry.effective_to), ("deadline", entry.deadline)] {
-        if end.is_some_and(|end| end < entry.effective_from) {
-            mistakes.push(draft.mistake(
-                &[Step::Key(key)],
-                "R-09",
-                format!("{key} is before effective_from"),
-                "correct the dates",
-            ));
-        }
-    }
-    if let [first, second, ..] = entry.approved_by.as_slice()
-        && first == second
-    {
-        let path = [Step::Key("approved_by"), Step::Item(1)];
-        mistakes.push(draft.mistake(
-            &path,
-            "R-09",
-            format!("{second:?} approved twice"),
-            "have two different persons approve",
-        ));
-    }
-}
-
-/// What an entry in force must have.
-fn activation(draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
-    let entry = &draft.value;
-    let mut missing = |lacks: bool, what: &str, remedy: &str| {
-        if lacks {
-            let message = format!("an entry without {what} cannot be {}", entry.status.word());
-            mistakes.push(draft.mistake(&[Step::Key("status")], "R-09", message, remedy));
-        }
-    };
-    missing(
-        entry.legal_basis.is_empty(),
-        "legal basis",
-        "cite the instrument and article",
-    );
-    missing(
-        entry.mandatory_consumers.is_empty(),
-        "consumers",
-        "name whom the law entitles",
-    );
-    missing(
-        entry.purposes.is_empty(),
-        "purposes",
-        "name what the data may be used for",
-    );
-    missing(
-        entry.methods.is_empty(),
-        "method",
-        "name how the data is exchanged",
-    );
-    missing(
-        entry.approved_by.len() != APPROVERS,
-        "exactly two approvers",
-        "have two different persons approve",
-    );
-    let bare = entry
-        .purposes
-        .iter()
-        .find(|(_, fields)| fields.granted.is_empty() && fields.masked.is_empty());
-    if let Some((purpose, _)) = bare {
-        missing(
-            true,
-            &format!("fields for {}", crate::purpose::word(*purpose)),
-            "list the fields under fields_by_purpose",
-        );
-    }
-}
-
 /// One active entry a dataset and provider.
 fn providers(drafts: &Drafts<'_>, known: &Known<'_>, mistakes: &mut Vec<Mistake>) {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for draft in drafts
         .entries
         .iter()
-        .filter(|draft| matches!(draft.value.status, EntryStatus::Active | EntryStatus::Suspended))
+        .filter(|draft| draft.value.status.is_in_force())
     {
         let entry = &draft.value;
         if !known.datasets.contains_key(entry.dataset_id.as_str()) {

@@ -7,10 +7,7 @@ use crate::words;
 
 pub(super) fn database(reader: &mut Reader<'_>, node: &Located) -> Option<Database> {
     let mut object = reader.object(node, "the database")?;
-    let (id, name_vi) = (
-        object.formatted("id", is_dotted, "groups of [a-z0-9_] split by \".\""),
-        object.text("name_vi"),
-    );
+    let (id, name_vi) = (object.formatted("id", is_dotted, DOTTED), object.text("name_vi"));
     let kind = object.required_word("kind", words::DATABASE_KINDS);
     let owner_code = object.text("owner_code");
     let special_operational = object.flag("special_operational");
@@ -38,14 +35,14 @@ pub(super) fn database(reader: &mut Reader<'_>, node: &Located) -> Option<Databa
 
 fn dataset(reader: &mut Reader<'_>, node: &Located) -> Option<DatabaseDataset> {
     let mut object = reader.object(node, "the dataset")?;
-    let id = object.formatted("id", is_dotted, "groups of [a-z0-9_] split by \".\"");
+    let id = object.formatted("id", is_dotted, DOTTED);
     let master = object.flag("master");
     object.finish().then_some(DatabaseDataset { id, master })
 }
 
 /// A list of instruments; `None` where one of them has a mistake.
 pub(super) fn legal_basis(reader: &mut Reader<'_>, nodes: &[&Located]) -> Option<Vec<LegalBasis>> {
-    let mut bases = Vec::new();
+    let mut read = Vec::new();
     for node in nodes {
         let Some(mut object) = reader.object(node, "the legal basis") else {
             continue;
@@ -56,11 +53,14 @@ pub(super) fn legal_basis(reader: &mut Reader<'_>, nodes: &[&Located]) -> Option
             note: object.optional_text("note"),
         };
         if object.finish() {
-            bases.push(basis);
+            read.push(basis);
         }
     }
-    (bases.len() == nodes.len()).then_some(bases)
+    (read.len() == nodes.len()).then_some(read)
 }
+
+/// What [`is_dotted`] wants, in words.
+pub(super) const DOTTED: &str = "groups of [a-z0-9_] split by \".\"";
 
 /// True for the identifier of a database or dataset: groups of `[a-z0-9_]` split by `.`.
 pub(super) fn is_dotted(id: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::databases::is_dotted;
+use super::databases::{DOTTED, is_dotted};
 use super::object::Reader;
 use super::tree::Located;
 
@@ -35,7 +35,7 @@ impl FromIterator<String> for Dictionary {
 /// An entry of `dictionary`: its id; the label is for people.
 pub(super) fn entry(reader: &mut Reader<'_>, node: &Located) -> Option<String> {
     let mut object = reader.object(node, "the dictionary entry")?;
-    let id = object.formatted("id", is_dotted, "groups of [a-z0-9_] split by \".\"");
+    let id = object.formatted("id", is_dotted, DOTTED);
     object.text("label_vi");
     object.finish().then_some(id)
 }

@@ -1,23 +1,17 @@
 //! `entries`: the mandatory-sharing catalog itself, each entry by itself.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose, ReleaseGate};
-use time::Date;
-use time::macros::format_description;
 
 use super::databases;
 use super::object::{Object, Reader};
 use super::tree::{Located, Value};
 use crate::catalog::{Classification, Entry, EntryStatus, Fields, Freshness, Selector};
-use crate::words;
-use crate::{code, purpose};
+use crate::{code, purpose, words};
 
 /// Digits of an entry id, at least.
 const ENTRY_DIGITS_MIN: usize = 4;
-/// Longest duration that is taken: a year.
-const DURATION_SECONDS_MAX: u64 = 366 * 86_400;
 /// The word for any purpose, of open data only.
 const ANY: &str = "ANY";
 
@@ -25,67 +19,37 @@ pub(super) fn entry(reader: &mut Reader<'_>, node: &Located) -> Option<Entry> {
     let mut object = reader.object(node, "the entry")?;
     let id = object.formatted("id", is_entry_id, "CE- and at least 4 digits");
     let version = object.number("version", 1, u32::MAX);
-    let dataset_id = object.formatted(
-        "dataset_id",
-        databases::is_dotted,
-        "groups of [a-z0-9_] split by \".\"",
-    );
-    let provider_code = object.formatted(
-        "provider_code",
-        code::is_state_code,
-        "an agency code such as G01 (QĐ 20/2020)",
-    );
+    let dataset_id = object.formatted("dataset_id", databases::is_dotted, databases::DOTTED);
+    let provider_code = object.formatted("provider_code", code::is_state_code, "an agency code such as G01");
     let status = object.required_word("status", words::STATUSES);
     let mandatory_consumers = selectors(&mut object);
     let purposes = purposes(&mut object);
     let methods = object.word_list("methods", words::METHODS);
     let freshness = freshness(&mut object);
-    let max_staleness = duration(&mut object, "max_staleness");
+    let max_staleness = object.duration("max_staleness");
     let min_security_level = object.number("min_security_level", 1, 5).unwrap_or(0);
     let calls_per_minute_max = object.number("calls_per_minute_max", 1, 10_000_000).unwrap_or(0);
-    let (effective_from, effective_to, deadline) = (
-        date(&mut object, "effective_from"),
-        date(&mut object, "effective_to"),
-        date(&mut object, "deadline"),
-    );
-    let approved_by: Vec<String> = object
-        .items("approved_by")
-        .into_iter()
+    let (effective_from, effective_to) = (object.date("effective_from"), object.date("effective_to"));
+    let deadline = object.date("deadline");
+    let approvers = object.items("approved_by").into_iter();
+    let approved_by = approvers
         .filter_map(|node| object.text_item("approved_by", node))
         .collect();
-    let release_gate = object
-        .word("release_gate", words::RELEASE_GATES)
-        .unwrap_or(ReleaseGate::Journal);
-    let decision = object
-        .word("decision", words::DECISIONS)
-        .unwrap_or(DecisionMode::Local);
-    let bundle_age_max = duration(&mut object, "bundle_age_max");
+    let release_gate = object.word("release_gate", words::RELEASE_GATES);
+    let decision = object.word("decision", words::DECISIONS);
+    let bundle_age_max = object.duration("bundle_age_max");
     fee_policy(&mut object);
-    if effective_from.is_none() && object.optional("effective_from").is_none() {
-        let place = object.node.place;
-        object.wrong(
-            place,
-            "key",
-            "the entry has no effective_from".to_owned(),
-            "add the first day of the duty to share",
-        );
-    }
     let (basis_nodes, classification_node) = (object.items("legal_basis"), object.optional("classification"));
-    if classification_node.is_none() {
-        let place = object.node.place;
-        object.wrong(
-            place,
-            "R-22",
-            "the entry has no classification".to_owned(),
-            "add all four axes: sharing, importance, secrecy, personal",
-        );
-    }
+    object.demand("effective_from", "key", "add the first day of the duty to share");
+    object.demand(
+        "classification",
+        "R-22",
+        "add all four axes: sharing, importance, secrecy, personal",
+    );
     let sound = object.finish();
     let legal_basis = databases::legal_basis(reader, &basis_nodes);
     let classification = classification_node.and_then(|node| classification(reader, node));
-    if !sound {
-        return None;
-    }
+    sound.then_some(())?;
     Some(Entry {
         id,
         version: version.unwrap_or(1),
@@ -105,8 +69,8 @@ pub(super) fn entry(reader: &mut Reader<'_>, node: &Located) -> Option<Entry> {
         deadline,
         approved_by,
         status: status.unwrap_or(EntryStatus::Draft),
-        release_gate,
-        decision,
+        release_gate: release_gate.unwrap_or(ReleaseGate::Journal),
+        decision: decision.unwrap_or(DecisionMode::Local),
         bundle_age_max,
     })
 }
@@ -309,57 +273,8 @@ fn freshness(object: &mut Object<'_, '_, '_>) -> Option<Freshness> {
     let node = object.optional("freshness")?;
     match &node.value {
         Value::Text(text) if text == "REALTIME" => Some(Freshness::RealTime),
-        _ => duration(object, "freshness").map(Freshness::Within),
+        _ => object.duration("freshness").map(Freshness::Within),
     }
-}
-
-/// A duration: a whole number and `s`, `m`, `h` or `d`.
-fn duration(object: &mut Object<'_, '_, '_>, key: &'static str) -> Option<Duration> {
-    let node = object.optional(key)?;
-    let text = object.text_item(key, node)?;
-    let parsed = parse_duration(&text);
-    if parsed.is_none() {
-        let message = format!("{key} {text:?} is no duration");
-        object.wrong(
-            node.place,
-            "format",
-            message,
-            "write a number and s, m, h or d, at most a year: 15m, 24h, 7d",
-        );
-    }
-    parsed
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let unit_seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let seconds = number.parse::<u64>().ok()?.checked_mul(unit_seconds)?;
-    (seconds <= DURATION_SECONDS_MAX).then(|| Duration::from_secs(seconds))
-}
-
-/// A day, ISO 8601.
-fn date(object: &mut Object<'_, '_, '_>, key: &'static str) -> Option<Date> {
-    let node = object.optional(key)?;
-    let text = object.text_item(key, node)?;
-    let parsed = Date::parse(&text, format_description!("[year]-[month]-[day]"));
-    if parsed.is_err() {
-        object.wrong(
-            node.place,
-            "format",
-            format!("{key} {text:?} is no date"),
-            "write a day that exists: 2026-11-01",
-        );
-    }
-    parsed.ok()
 }
 
 fn is_entry_id(text: &str) -> bool {

@@ -204,12 +204,16 @@ impl<'a> Object<'_, '_, 'a> {
     }
 
     fn required(&mut self, key: &'static str) -> Option<&'a Located> {
-        let node = self.optional(key);
-        if node.is_none() {
+        self.demand(key, "key", format!("add the key {key}"));
+        self.optional(key)
+    }
+
+    /// Notes that a key is missing, where it is.
+    pub(super) fn demand(&mut self, key: &'static str, rule: &'static str, remedy: impl Into<String>) {
+        if self.optional(key).is_none() {
             let message = format!("{} has no {key}", self.what);
-            self.wrong(self.node.place, "key", message, format!("add the key {key}"));
+            self.wrong(self.node.place, rule, message, remedy);
         }
-        node
     }
 
     /// Notes a mistake that makes the object unusable.
@@ -265,25 +269,19 @@ impl<'a> Object<'_, '_, 'a> {
     /// A whole number within bounds; `None` where absent.
     pub(super) fn number(&mut self, key: &'static str, min: u32, max: u32) -> Option<u32> {
         let node = self.optional(key)?;
-        match node.value {
-            Value::Integer(number) => match u32::try_from(number) {
-                Ok(number) if (min..=max).contains(&number) => return Some(number),
-                _ => {
-                    let message = format!("{key} is {number}");
-                    self.wrong(
-                        node.place,
-                        "format",
-                        message,
-                        format!("write a number from {min} to {max}"),
-                    );
-                }
-            },
-            _ => {
-                self.sound = false;
-                self.reader.wrong_type(node, key, "a number");
-            }
+        let Value::Integer(given) = node.value else {
+            self.sound = false;
+            self.reader.wrong_type(node, key, "a number");
+            return None;
+        };
+        let number = u32::try_from(given)
+            .ok()
+            .filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            let remedy = format!("write a number from {min} to {max}");
+            self.wrong(node.place, "format", format!("{key} is {given}"), remedy);
         }
-        None
+        number
     }
 
     /// True or false; false where absent.

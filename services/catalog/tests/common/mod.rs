@@ -1,5 +1,7 @@
 //! A bundle of three sample agencies, written by hand, so that decisions are tested apart from the compiler.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // test code; each test file uses its part
+
+pub mod proto;
 
 use std::time::Duration;
 
@@ -89,14 +91,8 @@ pub const RESIDENCE: (&str, &str) = ("dancu.xac_nhan_cu_tru", "G01");
 pub const UNITS: (&str, &str) = ("danhmuc.dvhc", "G09");
 pub const ENTERPRISES: (&str, &str) = ("dkdn.doanh_nghiep", "G12");
 
-/// The rights of scenario 1, open units, and one right for each way to be denied.
+/// The rights of scenario 1, open units, and a right that fails for each term.
 pub fn bundle() -> RightsBundle {
-    let contract = |provider: &str, set: &'static [u8]| Contract {
-        provider: provider.into(),
-        hash: vec![0; 32].into(),
-        descriptor_set: set.into(),
-    };
-    let three = &["so_dinh_danh", "ho_ten", "noi_thuong_tru"];
     RightsBundle {
         mesh: "demo".into(),
         audience: "agencies/G01/nodes/n1".into(),
@@ -111,15 +107,7 @@ pub fn bundle() -> RightsBundle {
             party("H29", false, 3),
             party("9900000099", true, 0),
         ],
-        nodes: [("G01", 1), ("H26.90", 2), ("9900000099", 3)]
-            .map(|(agency, seed)| Node {
-                name: format!("agencies/{agency}/nodes/n1"),
-                agency: agency.into(),
-                address: "127.0.0.1:0".into(),
-                server_name: "n1.demo".into(),
-                certificates: vec![binding(seed)],
-            })
-            .into(),
+        nodes: vec![node("G01", 1), node("H26.90", 2), node("9900000099", 3)],
         systems: vec![
             system("H26.90", "mot-cua", 3, 11),
             system("H26.90", "cu", 1, 12),
@@ -139,54 +127,77 @@ pub fn bundle() -> RightsBundle {
             },
             dataset("dkdn.doanh_nghiep", "G12"),
         ],
-        rights: vec![
-            right(
-                "CE-0001/H26.90/ADMIN_PROCEDURE",
+        rights: rights(),
+        revocation_lists: Vec::new(),
+    }
+}
+
+fn rights() -> Vec<Right> {
+    let three = &["so_dinh_danh", "ho_ten", "noi_thuong_tru"];
+    vec![
+        right(
+            "CE-0001/H26.90/ADMIN_PROCEDURE",
+            CITIZENS,
+            "H26.90",
+            Purpose::AdminProcedure,
+            three,
+        ),
+        Right {
+            valid_to: Some(timestamp(datetime!(2026-11-20 00:00 UTC))),
+            ..right(
+                "CE-0001/H26.90/STATISTICS",
                 CITIZENS,
                 "H26.90",
-                Purpose::AdminProcedure,
-                three,
-            ),
-            Right {
-                valid_to: Some(timestamp(datetime!(2026-11-20 00:00 UTC))),
-                ..right(
-                    "CE-0001/H26.90/STATISTICS",
-                    CITIZENS,
-                    "H26.90",
-                    Purpose::Statistics,
-                    &["*"],
-                )
-            },
-            Right {
-                suspended: true,
-                ..right(
-                    "CE-0001/H26.90/DISPUTE_AUDIT",
-                    CITIZENS,
-                    "H26.90",
-                    Purpose::DisputeAudit,
-                    &["*"],
-                )
-            },
-            right(
-                "CE-0002/H26.90/VERIFICATION",
-                RESIDENCE,
+                Purpose::Statistics,
+                &["*"],
+            )
+        },
+        Right {
+            suspended: true,
+            ..right(
+                "CE-0001/H26.90/DISPUTE_AUDIT",
+                CITIZENS,
                 "H26.90",
-                Purpose::Verification,
+                Purpose::DisputeAudit,
                 &["*"],
-            ),
-            right(
-                "CE-0007/G12.90/STATE_MANAGEMENT",
-                ENTERPRISES,
-                "G12.90",
-                Purpose::StateManagement,
-                &["*"],
-            ),
-            Right {
-                origin: RightOrigin::Open.into(),
-                ..right("CE-0013/OPEN", UNITS, "", Purpose::Unspecified, &["*"])
-            },
-        ],
-        revocation_lists: Vec::new(),
+            )
+        },
+        right(
+            "CE-0002/H26.90/VERIFICATION",
+            RESIDENCE,
+            "H26.90",
+            Purpose::Verification,
+            &["*"],
+        ),
+        right(
+            "CE-0007/G12.90/STATE_MANAGEMENT",
+            ENTERPRISES,
+            "G12.90",
+            Purpose::StateManagement,
+            &["*"],
+        ),
+        Right {
+            origin: RightOrigin::Open.into(),
+            ..right("CE-0013/OPEN", UNITS, "", Purpose::Unspecified, &["*"])
+        },
+    ]
+}
+
+pub fn node(agency: &str, seed: u8) -> Node {
+    Node {
+        name: format!("agencies/{agency}/nodes/n1"),
+        agency: agency.into(),
+        address: "127.0.0.1:7101".into(),
+        server_name: "n1.demo.invalid".into(),
+        certificates: vec![binding(seed)],
+    }
+}
+
+pub fn contract(provider: &str, descriptor_set: &'static [u8]) -> Contract {
+    Contract {
+        provider: provider.into(),
+        hash: vec![0; 32].into(),
+        descriptor_set: descriptor_set.into(),
     }
 }
 

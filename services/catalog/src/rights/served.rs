@@ -1,0 +1,170 @@
+//! What is served: the contracts of a bundle, its datasets and their methods.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lienthong_filter::Plan;
+use lienthong_proto::lienthong::control::v1::{Contract, Dataset as DeclaredDataset};
+
+use super::identities::Identities;
+use super::load::Problems;
+use super::table::FieldList;
+use super::{BundleError, Dataset, Method, plans};
+use crate::catalog::Classification;
+use crate::contract::{ContractMethod, ContractModel, DeclaredAnnotations};
+
+/// The contracts that decisions can rest on, by provider.
+pub(super) fn contracts<'a>(
+    contracts: &'a [Contract],
+    problems: &mut Problems,
+) -> Result<HashMap<&'a str, ContractModel>, BundleError> {
+    let mut models = HashMap::new();
+    let mut seen = HashSet::new();
+    for contract in contracts {
+        if !seen.insert(contract.provider.as_str()) {
+            let name = contract.provider.clone();
+            return Err(BundleError::Twice {
+                what: "the contract of",
+                name,
+            });
+        }
+        match ContractModel::read(&contract.descriptor_set) {
+            Ok(model) => match model.first_undecidable() {
+                None => {
+                    models.insert(contract.provider.as_str(), model);
+                }
+                Some(finding) => problems.note(format!(
+                    "the contract of {} is left out: {finding}",
+                    contract.provider
+                )),
+            },
+            Err(error) => problems.note(format!(
+                "the contract of {} is left out: {error}",
+                contract.provider
+            )),
+        }
+    }
+    Ok(models)
+}
+
+/// Slot by provider and dataset id.
+pub(super) type DatasetSlots<'a> = HashMap<(&'a str, &'a str), u32>;
+
+pub(super) fn datasets<'a>(
+    declared: &'a [DeclaredDataset],
+    models: &HashMap<&str, ContractModel>,
+    identities: &Identities,
+    problems: &mut Problems,
+) -> Result<(Vec<Dataset>, DatasetSlots<'a>), BundleError> {
+    let mut datasets = Vec::new();
+    let mut slots = HashMap::new();
+    let mut seen = HashSet::new();
+    for (declared, slot_max) in declared.iter().zip(0u32..) {
+        let key = (declared.provider.as_str(), declared.id.as_str());
+        if !seen.insert(key) {
+            return Err(BundleError::Twice {
+                what: "dataset",
+                name: format!("{}/{}", key.0, key.1),
+            });
+        }
+        let contract = models.get(key.0).and_then(|model| model.dataset(key.1));
+        let provider = identities.party_slot(key.0).map(|slot| identities.party(slot));
+        let provider = provider.filter(|party| !party.outside);
+        let (Some(contract), Some(provider)) = (contract, provider) else {
+            problems.note(format!(
+                "dataset {} of {} is left out: no contract or no agency behind it",
+                key.1, key.0
+            ));
+            continue;
+        };
+        let class = Classification::from(contract.options());
+        let slot = u32::try_from(datasets.len()).unwrap_or(slot_max);
+        slots.insert(key, slot);
+        datasets.push(Dataset {
+            secret: contract.is_secret(),
+            release_gate: declared.release_gate(),
+            decision_mode: declared.decision_mode(),
+            // Absent or negative: no age at all is young enough.
+            bundle_age_max: declared
+                .bundle_age_max
+                .and_then(|age| Duration::try_from(age).ok())
+                .unwrap_or(Duration::ZERO),
+            min_security_level: declared.min_security_level.max(class.security_level_min()),
+            provider_security_level: provider.security_level,
+            field_lists: Vec::new(),
+            contract: contract.clone(),
+            declared: declared.clone(),
+        });
+    }
+    Ok((datasets, slots))
+}
+
+/// Methods, and their slots by path.
+pub(super) type Methods = (Vec<Arc<Method>>, HashMap<Box<str>, Vec<u32>>);
+
+pub(super) fn methods(
+    models: &HashMap<&str, ContractModel>,
+    datasets: &[Dataset],
+    dataset_slots: &DatasetSlots<'_>,
+    problems: &mut Problems,
+) -> Methods {
+    let mut all: Vec<(&str, &ContractMethod)> = models
+        .iter()
+        .flat_map(|(provider, model)| model.methods().iter().map(|method| (*provider, method)))
+        .collect();
+    all.sort_by_key(|(provider, method)| (&method.path, *provider));
+    let mut methods = Vec::new();
+    let mut by_path: HashMap<Box<str>, Vec<u32>> = HashMap::new();
+    for (provider, method) in all {
+        let Some(dataset) = dataset_slots.get(&(provider, method.dataset.as_str())).copied() else {
+            // Declared, but nobody's right and nobody's duty here.
+            continue;
+        };
+        let Ok(observe) = Plan::observe(&method.request, &DeclaredAnnotations) else {
+            // INVARIANT: the lint has compiled the same plan; a contract that fails it was left out.
+            problems.note(format!(
+                "method {} of {provider} is left out: its request cannot be observed",
+                method.path
+            ));
+            continue;
+        };
+        let slot = u32::try_from(methods.len()).unwrap_or(u32::MAX);
+        methods.push(Arc::new(Method {
+            slot,
+            dataset,
+            path: method.path.as_str().into(),
+            provider: provider.into(),
+            dataset_id: method.dataset.as_str().into(),
+            kind: method.kind,
+            request: method.request.clone(),
+            response: method.response.clone(),
+            request_streaming: method.request_streaming,
+            response_streaming: method.response_streaming,
+            no_side_effects: method.no_side_effects,
+            observe: Arc::new(observe),
+            plans: release_plans(method, &datasets[dataset as usize], problems),
+        }));
+        by_path.entry(method.path.as_str().into()).or_default().push(slot);
+    }
+    (methods, by_path)
+}
+
+fn release_plans(
+    method: &ContractMethod,
+    dataset: &Dataset,
+    problems: &mut Problems,
+) -> Box<[Option<Arc<Plan>>]> {
+    let plan = |list: &FieldList| match plans::release(&method.response, &list.fields, list.hash_key.clone())
+    {
+        Ok(plan) => Some(Arc::new(plan)),
+        Err(error) => {
+            problems.note(format!(
+                "a right to {} is of no use for {}: {error}",
+                dataset.declared.id, method.path
+            ));
+            None
+        }
+    };
+    dataset.field_lists.iter().map(plan).collect()
+}
