@@ -26,10 +26,16 @@ pub fn start(pki: &Pki) -> anyhow::Result<Servers> {
     let config = pki.server_config(Role::Backend)?;
     let known = PAYLOADS_BYTES.iter().map(|bytes| Exchange::of(*bytes));
     let known: Arc<[Exchange]> = known.collect::<Option<_>>().context("a payload is too small")?;
-    Servers::start("backend", move |listener| serve(listener, Arc::clone(&config), Arc::clone(&known)))
+    Servers::start("backend", move |listener| {
+        serve(listener, Arc::clone(&config), Arc::clone(&known))
+    })
 }
 
-async fn serve(listener: TcpListener, config: Arc<ServerConfig>, known: Arc<[Exchange]>) -> anyhow::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    known: Arc<[Exchange]>,
+) -> anyhow::Result<()> {
     loop {
         let (socket, _) = listener.accept().await?;
         let (acceptor, known) = (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&known));

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use lienthong_transport::{Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, SharedMaterial, serve};
+use lienthong_transport::{
+    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, SharedMaterial, serve,
+};
 use tokio::net::TcpListener;
 
 use crate::pki::{Pki, Role, SERVER_NAME};
@@ -15,10 +17,16 @@ use crate::threads::Servers;
 /// Starts a proxy that plays `role` before `upstream`.
 pub fn start(pki: &Pki, role: Role, upstream: SocketAddr) -> anyhow::Result<Servers> {
     let material = pki.material(role)?;
-    Servers::start("bare", move |listener| forward(listener, material.clone(), upstream))
+    Servers::start("bare", move |listener| {
+        forward(listener, material.clone(), upstream)
+    })
 }
 
-async fn forward(listener: TcpListener, material: SharedMaterial, upstream: SocketAddr) -> anyhow::Result<()> {
+async fn forward(
+    listener: TcpListener,
+    material: SharedMaterial,
+    upstream: SocketAddr,
+) -> anyhow::Result<()> {
     let endpoint = Endpoint::Mesh {
         address: upstream.to_string(),
         server_name: Some(SERVER_NAME.to_owned()),
@@ -33,6 +41,14 @@ async fn forward(listener: TcpListener, material: SharedMaterial, upstream: Sock
             async move { channel.send(request).await }
         })
     };
-    serve(listener, material, Limits::default(), connections, Drain::new(), make).await;
+    serve(
+        listener,
+        material,
+        Limits::default(),
+        connections,
+        Drain::new(),
+        make,
+    )
+    .await;
     Ok(())
 }

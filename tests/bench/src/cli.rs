@@ -26,8 +26,10 @@ pub enum Command {
     Run(RunArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
+    /// Make the certificates of a run in a new folder
+    Certificates(PkiArgs),
     /// Answer as the provider's backend
-    Backend(BackendArgs),
+    Backend(PkiArgs),
     /// Forward as a naive tonic proxy (contestant b)
     ProxyNaive(ProxyArgs),
     /// Forward as a bare hyper proxy (contestant g)
@@ -104,9 +106,9 @@ pub struct ShapeArgs {
     pub per_second: Option<u32>,
 }
 
-/// `bench backend`.
+/// `bench certificates`, `bench backend`.
 #[derive(Debug, Args)]
-pub struct BackendArgs {
+pub struct PkiArgs {
     /// Folder of the certificates
     #[arg(long)]
     pub pki: PathBuf,

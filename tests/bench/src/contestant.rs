@@ -7,10 +7,12 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::mesh::Mesh;
-use crate::process::Process;
+use crate::process::{Process, Stdout};
 
 /// What stands between consumer and backend. The letters are those of the project's goals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 pub enum Contestant {
     /// Nothing.
     #[value(name = "a")]
@@ -53,7 +55,9 @@ impl Contestant {
     /// What it is, for people who read the numbers.
     pub const fn description(self) -> &'static str {
         match self {
-            Self::Direct => "the consumer calls the backend itself. The ceiling: what client and backend cost",
+            Self::Direct => {
+                "the consumer calls the backend itself. The ceiling: what client and backend cost"
+            }
             Self::Naive => {
                 "two byte-forwarding proxies written with tonic as a competent engineer would: raw codec, multi-thread \
                  runtime, tonic's own transport. No policy, no record"
@@ -87,7 +91,7 @@ pub struct Site {
     /// Folder of data and logs.
     pub data: PathBuf,
     /// Rights in the provider's bundle.
-    pub rights: usize,
+    pub rights: u32,
 }
 
 impl Site {
@@ -95,13 +99,14 @@ impl Site {
     pub fn start(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Process> {
         let pki = text(&self.pki)?;
         let arguments = arguments.iter().copied().chain(["--pki", pki]);
-        Process::start(name, &self.program, arguments, &self.data)
+        Process::start(name, &self.program, arguments, &self.data, Stdout::Read)
     }
 }
 
 /// A path as an argument or a configuration value.
 pub fn text(path: &Path) -> anyhow::Result<&str> {
-    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// The processes of one contestant, running.
@@ -113,7 +118,7 @@ pub enum Chain {
         /// Where the consumer calls.
         address: SocketAddr,
         /// The proxies.
-        hops: [Process; 2],
+        hops: Box<[Process; 2]>,
     },
     /// Nodes and broker.
     Mesh(Box<Mesh>),
@@ -160,6 +165,6 @@ async fn proxies(site: &Site, command: &str, backend: SocketAddr) -> anyhow::Res
     let (consumer, address) = start("consumer-node", next).await?;
     Ok(Chain::Proxies {
         address,
-        hops: [consumer, provider],
+        hops: Box::new([consumer, provider]),
     })
 }

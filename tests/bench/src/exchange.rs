@@ -40,6 +40,9 @@ pub struct Exchange {
 impl Exchange {
     /// The exchange whose answer encodes to `payload_bytes`, or `None` below [`PAYLOAD_BYTES_MIN`].
     pub fn of(payload_bytes: usize) -> Option<Self> {
+        if payload_bytes < PAYLOAD_BYTES_MIN {
+            return None;
+        }
         let citizen = citizen_of(payload_bytes)?;
         let released = Citizen {
             so_dinh_danh: citizen.so_dinh_danh.clone(),
@@ -137,6 +140,9 @@ mod tests {
 
     #[test]
     fn the_question_tells_the_payloads_apart() {
-        assert_ne!(Exchange::of(256).unwrap().request, Exchange::of(4096).unwrap().request);
+        assert_ne!(
+            Exchange::of(256).unwrap().request,
+            Exchange::of(4096).unwrap().request
+        );
     }
 }

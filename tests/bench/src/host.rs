@@ -22,8 +22,13 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let mut total = Duration::ZERO;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread that ended since it was listed has nothing more to say.
-        let Ok(statistics) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        let nanoseconds = statistics.split(' ').next().and_then(|number| number.parse().ok());
+        let Ok(statistics) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+            continue;
+        };
+        let nanoseconds = statistics
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok());
         total += Duration::from_nanos(nanoseconds.context("this kernel keeps no schedstat")?);
     }
     Ok(total)
@@ -33,7 +38,10 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?;
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().next())
+        .context("no VmRSS")?
+        .parse()?;
     Ok(kib * 1024)
 }
 
@@ -83,15 +91,25 @@ pub fn check_durable(folder: &Path) -> anyhow::Result<()> {
 pub fn facts() -> Vec<(&'static str, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_default();
+        line.split_once(':')
+            .map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
     };
     vec![
-        ("processor", format!("{} × {}", cores(), field(&read("/proc/cpuinfo"), "model name"))),
+        (
+            "processor",
+            format!("{} × {}", cores(), field(&read("/proc/cpuinfo"), "model name")),
+        ),
         ("memory", field(&read("/proc/meminfo"), "MemTotal")),
         ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
         ("compiler", said("rustc", &["--version"])),
-        ("project", format!("commit {}", said("git", &["rev-parse", "--short=12", "HEAD"]))),
+        (
+            "project",
+            format!("commit {}", said("git", &["rev-parse", "--short=12", "HEAD"])),
+        ),
         ("libraries", locked(include_str!("../../../Cargo.lock"))),
     ]
 }
@@ -99,8 +117,14 @@ pub fn facts() -> Vec<(&'static str, String)> {
 /// What a tool prints, if it is there.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program).args(arguments).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if text.is_empty() { "unknown".to_owned() } else { text }
+    let text = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default();
+    if text.is_empty() {
+        "unknown".to_owned()
+    } else {
+        text
+    }
 }
 
 /// Versions, from the lock file, of the libraries that carry the traffic.
@@ -111,7 +135,11 @@ fn locked(lock: &str) -> String {
         Some(format!("{name} {version}"))
     };
     let names = ["tonic", "hyper", "h2", "rustls", "aws-lc-rs", "tokio", "mimalloc"];
-    names.iter().filter_map(|name| version(name)).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .filter_map(|name| version(name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

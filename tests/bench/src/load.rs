@@ -82,7 +82,11 @@ pub fn run(measurement: &Measurement, pki: &Pki) -> anyhow::Result<Measured> {
 impl Measurement {
     fn expected(&self) -> bytes::Bytes {
         let Exchange { answer, released, .. } = &self.exchange;
-        if self.released { released.clone() } else { answer.clone() }
+        if self.released {
+            released.clone()
+        } else {
+            answer.clone()
+        }
     }
 
     /// The longest that the measurement may take before it counts as stuck.
@@ -132,7 +136,9 @@ impl Counted {
 
     fn measured(mut self, window: Duration) -> anyhow::Result<Measured> {
         self.latencies_ns.sort_unstable();
-        let in_us = |share| quantile(&self.latencies_ns, share).map(|ns| Duration::from_nanos(ns).as_secs_f64() * 1e6);
+        let in_us = |share| {
+            quantile(&self.latencies_ns, share).map(|ns| Duration::from_nanos(ns).as_secs_f64() * 1e6)
+        };
         let (Some(p50_us), Some(p99_us)) = (in_us(0.5), in_us(0.99)) else {
             anyhow::bail!("no call was answered within the window of {window:?}");
         };

@@ -63,8 +63,11 @@ fn main() -> ExitCode {
 
 fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(arguments) => return threads::runtime()?.block_on(run::run_until_interrupted(&arguments)),
+        Command::Run(arguments) => {
+            return threads::runtime()?.block_on(run::run_until_interrupted(&arguments));
+        }
         Command::Load(arguments) => load(&arguments)?,
+        Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),
         Command::Backend(arguments) => {
             let servers = backend::start(&Pki::open(&arguments.pki)?)?;
             threads::runtime()?.block_on(serve(servers.address, servers.failed()))?;
@@ -95,9 +98,13 @@ async fn serve(address: SocketAddr, failed: impl Future<Output = anyhow::Error>)
 fn load(arguments: &LoadArgs) -> anyhow::Result<()> {
     let measurement = Measurement {
         address: arguments.address,
-        exchange: Exchange::of(arguments.payload).context("the payload is smaller than a filled record")?,
+        exchange: Exchange::of(arguments.payload)
+            .context("the payload is smaller than a filled record (200 bytes)")?,
         released: arguments.released,
-        shape: arguments.shape.shape().context("give --concurrency or --per-second")?,
+        shape: arguments
+            .shape
+            .shape()
+            .context("give --concurrency or --per-second")?,
         warmup: arguments.warmup(),
         window: arguments.window(),
     };

@@ -162,9 +162,16 @@ mod tests {
         let distinct: HashSet<_> = turns.iter().map(|turn| format!("{turn:?}")).collect();
         assert_eq!(distinct.len(), turns.len());
         let first = |round| turns.iter().find(|turn| turn.round == round).unwrap().contestant;
-        assert_eq!([first(0), first(1), first(2)], [Contestant::Direct, Contestant::Naive, Contestant::Bare]);
+        assert_eq!(
+            [first(0), first(1), first(2)],
+            [Contestant::Direct, Contestant::Naive, Contestant::Bare]
+        );
         // Those that are compared stand side by side.
-        assert!(turns.chunks(4).all(|side| side.iter().all(|turn| turn.case == side[0].case)));
+        assert!(
+            turns
+                .chunks(4)
+                .all(|side| side.iter().all(|turn| turn.case == side[0].case))
+        );
     }
 
     #[test]

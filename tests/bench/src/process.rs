@@ -2,6 +2,7 @@
 //! killed when it is dropped.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +16,15 @@ use tokio::process::{Child, ChildStdout, Command};
 const READY_TIMEOUT_MS: u64 = 20_000;
 /// Lines of a log that an error shows.
 const LOG_LINES_SHOWN_MAX: usize = 5;
+
+/// What becomes of what a process prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdout {
+    /// It is read here.
+    Read,
+    /// It goes to the log, as stderr does.
+    Log,
+}
 
 /// A running process.
 pub struct Process {
@@ -31,13 +41,18 @@ impl Process {
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
         logs: &Path,
+        stdout: Stdout,
     ) -> anyhow::Result<Self> {
         let log = logs.join(format!("{name}.log"));
-        let stderr = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let stdout = match stdout {
+            Stdout::Read => Stdio::piped(),
+            Stdout::Log => stderr.try_clone()?.into(),
+        };
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(stderr)
             .kill_on_drop(true)
             .spawn()
@@ -69,7 +84,9 @@ impl Process {
             let read = tokio::time::timeout(Duration::from_millis(READY_TIMEOUT_MS), reading).await;
             read.with_context(|| self.complaint("is not ready"))??;
         }
-        line.trim().parse().with_context(|| self.complaint("ended before it was ready"))
+        line.trim()
+            .parse()
+            .with_context(|| self.complaint("ended before it was ready"))
     }
 
     /// Waits until `ready` says yes, asking again and again.
@@ -84,7 +101,10 @@ impl Process {
             Ok(())
         };
         let waited = tokio::time::timeout(Duration::from_millis(READY_TIMEOUT_MS), waiting).await;
-        waited.context("it took too long").flatten().with_context(|| self.complaint("is not ready"))
+        waited
+            .context("it took too long")
+            .flatten()
+            .with_context(|| self.complaint("is not ready"))
     }
 
     /// Waits for its end, and gives all that it printed; it must have ended well.
@@ -94,7 +114,11 @@ impl Process {
             stdout.read_to_string(&mut text).await?;
         }
         let status = self.child.wait().await?;
-        if status.success() { Ok(text) } else { bail!(self.complaint(&format!("ended with {status}"))) }
+        if status.success() {
+            Ok(text)
+        } else {
+            bail!(self.complaint(&format!("ended with {status}")))
+        }
     }
 
     /// What is wrong with it, with the end of its log.

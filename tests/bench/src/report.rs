@@ -32,7 +32,10 @@ impl Report<'_> {
     /// For a terminal.
     pub fn text(&self) -> String {
         let tables = self.tables().into_iter().map(|table| table.text());
-        tables.chain([self.remarks().join("\n")]).collect::<Vec<_>>().join("\n")
+        tables
+            .chain([self.remarks().join("\n")])
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// One JSON object a goal, one a line.
@@ -49,9 +52,18 @@ impl Report<'_> {
              the load generator too: compare ratios, not numbers, and only of one run.\n\n## Who takes part\n\n"
         );
         for contestant in &self.plan.contestants {
-            let _ = writeln!(page, "- **{}**: {}.", contestant.title(), contestant.description());
+            let _ = writeln!(
+                page,
+                "- **{}**: {}.",
+                contestant.title(),
+                contestant.description()
+            );
         }
-        let _ = write!(page, "\n## Fair play\n\n{}\n\n## What came out\n", self.fair_play());
+        let _ = write!(
+            page,
+            "\n## Fair play\n\n{}\n\n## What came out\n",
+            self.fair_play()
+        );
         for table in self.tables() {
             let _ = write!(page, "\n{}", table.markdown());
         }
@@ -88,8 +100,15 @@ impl Report<'_> {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let mut tables: Vec<Table> = PAYLOADS_BYTES.iter().map(|bytes| self.throughput(*bytes)).collect();
-        tables.extend([self.latency(), self.cpu(), of_goals("Valid baselines", self.validity)]);
+        let mut tables: Vec<Table> = PAYLOADS_BYTES
+            .iter()
+            .map(|bytes| self.throughput(*bytes))
+            .collect();
+        tables.extend([
+            self.latency(),
+            self.cpu(),
+            of_goals("Valid baselines", self.validity),
+        ]);
         if !self.goals.is_empty() {
             tables.push(of_goals("Goals", self.goals));
         }
@@ -142,18 +161,15 @@ impl Report<'_> {
                 let spent = |sample: &Sample| sample.hop_cpu_us.get(hop).copied().unwrap_or(f64::NAN);
                 number(self.results.spread(contestant, case, spent), 1)
             };
-            let cells = cases.iter().flat_map(|case| (0..hops.len()).map(|hop| (*case, hop)));
+            let cells = cases
+                .iter()
+                .flat_map(|case| (0..hops.len()).map(|hop| (*case, hop)));
             cells.map(cell).collect()
         })
     }
 
     /// One row a contestant.
-    fn table(
-        &self,
-        title: String,
-        columns: Vec<String>,
-        row: impl Fn(Contestant) -> Vec<String>,
-    ) -> Table {
+    fn table(&self, title: String, columns: Vec<String>, row: impl Fn(Contestant) -> Vec<String>) -> Table {
         let mut table = Table::new(title, columns);
         for contestant in &self.plan.contestants {
             table.push(contestant.title(), row(*contestant));
@@ -163,11 +179,20 @@ impl Report<'_> {
 
     fn remarks(&self) -> Vec<String> {
         let mut remarks = vec![self.verdict().to_owned()];
-        let recorded: Vec<Recorded> = self.results.samples.iter().filter_map(|sample| sample.recorded).collect();
+        let recorded: Vec<Recorded> = self
+            .results
+            .samples
+            .iter()
+            .filter_map(|sample| sample.recorded)
+            .collect();
         let drain = Spread::of(recorded.iter().map(|recorded| recorded.drain_seconds));
         if let Some(Spread { median, min, max }) = drain {
             let records: u64 = recorded.iter().map(|recorded| recorded.records).sum();
-            let backlog = recorded.iter().map(|recorded| recorded.backlog).max().unwrap_or(0);
+            let backlog = recorded
+                .iter()
+                .map(|recorded| recorded.backlog)
+                .max()
+                .unwrap_or(0);
             remarks.push(format!(
                 "d: {records} records on the broker's log, two an answered call, none missing, none too many; {} right(s) \
                  in the provider's bundle; at most {backlog} records under way at the end of a measurement, all on the \
@@ -176,8 +201,14 @@ impl Report<'_> {
             ));
         }
         if !self.memory_mib.is_empty() {
-            let each = self.memory_mib.iter().map(|(name, mib)| format!("{name} {mib:.0}"));
-            remarks.push(format!("d: memory at the end, MiB: {}.", each.collect::<Vec<_>>().join(", ")));
+            let each = self
+                .memory_mib
+                .iter()
+                .map(|(name, mib)| format!("{name} {mib:.0}"));
+            remarks.push(format!(
+                "d: memory at the end, MiB: {}.",
+                each.collect::<Vec<_>>().join(", ")
+            ));
         }
         remarks
     }
@@ -199,7 +230,7 @@ fn of_goals(title: &str, goals: &[Goal]) -> Table {
     for goal in goals {
         let met = if goal.ok { "yes" } else { "no" };
         let value = number(Some(goal.spread), 2);
-        let cells = vec![value, goal.goal.clone(), goal.unit.to_owned(), met.to_owned()];
+        let cells = vec![value, goal.bound.clone(), goal.unit.to_owned(), met.to_owned()];
         table.push(&goal.name, cells);
     }
     table
@@ -232,7 +263,10 @@ mod tests {
         assert!(report.text().contains("NOT A WHOLE RUN"));
         assert_eq!(report.json().unwrap(), "");
         let page = report.markdown("2026-11-21", &[("processor", "2 × test".into())]);
-        assert!(page.contains("## Who takes part") && page.ends_with("- processor: 2 × test\n"), "{page}");
+        assert!(
+            page.contains("## Who takes part") && page.ends_with("- processor: 2 × test\n"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -126,7 +126,8 @@ pub struct Goal {
     /// Value, the median of all rounds.
     pub value: f64,
     /// What it must be.
-    pub goal: String,
+    #[serde(rename = "goal")]
+    pub bound: String,
     /// Unit of both.
     pub unit: &'static str,
     /// Whether it is.
@@ -143,7 +144,7 @@ impl Goal {
         Self {
             name,
             value,
-            goal: bound.to_string(),
+            bound: bound.to_string(),
             unit,
             ok: bound.holds(value),
             spread,
@@ -208,13 +209,19 @@ fn node_cpu(results: &Results) -> Option<Goal> {
     let beyond = |ours: &Sample, bare: &Sample| of_a_hop(ours) - of_a_hop(bare);
     let spread = results.compare(Contestant::Ours, Contestant::Bare, NODE_CPU_CASE, beyond)?;
     let name = format!("node cpu d-g {NODE_CPU_CASE}");
-    Some(Goal::new(name, spread, Bound::AtMost(NODE_CPU_BEYOND_BARE_US_MAX), "µs"))
+    Some(Goal::new(
+        name,
+        spread,
+        Bound::AtMost(NODE_CPU_BEYOND_BARE_US_MAX),
+        "µs",
+    ))
 }
 
 fn latency(results: &Results) -> Option<[Goal; 2]> {
     let (disk_p50, disk_p99) = results.disk_us()?;
     let beyond = |number: fn(&Measured) -> f64, unit: f64| {
-        let difference = |ours: &Sample, naive: &Sample| (number(&ours.measured) - number(&naive.measured)) / unit;
+        let difference =
+            |ours: &Sample, naive: &Sample| (number(&ours.measured) - number(&naive.measured)) / unit;
         results.compare(Contestant::Ours, Contestant::Naive, LATENCY_CASE, difference)
     };
     let p50 = beyond(|measured| measured.p50_us, disk_p50.median)?;
@@ -230,13 +237,7 @@ fn latency(results: &Results) -> Option<[Goal; 2]> {
 mod tests {
     use super::*;
 
-    fn sample(
-        contestant: Contestant,
-        case: Case,
-        round: u16,
-        per_second: f64,
-        hop_cpu_us: &[f64],
-    ) -> Sample {
+    fn sample(contestant: Contestant, case: Case, round: u16, per_second: f64, hop_cpu_us: &[f64]) -> Sample {
         Sample {
             turn: Turn {
                 round,
@@ -277,8 +278,14 @@ mod tests {
             // Nothing to compare it with.
             sample(Contestant::Naive, case, 2, 1.0, &[]),
         ]);
-        let ratio = results.ratio(Contestant::Naive, Contestant::Direct, case).unwrap();
-        assert!([ratio.median, ratio.min, ratio.max].iter().all(|value| (value - 0.2).abs() < 1e-9));
+        let ratio = results
+            .ratio(Contestant::Naive, Contestant::Direct, case)
+            .unwrap();
+        assert!(
+            [ratio.median, ratio.min, ratio.max]
+                .iter()
+                .all(|value| (value - 0.2).abs() < 1e-9)
+        );
         let valid = validity(&results);
         assert_eq!(valid.len(), 1);
         assert!(valid[0].ok && valid[0].name == "valid b/a 256B c64", "{valid:?}");

@@ -33,7 +33,9 @@ impl Caller {
         config: Arc<rustls::ClientConfig>,
         measurement: &Measurement,
     ) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(address).await.with_context(|| format!("cannot reach {address}"))?;
+        let socket = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("cannot reach {address}"))?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(SERVER_NAME)?;
         let tls = TlsConnector::from(config).connect(name, socket).await;
@@ -58,13 +60,22 @@ impl Caller {
         let (head, body) = response.await?.into_parts();
         let arrived = http2::collect(body).await?;
         let trailers = arrived.trailers.as_ref().unwrap_or(&head.headers);
-        ensure!(head.status == StatusCode::OK && is_ok(trailers), "the call failed: {}", reason(head.status, trailers));
+        ensure!(
+            head.status == StatusCode::OK && is_ok(trailers),
+            "the call failed: {}",
+            reason(head.status, trailers)
+        );
         ensure!(
             arrived.message == self.expected,
             "a wrong answer: {} bytes where {} were expected, first difference at byte {}",
             arrived.message.len(),
             self.expected.len(),
-            arrived.message.iter().zip(&self.expected).take_while(|(a, b)| a == b).count(),
+            arrived
+                .message
+                .iter()
+                .zip(&self.expected)
+                .take_while(|(a, b)| a == b)
+                .count(),
         );
         Ok(())
     }
@@ -86,6 +97,14 @@ fn is_ok(trailers: &HeaderMap) -> bool {
 }
 
 fn reason(status: StatusCode, trailers: &HeaderMap) -> String {
-    let text = |name| trailers.get(name).map_or("absent", |value: &HeaderValue| value.to_str().unwrap_or("unreadable"));
-    format!("HTTP {status}, grpc-status {}, grpc-message {}", text("grpc-status"), text("grpc-message"))
+    let text = |name| {
+        trailers.get(name).map_or("absent", |value: &HeaderValue| {
+            value.to_str().unwrap_or("unreadable")
+        })
+    };
+    format!(
+        "HTTP {status}, grpc-status {}, grpc-message {}",
+        text("grpc-status"),
+        text("grpc-message")
+    )
 }

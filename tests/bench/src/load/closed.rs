@@ -29,7 +29,9 @@ pub(super) fn run(measurement: &Measurement, pki: &Pki, concurrency: usize) -> a
             .map(|part| scope.spawn(|| thread(measurement, *part, Arc::clone(&config), &start)))
             .collect();
         for thread in threads {
-            let counted = thread.join().map_err(|_| anyhow::anyhow!("a thread of the load generator panicked"))?;
+            let counted = thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread of the load generator panicked"))?;
             all.add(counted?);
         }
         anyhow::Ok(())
@@ -57,13 +59,18 @@ fn thread(
     start: &Barrier,
 ) -> anyhow::Result<Counted> {
     let runtime = runtime();
-    let connected = runtime.as_ref().ok().map(|runtime| runtime.block_on(connect(measurement, part, config)));
+    let connected = runtime
+        .as_ref()
+        .ok()
+        .map(|runtime| runtime.block_on(connect(measurement, part, config)));
     // Reached in every case, so that no thread waits for one that failed.
     start.wait();
     let callers = connected.transpose()?.unwrap_or_default();
     runtime?.block_on(async {
         let calling = call_until_end(measurement, part, &callers);
-        tokio::time::timeout(measurement.patience(), calling).await.context("calls are stuck: no answer arrives")?
+        tokio::time::timeout(measurement.patience(), calling)
+            .await
+            .context("calls are stuck: no answer arrives")?
     })
 }
 
@@ -81,7 +88,11 @@ async fn connect(
     Ok(callers)
 }
 
-async fn call_until_end(measurement: &Measurement, part: Part, callers: &[Caller]) -> anyhow::Result<Counted> {
+async fn call_until_end(
+    measurement: &Measurement,
+    part: Part,
+    callers: &[Caller],
+) -> anyhow::Result<Counted> {
     let window = Window::beginning(Instant::now(), measurement);
     let mut workers = JoinSet::new();
     for caller in callers.iter().cycle().take(part.concurrency) {
@@ -115,10 +126,17 @@ mod tests {
         for concurrency in [1, 2, 3, 16, 17, 64, 256] {
             for threads in 1..5 {
                 let parts = parts(concurrency, threads);
-                assert_eq!(parts.iter().map(|part| part.concurrency).sum::<usize>(), concurrency);
+                assert_eq!(
+                    parts.iter().map(|part| part.concurrency).sum::<usize>(),
+                    concurrency
+                );
                 let connections: usize = parts.iter().map(|part| part.connections).sum();
                 assert_eq!(connections, concurrency.min(CONNECTIONS_MAX));
-                assert!(parts.iter().all(|part| 0 < part.connections && part.connections <= part.concurrency));
+                assert!(
+                    parts
+                        .iter()
+                        .all(|part| 0 < part.connections && part.connections <= part.concurrency)
+                );
             }
         }
     }

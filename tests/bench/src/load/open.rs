@@ -16,14 +16,18 @@ const OUTSTANDING_MAX: usize = 4_096;
 
 pub(super) fn run(measurement: &Measurement, pki: &Pki, per_second: u32) -> anyhow::Result<Counted> {
     let config = pki.client_config(Role::Consumer)?;
-    let interval = Duration::from_secs(1).checked_div(per_second).context("a rate of 0 calls a second")?;
+    let interval = Duration::from_secs(1)
+        .checked_div(per_second)
+        .context("a rate of 0 calls a second")?;
     runtime()?.block_on(async {
         let mut callers = Vec::with_capacity(CONNECTIONS_MAX);
         for _ in 0..CONNECTIONS_MAX {
             callers.push(Caller::connect(measurement.address, Arc::clone(&config), measurement).await?);
         }
         let calling = call_when_due(measurement, interval, &callers);
-        tokio::time::timeout(measurement.patience(), calling).await.context("calls are stuck: no answer arrives")?
+        tokio::time::timeout(measurement.patience(), calling)
+            .await
+            .context("calls are stuck: no answer arrives")?
     })
 }
 
@@ -48,7 +52,10 @@ async fn call_when_due(
             let (due, now) = answered??;
             all.answer(window, due, now);
         }
-        ensure!(calls.len() < OUTSTANDING_MAX, "{OUTSTANDING_MAX} calls wait: the contestant does not keep up");
+        ensure!(
+            calls.len() < OUTSTANDING_MAX,
+            "{OUTSTANDING_MAX} calls wait: the contestant does not keep up"
+        );
     }
     while let Some(answered) = calls.join_next().await {
         let (due, now) = answered??;

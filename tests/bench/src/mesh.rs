@@ -1,0 +1,245 @@
+//! Contestant d: two nodes and a broker, real processes of the `lienthong` program, everything on.
+//!
+//! After each measurement the records are counted where an operator would look: the nodes' own metrics and the
+//! broker's. Every answered call must have left one pair of records, no more and no fewer.
+
+mod files;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::contestant::{Site, text};
+use crate::process::{Process, Stdout};
+use crate::summary::Recorded;
+use files::Files;
+
+/// How long the broker may take to have all records of one measurement.
+const DRAIN_TIMEOUT_MS: u64 = 120_000;
+/// How long all parts may take to agree on the rights.
+const RIGHTS_TIMEOUT_MS: u64 = 30_000;
+/// How long the log must stand still at the start before it is counted.
+const STILL_MS: u64 = 700;
+/// Pause between two looks.
+const LOOK_INTERVAL_MS: u64 = 10;
+/// Largest page of metrics that is read.
+const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Records of one exchange: one of each side.
+const RECORDS_PER_EXCHANGE: u64 = 2;
+
+/// The mesh, running.
+pub struct Mesh {
+    /// The consumer's, then the provider's.
+    nodes: [Process; 2],
+    broker: Process,
+    address: SocketAddr,
+    /// Admin listeners of the nodes and of the broker.
+    node_admins: [SocketAddr; 2],
+    broker_admin: SocketAddr,
+    /// What was counted last.
+    counted: Counts,
+}
+
+/// What the parts say they have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    /// Answers delivered, by each node.
+    delivered: [u64; 2],
+    /// Entries of the broker's log.
+    log: u64,
+}
+
+impl Mesh {
+    /// Starts broker and nodes, and waits until all decide by the same rights.
+    pub async fn start(site: &Site, backend: SocketAddr) -> anyhow::Result<Self> {
+        let folder = site.data.join("mesh");
+        let files = Files::write(&folder, site, backend)?;
+        let start = |name: &str, role: &str, config| {
+            let arguments = [role, "run", "--config", text(config)?, "--with-parent"];
+            Process::start(name, &site.lienthong, arguments, &site.data, Stdout::Log)
+        };
+        let mut broker = start("broker", "broker", &files.broker)?;
+        broker.ready(async || is_ready(files.broker_admin).await).await?;
+        let mut nodes = [
+            start("node-H26.90", "node", &files.nodes[0])?,
+            start("node-G01", "node", &files.nodes[1])?,
+        ];
+        for (node, admin) in nodes.iter_mut().zip(files.node_admins) {
+            node.ready(async || is_ready(admin).await).await?;
+        }
+        let mut mesh = Self {
+            nodes,
+            broker,
+            address: files.local_listener,
+            node_admins: files.node_admins,
+            broker_admin: files.broker_admin,
+            counted: Counts {
+                delivered: [0; 2],
+                log: 0,
+            },
+        };
+        let agreeing = tokio::time::timeout(Duration::from_millis(RIGHTS_TIMEOUT_MS), mesh.agree());
+        agreeing
+            .await
+            .context("the nodes do not come to decide by the broker's newest rights")??;
+        mesh.counted = mesh.stand_still().await?;
+        Ok(mesh)
+    }
+
+    /// Where the consumer's system calls.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The consumer's node, the provider's, the broker.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.nodes.iter().chain([&self.broker])
+    }
+
+    /// Waits until the broker has the records of `answered` calls, and checks that there are as many as there must be.
+    pub async fn settle(&mut self, answered: u64) -> anyhow::Result<Recorded> {
+        let begun = Instant::now();
+        let before = self.counted;
+        let records = RECORDS_PER_EXCHANGE * answered;
+        let expected = Counts {
+            delivered: before.delivered.map(|count| count + answered),
+            log: before.log + records,
+        };
+        let mut now = self.counts().await?;
+        let backlog = expected.log.saturating_sub(now.log);
+        while now != expected {
+            let over =
+                now.log > expected.log || now.delivered.iter().zip(expected.delivered).any(|(a, b)| *a > b);
+            let late = begun.elapsed() > Duration::from_millis(DRAIN_TIMEOUT_MS);
+            ensure!(
+                !over && !late,
+                "{answered} calls were answered, but the records {}: expected {expected:?}, counted {now:?}",
+                if over {
+                    "are too many"
+                } else {
+                    "do not come to the log"
+                },
+            );
+            pause().await;
+            now = self.counts().await?;
+        }
+        self.counted = now;
+        Ok(Recorded {
+            records,
+            backlog,
+            drain_seconds: begun.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Waits until the provider's contract is published and both nodes decide by the epoch that came of it.
+    async fn agree(&self) -> anyhow::Result<()> {
+        loop {
+            let broker = metrics(self.broker_admin).await?;
+            let epoch = value(&broker, "lienthong_broker_epoch", "");
+            let published = value(
+                &broker,
+                "lienthong_broker_contracts_total",
+                r#"outcome="published""#,
+            );
+            let mut agreed = published.is_some_and(|contracts| contracts > 0);
+            for admin in self.node_admins {
+                agreed &= value(&metrics(admin).await?, "lienthong_node_epoch", "") == epoch;
+            }
+            if agreed {
+                return Ok(());
+            }
+            pause().await;
+        }
+    }
+
+    /// Waits until what the start itself recorded is on the log.
+    async fn stand_still(&self) -> anyhow::Result<Counts> {
+        let (mut counts, mut since) = (self.counts().await?, Instant::now());
+        while since.elapsed() < Duration::from_millis(STILL_MS) {
+            pause().await;
+            let now = self.counts().await?;
+            if now != counts {
+                (counts, since) = (now, Instant::now());
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn counts(&self) -> anyhow::Result<Counts> {
+        let mut delivered = [0; 2];
+        for (count, admin) in delivered.iter_mut().zip(self.node_admins) {
+            let metrics = metrics(admin).await?;
+            *count = value(
+                &metrics,
+                "lienthong_node_exchanges_total",
+                r#"status="DELIVERED""#,
+            )
+            .unwrap_or(0);
+        }
+        let log = value(
+            &metrics(self.broker_admin).await?,
+            "lienthong_broker_log_entries",
+            "",
+        );
+        Ok(Counts {
+            delivered,
+            log: log.context("the broker does not tell the size of its log")?,
+        })
+    }
+}
+
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(LOOK_INTERVAL_MS)).await;
+}
+
+async fn is_ready(admin: SocketAddr) -> bool {
+    get(admin, "/ready").await.is_ok()
+}
+
+async fn metrics(admin: SocketAddr) -> anyhow::Result<String> {
+    get(admin, "/metrics").await
+}
+
+/// The body of a page of an admin listener.
+async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(admin).await?;
+    // HTTP/1.0: the body ends where the connection does, and is not chunked.
+    stream
+        .write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())
+        .await?;
+    let mut page = String::new();
+    stream.take(METRICS_BYTES_MAX).read_to_string(&mut page).await?;
+    let (head, body) = page.split_once("\r\n\r\n").context("no answer")?;
+    ensure!(
+        head.split(' ').nth(1) == Some("200"),
+        "{path} of {admin} answers {head}"
+    );
+    Ok(body.to_owned())
+}
+
+/// The value of a metric, the first with this label.
+fn value(metrics: &str, name: &str, label: &str) -> Option<u64> {
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
+    let of_name = lines.filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label));
+    of_name
+        .filter_map(|rest| rest.rsplit(' ').next())
+        .find_map(|value| value.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_name_and_label() {
+        let page = "# TYPE x counter\nx_total{status=\"DENIED\"} 3\nx_total{status=\"DELIVERED\"} 12\nx 7\nxy 9\n# EOF\n";
+        assert_eq!(value(page, "x_total", r#"status="DELIVERED""#), Some(12));
+        assert_eq!(value(page, "x", ""), Some(7));
+        assert_eq!(value(page, "x_total", r#"status="FAILED""#), None);
+        assert_eq!(value(page, "y", ""), None);
+    }
+}

@@ -1,0 +1,271 @@
+//! What broker and nodes need on disk before they start: keys, catalog, registry, a configuration each. JSON is YAML,
+//! and `toml` writes the rest.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use lienthong_audit::log::LogKey;
+use lienthong_certs::MeshKey;
+use lienthong_proto::descriptors;
+use serde_json::{Value, json};
+
+use crate::contestant::Site;
+use crate::exchange::{GRANTED, PURPOSE, SERVICE};
+use crate::pki::{MESH, Pki, Role, SERVER_NAME};
+
+const LOG_ORIGIN: &str = "log.bench.invalid/lienthong";
+const BUNDLE_KEY_NAME: &str = "bundle-1";
+/// Space that each node reserves for records the broker does not have yet: far more than a measurement leaves.
+const JOURNAL_BACKLOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Entries of the data dictionary that the provider's contract refers to.
+const DICTIONARY: [&str; 15] = [
+    "chung.cap_nhat_luc",
+    "chung.ket_qua_khop",
+    "chung.thoi_diem",
+    "con_nguoi.dan_toc",
+    "con_nguoi.gioi_tinh",
+    "con_nguoi.ho_ten",
+    "con_nguoi.ngay_sinh",
+    "con_nguoi.que_quan",
+    "con_nguoi.quoc_tich",
+    "con_nguoi.so_dinh_danh",
+    "con_nguoi.tinh_trang_hon_nhan",
+    "con_nguoi.trang_thai",
+    "dia_chi.ma_dvhc",
+    "dia_chi.noi_o_hien_tai",
+    "dia_chi.noi_thuong_tru",
+];
+
+/// Where everything lies and listens.
+pub(super) struct Files {
+    /// The broker's configuration.
+    pub broker: PathBuf,
+    /// The nodes' configurations, the consumer's first.
+    pub nodes: [PathBuf; 2],
+    /// Admin listener of the broker.
+    pub broker_admin: SocketAddr,
+    /// Admin listeners of the nodes.
+    pub node_admins: [SocketAddr; 2],
+    /// Where the consumer's system calls.
+    pub local_listener: SocketAddr,
+}
+
+/// What a node's configuration differs in.
+struct Node {
+    role: Role,
+    agency: &'static str,
+    mesh: SocketAddr,
+    local: SocketAddr,
+    admin: SocketAddr,
+    backends: Value,
+}
+
+impl Files {
+    /// Writes everything into a new folder.
+    pub(super) fn write(folder: &Path, site: &Site, backend: SocketAddr) -> anyhow::Result<Self> {
+        for part in ["catalog", "keys"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        let pki = Pki::open(&site.pki)?;
+        let contract = folder.join("dancu.binpb");
+        fs::write(&contract, descriptors::DANCU)?;
+        let backends = json!([{
+            "services": [SERVICE],
+            "endpoint": {"tls": {"address": backend, "server_name": SERVER_NAME}},
+            "contract": contract,
+        }]);
+        let [broker, broker_admin, ours @ .., mesh, local, admin] = free_addresses::<8>()?;
+        let nodes = [
+            Node {
+                role: Role::ConsumerNode,
+                agency: "H26.90",
+                mesh: ours[0],
+                local: ours[1],
+                admin: ours[2],
+                backends: json!([]),
+            },
+            Node {
+                role: Role::ProviderNode,
+                agency: "G01",
+                mesh,
+                local,
+                admin,
+                backends,
+            },
+        ];
+
+        fs::write(
+            folder.join("catalog/catalog.yaml"),
+            catalog(site.rights).to_string(),
+        )?;
+        fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
+        let keys = Keys::write(&folder.join("keys"))?;
+        let files = Self {
+            broker: folder.join("broker.toml"),
+            nodes: ["node-consumer.toml", "node-provider.toml"].map(|name| folder.join(name)),
+            broker_admin,
+            node_admins: [nodes[0].admin, nodes[1].admin],
+            local_listener: nodes[0].local,
+        };
+        let config = broker_config(folder, &pki, broker, broker_admin, &keys)?;
+        fs::write(&files.broker, toml::to_string(&config)?)?;
+        for (path, node) in files.nodes.iter().zip(&nodes) {
+            let config = node_config(folder, &pki, node, broker, &keys)?;
+            fs::write(path, toml::to_string(&config)?)?;
+        }
+        Ok(files)
+    }
+}
+
+/// The broker's keys, and what nodes pin of them.
+struct Keys {
+    bundle: PathBuf,
+    log: PathBuf,
+    bundle_public: String,
+    log_public: String,
+}
+
+impl Keys {
+    fn write(folder: &Path) -> anyhow::Result<Self> {
+        let (bundle, log) = (folder.join("bundle.key"), folder.join("log.key"));
+        let bundle_key = MeshKey::generate()?;
+        bundle_key.save(&bundle)?;
+        let log_key = LogKey::generate(LOG_ORIGIN)?;
+        lienthong_certs::files::create_private(&log, log_key.signing_key().to_skey()?.as_bytes())?;
+        Ok(Self {
+            bundle,
+            log,
+            bundle_public: hex::encode(bundle_key.public_key()),
+            log_public: log_key.verifier().to_string(),
+        })
+    }
+}
+
+/// One entry; it makes one right for each local agency, and only H26.90 ever asks.
+fn catalog(rights: u32) -> Value {
+    let agency = |code: &str, bloc: &str, level: &str, role: &str, systems: Value| {
+        json!({
+            "code": code, "name_vi": format!("DEMO {code}"), "bloc": bloc, "level": level, "roles": [role],
+            "security_level": 3, "systems": systems,
+        })
+    };
+    let system = |id: &str| json!([{"id": id, "name_vi": format!("DEMO {id}"), "security_level": 3}]);
+    let mut agencies = vec![
+        agency("G01", "GOVERNMENT", "CENTRAL", "PROVIDER", system("dancu")),
+        agency("H26.90", "LOCAL", "PROVINCE", "CONSUMER", system("mot-cua")),
+    ];
+    let others = (1..rights).map(|number| format!("H90.{number:07}"));
+    agencies.extend(others.map(|code| agency(&code, "LOCAL", "COMMUNE", "CONSUMER", json!([]))));
+    let basis = json!([{"instrument": "278/2025/NĐ-CP", "article": "Điều 8", "note": "demo – verify"}]);
+    json!({
+        "agencies": agencies,
+        "databases": [{
+            "id": "dan_cu", "name_vi": "DEMO dân cư", "kind": "NATIONAL_DB", "owner_code": "G01", "legal_basis": basis,
+            "datasets": [{"id": "dancu.cong_dan", "master": true}, {"id": "dancu.xac_nhan_cu_tru"}],
+        }],
+        "dictionary": DICTIONARY.map(|id| json!({"id": id, "label_vi": format!("DEMO {id}")})),
+        "entries": [{
+            "id": "CE-0001", "version": 1, "dataset_id": "dancu.cong_dan", "provider_code": "G01", "legal_basis": basis,
+            "mandatory_consumers": ["LOCAL.ALL"], "purposes": [PURPOSE], "fields_by_purpose": {PURPOSE: GRANTED},
+            "classification": {"sharing": "SHARED", "importance": "OTHER", "secrecy": "NONE", "personal": "BASIC"},
+            "methods": ["QUERY"], "freshness": "REALTIME", "min_security_level": 3,
+            "fee_policy": {"state_bodies": "EXEMPT"}, "effective_from": "2025-11-01", "deadline": "2026-12-31",
+            "approved_by": ["operator.catalog.01", "operator.legal.02"], "status": "ACTIVE",
+        }],
+    })
+}
+
+fn registry(pki: &Pki, nodes: &[Node]) -> anyhow::Result<Value> {
+    let certificates = |role| anyhow::Ok(json!([{"file": pki.issued(role)?.certificate}]));
+    let node = |node: &Node| {
+        let certificates = certificates(node.role)?;
+        anyhow::Ok(json!({
+            "agency": node.agency, "id": "n1", "address": node.mesh, "server_name": SERVER_NAME,
+            "certificates": certificates,
+        }))
+    };
+    Ok(json!({
+        "nodes": nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?,
+        "systems": [
+            {"agency": "H26.90", "id": "mot-cua", "certificates": certificates(Role::Consumer)?},
+            {"agency": "G01", "id": "dancu", "certificates": certificates(Role::Backend)?},
+        ],
+    }))
+}
+
+fn broker_config(
+    folder: &Path,
+    pki: &Pki,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    keys: &Keys,
+) -> anyhow::Result<Value> {
+    let issued = pki.issued(Role::Broker)?;
+    Ok(json!({
+        "mesh": MESH, "data_dir": folder.join("broker"), "listen": listen,
+        "certificate": issued.certificate, "key": issued.key, "trust": trust(pki)?,
+        "catalog_dir": folder.join("catalog"), "registry_file": folder.join("registry.yaml"),
+        "bundle_key": keys.bundle, "bundle_key_name": BUNDLE_KEY_NAME,
+        "log_key": keys.log, "log_origin": LOG_ORIGIN,
+        "development": true, "telemetry": {"admin_listen": admin},
+    }))
+}
+
+fn node_config(
+    folder: &Path,
+    pki: &Pki,
+    node: &Node,
+    broker: SocketAddr,
+    keys: &Keys,
+) -> anyhow::Result<Value> {
+    let issued = pki.issued(node.role)?;
+    Ok(json!({
+        "name": format!("agencies/{}/nodes/n1", node.agency), "mesh": MESH,
+        "data_dir": folder.join(node.agency), "development": true,
+        "certificate": issued.certificate, "key": issued.key, "trust": trust(pki)?,
+        "mesh_listener": node.mesh, "local_listener": {"tls": node.local},
+        "broker": {
+            "address": broker, "server_name": SERVER_NAME,
+            "bundle_keys": {BUNDLE_KEY_NAME: keys.bundle_public}, "log_key": keys.log_public,
+        },
+        "backends": node.backends, "telemetry": {"admin_listen": node.admin},
+        "limits": {"journal_backlog_bytes_max": JOURNAL_BACKLOG_BYTES_MAX},
+    }))
+}
+
+fn trust(pki: &Pki) -> anyhow::Result<Value> {
+    Ok(json!({"state": [pki.authority()?], "revocation_lists": pki.revocation_lists()}))
+}
+
+/// Addresses on loopback that were free a moment ago. All are held until the last is found, so that none comes twice.
+fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
+    let mut held = Vec::with_capacity(N);
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for address in &mut addresses {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback")?;
+        *address = listener.local_addr()?;
+        held.push(listener);
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalog_grows_by_local_agencies() {
+        assert_eq!(catalog(1)["agencies"].as_array().unwrap().len(), 2);
+        assert_eq!(catalog(1_000)["agencies"].as_array().unwrap().len(), 1_001);
+    }
+
+    #[test]
+    fn free_addresses_are_all_different() {
+        let mut ports = free_addresses::<8>().unwrap().map(|address| address.port());
+        ports.sort_unstable();
+        assert!(ports.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,268 @@
+//! `bench run`: starts everybody, gives each his turns, and reports.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::cli::RunArgs;
+use crate::contestant::{Chain, Contestant, Site};
+use crate::load::{Measured, Shape};
+use crate::pki::Pki;
+use crate::plan::{Case, Plan, Turn};
+use crate::process::Process;
+use crate::report::Report;
+use crate::summary::{Results, Sample, goals, validity};
+use crate::{host, out};
+
+/// Where the report goes with `--write`, under the present folder.
+const REPORT: &str = "docs/benchmarks.md";
+/// Exit code of a run whose baselines were no good builds.
+const INVALID: u8 = 2;
+
+/// Runs until done or interrupted; either way no process and no temporary file stays.
+pub async fn run_until_interrupted(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        done = run(arguments) => done,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            anyhow::bail!("interrupted")
+        }
+    }
+}
+
+async fn run(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
+    let plan = plan(arguments);
+    let begun = Instant::now();
+    // Declared before the processes, so that it is removed after they were killed.
+    let folder = temporary_folder(arguments.data.as_deref())?;
+    host::check_durable(folder.path())?;
+    let site = site(arguments, folder.path())?;
+    Pki::create(&site.pki)?;
+    let mut stage = Stage::start(&site, &plan).await?;
+    let results = stage.perform(&plan).await?;
+    let memory = stage.memory_mib()?;
+    drop(stage);
+
+    let (validity, goals) = (validity(&results), goals(&results));
+    let report = Report {
+        plan: &plan,
+        results: &results,
+        validity: &validity,
+        goals: &goals,
+        rights: arguments.rights,
+        memory_mib: &memory,
+    };
+    out::line(&if arguments.json {
+        report.json()?
+    } else {
+        report.text()
+    });
+    if arguments.write {
+        let date = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]"))?;
+        std::fs::write(REPORT, report.markdown(&date, &host::facts()))
+            .with_context(|| format!("cannot write {REPORT}; start the run at the root of the project"))?;
+    }
+    out::note(&format!("the run took {} s", begun.elapsed().as_secs()));
+    let valid = validity.iter().all(|goal| goal.ok);
+    Ok(if valid {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(INVALID)
+    })
+}
+
+fn plan(arguments: &RunArgs) -> Plan {
+    let taking_part = Contestant::ALL
+        .into_iter()
+        .filter(|contestant| arguments.only.contains(contestant));
+    let mut plan = if arguments.quick {
+        Plan::quick(taking_part.collect())
+    } else {
+        Plan::thorough(taking_part.collect())
+    };
+    plan.rounds = arguments.rounds.unwrap_or(plan.rounds);
+    if let Some(window_ms) = arguments.window_ms {
+        plan.window = Duration::from_millis(window_ms);
+        plan.open_window = plan.window;
+    }
+    plan
+}
+
+fn temporary_folder(within: Option<&Path>) -> anyhow::Result<TempDir> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("lienthong-bench-");
+    let made = within.map_or_else(|| folder.tempdir(), |within| folder.tempdir_in(within));
+    made.context("cannot make a folder for journals and logs; choose another with --data")
+}
+
+fn site(arguments: &RunArgs, folder: &Path) -> anyhow::Result<Site> {
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let beside = program.with_file_name("lienthong");
+    let lienthong: PathBuf = arguments.lienthong.clone().unwrap_or(beside);
+    ensure!(
+        lienthong.exists() || !arguments.only.contains(&Contestant::Ours),
+        "{} does not exist: build it (cargo build --release -p lienthong), name another with --lienthong, or leave d out \
+         (--only a,b,g)",
+        lienthong.display()
+    );
+    let data = folder.join("data");
+    std::fs::create_dir(&data)?;
+    Ok(Site {
+        program,
+        lienthong,
+        pki: folder.join("pki"),
+        data,
+        rights: arguments.rights,
+    })
+}
+
+/// All processes of a run.
+struct Stage<'a> {
+    site: &'a Site,
+    chains: Vec<(Contestant, Chain)>,
+    _backend: Process,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts the backend and every contestant.
+    async fn start(site: &'a Site, plan: &Plan) -> anyhow::Result<Self> {
+        let mut backend = site.start("backend", &["backend"])?;
+        let address = backend.address().await?;
+        let mut chains = Vec::with_capacity(plan.contestants.len());
+        for contestant in &plan.contestants {
+            out::note(&format!("starting {}", contestant.title()));
+            let chain = Chain::start(*contestant, site, address).await;
+            let chain = chain.with_context(|| format!("{} cannot start", contestant.title()))?;
+            chains.push((*contestant, chain));
+        }
+        Ok(Self {
+            site,
+            chains,
+            _backend: backend,
+        })
+    }
+
+    /// Every turn of the plan; the disk is measured between the rounds, when nothing else runs.
+    async fn perform(&mut self, plan: &Plan) -> anyhow::Result<Results> {
+        let mut results = Results::default();
+        for turn in plan.turns() {
+            if usize::from(turn.round) == results.disk.len() {
+                let data = self.site.data.clone();
+                results
+                    .disk
+                    .push(tokio::task::spawn_blocking(move || host::probe_disk(&data)).await??);
+            }
+            let sample = self.measure(plan, turn).await;
+            let sample = sample.with_context(|| format!("{} in {}", turn.contestant.title(), turn.case))?;
+            out::note(&progress(plan, &sample));
+            results.samples.push(sample);
+        }
+        Ok(results)
+    }
+
+    async fn measure(&mut self, plan: &Plan, turn: Turn) -> anyhow::Result<Sample> {
+        let found = self
+            .chains
+            .iter_mut()
+            .find(|(contestant, _)| *contestant == turn.contestant);
+        let (_, chain) = found.context("it was not started")?;
+        let before = cpu_of(chain)?;
+        let measured = load(self.site, chain, plan, turn.case, turn.contestant.releases()).await?;
+        let recorded = match chain {
+            Chain::Mesh(mesh) => Some(mesh.settle(measured.answered).await?),
+            Chain::Direct(_) | Chain::Proxies { .. } => None,
+        };
+        let spent = cpu_of(chain)?
+            .into_iter()
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before));
+        let answered = f64::from(u32::try_from(measured.answered)?);
+        Ok(Sample {
+            turn,
+            measured,
+            hop_cpu_us: spent.map(|spent| spent.as_secs_f64() * 1e6 / answered).collect(),
+            recorded,
+        })
+    }
+
+    /// Memory of each process of our mesh.
+    fn memory_mib(&self) -> anyhow::Result<Vec<(String, f64)>> {
+        let mesh = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| matches!(chain, Chain::Mesh(_)));
+        let processes = mesh.flat_map(|(_, chain)| chain.hops());
+        let of = |process: &Process| {
+            let bytes = host::resident_bytes(process.pid().context("it ended")?)?;
+            Ok((
+                process.name().to_owned(),
+                f64::from(u32::try_from(bytes / 1024)?) / 1024.0,
+            ))
+        };
+        processes.map(of).collect()
+    }
+}
+
+fn cpu_of(chain: &Chain) -> anyhow::Result<Vec<Duration>> {
+    let time = |process: &Process| {
+        let pid = process
+            .pid()
+            .with_context(|| format!("{} ended", process.name()))?;
+        host::cpu_time(pid)
+    };
+    chain.hops().into_iter().map(time).collect()
+}
+
+/// Runs the load generator once.
+async fn load(
+    site: &Site,
+    chain: &Chain,
+    plan: &Plan,
+    case: Case,
+    released: bool,
+) -> anyhow::Result<Measured> {
+    let (shape, much) = match case.shape {
+        Shape::Closed { concurrency } => ("--concurrency", concurrency.to_string()),
+        Shape::Open { per_second } => ("--per-second", per_second.to_string()),
+    };
+    let address = chain.address().to_string();
+    let payload = case.payload_bytes.to_string();
+    let warmup = plan.warmup.as_millis().to_string();
+    let window = plan.window_of(case).as_millis().to_string();
+    let mut arguments = vec!["load", "--address", &address, "--payload", &payload, shape, &much];
+    arguments.extend(["--warmup-ms", &warmup, "--window-ms", &window]);
+    arguments.extend(released.then_some("--released"));
+    let text = site.start("load", &arguments)?.output().await?;
+    serde_json::from_str(&text).context("the load generator said something else than its result")
+}
+
+fn progress(plan: &Plan, sample: &Sample) -> String {
+    let Turn {
+        round,
+        case,
+        contestant,
+    } = sample.turn;
+    let Measured {
+        per_second,
+        p50_us,
+        p99_us,
+        ..
+    } = sample.measured;
+    let hops = sample
+        .hop_cpu_us
+        .iter()
+        .map(|us| format!("{us:.1}"))
+        .collect::<Vec<_>>()
+        .join(" + ");
+    format!(
+        "round {}/{}  {case:<12} {:<26} {per_second:>8.0}/s  p50 {p50_us:>6.0} µs  p99 {p99_us:>6.0} µs  cpu {hops} µs",
+        round + 1,
+        plan.rounds,
+        contestant.title(),
+    )
+}

@@ -1,0 +1,148 @@
+//! The benchmark's own processes, for real: every contestant without a node carries the exchange, and a wrong answer is
+//! noticed.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Folders that a run left behind.
+fn left_in(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn every_contestant_carries_the_exchange_and_nothing_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let output = bench(&[
+        "run",
+        "--quick",
+        "--json",
+        "--rounds",
+        "1",
+        "--window-ms",
+        "50",
+        "--only",
+        "a,b,g",
+        "--data",
+        folder,
+    ]);
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    // 2: measured, but too short or too disturbed for the baselines to prove themselves.
+    assert!(
+        matches!(output.status.code(), Some(0 | 2)),
+        "{:?}: {stderr}",
+        output.status
+    );
+    let goals: Vec<serde_json::Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<_> = goals.iter().map(|goal| goal["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["valid b/a 256B c64", "valid g/a 256B c64"]);
+    assert!(
+        goals.iter().all(|goal| goal["value"].as_f64().unwrap() > 0.0),
+        "{stdout}"
+    );
+    assert_eq!(left_in(data.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_answer_ends_the_measurement() {
+    let chain = Backend::start();
+    let right = chain.load(&["--payload", "256"]);
+    assert!(
+        right.status.success(),
+        "{}",
+        String::from_utf8_lossy(&right.stderr)
+    );
+    // The backend itself releases nothing: it sends all fields.
+    let wrong = chain.load(&["--payload", "256", "--released"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        !wrong.status.success() && said.contains("a wrong answer"),
+        "{said}"
+    );
+    // A question that the backend does not know.
+    let unknown = chain.load(&["--payload", "300"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(
+        !unknown.status.success() && said.contains("grpc-status 3"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_our_program_the_run_says_what_to_do() {
+    let output = bench(&["run", "--quick", "--lienthong", "/nonexistent/lienthong"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("--only a,b,g"),
+        "{said}"
+    );
+}
+
+/// A backend of its own, with its certificates.
+struct Backend {
+    child: std::process::Child,
+    address: String,
+    pki: tempfile::TempDir,
+}
+
+impl Backend {
+    fn start() -> Self {
+        use std::io::{BufRead, BufReader};
+        let pki = tempfile::tempdir().unwrap();
+        let made = bench(&["certificates", "--pki", pki.path().to_str().unwrap()]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bench"))
+            .args(["backend", "--pki", pki.path().to_str().unwrap()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        Self {
+            child,
+            address: address.trim().to_owned(),
+            pki,
+        }
+    }
+
+    fn load(&self, more: &[&str]) -> Output {
+        let pki = self.pki.path().to_str().unwrap();
+        let given = [
+            "load",
+            "--address",
+            &self.address,
+            "--pki",
+            pki,
+            "--concurrency",
+            "4",
+        ];
+        bench(&[&given[..], &["--warmup-ms", "10", "--window-ms", "100"], more].concat())
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
