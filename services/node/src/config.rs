@@ -143,7 +143,7 @@ pub struct LimitsConfig {
     pub drain_ms: u64,
     /// Journal records that may wait for the broker before a class of data is closed.
     pub journal_backlog_records_max: u64,
-    /// Bytes of them.
+    /// Bytes of them. The node reserves this much disk when it starts.
     pub journal_backlog_bytes_max: u64,
 }
 
@@ -154,8 +154,8 @@ impl Default for LimitsConfig {
             calls_in_flight_max: limits::CALLS_IN_FLIGHT_MAX,
             unary_deadline_ms: limits::UNARY_DEADLINE_MS_DEFAULT,
             drain_ms: limits::DRAIN_MS,
-            journal_backlog_records_max: 50_000_000,
-            journal_backlog_bytes_max: 16 * 1024 * 1024 * 1024,
+            journal_backlog_records_max: 10_000_000,
+            journal_backlog_bytes_max: 1024 * 1024 * 1024,
         }
     }
 }

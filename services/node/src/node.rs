@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +30,8 @@ pub struct Node {
     pub replay: ReplayWindow,
     /// Its records.
     pub journal: Journal,
+    /// Age of the oldest record that the broker has not receipted, milliseconds; looked at once a second.
+    pub backlog_age_ms: AtomicU64,
     /// Bounds.
     pub limits: LimitsConfig,
     /// Which denials are recorded one by one.

@@ -6,7 +6,10 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -118,6 +121,7 @@ pub async fn run(
         freshness: Freshness::open(&config.data_dir.join("freshness.toml"), clock::unix_ms())?,
         replay: ReplayWindow::default(),
         journal: open_journal(&config)?,
+        backlog_age_ms: AtomicU64::new(0),
         limits: config.limits.clone(),
         denials: Denials::default(),
         quotas: Quotas::default(),
@@ -127,6 +131,7 @@ pub async fn run(
         name: config.name.clone(),
     });
     orphans::close(&node)?;
+    orphans::refill_replay_window(&node)?;
     let mut keeper = BundleKeeper::new(
         &config.data_dir,
         Arc::clone(&node),

@@ -64,6 +64,29 @@ impl History {
     }
 }
 
+/// Visits every record of the segments that were written to since `since`. The newest segment is always read.
+pub(super) fn recent(
+    folder: &Folder,
+    epoch: u64,
+    since: SystemTime,
+    mut visit: impl FnMut(&[u8]),
+) -> Result<(), JournalError> {
+    let segments = folder.segments()?;
+    let mut from = segments.last().copied();
+    for first_seq in segments.iter().rev().skip(1) {
+        let path = folder.segment(*first_seq);
+        let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        if written.map_err(JournalError::io("look at", &path))? < since {
+            break;
+        }
+        from = Some(*first_seq);
+    }
+    match from {
+        Some(from) => recover::scan_all(folder, epoch, from, |found| visit(found.body)).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// When a record was made, by its own clock.
 fn made(record: &[u8]) -> Option<SystemTime> {
     SystemTime::try_from(record::decode(record).ok()?.time?).ok()

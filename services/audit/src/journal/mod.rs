@@ -152,6 +152,12 @@ impl Journal {
         orphan::find(&self.shared.folder, self.shared.epoch, floor)
     }
 
+    /// Visits the bytes of every record written since `since`, by the modification times of the segments, so that
+    /// somewhat older ones may be among them; blocking. A node rebuilds its replay window from them.
+    pub fn recent(&self, since: SystemTime, visit: impl FnMut(&[u8])) -> Result<(), JournalError> {
+        history::recent(&self.shared.folder, self.shared.epoch, since, visit)
+    }
+
     /// The side file of keys, for evidence, erasure and compaction.
     pub fn keys(&self) -> Keys {
         Keys {

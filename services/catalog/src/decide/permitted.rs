@@ -1,6 +1,7 @@
 //! The proof that a call was permitted: later steps of a call take it, and nothing but the decision makes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lienthong_filter::Plan;
 use lienthong_proto::lienthong::control::v1::{Dataset, Party, RightOrigin, System};
@@ -74,6 +75,11 @@ impl Permitted {
     /// Ids of the fields that may be released.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.plan.ids().iter().map(|id| &**id)
+    }
+
+    /// How old the rights, and the oldest record without a receipt, may be for this class of data.
+    pub fn bundle_age_max(&self) -> Duration {
+        self.rights.0.dataset_of(&self.method).bundle_age_max
     }
 
     /// What must be durable before a byte leaves; never unspecified.

@@ -25,28 +25,50 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let policy = match &args.policy {
         None => None,
         Some(path) => {
-            let bytes = fs::read(path).with_context(|| format!("the policy {} cannot be read", path.display()))?;
-            Some(Policy::parse(&bytes).with_context(|| format!("the policy {} is no tlog-policy", path.display()))?)
+            let bytes =
+                fs::read(path).with_context(|| format!("the policy {} cannot be read", path.display()))?;
+            Some(
+                Policy::parse(&bytes)
+                    .with_context(|| format!("the policy {} is no tlog-policy", path.display()))?,
+            )
         }
     };
     let seen = match &args.seen {
         None => None,
         Some(path) => Some(
-            fs::read_to_string(path).with_context(|| format!("the checkpoint {} cannot be read", path.display()))?,
+            fs::read_to_string(path)
+                .with_context(|| format!("the checkpoint {} cannot be read", path.display()))?,
         ),
     };
     let show = |progress: Progress| {
-        out::note(&format!("{} of {} entries", progress.entries, progress.entries_total));
+        out::note(&format!(
+            "{} of {} entries",
+            progress.entries, progress.entries_total
+        ));
     };
-    let progress: Option<&dyn Fn(Progress)> =
-        if std::io::stderr().is_terminal() && !args.json { Some(&show) } else { None };
-    let report = verify_dir(&args.dir, &VerifyOptions { policy, seen, progress });
+    let progress: Option<&dyn Fn(Progress)> = if std::io::stderr().is_terminal() && !args.json {
+        Some(&show)
+    } else {
+        None
+    };
+    let report = verify_dir(
+        &args.dir,
+        &VerifyOptions {
+            policy,
+            seen,
+            progress,
+        },
+    );
     if args.json {
         out::line(&to_json(&report));
     } else {
         out::raw(&report.to_string());
     }
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_sound() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn to_json(report: &VerifyReport) -> String {

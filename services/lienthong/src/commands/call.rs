@@ -35,7 +35,11 @@ pub async fn run(args: CallArgs) -> Result<ExitCode> {
     } else {
         print(&outcome)?;
     }
-    Ok(if outcome.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if outcome.error.is_none() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What came of a call.
@@ -69,7 +73,11 @@ pub async fn call_with(
     stated: &Stated,
 ) -> Result<Outcome> {
     let method = client::method_of(pool, method)?;
-    anyhow::ensure!(!method.is_client_streaming(), "this command sends one message; {} takes a stream", method.name());
+    anyhow::ensure!(
+        !method.is_client_streaming(),
+        "this command sends one message; {} takes a stream",
+        method.name()
+    );
     let request = client::message_from_json(method.input(), data)?;
     let collected = match client.call(&method, request, stated).await {
         Ok(answer) => answer.collect().await,
@@ -78,7 +86,10 @@ pub async fn call_with(
     match collected {
         Err(status) => Ok(Outcome::failed(status)),
         Ok((messages, metadata)) => Ok(Outcome {
-            messages: messages.iter().map(client::message_to_json).collect::<Result<_>>()?,
+            messages: messages
+                .iter()
+                .map(client::message_to_json)
+                .collect::<Result<_>>()?,
             exchange_id: exchange_id(&metadata),
             error: None,
         }),
@@ -87,7 +98,11 @@ pub async fn call_with(
 
 impl Outcome {
     fn failed(status: Status) -> Self {
-        Self { messages: Vec::new(), exchange_id: exchange_id(status.metadata()), error: Some(status) }
+        Self {
+            messages: Vec::new(),
+            exchange_id: exchange_id(status.metadata()),
+            error: Some(status),
+        }
     }
 
     fn to_json(&self) -> Result<String> {
@@ -107,7 +122,10 @@ impl Outcome {
 }
 
 fn exchange_id(metadata: &MetadataMap) -> Option<String> {
-    metadata.get("mesh-exchange-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
+    metadata
+        .get("mesh-exchange-id")
+        .and_then(|id| id.to_str().ok())
+        .map(str::to_owned)
 }
 
 fn print(outcome: &Outcome) -> Result<()> {
@@ -133,13 +151,20 @@ fn explain(status: &Status) -> String {
         None => format!("{code}: {}", status.message()),
         Some(read) => {
             let vi = read.vi.map(|vi| format!("\n{vi}")).unwrap_or_default();
-            format!("{code}: {}{vi}\nsee docs/errors/{}.md", status.message(), read.reason.name())
+            format!(
+                "{code}: {}{vi}\nsee docs/errors/{}.md",
+                status.message(),
+                read.reason.name()
+            )
         }
     }
 }
 
 fn stdin() -> Result<String> {
     let mut text = String::new();
-    std::io::stdin().take(STDIN_BYTES_MAX).read_to_string(&mut text).context("the request on stdin cannot be read")?;
+    std::io::stdin()
+        .take(STDIN_BYTES_MAX)
+        .read_to_string(&mut text)
+        .context("the request on stdin cannot be read")?;
     Ok(text)
 }

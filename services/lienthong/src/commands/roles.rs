@@ -36,7 +36,9 @@ pub fn node(command: RoleCommand) -> Result<ExitCode> {
 pub fn broker(command: RoleCommand) -> Result<ExitCode> {
     match command {
         RoleCommand::SampleConfig => sample(&sample_toml(&BrokerConfig::sample())),
-        RoleCommand::CheckConfig(args) => checked(&load::<BrokerConfig>(&args.config)?, lienthong_broker::check),
+        RoleCommand::CheckConfig(args) => {
+            checked(&load::<BrokerConfig>(&args.config)?, lienthong_broker::check)
+        }
         RoleCommand::Run(args) => {
             let config: BrokerConfig = load(&args.config)?;
             let identity = identity("broker", &config.mesh, config.development);
@@ -51,7 +53,9 @@ pub fn broker(command: RoleCommand) -> Result<ExitCode> {
 pub fn gateway(command: RoleCommand) -> Result<ExitCode> {
     match command {
         RoleCommand::SampleConfig => sample(&sample_toml(&GatewayConfig::default())),
-        RoleCommand::CheckConfig(args) => checked(&load::<GatewayConfig>(&args.config)?, lienthong_gateway::check),
+        RoleCommand::CheckConfig(args) => {
+            checked(&load::<GatewayConfig>(&args.config)?, lienthong_gateway::check)
+        }
         RoleCommand::Run(args) => {
             let config: GatewayConfig = load(&args.config)?;
             let identity = identity("gateway", &config.mesh, config.development);
@@ -77,7 +81,11 @@ where
 }
 
 fn identity(role: &str, mesh: &str, development: bool) -> Identity {
-    Identity { role: role.to_owned(), mesh: mesh.to_owned(), development }
+    Identity {
+        role: role.to_owned(),
+        mesh: mesh.to_owned(),
+        development,
+    }
 }
 
 fn serve<F>(args: &RunArgs, telemetry: &TelemetryConfig, identity: Identity, role: F) -> Result<ExitCode>

@@ -17,8 +17,8 @@ use lienthong_certs::{
     pki::{DevPki, Holder, Request},
 };
 use lienthong_node::config::{
-    BackendConfig, BackendEndpointConfig, BrokerEndpointConfig, LocalListenerConfig, NodeConfig, TlsBackendConfig,
-    TrustConfig as NodeTrustConfig,
+    BackendConfig, BackendEndpointConfig, BrokerEndpointConfig, LimitsConfig as NodeLimits,
+    LocalListenerConfig, NodeConfig, TlsBackendConfig, TrustConfig as NodeTrustConfig,
 };
 use lienthong_samples::{
     backend::{BackendKind, descriptor_set},
@@ -134,18 +134,28 @@ impl Layout {
         for folder in ["keys", "config", "contracts", "clients", "logs"] {
             fs::create_dir(dir.join(folder))?;
         }
-        let builder = Builder { dir: &dir, pki: &pki, trust: &trust };
+        let builder = Builder {
+            dir: &dir,
+            pki: &pki,
+            trust: &trust,
+        };
 
         let bundle_key = MeshKey::generate()?;
         bundle_key.save(&dir.join("keys/bundle.key"))?;
         let log_key = LogKey::generate(LOG_ORIGIN)?;
-        lienthong_certs::files::create_private(&dir.join("keys/log.key"), log_key.signing_key().to_skey()?.as_bytes())?;
+        lienthong_certs::files::create_private(
+            &dir.join("keys/log.key"),
+            log_key.signing_key().to_skey()?.as_bytes(),
+        )?;
         let policy = dir.join("log-policy.txt");
         fs::write(&policy, Policy::for_log(log_key.verifier().clone()).to_file())?;
 
         let mut registry = RegistryFile::default();
         let broker_address = ports.next()?;
-        let plans = NODES.iter().map(|(code, name)| builder.plan_node(code, name, &mut ports)).collect::<Result<Vec<_>>>()?;
+        let plans = NODES
+            .iter()
+            .map(|(code, name)| builder.plan_node(code, name, &mut ports))
+            .collect::<Result<Vec<_>>>()?;
         registry.nodes.extend(plans.iter().map(NodePlan::registered));
         let outsider_address = ports.next()?;
         registry.nodes.push(builder.outsider(outsider_address)?);
@@ -163,14 +173,20 @@ impl Layout {
         for kind in BackendKind::ALL {
             backends.push(builder.backend(kind, ports.next()?, &mut registry)?);
         }
-        let keys = PublicKeys { bundle: hex::encode(bundle_key.public_key()), log: log_key.verifier().to_string() };
+        let keys = PublicKeys {
+            bundle: hex::encode(bundle_key.public_key()),
+            log: log_key.verifier().to_string(),
+        };
         let nodes = plans
             .iter()
             .map(|plan| builder.node(plan, broker_address, &keys, &backends))
             .collect::<Result<Vec<_>>>()?;
 
         // JSON is YAML: one notation less to write.
-        fs::write(dir.join("registry.yaml"), serde_json::to_string_pretty(&registry)?)?;
+        fs::write(
+            dir.join("registry.yaml"),
+            serde_json::to_string_pretty(&registry)?,
+        )?;
         fs::create_dir(dir.join("catalog"))?;
         for (name, text) in CATALOG {
             fs::write(dir.join("catalog").join(name), text)?;
@@ -219,13 +235,18 @@ impl Builder<'_> {
             id: "n1".to_owned(),
             address: address.to_string(),
             server_name,
-            certificates: vec![CertificateFile { file: issued.certificate }],
+            certificates: vec![CertificateFile {
+                file: issued.certificate,
+            }],
         })
     }
 
     fn outsider_profile(&self, plans: &[NodePlan]) -> Result<PathBuf> {
         let provider = plans.first().context("the demo has no node")?;
-        let issued = self.pki.issued(OUTSIDER.0)?.context("the outsider has no certificate")?;
+        let issued = self
+            .pki
+            .issued(OUTSIDER.0)?
+            .context("the outsider has no certificate")?;
         let profile = ClientProfile {
             node: provider.mesh.to_string(),
             server_name: provider.server_name.clone(),
@@ -262,8 +283,14 @@ impl Builder<'_> {
     }
 
     fn system(&self, agency: &str, system: &str, plans: &[NodePlan]) -> Result<(PathBuf, RegistrySystem)> {
-        let plan = plans.iter().find(|plan| plan.code == agency).context("the system's agency has no node")?;
-        let name = NODES.iter().find(|(code, _)| *code == agency).map_or(agency, |(_, name)| name);
+        let plan = plans
+            .iter()
+            .find(|plan| plan.code == agency)
+            .context("the system's agency has no node")?;
+        let name = NODES
+            .iter()
+            .find(|(code, _)| *code == agency)
+            .map_or(agency, |(_, name)| name);
         let issued = self.pki.issue_system(agency, name, system)?;
         let profile = ClientProfile {
             node: plan.local.to_string(),
@@ -276,9 +303,14 @@ impl Builder<'_> {
         let registered = RegistrySystem {
             agency: agency.to_owned(),
             id: system.to_owned(),
-            certificates: vec![CertificateFile { file: issued.certificate }],
+            certificates: vec![CertificateFile {
+                file: issued.certificate,
+            }],
         };
-        Ok((self.write(&format!("clients/{agency}-{system}.toml"), &profile)?, registered))
+        Ok((
+            self.write(&format!("clients/{agency}-{system}.toml"), &profile)?,
+            registered,
+        ))
     }
 
     fn backend(
@@ -288,17 +320,24 @@ impl Builder<'_> {
         registry: &mut RegistryFile,
     ) -> Result<(BackendKind, PathBuf, SocketAddr)> {
         let agency = kind.agency_code();
-        let name = NODES.iter().find(|(code, _)| *code == agency).map_or(agency, |(_, name)| name);
+        let name = NODES
+            .iter()
+            .find(|(code, _)| *code == agency)
+            .map_or(agency, |(_, name)| name);
         let holder = Holder::System {
             agency_code: agency.to_owned(),
             agency_name: (*name).to_owned(),
             system_id: system_of(kind).to_owned(),
         };
-        let issued = self.pki.issue(&Request::new(holder).with_dns_names(&[&backend_name(kind)]))?;
+        let issued = self
+            .pki
+            .issue(&Request::new(holder).with_dns_names(&[&backend_name(kind)]))?;
         registry.systems.push(RegistrySystem {
             agency: agency.to_owned(),
             id: system_of(kind).to_owned(),
-            certificates: vec![CertificateFile { file: issued.certificate.clone() }],
+            certificates: vec![CertificateFile {
+                file: issued.certificate.clone(),
+            }],
         });
         fs::write(self.contract(kind), descriptor_set(kind))?;
         let file = BackendFile {
@@ -308,7 +347,11 @@ impl Builder<'_> {
             trust: self.trust.state.clone(),
             dvhc_csv: None,
         };
-        Ok((kind, self.write(&format!("config/backend-{}.toml", kind.name()), &file)?, listen))
+        Ok((
+            kind,
+            self.write(&format!("config/backend-{}.toml", kind.name()), &file)?,
+            listen,
+        ))
     }
 
     fn node(
@@ -318,7 +361,9 @@ impl Builder<'_> {
         keys: &PublicKeys,
         backends: &[(BackendKind, PathBuf, SocketAddr)],
     ) -> Result<(&'static str, PathBuf, SocketAddr)> {
-        let own = backends.iter().filter(|(kind, _, _)| kind.agency_code() == plan.code);
+        let own = backends
+            .iter()
+            .filter(|(kind, _, _)| kind.agency_code() == plan.code);
         let config = NodeConfig {
             name: format!("agencies/{}/nodes/n1", plan.code),
             data_dir: self.dir.join("nodes").join(plan.code),
@@ -351,9 +396,17 @@ impl Builder<'_> {
                 })
                 .collect(),
             telemetry: telemetry(plan.admin),
+            limits: NodeLimits {
+                journal_backlog_bytes_max: JOURNAL_BACKLOG_BYTES_MAX,
+                ..NodeLimits::default()
+            },
             ..NodeConfig::sample()
         };
-        Ok((plan.code, self.write(&format!("config/node-{}.toml", plan.code), &config)?, plan.admin))
+        Ok((
+            plan.code,
+            self.write(&format!("config/node-{}.toml", plan.code), &config)?,
+            plan.admin,
+        ))
     }
 
     fn contract(&self, kind: BackendKind) -> PathBuf {
@@ -374,10 +427,15 @@ impl NodePlan {
             id: "n1".to_owned(),
             address: self.mesh.to_string(),
             server_name: self.server_name.clone(),
-            certificates: vec![CertificateFile { file: self.certificate.clone() }],
+            certificates: vec![CertificateFile {
+                file: self.certificate.clone(),
+            }],
         }
     }
 }
+
+/// Disk that each node of the demo reserves for its journal.
+const JOURNAL_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const BROKER_NAME: &str = "broker.demo.invalid";
 const BUNDLE_KEY_NAME: &str = "bundle-1";
@@ -396,7 +454,10 @@ fn system_of(kind: BackendKind) -> &'static str {
 }
 
 fn trust_of(pki: &DevPki) -> TrustConfig {
-    let mut trust = TrustConfig { revocation_lists: pki.crl_files(), ..TrustConfig::default() };
+    let mut trust = TrustConfig {
+        revocation_lists: pki.crl_files(),
+        ..TrustConfig::default()
+    };
     for (branch, path) in pki.trust_files() {
         match branch {
             Branch::State => trust.state.push(path),
@@ -408,7 +469,11 @@ fn trust_of(pki: &DevPki) -> TrustConfig {
 }
 
 fn telemetry(admin: SocketAddr) -> TelemetryConfig {
-    TelemetryConfig { admin_listen: Some(admin), log_format: LogFormat::Text, ..TelemetryConfig::default() }
+    TelemetryConfig {
+        admin_listen: Some(admin),
+        log_format: LogFormat::Text,
+        ..TelemetryConfig::default()
+    }
 }
 
 /// Ports on loopback that were free a moment ago. All are held until the last was found, so that none is
@@ -421,7 +486,11 @@ impl Ports {
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .collect::<std::io::Result<Vec<_>>>()
             .context("no free port on loopback")?;
-        Ok(Self(held.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?))
+        Ok(Self(
+            held.iter()
+                .map(TcpListener::local_addr)
+                .collect::<std::io::Result<_>>()?,
+        ))
     }
 
     fn next(&mut self) -> Result<SocketAddr> {

@@ -34,9 +34,22 @@ impl Mesh {
         let mut backends = Vec::new();
         for (kind, config, address) in &layout.backends {
             let arguments = ["backend", kind.name(), "--config", text(config)?];
-            backends.push(Role::start(&program, &backend_log(*kind), &arguments, &layout.logs, ReadyAt::Port(*address))?);
+            backends.push(Role::start(
+                &program,
+                &backend_log(*kind),
+                &arguments,
+                &layout.logs,
+                ReadyAt::Port(*address),
+            )?);
         }
-        let mut mesh = Self { layout, program, broker: None, nodes: Vec::new(), backends, took_ms: 0 };
+        let mut mesh = Self {
+            layout,
+            program,
+            broker: None,
+            nodes: Vec::new(),
+            backends,
+            took_ms: 0,
+        };
         mesh.start_broker().await?;
         for place in 0..mesh.layout.nodes.len() {
             let node = mesh.spawn_node(place)?;
@@ -53,7 +66,13 @@ impl Mesh {
     pub async fn start_broker(&mut self) -> Result<()> {
         let (config, admin) = &self.layout.broker;
         let arguments = ["broker", "run", "--config", text(config)?];
-        let mut broker = Role::start(&self.program, "broker", &arguments, &self.layout.logs, ReadyAt::Admin(*admin))?;
+        let mut broker = Role::start(
+            &self.program,
+            "broker",
+            &arguments,
+            &self.layout.logs,
+            ReadyAt::Admin(*admin),
+        )?;
         broker.ready().await?;
         self.broker = Some(broker);
         Ok(())
@@ -71,7 +90,11 @@ impl Mesh {
     pub async fn restart_node(&mut self, code: &str, kill: bool) -> Result<()> {
         let place = self.place_of(code)?;
         if kill {
-            self.nodes.get_mut(place).context("the node is not running")?.kill().await?;
+            self.nodes
+                .get_mut(place)
+                .context("the node is not running")?
+                .kill()
+                .await?;
         } else {
             self.stop_node(code).await?;
         }
@@ -81,7 +104,11 @@ impl Mesh {
     /// Stops one node in order.
     pub async fn stop_node(&mut self, code: &str) -> Result<()> {
         let place = self.place_of(code)?;
-        self.nodes.get_mut(place).context("the node is not running")?.stop().await
+        self.nodes
+            .get_mut(place)
+            .context("the node is not running")?
+            .stop()
+            .await
     }
 
     /// Starts one node again.
@@ -101,7 +128,13 @@ impl Mesh {
     fn spawn_node(&self, place: usize) -> Result<Role> {
         let (code, config, admin) = &self.layout.nodes[place];
         let arguments = ["node", "run", "--config", text(config)?];
-        Role::start(&self.program, &format!("node-{code}"), &arguments, &self.layout.logs, ReadyAt::Admin(*admin))
+        Role::start(
+            &self.program,
+            &format!("node-{code}"),
+            &arguments,
+            &self.layout.logs,
+            ReadyAt::Admin(*admin),
+        )
     }
 
     /// Kills the broker, as a power cut would.
@@ -114,13 +147,22 @@ impl Mesh {
 
     /// A client by the name of its profile.
     pub fn client(&self, name: &str) -> Result<Client> {
-        let profile = self.layout.profiles.get(name).with_context(|| format!("the demo has no client {name}"))?;
+        let profile = self
+            .layout
+            .profiles
+            .get(name)
+            .with_context(|| format!("the demo has no client {name}"))?;
         Client::new(&client::profile(profile)?)
     }
 
     /// How long the start took, in words.
     pub fn took(&self) -> String {
-        format!("{} roles in {}.{} s", self.nodes.len() + self.backends.len() + 1, self.took_ms / 1000, self.took_ms % 1000 / 100)
+        format!(
+            "{} roles in {}.{} s",
+            self.nodes.len() + self.backends.len() + 1,
+            self.took_ms / 1000,
+            self.took_ms % 1000 / 100
+        )
     }
 
     /// Stops every role, nodes first so that their last records reach the broker.
@@ -135,7 +177,13 @@ impl Mesh {
     /// What to try next, ready to paste.
     pub fn invitation(&self) -> String {
         let program = self.program.display();
-        let profile = |name: &str| self.layout.profiles.get(name).map(|path| path.display().to_string()).unwrap_or_default();
+        let profile = |name: &str| {
+            self.layout
+                .profiles
+                .get(name)
+                .map(|path| path.display().to_string())
+                .unwrap_or_default()
+        };
         let (office, tax) = (profile("H26.90-mot-cua"), profile("G12.90-thue"));
         let (log, policy) = (self.layout.log.display(), self.layout.policy.display());
         format!(
@@ -154,5 +202,6 @@ fn backend_log(kind: BackendKind) -> String {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("the demo's folder has a name that is not UTF-8")
+    path.to_str()
+        .context("the demo's folder has a name that is not UTF-8")
 }

@@ -16,7 +16,13 @@ pub struct Narrator {
 impl Narrator {
     /// A narrator for a person or for a machine.
     pub fn new(json: bool) -> Self {
-        Self { json, colourful: out::stdout_is_terminal(), scenario: "", passed: 0, failed: 0 }
+        Self {
+            json,
+            colourful: out::stdout_is_terminal(),
+            scenario: "",
+            passed: 0,
+            failed: 0,
+        }
     }
 
     /// Begins a chapter.
@@ -49,7 +55,11 @@ impl Narrator {
             out::line(&object.to_string());
             return;
         }
-        let mark = if ok { paint(Colour::Green, "✓", self.colourful) } else { paint(Colour::Red, "✗", self.colourful) };
+        let mark = if ok {
+            paint(Colour::Green, "✓", self.colourful)
+        } else {
+            paint(Colour::Red, "✗", self.colourful)
+        };
         out::line(&format!("  {mark} {step}"));
         if !ok {
             out::line(&format!("      expected {expected}"));

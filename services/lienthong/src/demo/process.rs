@@ -41,7 +41,13 @@ pub enum ReadyAt {
 
 impl Role {
     /// Starts `program` in a role; its output goes to `<logs>/<name>.log`.
-    pub fn start(program: &Path, name: &str, arguments: &[&str], logs: &Path, ready_at: ReadyAt) -> Result<Self> {
+    pub fn start(
+        program: &Path,
+        name: &str,
+        arguments: &[&str],
+        logs: &Path,
+        ready_at: ReadyAt,
+    ) -> Result<Self> {
         let path = logs.join(format!("{name}.log"));
         let log = File::options().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("the log {} cannot be written", path.display()))?;
@@ -54,7 +60,11 @@ impl Role {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{name} could not be started"))?;
-        Ok(Self { name: name.to_owned(), child, ready_at })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            ready_at,
+        })
     }
 
     /// Waits until it is ready.
@@ -62,13 +72,20 @@ impl Role {
         let deadline = Instant::now() + Duration::from_millis(READY_TIMEOUT_MS);
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended before it was ready ({status}); its log says why", self.name);
+                bail!(
+                    "{} ended before it was ready ({status}); its log says why",
+                    self.name
+                );
             }
             if is_ready(self.ready_at).await {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("{} is not ready after {} s; its log says why", self.name, READY_TIMEOUT_MS / 1000);
+                bail!(
+                    "{} is not ready after {} s; its log says why",
+                    self.name,
+                    READY_TIMEOUT_MS / 1000
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -89,11 +106,19 @@ impl Role {
         match tokio::time::timeout(patience, self.child.wait()).await {
             Ok(status) => {
                 let status = status?;
-                anyhow::ensure!(status.success(), "{} ended with {status}; its log says why", self.name);
+                anyhow::ensure!(
+                    status.success(),
+                    "{} ended with {status}; its log says why",
+                    self.name
+                );
             }
             Err(_) => {
                 self.child.kill().await?;
-                bail!("{} did not stop within {} s and was killed", self.name, STOP_TIMEOUT_MS / 1000);
+                bail!(
+                    "{} did not stop within {} s and was killed",
+                    self.name,
+                    STOP_TIMEOUT_MS / 1000
+                );
             }
         }
         Ok(())
@@ -110,7 +135,9 @@ async fn is_ready(at: ReadyAt) -> bool {
 /// Asks `/ready` in HTTP/1.1.
 async fn get_ready(address: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    stream
+        .write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
     Ok(head.ends_with(b" 200"))

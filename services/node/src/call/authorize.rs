@@ -1,7 +1,9 @@
 //! Step 5: may it. The catalog decides; what it permits is the only key to the steps that follow.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use lienthong_catalog::{Method, Permitted, Question, RightsIndex, decide};
-use lienthong_proto::status::MeshError;
+use lienthong_proto::{lienthong::options::v1::ReleaseGate, reason::Reason, status::MeshError};
 
 use crate::{
     call::{identify::Caller, metadata::CallMetadata},
@@ -34,5 +36,30 @@ pub fn authorize(
         rights_age: node.freshness.age(),
         clock_behind: node.freshness.clock_is_behind(clock::unix_ms()),
     };
-    decide(rights, &question).map_err(Into::into)
+    let permitted = decide(rights, &question)?;
+    on_record_in_time(node, &permitted)?;
+    Ok(permitted)
+}
+
+/// Nothing is released that is not on record, and records reach the broker no later than the class of the data
+/// allows (design §6, Opening, closing, shipping).
+fn on_record_in_time(node: &Node, permitted: &Permitted) -> Result<(), MeshError> {
+    let allowed = permitted.bundle_age_max();
+    let age = Duration::from_millis(node.backlog_age_ms.load(Ordering::Relaxed));
+    if age > allowed {
+        let detail = format!(
+            "the oldest record without a receipt is {} s old; this dataset allows {} s",
+            age.as_secs(),
+            allowed.as_secs()
+        );
+        return Err(MeshError::new(Reason::DenyAuditUnavailable, detail));
+    }
+    match permitted.release_gate() {
+        ReleaseGate::Unspecified | ReleaseGate::Journal => Ok(()),
+        // A gate that this node cannot hold is never passed.
+        gate @ (ReleaseGate::Receipt | ReleaseGate::Witnessed) => {
+            let detail = format!("this node does not offer the release gate {}", gate.as_str_name());
+            Err(MeshError::new(Reason::DenyAuditUnavailable, detail))
+        }
+    }
 }

@@ -53,8 +53,14 @@ impl Broker {
             keys.insert(name.clone(), key);
         }
         // Long, often silent streams: pings notice a broker that hangs.
-        let options = ChannelOptions { limits: Limits::control(), ..ChannelOptions::new(register.clone()) };
-        Ok(Self { channel: Channel::new(endpoint, options), keys })
+        let options = ChannelOptions {
+            limits: Limits::control(),
+            ..ChannelOptions::new(register.clone())
+        };
+        Ok(Self {
+            channel: Channel::new(endpoint, options),
+            keys,
+        })
     }
 
     /// Checks the signature of something that the broker said, in its domain.

@@ -1,7 +1,10 @@
 //! What has to be done every so often: keeping the age of the rights on disk, and recording what was only
 //! counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use lienthong_audit::{
     digest,
@@ -19,14 +22,17 @@ use crate::{
     node::Node,
 };
 
-/// Saves the age of the rights once a second, and shows it.
+/// Saves the age of the rights once a second, and shows it beside the age of the backlog.
 pub async fn keep_freshness(node: Arc<Node>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_millis(FRESHNESS_SAVE_MS));
-    loop {
+    let mut stopping = false;
+    while !stopping {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => stopping = true,
             _ = tick.tick() => {}
         }
+        let backlog_ms = u64::try_from(node.journal.backlog().age.as_millis()).unwrap_or(u64::MAX);
+        node.backlog_age_ms.store(backlog_ms, Ordering::Relaxed);
         let age = node.freshness.age();
         let seconds = if age == Duration::MAX {
             -1

@@ -1,9 +1,12 @@
 //! At start: what the last process left open is closed as `UNKNOWN_AFTER_CRASH`, and what it had seen from
 //! other nodes is remembered, before any traffic is taken.
 
-use lienthong_audit::{digest, journal::JournalError, record};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{clock, node::Node};
+use lienthong_audit::{digest, journal::JournalError, record};
+use lienthong_proto::lienthong::audit::v1::{Record, Side, record::Body};
+
+use crate::{clock, limits::REPLAY_WINDOW_MS, node::Node};
 
 /// Closes every exchange that a crash left open.
 pub fn close(node: &Node) -> Result<usize, JournalError> {
@@ -26,4 +29,28 @@ pub fn close(node: &Node) -> Result<usize, JournalError> {
         }
     }
     Ok(orphans.len())
+}
+
+/// Puts the exchanges that other nodes brought within the replay window back into it (design §6, Replay and
+/// retry): a restart forgets nothing.
+pub fn refill_replay_window(node: &Node) -> Result<(), JournalError> {
+    let now_ms = clock::unix_ms();
+    // Twice the window: an id may lie one window ahead of the clock, and be played back one window later.
+    let since = SystemTime::now()
+        .checked_sub(Duration::from_millis(2 * REPLAY_WINDOW_MS))
+        .unwrap_or(UNIX_EPOCH);
+    node.journal.recent(since, |bytes| {
+        // What does not decode was no record of this node's making.
+        if let Ok(Record {
+            body: Some(Body::Opening(opening)),
+            ..
+        }) = record::decode(bytes)
+            && let Some(exchange) = opening.exchange
+            && exchange.side() == Side::Provider
+            && let Ok(id) = <[u8; 16]>::try_from(exchange.id.as_slice())
+        {
+            node.replay
+                .remember(&exchange.consumer_node, id, exchange.attempt, now_ms);
+        }
+    })
 }
