@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prost_types::Timestamp;
 
 use crate::limits::{BOARD_TEXT_BYTES_MAX, WATCHES_PER_NODE_MAX};
+use crate::text;
 
 /// What is known of one node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,7 +118,7 @@ impl Drop for Entry {
 
 /// The beginning of a text that somebody else wrote.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(BOARD_TEXT_BYTES_MAX)]
+    text::cut(text, BOARD_TEXT_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -4,34 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lienthong_certs::MeshKey;
-use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
-use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
-use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
-use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
 use lienthong_transport::{Connections, Drain, Limits, SharedMaterial, TlsMaterial, bind, serve_tower};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval};
-use tonic::service::Routes;
 
 use crate::board::Board;
 use crate::bundle::BundleSigner;
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
-use crate::door::Door;
 use crate::error::BrokerError;
-use crate::findings::Findings;
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
-use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::metrics::BrokerMetrics;
-use crate::positions::Positions;
-use crate::service::audit::Audit;
-use crate::service::catalog::Catalog;
-use crate::service::registry::Registry;
-use crate::service::rights::Rights;
-use crate::shelf::Shelf;
+use crate::saver::Saver;
+use crate::service::{Ground, routes};
 use crate::state::{self, State};
 use crate::steward::Steward;
 use crate::trust::Trust;
@@ -81,8 +69,7 @@ pub struct Broker {
     metrics: BrokerMetrics,
     steward: Arc<Steward>,
     ledger: Ledger,
-    shelf: Shelf,
-    positions: Arc<Positions>,
+    saver: Saver,
     material: SharedMaterial,
     connections: Connections,
     drain: Drain,
@@ -105,12 +92,10 @@ impl Broker {
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
         config.check()?;
         let (declared, trust) = load(&config).await?;
-        let signer = BundleSigner::new(
-            &config.mesh,
-            &config.bundle_key_name,
-            MeshKey::load(&config.bundle_key)?,
-        );
+        let bundle_key = MeshKey::load(&config.bundle_key)?;
+        let signer = BundleSigner::new(&config.mesh, &config.bundle_key_name, bundle_key);
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
+        let (listener, address) = listen(config.listen)?;
 
         let State {
             log,
@@ -118,41 +103,34 @@ impl Broker {
             shelf,
             positions,
         } = State::open(&config).await?;
-        let (ledger, closed) = Ledger::start(log, &checkpoint, Arc::clone(&positions));
+        let saver = Saver {
+            shelf: shelf.clone(),
+            positions: Arc::clone(&positions),
+            interval: config.limits.positions_save_interval(),
+        };
+        let (ledger, closed) = Ledger::start(log, &checkpoint, positions);
         let log = LogTask::Running(tokio::spawn(closed));
-        let (board, metrics) = (Board::default(), BrokerMetrics::default());
+        let metrics = BrokerMetrics::default();
         let issuer = Issuer::new(signer.clone(), ledger.clone(), shelf.clone());
         let steward = Steward::open(&config.mesh, declared, &shelf, issuer, metrics.clone()).await?;
 
-        let listener = bind(config.listen, false)?;
-        let unknown = |source| BrokerError::Address {
-            address: config.listen,
-            source,
-        };
-        let address = listener.local_addr().map_err(unknown)?;
         let mut broker = Broker {
+            config,
             address,
             admin_address: None,
-            board,
+            board: Board::default(),
             metrics,
             steward: Arc::new(steward),
             ledger,
-            shelf,
-            positions,
-            material: material.clone(),
+            saver,
+            material,
             connections: Connections::new(),
             drain: Drain::new(),
             log,
             tasks: Vec::new(),
-            config,
         };
         broker.open_admin().await?;
-        let routes = broker.routes(signer);
-        let (connections, drain) = (broker.connections.clone(), broker.drain.clone());
-        broker.tasks.push(tokio::spawn(async move {
-            serve_tower(listener, material, Limits::default(), connections, drain, routes).await;
-        }));
-        broker.tasks.push(tokio::spawn(broker.save_positions()));
+        broker.open_doors(listener, signer);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
         Ok(broker)
     }
@@ -226,7 +204,7 @@ impl Broker {
         }
         self.ledger.close().await;
         self.ended().await;
-        save(&self.shelf, &self.positions).await;
+        self.saver.save().await;
         tracing::info!("the broker is closed");
         match self.log {
             LogTask::Ended(ended) => Ok(ended?),
@@ -234,40 +212,30 @@ impl Broker {
         }
     }
 
-    fn routes(&self, signer: BundleSigner) -> Routes {
-        let door = Door::new(self.steward.watch(), self.metrics.clone());
-        let rights = Rights {
-            door: door.clone(),
-            generations: self.steward.watch(),
-            signer,
-            board: self.board.clone(),
-            drain: self.drain.clone(),
-        };
-        let registry = Registry {
-            door: door.clone(),
+    fn open_doors(&mut self, listener: TcpListener, signer: BundleSigner) {
+        let routes = routes(self.ground(signer));
+        let (material, connections, drain) = (
+            self.material.clone(),
+            self.connections.clone(),
+            self.drain.clone(),
+        );
+        self.tasks.push(tokio::spawn(async move {
+            serve_tower(listener, material, Limits::default(), connections, drain, routes).await;
+        }));
+        self.tasks
+            .push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
+    }
+
+    fn ground(&self, signer: BundleSigner) -> Ground {
+        Ground {
             steward: Arc::clone(&self.steward),
-            metrics: self.metrics.clone(),
-        };
-        let audit = Audit {
-            door: door.clone(),
+            signer,
             ledger: self.ledger.clone(),
-            findings: Findings::new(self.ledger.clone()),
+            board: self.board.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
             batches_in_flight_max: self.config.limits.batches_in_flight_max,
-        };
-        macro_rules! bounded {
-            ($server:ident, $service:expr) => {
-                $server::new($service)
-                    .max_decoding_message_size(REQUEST_BYTES_MAX)
-                    .max_encoding_message_size(RESPONSE_BYTES_MAX)
-            };
         }
-        Routes::new(bounded!(RightsServiceServer, rights))
-            .add_service(bounded!(RegistryServiceServer, registry))
-            .add_service(bounded!(CatalogServiceServer, Catalog { door }))
-            .add_service(bounded!(AuditServiceServer, audit))
-            .prepare()
     }
 
     async fn open_admin(&mut self) -> Result<(), BrokerError> {
@@ -280,23 +248,9 @@ impl Broker {
             development: self.config.development,
         };
         let metrics = Metrics::new(&identity);
-        self.metrics.register(&metrics, &self.board, &self.positions);
-        let (ledger, steward) = (self.ledger.clone(), Arc::clone(&self.steward));
-        let drain = self.drain.clone();
-        let health = Health::new(identity)
-            .check("log", move || match ledger.is_open() {
-                true => Check::ok("takes entries"),
-                false => {
-                    Check::failing("closed: see the log of this process, then the disk of the data folder")
-                }
-            })
-            .check("rights", move || {
-                Check::ok(format!("epoch {}", steward.current().epoch()))
-            })
-            .check("doors", move || match drain.is_started() {
-                false => Check::ok("open"),
-                true => Check::failing("the broker is stopping"),
-            });
+        self.metrics
+            .register(&metrics, &self.board, &self.saver.positions);
+        let health = self.health(identity);
         let server = AdminServer::bind(listen, health, metrics).await?;
         let unknown = |source| BrokerError::Address {
             address: listen,
@@ -310,33 +264,28 @@ impl Broker {
         Ok(())
     }
 
-    /// Saves the positions every now and then, until the broker stops.
-    fn save_positions(&self) -> impl Future<Output = ()> + use<> {
-        let (shelf, positions, drain) = (
-            self.shelf.clone(),
-            Arc::clone(&self.positions),
-            self.drain.clone(),
-        );
-        let mut tick = interval(self.config.limits.positions_save_interval());
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        async move {
-            loop {
-                tokio::select! {
-                    _ = drain.started() => return,
-                    _ = tick.tick() => save(&shelf, &positions).await,
-                }
+    fn health(&self, identity: Identity) -> Health {
+        let (ledger, steward, drain) = (self.ledger.clone(), Arc::clone(&self.steward), self.drain.clone());
+        let log = move || {
+            if ledger.is_open() {
+                Check::ok("takes entries")
+            } else {
+                Check::failing("closed: see the log of this process, then the disk of the data folder")
             }
-        }
-    }
-}
-
-/// Saves what changed. A failure costs a longer start, nothing else.
-async fn save(shelf: &Shelf, positions: &Positions) {
-    if let Some(changes) = positions.take_changes() {
-        if let Err(error) = shelf.save_journals(&changes).await {
-            tracing::warn!(%error, "positions not saved; the next start reads more of the log");
-            positions.untake(changes);
-        }
+        };
+        let doors = move || {
+            if drain.is_started() {
+                Check::failing("the broker is stopping")
+            } else {
+                Check::ok("open")
+            }
+        };
+        Health::new(identity)
+            .check("log", log)
+            .check("rights", move || {
+                Check::ok(format!("epoch {}", steward.current().epoch()))
+            })
+            .check("doors", doors)
     }
 }
 
@@ -345,6 +294,14 @@ async fn load(config: &BrokerConfig) -> Result<(Declared, Trust), BrokerError> {
     spawn_blocking(move || Declared::load(&config))
         .await
         .map_err(|_| BrokerError::Stopped)?
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BrokerError> {
+    let listener = bind(address, false)?;
+    match listener.local_addr() {
+        Ok(bound) => Ok((listener, bound)),
+        Err(source) => Err(BrokerError::Address { address, source }),
+    }
 }
 
 /// The reload signal.

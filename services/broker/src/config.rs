@@ -129,7 +129,10 @@ impl BrokerConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 7400)),
             certificate: "/etc/lienthong/broker.crt".into(),
             key: "/etc/lienthong/broker.key".into(),
-            trust: TrustConfig { state: vec!["/etc/lienthong/trust/state.pem".into()], ..TrustConfig::default() },
+            trust: TrustConfig {
+                state: vec!["/etc/lienthong/trust/state.pem".into()],
+                ..TrustConfig::default()
+            },
             catalog_dir: "/etc/lienthong/catalog".into(),
             registry_file: "/etc/lienthong/registry.yaml".into(),
             operators: Vec::new(),

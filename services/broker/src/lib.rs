@@ -30,9 +30,10 @@
 //! | [`findings`] | what is wrong with a journal, on record once |
 //! | [`records`] | the broker's own records |
 //! | [`state`] | log and store, opened as a whole |
+//! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
 //! | [`declared`], [`sources`], [`trust`] | the operator's files |
-//! | [`paging`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
+//! | [`paging`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
 pub mod board;
@@ -53,12 +54,14 @@ pub mod metrics;
 pub mod paging;
 pub mod positions;
 pub mod records;
+pub mod saver;
 pub mod service;
 pub mod shelf;
 pub mod sources;
 pub mod state;
 pub mod steward;
 pub mod stored;
+pub mod text;
 pub mod trust;
 
 pub use board::Board;

@@ -85,3 +85,6 @@ pub const LOG_KEY_BYTES_MAX: u64 = 4 * 1024;
 
 /// Bytes of one part of a stored contract: small enough that two parts fit one batch of the store.
 pub const CONTRACT_PART_BYTES: usize = VALUE_BYTES_MAX / 2;
+
+/// Longest name that a refusal shows as it was asked for, bytes.
+pub const NAME_SHOWN_BYTES_MAX: usize = 128;

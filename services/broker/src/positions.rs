@@ -110,6 +110,14 @@ impl Positions {
         self.lock().journals.get(node).map(|journal| journal.position)
     }
 
+    /// Whether this late opening of `node` is remembered.
+    pub fn holds_late(&self, node: &str, hash: &Hash) -> bool {
+        self.lock()
+            .journals
+            .get(node)
+            .is_some_and(|journal| journal.late.contains(hash))
+    }
+
     /// Nodes with a journal on record.
     pub fn len(&self) -> usize {
         self.lock().journals.len()
@@ -202,7 +210,7 @@ impl Table {
                 }
             }
             Body::BundlePublished(published) if recorder == RECORDER => {
-                self.epoch = self.epoch.max(published.epoch)
+                self.epoch = self.epoch.max(published.epoch);
             }
             Body::Opening(_) => {
                 let journal = self

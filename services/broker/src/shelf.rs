@@ -253,7 +253,7 @@ mod tests {
     use crate::positions::{Positions, Step};
 
     fn shelved(version: u64, bytes: usize) -> Shelved {
-        let content: Vec<u8> = (0..bytes).map(|index| (index % 251) as u8).collect();
+        let content: Vec<u8> = (0..=250).cycle().take(bytes).collect();
         Shelved::new(
             version,
             Timestamp { seconds: 7, nanos: 0 },

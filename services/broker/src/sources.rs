@@ -68,8 +68,7 @@ pub fn read_file(path: &Path) -> Result<SourceFile, BrokerError> {
 /// A path as mistakes name it: the file's own name says enough, and keeps messages alike on every machine.
 fn shown(path: &Path) -> String {
     path.file_name()
-        .map(PathBuf::from)
-        .unwrap_or_else(|| path.to_owned())
+        .map_or_else(|| path.to_owned(), PathBuf::from)
         .display()
         .to_string()
 }

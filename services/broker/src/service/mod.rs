@@ -1,15 +1,100 @@
 //! The gRPC services: thin edges that admit the caller, hand the work on, and put the answer into words.
 
+use std::sync::Arc;
+
+use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
+use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
+use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
+use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
+use lienthong_transport::Drain;
+use tonic::Status;
+use tonic::service::Routes;
+
+use crate::board::Board;
+use crate::bundle::BundleSigner;
+use crate::door::Door;
+use crate::findings::Findings;
+use crate::ledger::Ledger;
+use crate::limits::{NAME_SHOWN_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::metrics::BrokerMetrics;
+use crate::steward::Steward;
+use crate::text;
+
 pub mod audit;
 pub mod catalog;
 pub mod registry;
 pub mod rights;
 
-use tonic::Status;
+/// What the services stand on.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// Shows and changes what the mesh decides by.
+    pub steward: Arc<Steward>,
+    /// Signs heartbeats.
+    pub signer: BundleSigner,
+    /// Puts on record.
+    pub ledger: Ledger,
+    /// Which node decides by which epoch.
+    pub board: Board,
+    /// Counts.
+    pub metrics: BrokerMetrics,
+    /// Turned when the broker stops.
+    pub drain: Drain,
+    /// Batches of one stream that may be on their way into the log at once.
+    pub batches_in_flight_max: usize,
+}
+
+/// Every service of the broker, within its bounds.
+pub fn routes(ground: Ground) -> Routes {
+    let Ground {
+        steward,
+        signer,
+        ledger,
+        board,
+        metrics,
+        drain,
+        batches_in_flight_max,
+    } = ground;
+    let door = Door::new(steward.watch(), metrics.clone());
+    let rights = rights::Rights {
+        door: door.clone(),
+        generations: steward.watch(),
+        signer,
+        board,
+        drain: drain.clone(),
+    };
+    let findings = Findings::new(ledger.clone());
+    let audit = audit::Audit {
+        door: door.clone(),
+        ledger,
+        findings,
+        metrics: metrics.clone(),
+        drain,
+        batches_in_flight_max,
+    };
+    let registry = registry::Registry {
+        door: door.clone(),
+        steward,
+        metrics,
+    };
+    let catalog = catalog::Catalog { door };
+    macro_rules! bounded {
+        ($server:ident, $service:expr) => {
+            $server::new($service)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(RESPONSE_BYTES_MAX)
+        };
+    }
+    Routes::new(bounded!(RightsServiceServer, rights))
+        .add_service(bounded!(RegistryServiceServer, registry))
+        .add_service(bounded!(CatalogServiceServer, catalog))
+        .add_service(bounded!(AuditServiceServer, audit))
+        .prepare()
+}
 
 /// The status for a resource that is not there. What was asked for is shown only as far as a name may be long.
 fn not_found(kind: &str, name: &str, example: &str) -> Status {
-    let shown = &name[..name.floor_char_boundary(128)];
+    let shown = text::cut(name, NAME_SHOWN_BYTES_MAX);
     Status::not_found(format!(
         "no {kind} is called \"{}\"; a name looks like {example}",
         shown.escape_debug()

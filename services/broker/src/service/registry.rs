@@ -70,14 +70,12 @@ impl RegistryService for Registry {
         let node = self.door.admit_node(Rpc::PublishContract, &request)?;
         let descriptor_set = request.into_inner().descriptor_set.into();
         // The work goes on when the caller hangs up: what is half published would be found only at the next start.
-        let (steward, publisher, agency) =
-            (Arc::clone(&self.steward), node.name.clone(), node.agency.clone());
-        let publishing =
-            tokio::spawn(async move { steward.publish(&publisher, &agency, descriptor_set).await });
-        let published = publishing
+        let (steward, name, agency) = (Arc::clone(&self.steward), node.name.clone(), node.agency.clone());
+        let work = tokio::spawn(async move { steward.publish(&name, &agency, descriptor_set).await });
+        match work
             .await
-            .map_err(|_| Status::internal("the publication ended unexpectedly"))?;
-        match published {
+            .map_err(|_| Status::internal("the publication ended unexpectedly"))?
+        {
             Ok(published) => {
                 self.metrics.contract(if published.changed {
                     "published"

@@ -5,6 +5,7 @@
 pub mod journal;
 pub mod watcher;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,17 +112,18 @@ impl Mesh {
     /// Writes a registry of one node an agency, and the one system.
     pub fn write_registry(&self, nodes: &[(&str, &Issued)]) {
         let mut text = String::from("nodes:\n");
-        for (number, (code, issued)) in nodes.iter().enumerate() {
+        for (port, (code, issued)) in (7101..).zip(nodes) {
             let file = issued.certificate.display();
-            text += &format!(
-                "  - {{agency: \"{code}\", id: n1, address: \"127.0.0.1:{}\", server_name: localhost, \
-                 certificates: [{{file: \"{file}\"}}]}}\n",
-                7101 + number
-            );
+            writeln!(
+                text,
+                "  - {{agency: \"{code}\", id: n1, address: \"127.0.0.1:{port}\", server_name: localhost, \
+                 certificates: [{{file: \"{file}\"}}]}}"
+            )
+            .unwrap();
         }
         let file = self.h26_system.certificate.display();
-        text +=
-            &format!("systems:\n  - {{agency: H26.90, id: mot-cua, certificates: [{{file: \"{file}\"}}]}}\n");
+        let system = format!("{{agency: H26.90, id: mot-cua, certificates: [{{file: \"{file}\"}}]}}");
+        writeln!(text, "systems:\n  - {system}").unwrap();
         fs::write(self.path("registry.yaml"), text).unwrap();
     }
 

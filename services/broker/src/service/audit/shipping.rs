@@ -1,0 +1,218 @@
+//! One stream that ships: batches in, receipts out, in order.
+
+use std::collections::VecDeque;
+
+use lienthong_audit::batch::{BatchError, Checker, Position};
+use lienthong_certs::verify;
+use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
+use lienthong_proto::lienthong::audit::v1::{Receipt, ShipJournalRequest, SignedBatch};
+use tokio::sync::oneshot;
+use tonic::{Status, Streaming};
+
+use super::Audit;
+use super::refusal::unavailable;
+use crate::access::Rpc;
+use crate::door::NodeGuest;
+use crate::ledger::{Batch, LedgerError, Recorded};
+use crate::limits::RECEIPTS_REMEMBERED_MAX;
+use crate::records::check_nodes_record;
+
+/// A journal on its way.
+pub(super) struct Shipping {
+    service: Audit,
+    node: NodeGuest,
+    said: Streaming<ShipJournalRequest>,
+    /// How the stream ends once everything under way is answered; `None` while the node is heard.
+    last_word: Option<Result<(), Status>>,
+    /// Where the journal stands once everything under way is durable.
+    checker: Checker,
+    /// Batches that are not yet answered, in order.
+    under_way: VecDeque<UnderWay>,
+    /// The newest receipts, for batches that are sent again.
+    given: VecDeque<Receipt>,
+}
+
+/// A batch that waits for its answer.
+enum UnderWay {
+    /// It is on its way into the log.
+    Appending {
+        position: Position,
+        answer: oneshot::Receiver<Result<Recorded, LedgerError>>,
+    },
+    /// It is on record, or will be once those before it are.
+    Repeated { last_seq: u64 },
+}
+
+impl Shipping {
+    /// A journal of which `checker` knows where it stands.
+    pub(super) fn new(
+        service: Audit,
+        node: NodeGuest,
+        said: Streaming<ShipJournalRequest>,
+        checker: Checker,
+    ) -> Shipping {
+        let (under_way, given) = (VecDeque::new(), VecDeque::new());
+        Shipping {
+            service,
+            node,
+            said,
+            last_word: None,
+            checker,
+            under_way,
+            given,
+        }
+    }
+
+    /// Where the journal stands once everything under way is durable.
+    pub(super) fn position(&self) -> &Position {
+        self.checker.position()
+    }
+
+    /// Waits for the next receipt; `None` when the node has said all and has all its receipts.
+    pub(super) async fn next(&mut self) -> Result<Option<Receipt>, Status> {
+        loop {
+            if let Some(UnderWay::Repeated { last_seq }) = self.under_way.front() {
+                let receipt = self.receipt_again(*last_seq);
+                self.under_way.pop_front();
+                return Ok(Some(receipt));
+            }
+            let listening = self.last_word.is_none();
+            let room = self.under_way.len() < self.service.batches_in_flight_max;
+            tokio::select! {
+                biased;
+                answer = answer(&mut self.under_way), if !self.under_way.is_empty() => {
+                    self.under_way.pop_front();
+                    return Ok(Some(self.receipt(answer?)));
+                }
+                _ = self.service.drain.started(), if listening => {
+                    self.last_word = Some(Err(Status::unavailable("the broker is stopping; connect again")));
+                }
+                said = self.said.message(), if listening && room => match said? {
+                    Some(said) => self.hear(said).await,
+                    None => self.last_word = Some(Ok(())),
+                },
+                else => return self.last_word.take().unwrap_or(Ok(())).map(|()| None),
+            }
+        }
+    }
+
+    async fn hear(&mut self, said: ShipJournalRequest) {
+        let heard = match said.event {
+            Some(Said::Batch(batch)) => self.take(batch).await,
+            Some(Said::Hello(_)) => Err(Status::invalid_argument("a journal says hello once")),
+            None => Err(Status::invalid_argument(
+                "a message of a journal says nothing that this broker knows",
+            )),
+        };
+        if let Err(status) = heard {
+            self.last_word = Some(Err(status));
+        }
+    }
+
+    /// Judges a batch and puts it on its way into the log.
+    async fn take(&mut self, batch: SignedBatch) -> Result<(), Status> {
+        self.service.door.still_admits(Rpc::ShipJournal, &self.node)?;
+        let key = &self.node.certificate.spki_der;
+        let checked = match self
+            .checker
+            .check(&batch, |message, signature| verify(key, message, signature))
+        {
+            Ok(checked) => checked,
+            Err(BatchError::Duplicate { last_seq }) => {
+                self.under_way.push_back(UnderWay::Repeated { last_seq });
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(self
+                    .service
+                    .refuse(&self.node, self.checker.position(), &error)
+                    .await);
+            }
+        };
+        for entry in &checked.entries {
+            if let Err(error) = check_nodes_record(&self.node.name, entry) {
+                return Err(self
+                    .service
+                    .refuse_record(&self.node, self.checker.position(), error)
+                    .await);
+            }
+        }
+        let mut entries: Vec<Vec<u8>> = checked.entries.into_iter().map(Vec::from).collect();
+        let late = entries.split_off(entries.len().saturating_sub(checked.late));
+        let batch = Batch {
+            node: self.node.name.clone(),
+            expects: *self.checker.position(),
+            then: checked.position,
+            entries,
+            late,
+            header: batch.header,
+            signature: batch.signature,
+            certificate: self.node.certificate.fingerprint(),
+        };
+        let answer = self
+            .service
+            .ledger
+            .put(batch)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        self.checker.accept(checked.position);
+        self.under_way.push_back(UnderWay::Appending {
+            position: checked.position,
+            answer,
+        });
+        Ok(())
+    }
+
+    fn receipt(&mut self, (position, recorded): (Position, Recorded)) -> Receipt {
+        self.service.metrics.batch_taken(recorded.entries);
+        let receipt = Receipt {
+            journal_epoch: position.epoch,
+            last_seq: position.last_seq,
+            first_index: recorded.first_index,
+            entries: recorded.entries,
+            checkpoint: recorded.checkpoint.to_string(),
+        };
+        if self.given.len() == RECEIPTS_REMEMBERED_MAX {
+            self.given.pop_front();
+        }
+        self.given.push_back(receipt.clone());
+        receipt
+    }
+
+    /// The receipt of a batch that is on record: the one given on this stream, or what the journal's position says.
+    fn receipt_again(&self, last_seq: u64) -> Receipt {
+        self.service.metrics.batch_repeated();
+        if let Some(receipt) = self
+            .given
+            .iter()
+            .rev()
+            .find(|receipt| receipt.last_seq == last_seq)
+        {
+            return receipt.clone();
+        }
+        let journal = self.service.ledger.positions().journal(&self.node.name);
+        let newest = journal.filter(|journal| journal.position.last_seq == last_seq);
+        Receipt {
+            journal_epoch: self.checker.position().epoch,
+            last_seq,
+            first_index: newest.as_ref().map_or(0, |journal| journal.first_index),
+            entries: newest.as_ref().map_or(0, |journal| journal.entries),
+            checkpoint: self.service.ledger.checkpoint().to_string(),
+        }
+    }
+}
+
+/// Waits for the answer to the batch at the front; can be given up and asked again.
+async fn answer(under_way: &mut VecDeque<UnderWay>) -> Result<(Position, Recorded), Status> {
+    match under_way.front_mut() {
+        Some(UnderWay::Appending { position, answer }) => {
+            match answer.await.unwrap_or(Err(LedgerError::Closed)) {
+                Ok(recorded) => Ok((*position, recorded)),
+                Err(error @ LedgerError::Moved { .. }) => Err(Status::aborted(error.to_string())),
+                Err(error @ LedgerError::TooLong(_)) => Err(Status::invalid_argument(error.to_string())),
+                Err(error) => Err(unavailable(&error)),
+            }
+        }
+        Some(UnderWay::Repeated { .. }) | None => std::future::pending().await,
+    }
+}
