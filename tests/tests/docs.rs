@@ -21,21 +21,11 @@ fn every_link_leads_somewhere() -> Result<()> {
     for page in pages()? {
         for link in links(&fs::read_to_string(&page)?) {
             if let Err(problem) = follow(&page, &link) {
-                wrong.push(format!(
-                    "{}: [{}]({}): {problem:#}",
-                    short(&page),
-                    link.text,
-                    link.target
-                ));
+                wrong.push(format!("{}: [{}]({}): {problem:#}", short(&page), link.text, link.target));
             }
         }
     }
-    ensure!(
-        wrong.is_empty(),
-        "{} links lead nowhere:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    ensure!(wrong.is_empty(), "{} links lead nowhere:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
 }
 
@@ -48,15 +38,13 @@ fn every_page_can_be_reached_from_the_readme() -> Result<()> {
             let Some((path, _)) = local(&page, &link.target) else {
                 continue;
             };
-            if path.extension().is_some_and(|extension| extension == "md") && reached.insert(path.clone()) {
+            let is_page = path.extension().is_some_and(|extension| extension == "md") && path.is_file();
+            if is_page && reached.insert(path.clone()) {
                 to_read.push(path);
             }
         }
     }
-    let hidden: Vec<_> = pages()?
-        .into_iter()
-        .filter(|page| !reached.contains(page))
-        .collect();
+    let hidden: Vec<_> = pages()?.into_iter().filter(|page| !reached.contains(page)).collect();
     ensure!(hidden.is_empty(), "no page leads to {hidden:?}");
     Ok(())
 }
@@ -71,11 +59,7 @@ fn every_path_that_a_page_names_is_there() -> Result<()> {
             }
         }
     }
-    ensure!(
-        wrong.is_empty(),
-        "pages name what is not there:\n{}",
-        wrong.join("\n")
-    );
+    ensure!(wrong.is_empty(), "pages name what is not there:\n{}", wrong.join("\n"));
     Ok(())
 }
 
@@ -83,10 +67,7 @@ fn every_path_that_a_page_names_is_there() -> Result<()> {
 fn the_readme_has_the_two_commands() -> Result<()> {
     let readme = fs::read_to_string(house().join("README.md"))?;
     for command in ["cargo run --release -- demo", "tests/run"] {
-        ensure!(
-            readme.lines().any(|line| line == command),
-            "README.md has no line {command:?} to copy"
-        );
+        ensure!(readme.lines().any(|line| line == command), "README.md has no line {command:?} to copy");
     }
     Ok(())
 }
@@ -96,46 +77,24 @@ fn every_dependency_is_accounted_for() -> Result<()> {
     let manifest = fs::read_to_string(house().join("Cargo.toml"))?;
     let page = fs::read_to_string(house().join("docs/decisions/0003-dependencies.md"))?;
     let named: BTreeSet<String> = code_spans(&page).into_iter().collect();
-    let section = manifest
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .and_then(|rest| rest.split("\n[").next());
-    let lines = section
-        .context("Cargo.toml has no [workspace.dependencies]")?
-        .lines();
+    let section = manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
+    let lines = section.context("Cargo.toml has no [workspace.dependencies]")?.lines();
     let ours: BTreeSet<String> = lines
         .filter_map(|line| line.split_once(" = "))
         .map(|(name, _)| name.to_owned())
         .filter(|name| !name.starts_with("lienthong") && !name.starts_with('#'))
         .collect();
-    ensure!(
-        ours.len() > 10,
-        "only {} dependencies were found: the manifest is read wrongly",
-        ours.len()
-    );
+    ensure!(ours.len() > 10, "only {} dependencies were found: the manifest is read wrongly", ours.len());
     let unexplained: Vec<_> = ours.difference(&named).collect();
-    ensure!(
-        unexplained.is_empty(),
-        "decision 0003 does not say why {unexplained:?} is here"
-    );
+    ensure!(unexplained.is_empty(), "decision 0003 does not say why {unexplained:?} is here");
     Ok(())
 }
 
 #[test]
 fn links_and_code_are_read_as_markdown_means_them() {
     let text = "a [page](one.md#part), `code [no](link)`\n```\n[no](link)\n```\n[`word`](two.rs) `services/x` [t](<a b>)";
-    let link = |text: &str, target: &str| Link {
-        text: text.to_owned(),
-        target: target.to_owned(),
-    };
-    assert_eq!(
-        links(text),
-        [
-            link("page", "one.md#part"),
-            link("`word`", "two.rs"),
-            link("t", "a b")
-        ]
-    );
+    let link = |text: &str, target: &str| Link { text: text.to_owned(), target: target.to_owned() };
+    assert_eq!(links(text), [link("page", "one.md#part"), link("`word`", "two.rs"), link("t", "a b")]);
     assert_eq!(code_spans(text), ["code [no](link)", "word", "services/x"]);
     assert_eq!(slug("Two words, and `code`: R-01"), "two-words-and-code-r-01");
 }
@@ -179,21 +138,11 @@ fn follow(page: &Path, link: &Link) -> Result<()> {
         let text = fs::read_to_string(&path)?;
         ensure!(headings(&text).contains(&part), "the page has no heading #{part}");
     }
-    let source = path
-        .extension()
-        .is_some_and(|extension| extension == "rs" || extension == "proto");
-    if source
-        && let Some(word) = link
-            .text
-            .strip_prefix('`')
-            .and_then(|text| text.strip_suffix('`'))
-    {
+    let source = path.extension().is_some_and(|extension| extension == "rs" || extension == "proto");
+    if source && let Some(word) = link.text.strip_prefix('`').and_then(|text| text.strip_suffix('`')) {
         let word = word.rsplit("::").next().unwrap_or(word).trim_end_matches("()");
         if word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            ensure!(
-                words(&fs::read_to_string(&path)?).contains(word),
-                "the source does not name {word}"
-            );
+            ensure!(words(&fs::read_to_string(&path)?).contains(word), "the source does not name {word}");
         }
     }
     Ok(())
@@ -205,11 +154,7 @@ fn local(page: &Path, target: &str) -> Option<(PathBuf, String)> {
         return None;
     }
     let (file, part) = target.split_once('#').unwrap_or((target, ""));
-    let path = if file.is_empty() {
-        page.to_owned()
-    } else {
-        normal(&page.parent()?.join(file))
-    };
+    let path = if file.is_empty() { page.to_owned() } else { normal(&page.parent()?.join(file)) };
     Some((path, part.to_owned()))
 }
 
@@ -246,9 +191,7 @@ fn links(text: &str) -> Vec<Link> {
         while let Some(middle) = rest.find("](") {
             let (before, after) = (&rest[..middle], &rest[middle + 2..]);
             let closing = after.find(')');
-            let opening = before
-                .rfind('[')
-                .filter(|start| is_outside_code(&before[..*start]));
+            let opening = before.rfind('[').filter(|start| is_outside_code(&before[..*start]));
             if let (Some(start), Some(end)) = (opening, closing) {
                 links.push(Link {
                     text: before[start + 1..].to_owned(),
@@ -269,24 +212,12 @@ fn is_outside_code(before: &str) -> bool {
 
 /// What stands in single backticks.
 fn code_spans(text: &str) -> Vec<String> {
-    prose(text)
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
-        .map(str::to_owned)
-        .collect()
+    prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
 /// True for a path from the top of the house that is meant literally.
 fn is_path_of_the_house(code: &str) -> bool {
-    let tops = [
-        "certs/",
-        "docs/",
-        "gateway/",
-        "proto/",
-        "services/",
-        "tests/",
-        ".ci/",
-        ".config/",
-    ];
+    let tops = ["certs/", "docs/", "gateway/", "proto/", "services/", "tests/", ".ci/", ".config/"];
     tops.iter().any(|top| code.starts_with(top))
         && !code.contains(|c: char| c.is_whitespace() || "<>*{}…".contains(c))
 }
@@ -300,15 +231,10 @@ fn headings(text: &str) -> BTreeSet<String> {
 
 /// The anchor that a heading gets.
 fn slug(heading: &str) -> String {
-    let kept = heading
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.flat_map(char::to_lowercase)
-        .map(|c| if c == ' ' { '-' } else { c })
-        .collect()
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 fn words(text: &str) -> BTreeSet<&str> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .collect()
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect()
 }
