@@ -5,7 +5,8 @@
 
 use prost::Message;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, MethodDescriptor, Value,
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, MessageDescriptor,
+    MethodDescriptor, Value,
 };
 
 use crate::lienthong::options::v1::{DataFieldOptions, DatasetOptions, ExchangeOptions};
@@ -23,8 +24,7 @@ pub fn field(field: &FieldDescriptor) -> Option<DataFieldOptions> {
 /// True where records sit in a response.
 pub fn is_record(field: &FieldDescriptor) -> bool {
     extension(field.parent_pool(), "lienthong.options.v1.record")
-        .map(|record| field.options().get_extension(&record).as_bool() == Some(true))
-        .unwrap_or(false)
+        .is_some_and(|record| field.options().get_extension(&record).as_bool() == Some(true))
 }
 
 /// The exchange that a method performs; `None` for a method that is not shared.

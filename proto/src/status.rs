@@ -60,9 +60,10 @@ impl MeshError {
             metadata.insert("exchange_id".to_owned(), id.clone());
         }
         let mut details = ErrorDetails::new();
-        details
-            .set_error_info(info.name, DOMAIN, metadata)
-            .set_localized_message("vi", format!("{}. {}.", capitalised(info.vi), capitalised(info.remedy_vi)));
+        details.set_error_info(info.name, DOMAIN, metadata).set_localized_message(
+            "vi",
+            format!("{}. {}.", capitalised(info.vi), capitalised(info.remedy_vi)),
+        );
         if let Some(milliseconds) = self.retry_after_ms {
             details.set_retry_info(Some(std::time::Duration::from_millis(milliseconds)));
         }

@@ -28,16 +28,10 @@ pub const OFFICE: &str = "H26.90-mot-cua";
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     // target/<profile>/deps/<test> → target/<profile>/lienthong
-    let profile = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .context("the test lies in no target folder")?;
+    let profile =
+        test.parent().and_then(|deps| deps.parent()).context("the test lies in no target folder")?;
     let program = profile.join("lienthong");
-    ensure!(
-        program.exists(),
-        "{} is not built; run `cargo build` first, or tests/run",
-        program.display()
-    );
+    ensure!(program.exists(), "{} is not built; run `cargo build` first, or tests/run", program.display());
     Ok(program)
 }
 
@@ -87,9 +81,7 @@ impl TestMesh {
 
     /// What a role has written to its log.
     pub fn log_of(&self, role: &str) -> Result<String> {
-        Ok(std::fs::read_to_string(
-            self.mesh.layout.logs.join(format!("{role}.log")),
-        )?)
+        Ok(std::fs::read_to_string(self.mesh.layout.logs.join(format!("{role}.log")))?)
     }
 }
 
@@ -104,11 +96,7 @@ pub fn handling() -> Stated {
 
 /// The mesh's reason in an outcome.
 pub fn reason(outcome: &Outcome) -> Option<Reason> {
-    outcome
-        .error
-        .as_ref()
-        .and_then(status::read)
-        .map(|read| read.reason)
+    outcome.error.as_ref().and_then(status::read).map(|read| read.reason)
 }
 
 /// How long anything may take to become true, milliseconds; machines are slow and noisy.

@@ -42,17 +42,14 @@ async fn every_role_can_be_restarted_and_nothing_is_lost() -> Result<()> {
     mesh.mesh.start_broker().await?;
 
     let log = mesh.mesh.layout.log.clone();
-    eventually(
-        "both records of each answered exchange are in the log, once",
-        async || {
-            let records = records(&log)?;
-            for exchange in &exchanges {
-                let found = closings(&records, exchange);
-                anyhow::ensure!(found == 2, "{found} closing records of {exchange}");
-            }
-            Ok(true)
-        },
-    )
+    eventually("both records of each answered exchange are in the log, once", async || {
+        let records = records(&log)?;
+        for exchange in &exchanges {
+            let found = closings(&records, exchange);
+            anyhow::ensure!(found == 2, "{found} closing records of {exchange}");
+        }
+        Ok(true)
+    })
     .await?;
     mesh.stop().await
 }
@@ -75,25 +72,22 @@ async fn a_provider_killed_under_load_closes_each_exchange_once() -> Result<()> 
     calls.abort_all();
     mesh.until_served().await?;
     let log = mesh.mesh.layout.log.clone();
-    eventually(
-        "every exchange of G01 in the log has one closing record",
-        async || {
-            let mut closings = BTreeMap::<Vec<u8>, usize>::new();
-            for record in records(&log)? {
-                if record.recorder == "agencies/G01/nodes/n1"
-                    && let Some(Body::Closing(closing)) = record.body
-                {
-                    *closings.entry(closing.opening_hash).or_default() += 1;
-                    anyhow::ensure!(
-                        closing.status != i32::from(Status::Unspecified),
-                        "a closing without a status"
-                    );
-                }
+    eventually("every exchange of G01 in the log has one closing record", async || {
+        let mut closings = BTreeMap::<Vec<u8>, usize>::new();
+        for record in records(&log)? {
+            if record.recorder == "agencies/G01/nodes/n1"
+                && let Some(Body::Closing(closing)) = record.body
+            {
+                *closings.entry(closing.opening_hash).or_default() += 1;
+                anyhow::ensure!(
+                    closing.status != i32::from(Status::Unspecified),
+                    "a closing without a status"
+                );
             }
-            anyhow::ensure!(closings.len() > 1, "no record yet");
-            Ok(closings.values().all(|count| *count == 1))
-        },
-    )
+        }
+        anyhow::ensure!(closings.len() > 1, "no record yet");
+        Ok(closings.values().all(|count| *count == 1))
+    })
     .await?;
     mesh.stop().await
 }
@@ -108,28 +102,14 @@ async fn a_node_with_rights_that_are_too_old_fails_closed_by_class() -> Result<(
     let text = fs::read_to_string(&freshness)?;
     let aged: Vec<_> = text
         .lines()
-        .map(|line| {
-            if line.starts_with("age_ms") {
-                "age_ms = 90000000"
-            } else {
-                line
-            }
-        })
+        .map(|line| if line.starts_with("age_ms") { "age_ms = 90000000" } else { line })
         .collect();
     fs::write(&freshness, aged.join("\n"))?;
     mesh.mesh.start_node("H26.90").await?;
 
     let shared = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
-    assert_eq!(
-        reason(&shared),
-        Some(Reason::DenyRightsStale),
-        "{:?}",
-        shared.error
-    );
-    let statistics = Stated {
-        purpose: Some("STATISTICS".to_owned()),
-        ..Stated::default()
-    };
+    assert_eq!(reason(&shared), Some(Reason::DenyRightsStale), "{:?}", shared.error);
+    let statistics = Stated { purpose: Some("STATISTICS".to_owned()), ..Stated::default() };
     let open = mesh.office(LIST_UNITS, "{}", &statistics).await?;
     assert!(open.error.is_none(), "{:?}", open.error);
 
@@ -174,10 +154,7 @@ async fn a_damaged_bundle_is_named_and_replaced_by_the_broker() -> Result<()> {
     mesh.mesh.start_node("G01").await?;
     mesh.until_served().await?;
     let log = mesh.log_of("node-G01")?;
-    assert!(
-        log.contains("the node holds no rights until it hears the broker"),
-        "{log}"
-    );
+    assert!(log.contains("the node holds no rights until it hears the broker"), "{log}");
     mesh.stop().await
 }
 
@@ -192,19 +169,12 @@ async fn a_damaged_journal_is_found_and_the_place_is_named() -> Result<()> {
     journal::check(&folder)?;
     let segment = newest_segment(&folder)?;
     let mut bytes = fs::read(&segment)?;
-    let used = bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .context("the segment is empty")?;
+    let used = bytes.iter().rposition(|byte| *byte != 0).context("the segment is empty")?;
     // Durable records follow: this is damage, not a torn tail.
     bytes[used / 2] ^= 1;
     fs::write(&segment, bytes)?;
     let error = journal::check(&folder).map(|_| ()).unwrap_err().to_string();
-    let name = segment
-        .file_name()
-        .context("no name")?
-        .to_string_lossy()
-        .into_owned();
+    let name = segment.file_name().context("no name")?.to_string_lossy().into_owned();
     assert!(error.contains(&name), "{error}");
     mesh.stop().await
 }
@@ -218,10 +188,7 @@ async fn answered(mesh: &TestMesh) -> Result<String> {
 fn records(log: &Path) -> Result<Vec<Record>> {
     let reader = LogReader::new(log);
     let entries = reader.entries(0..reader.size()?)?;
-    Ok(entries
-        .iter()
-        .map(|entry| record::decode(entry))
-        .collect::<Result<_, _>>()?)
+    Ok(entries.iter().map(|entry| record::decode(entry)).collect::<Result<_, _>>()?)
 }
 
 fn closings(records: &[Record], exchange: &str) -> usize {
@@ -229,10 +196,9 @@ fn closings(records: &[Record], exchange: &str) -> usize {
         return 0;
     };
     let of_exchange = records.iter().filter(|record| match &record.body {
-        Some(Body::Closing(closing)) => closing
-            .exchange
-            .as_ref()
-            .is_some_and(|exchange| exchange.id == id.as_bytes()),
+        Some(Body::Closing(closing)) => {
+            closing.exchange.as_ref().is_some_and(|exchange| exchange.id == id.as_bytes())
+        }
         _ => false,
     });
     of_exchange.count()

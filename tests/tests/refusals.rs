@@ -22,22 +22,13 @@ async fn bad_calls_are_refused_with_their_reason_and_recorded() -> Result<()> {
         let outcome = call::call_with(&pool, &client, GET_CITIZEN, PERSON, &stated).await?;
         assert_eq!(reason(&outcome), Some(expected), "{name}: {:?}", outcome.error);
         let error = outcome.error.context("no error")?;
-        assert!(
-            error.message().contains(words),
-            "{name}: {} does not say {words}",
-            error.message()
-        );
+        assert!(error.message().contains(words), "{name}: {} does not say {words}", error.message());
         let read = status::read(&error).context("no details")?;
-        assert!(
-            read.vi.is_some_and(|vi| vi.chars().any(|c| !c.is_ascii())),
-            "{name}: no Vietnamese"
-        );
+        assert!(read.vi.is_some_and(|vi| !vi.is_ascii()), "{name}: no Vietnamese");
         exchanges.push((
             name,
             expected,
-            outcome
-                .exchange_id
-                .with_context(|| format!("{name}: no exchange id"))?,
+            outcome.exchange_id.with_context(|| format!("{name}: no exchange id"))?,
         ));
     }
     let log = mesh.mesh.layout.log.clone();
@@ -53,10 +44,7 @@ async fn bad_calls_are_refused_with_their_reason_and_recorded() -> Result<()> {
             .collect();
         for (name, expected, id) in &exchanges {
             let id = uuid::Uuid::parse_str(id)?.as_bytes().to_vec();
-            anyhow::ensure!(
-                denials.contains(&(id, expected.name().to_owned())),
-                "{name} is not on record"
-            );
+            anyhow::ensure!(denials.contains(&(id, expected.name().to_owned())), "{name} is not on record");
         }
         Ok(true)
     })
@@ -72,12 +60,7 @@ fn bad_calls() -> Vec<(&'static str, Stated, Reason, &'static str)> {
         stated
     };
     vec![
-        (
-            "no purpose",
-            with(|s| s.purpose = None),
-            Reason::DenyPurpose,
-            "mesh-purpose",
-        ),
+        ("no purpose", with(|s| s.purpose = None), Reason::DenyPurpose, "mesh-purpose"),
         (
             "unknown purpose",
             with(|s| s.purpose = Some("CURIOSITY".into())),
@@ -90,60 +73,20 @@ fn bad_calls() -> Vec<(&'static str, Stated, Reason, &'static str)> {
             Reason::DenyPurpose,
             "ADMIN_PROCEDURE",
         ),
-        (
-            "trade",
-            with(|s| s.purpose = Some("COMMERCIAL".into())),
-            Reason::DenyCommercial,
-            "trade",
-        ),
-        (
-            "no dossier",
-            with(|s| s.dossier = None),
-            Reason::DenyContext,
-            "dossier",
-        ),
-        (
-            "malformed dossier",
-            with(|s| s.dossier = Some("123".into())),
-            Reason::DenyContext,
-            "dossier",
-        ),
-        (
-            "long dossier",
-            with(|s| s.dossier = Some("x".repeat(2000))),
-            Reason::DenyContext,
-            "mesh-dossier",
-        ),
-        (
-            "citizen as user",
-            with(|s| s.user = Some("999190000001".into())),
-            Reason::DenyContext,
-            "mesh-user",
-        ),
-        (
-            "long user",
-            with(|s| s.user = Some("u".repeat(65))),
-            Reason::DenyContext,
-            "mesh-user",
-        ),
+        ("trade", with(|s| s.purpose = Some("COMMERCIAL".into())), Reason::DenyCommercial, "trade"),
+        ("no dossier", with(|s| s.dossier = None), Reason::DenyContext, "dossier"),
+        ("malformed dossier", with(|s| s.dossier = Some("123".into())), Reason::DenyContext, "dossier"),
+        ("long dossier", with(|s| s.dossier = Some("x".repeat(2000))), Reason::DenyContext, "mesh-dossier"),
+        ("citizen as user", with(|s| s.user = Some("999190000001".into())), Reason::DenyContext, "mesh-user"),
+        ("long user", with(|s| s.user = Some("u".repeat(65))), Reason::DenyContext, "mesh-user"),
         (
             "ungranted field",
             with(|s| s.fields = vec!["tinh_trang_hon_nhan".into()]),
             Reason::DenyField,
             "tinh_trang_hon_nhan",
         ),
-        (
-            "unknown field",
-            with(|s| s.fields = vec!["mat_khau".into()]),
-            Reason::DenyField,
-            "mat_khau",
-        ),
-        (
-            "unknown provider",
-            with(|s| s.provider = Some("G99".into())),
-            Reason::DenyUnknownMethod,
-            "G99",
-        ),
+        ("unknown field", with(|s| s.fields = vec!["mat_khau".into()]), Reason::DenyField, "mat_khau"),
+        ("unknown provider", with(|s| s.provider = Some("G99".into())), Reason::DenyUnknownMethod, "G99"),
     ]
 }
 
@@ -155,31 +98,15 @@ async fn unknown_methods_and_large_messages_have_names() -> Result<()> {
     let method = client::method_of(&pool, GET_CITIZEN)?;
     let unknown = "/vn.dancu.v1.CitizenService/DropEverything".parse()?;
     let empty = DynamicMessage::new(method.input());
-    let error = failure(
-        office
-            .call_path(unknown, empty, method.output(), &handling())
-            .await,
-    )
-    .await?;
+    let error = failure(office.call_path(unknown, empty, method.output(), &handling()).await).await?;
     assert_eq!(error.code(), tonic::Code::Unimplemented);
-    assert_eq!(
-        status::read(&error).map(|read| read.reason),
-        Some(Reason::DenyUnknownMethod)
-    );
+    assert_eq!(status::read(&error).map(|read| read.reason), Some(Reason::DenyUnknownMethod));
 
     let mut large = DynamicMessage::new(method.input());
     large.set_field_by_name("so_dinh_danh", Value::String("9".repeat(17 * 1024 * 1024)));
     let error = failure(office.call(&method, large, &handling()).await).await?;
-    assert_eq!(
-        status::read(&error).map(|read| read.reason),
-        Some(Reason::FailMessageTooLarge),
-        "{error:?}"
-    );
-    assert!(
-        error.message().contains("message_bytes_max"),
-        "{}",
-        error.message()
-    );
+    assert_eq!(status::read(&error).map(|read| read.reason), Some(Reason::FailMessageTooLarge), "{error:?}");
+    assert!(error.message().contains("message_bytes_max"), "{}", error.message());
 
     let after = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
     assert!(after.error.is_none(), "{:?}", after.error);
@@ -189,9 +116,7 @@ async fn unknown_methods_and_large_messages_have_names() -> Result<()> {
 #[tokio::test]
 async fn an_unknown_person_is_not_found_and_the_backends_words_stay_inside() -> Result<()> {
     let mesh = TestMesh::start().await?;
-    let outcome = mesh
-        .office(GET_CITIZEN, r#"{"soDinhDanh":"999999999999"}"#, &handling())
-        .await?;
+    let outcome = mesh.office(GET_CITIZEN, r#"{"soDinhDanh":"999999999999"}"#, &handling()).await?;
     let error = outcome.error.context("an unknown person was found")?;
     assert_eq!(error.code(), tonic::Code::NotFound);
     assert!(!error.message().contains("999999999999"), "{}", error.message());
@@ -209,34 +134,15 @@ async fn strangers_are_turned_away() -> Result<()> {
 
     let other = DevPki::create(&mesh.folder.path().join("other-pki"), "other")?;
     let issued = other.issue_system("H26.90", name, "mot-cua")?;
-    let stranger = ClientProfile {
-        certificate: issued.certificate,
-        key: issued.key,
-        ..known.clone()
-    };
-    let error = outcome_of(&stranger)
-        .await?
-        .error
-        .context("a certificate of another mesh was served")?;
-    assert!(
-        status::read(&error).is_none(),
-        "a stranger learns no reason: {error:?}"
-    );
+    let stranger = ClientProfile { certificate: issued.certificate, key: issued.key, ..known.clone() };
+    let error = outcome_of(&stranger).await?.error.context("a certificate of another mesh was served")?;
+    assert!(status::read(&error).is_none(), "a stranger learns no reason: {error:?}");
 
     let pki = DevPki::open(&mesh.mesh.layout.dir.join("pki"))?;
     let issued = pki.issue_system("H26.90", name, "chua-dang-ky")?;
-    let unbound = ClientProfile {
-        certificate: issued.certificate,
-        key: issued.key,
-        ..known
-    };
+    let unbound = ClientProfile { certificate: issued.certificate, key: issued.key, ..known };
     let outcome = outcome_of(&unbound).await?;
-    assert_eq!(
-        reason(&outcome),
-        Some(Reason::DenyCertificate),
-        "{:?}",
-        outcome.error
-    );
+    assert_eq!(reason(&outcome), Some(Reason::DenyCertificate), "{:?}", outcome.error);
     mesh.stop().await
 }
 

@@ -10,42 +10,24 @@ use serde_json::Value;
 fn the_demo_tells_its_story_and_all_of_it_comes_true() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("demo");
-    let output = Command::new(program()?)
-        .args(["demo", "--once", "--json", "--data"])
-        .arg(&data)
-        .output()?;
+    let output = Command::new(program()?).args(["demo", "--once", "--json", "--data"]).arg(&data).output()?;
     let text = String::from_utf8(output.stdout)?;
     let errors = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let (last, steps) = lines
-        .split_last()
-        .with_context(|| format!("the demo printed nothing: {errors}"))?;
+    let (last, steps) = lines.split_last().with_context(|| format!("the demo printed nothing: {errors}"))?;
     for step in steps {
         assert_eq!(step["ok"], true, "{step:#}");
         for key in ["scenario", "step", "expected", "observed"] {
-            assert!(
-                step[key].as_str().is_some_and(|text| !text.is_empty()),
-                "{key} is missing: {step}"
-            );
+            assert!(step[key].as_str().is_some_and(|text| !text.is_empty()), "{key} is missing: {step}");
         }
     }
     assert!(output.status.success(), "{errors}");
     assert_eq!(last["passed"], steps.len());
     assert_eq!(last["failed"], 0);
-    let scenarios: std::collections::BTreeSet<_> = steps
-        .iter()
-        .filter_map(|step| step["scenario"].as_str())
-        .collect();
-    let expected = [
-        "catalog",
-        "code-list",
-        "enterprise",
-        "log",
-        "refusals",
-        "residence",
-        "start",
-        "without-the-broker",
-    ];
+    let scenarios: std::collections::BTreeSet<_> =
+        steps.iter().filter_map(|step| step["scenario"].as_str()).collect();
+    let expected =
+        ["catalog", "code-list", "enterprise", "log", "refusals", "residence", "start", "without-the-broker"];
     assert_eq!(scenarios, expected.into());
 
     // The log stays where the documentation says, and verifies with the command that it names.
@@ -59,10 +41,8 @@ fn the_demo_tells_its_story_and_all_of_it_comes_true() -> Result<()> {
     let report: Value = serde_json::from_slice(&verified.stdout)?;
     assert_eq!(report["verdict"], "VERIFIED", "{report:#}");
     assert!(verified.status.success());
-    let unjudged = Command::new(program()?)
-        .args(["audit", "verify"])
-        .arg(data.join("broker/log"))
-        .output()?;
+    let unjudged =
+        Command::new(program()?).args(["audit", "verify"]).arg(data.join("broker/log")).output()?;
     assert!(String::from_utf8(unjudged.stdout)?.contains("INTEGRITY ONLY, SIGNER NOT JUDGED"));
     Ok(())
 }

@@ -76,26 +76,16 @@ impl Client {
     /// Reads the profile's files; connects when first used.
     pub fn new(profile: &ClientProfile) -> Result<Self> {
         let credentials = Credentials::load(&profile.certificate, &profile.key)?;
-        let files: Vec<_> = profile
-            .trust
-            .iter()
-            .map(|path| (Branch::State, path.clone()))
-            .collect();
+        let files: Vec<_> = profile.trust.iter().map(|path| (Branch::State, path.clone())).collect();
         let anchors = TrustAnchors::load(&files)?;
-        let trusted = if profile.development {
-            Profile::development()
-        } else {
-            Profile::default()
-        };
+        let trusted = if profile.development { Profile::development() } else { Profile::default() };
         let judge = Judge::new(anchors, RevocationLists::empty(), trusted)?;
         let endpoint = Endpoint::Mesh {
             address: profile.node.clone(),
             server_name: Some(profile.server_name.clone()),
             material: SharedMaterial::new(TlsMaterial::new(&credentials, judge)?),
         };
-        Ok(Self {
-            channel: Channel::new(endpoint, ChannelOptions::new(Connections::new())),
-        })
+        Ok(Self { channel: Channel::new(endpoint, ChannelOptions::new(Connections::new())) })
     }
 
     /// The catalog service of the node; `mesh-provider` on a request asks another agency's node through it.
@@ -105,9 +95,7 @@ impl Client {
 
     /// The contract that holds a method.
     pub async fn contract(&self, method: &str) -> Result<DescriptorPool> {
-        let request = GetContractRequest {
-            symbol: method.to_owned(),
-        };
+        let request = GetContractRequest { symbol: method.to_owned() };
         let contract = self.catalog().get_contract(request).await?.into_inner();
         Ok(descriptors::pool(&contract.descriptor_set)?)
     }
@@ -119,9 +107,8 @@ impl Client {
         request: DynamicMessage,
         stated: &Stated,
     ) -> Result<Answer, Status> {
-        let path = path_of(method)
-            .parse()
-            .map_err(|_| Status::invalid_argument("the method has no valid path"))?;
+        let path =
+            path_of(method).parse().map_err(|_| Status::invalid_argument("the method has no valid path"))?;
         self.call_path(path, request, method.output(), stated).await
     }
 
@@ -136,9 +123,7 @@ impl Client {
         let mut request = Request::new(message);
         stated.write(&mut request)?;
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-        grpc.ready()
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let response = grpc.server_streaming(request, path, DynamicCodec(output)).await?;
         let (metadata, messages, _) = response.into_parts();
         Ok(Answer { metadata, messages })
@@ -198,11 +183,7 @@ pub fn method_of(pool: &DescriptorPool, path: &str) -> Result<MethodDescriptor> 
     let found = service.methods().find(|candidate| candidate.name() == method);
     found.with_context(|| {
         let names: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
-        format!(
-            "{} has no method {method}; it has {}",
-            service.full_name(),
-            names.join(", ")
-        )
+        format!("{} has no method {method}; it has {}", service.full_name(), names.join(", "))
     })
 }
 
@@ -251,9 +232,7 @@ impl Encoder for DynamicEncoder {
     type Error = Status;
 
     fn encode(&mut self, message: DynamicMessage, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        message
-            .encode(buffer)
-            .map_err(|error| Status::internal(error.to_string()))
+        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
     }
 }
 

@@ -25,15 +25,13 @@ pub fn note(text: &str) {
 
 /// What went wrong, from the outside in, and what to do when the error knows it.
 pub fn error(error: &anyhow::Error) {
-    let mut text = format!(
-        "{} {error}",
-        paint(Colour::Red, "error:", std::io::stderr().is_terminal())
-    );
+    let mut text = format!("{} {error}", paint(Colour::Red, "error:", std::io::stderr().is_terminal()));
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // An error that shows its source in its own words does not need it said again.
         if !text.contains(&cause) {
-            text.push_str(&format!("\n  because {cause}"));
+            text.push_str("\n  because ");
+            text.push_str(&cause);
         }
     }
     note(&text);

@@ -196,13 +196,7 @@ impl NodeConfig {
     /// Code of the agency, from the node's name.
     pub fn agency(&self) -> Option<&str> {
         let mut parts = self.name.split('/');
-        match (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) {
+        match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some("agencies"), Some(code), Some("nodes"), Some(_), None) => Some(code),
             _ => None,
         }

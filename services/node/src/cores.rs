@@ -81,32 +81,22 @@ impl Cores {
         let mut threads = Vec::with_capacity(sockets.len());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let upstreams = Upstreams::new(material, connections, &config.backends);
-            let core = Arc::new(Core {
-                node: Arc::clone(node),
-                journal: node.journal.handle(),
-                upstreams,
-            });
+            let core = Arc::new(Core { node: Arc::clone(node), journal: node.journal.handle(), upstreams });
             let (material, connections, drain) = (material.clone(), connections.clone(), drain.clone());
             let (ready, listening) = oneshot::channel();
-            let thread = thread::Builder::new()
-                .name(format!("traffic-{number}"))
-                .spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    match runtime {
-                        Ok(runtime) => {
-                            runtime.block_on(run(core, sockets, material, connections, drain, ready))
-                        }
-                        Err(error) => tracing::error!(%error, "a traffic thread has no runtime"),
+            let thread = thread::Builder::new().name(format!("traffic-{number}")).spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => {
+                        runtime.block_on(run(core, sockets, material, connections, drain, ready));
                     }
-                })?;
+                    Err(error) => tracing::error!(%error, "a traffic thread has no runtime"),
+                }
+            })?;
             listening.await.map_err(|_| CoresError::Ended)?;
             threads.push(thread);
         }
-        Ok(Self {
-            threads,
-            mesh_address,
-            local_address,
-        })
+        Ok(Self { threads, mesh_address, local_address })
     }
 
     /// Waits until the threads have drained.
@@ -147,23 +137,13 @@ async fn run(
         })
     };
     let limits = Limits::default();
-    let peers = serve(
-        mesh,
-        material.clone(),
-        limits.clone(),
-        connections.clone(),
-        drain.clone(),
-        from_peers,
-    );
+    let peers = serve(mesh, material.clone(), limits.clone(), connections.clone(), drain.clone(), from_peers);
     match sockets.local {
         LocalSocket::Tls(socket) => match TcpListener::from_std(socket) {
             Ok(listener) => {
                 // A dropped receiver means that nobody waits any more.
                 let _ = ready.send(());
-                tokio::join!(
-                    peers,
-                    serve(listener, material, limits, connections, drain, from_own)
-                );
+                tokio::join!(peers, serve(listener, material, limits, connections, drain, from_own));
             }
             Err(error) => tracing::error!(%error, "the local listener cannot be used"),
         },
@@ -172,13 +152,7 @@ async fn run(
                 let _ = ready.send(());
                 tokio::join!(
                     peers,
-                    serve_local(
-                        LocalListener::Unix(listener),
-                        limits,
-                        connections,
-                        drain,
-                        from_own
-                    )
+                    serve_local(LocalListener::Unix(listener), limits, connections, drain, from_own)
                 );
             }
             Err(error) => tracing::error!(%error, "the local socket cannot be used"),
@@ -197,25 +171,18 @@ fn open_sockets(config: &CoresConfig) -> Result<(Vec<Sockets>, SocketAddr, Optio
             let address = listener.local_addr()?;
             (LocalSocket::Tls(listener.into_std()?), Some(address))
         }
-        LocalListenerConfig::Unix(unix) => (
-            LocalSocket::Unix(bind_unix(&unix.path, SOCKET_MODE)?.into_std()?),
-            None,
-        ),
+        LocalListenerConfig::Unix(unix) => {
+            (LocalSocket::Unix(bind_unix(&unix.path, SOCKET_MODE)?.into_std()?), None)
+        }
     };
-    let mut sockets = vec![Sockets {
-        mesh: first_mesh.into_std()?,
-        local: first_local,
-    }];
+    let mut sockets = vec![Sockets { mesh: first_mesh.into_std()?, local: first_local }];
     for _ in 1..config.threads.max(1) {
         let local = match (&sockets[0].local, local_address) {
             (LocalSocket::Tls(_), Some(address)) => LocalSocket::Tls(bind(address, true)?.into_std()?),
             (LocalSocket::Tls(socket), None) => LocalSocket::Tls(socket.try_clone()?),
             (LocalSocket::Unix(socket), _) => LocalSocket::Unix(socket.try_clone()?),
         };
-        sockets.push(Sockets {
-            mesh: bind(mesh_address, true)?.into_std()?,
-            local,
-        });
+        sockets.push(Sockets { mesh: bind(mesh_address, true)?.into_std()?, local });
     }
     Ok((sockets, mesh_address, local_address))
 }

@@ -71,11 +71,7 @@ impl Bucket {
             self.in_second += 1;
             return true;
         }
-        let counted = self.counted.get_or_insert(Counted {
-            count: 0,
-            first_ms: now_ms,
-            last_ms: now_ms,
-        });
+        let counted = self.counted.get_or_insert(Counted { count: 0, first_ms: now_ms, last_ms: now_ms });
         counted.count += 1;
         counted.last_ms = now_ms;
         false
@@ -89,28 +85,13 @@ mod tests {
     #[test]
     fn ten_a_second_are_whole_and_the_rest_is_counted() {
         let denials = Denials::default();
-        let whole = (0..25)
-            .filter(|n| denials.is_whole("a", Reason::DenyField, 5_000 + n))
-            .count();
+        let whole = (0..25).filter(|n| denials.is_whole("a", Reason::DenyField, 5_000 + n)).count();
         assert_eq!(whole, 10);
-        assert!(
-            denials.is_whole("a", Reason::DenyField, 6_000),
-            "a new second begins"
-        );
-        assert!(
-            denials.is_whole("b", Reason::DenyField, 5_000),
-            "another system has its own count"
-        );
+        assert!(denials.is_whole("a", Reason::DenyField, 6_000), "a new second begins");
+        assert!(denials.is_whole("b", Reason::DenyField, 5_000), "another system has its own count");
         let drained = denials.drain();
         assert_eq!(drained.len(), 1);
-        assert_eq!(
-            drained[0].2,
-            Counted {
-                count: 15,
-                first_ms: 5_010,
-                last_ms: 5_024
-            }
-        );
+        assert_eq!(drained[0].2, Counted { count: 15, first_ms: 5_010, last_ms: 5_024 });
         assert!(denials.drain().is_empty());
     }
 

@@ -55,10 +55,7 @@ struct Outgoing {
 pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
     let Some(slot) = core.node.begin_call() else {
-        return answer::error(
-            &MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"),
-            None,
-        );
+        return answer::error(&MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"), None);
     };
     let Some(rights) = core.node.rights.load_full() else {
         return answer::error(
@@ -76,31 +73,14 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
 
     let (caller, identified) = identify::own_system(&core.node, &rights, &peer);
     let (stated, stated_well) = CallMetadata::read(request.headers());
-    let mut exchange = open::arrived(
-        &core,
-        Side::Consumer,
-        id,
-        1,
-        &caller,
-        &stated,
-        request.uri().path(),
-    );
+    let mut exchange = open::arrived(&core, Side::Consumer, id, 1, &caller, &stated, request.uri().path());
     let judged = identified
         .and(stated_well)
         .and_then(|()| judge(&core, &rights, &caller, &stated, &mut exchange, &request));
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
         Ok((method, permitted, deadline)) => {
-            let outgoing = Outgoing {
-                core,
-                rights,
-                id,
-                received,
-                stated,
-                method,
-                permitted,
-                deadline,
-            };
+            let outgoing = Outgoing { core, rights, id, received, stated, method, permitted, deadline };
             match outgoing.exchange(exchange, request).await {
                 Ok(released) => released.holding(slot).into_answer(),
                 Err(error) => answer::error(&error, Some(id)),
@@ -163,15 +143,7 @@ impl Outgoing {
         if let Err(error) = self.core.journal.durable(seq).await {
             return Err(closer.fail(open::unavailable(error)));
         }
-        Ok(release(
-            Side::Consumer,
-            response,
-            self.permitted,
-            self.deadline,
-            closer,
-            &key,
-        )
-        .holding(in_flight))
+        Ok(release(Side::Consumer, response, self.permitted, self.deadline, closer, &key).holding(in_flight))
     }
 
     /// Sends the request to one of the provider's nodes; to the next one only if it was certainly not
@@ -187,10 +159,7 @@ impl Outgoing {
             closer.goes_to(&node.name);
             match forward::send(&node.upstream, request, self.deadline).await {
                 Ok(answered) => return Ok(answered),
-                Err(Unanswered::NotSent {
-                    error,
-                    request: Some(unsent),
-                }) => {
+                Err(Unanswered::NotSent { error, request: Some(unsent) }) => {
                     request = *unsent;
                     last = Some(MeshError::new(Reason::FailProviderUnreachable, error.to_string()));
                 }
@@ -208,10 +177,8 @@ impl Outgoing {
     /// The provider's nodes to try, the less busy of two random ones first.
     fn provider_nodes(&self) -> Result<Vec<Arc<ProviderNode>>, MeshError> {
         let registered = self.rights.nodes_of(self.method.provider());
-        let mut nodes: Vec<_> = registered
-            .iter()
-            .map(|node| self.core.upstreams.peer(&self.core.node, node))
-            .collect();
+        let mut nodes: Vec<_> =
+            registered.iter().map(|node| self.core.upstreams.peer(&self.core.node, node)).collect();
         if nodes.is_empty() {
             let detail = format!("{} has no node in the registry", self.method.provider());
             return Err(MeshError::new(Reason::FailProviderUnreachable, detail));

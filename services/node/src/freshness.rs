@@ -19,9 +19,10 @@ use crate::limits::CLOCK_BEHIND_MS_MAX;
 /// What stands on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)] // units are last in a name
 struct Saved {
     /// Unix time of this file, milliseconds, by the node's clock.
-    saved_ms: u64,
+    saved_unix_ms: u64,
     /// Age of the rights at that time, milliseconds.
     age_ms: u64,
     /// Largest broker time ever seen, Unix milliseconds.
@@ -71,18 +72,13 @@ impl Freshness {
     /// Reads the age from disk; without a file the rights count as infinitely old.
     pub fn open(path: &Path, now_unix_ms: u64) -> Result<Self, FreshnessError> {
         let saved = match fs::read_to_string(path) {
-            Ok(text) => Some(
-                toml::from_str::<Saved>(&text).map_err(|error| FreshnessError::Damaged {
-                    path: path.to_owned(),
-                    message: error.message().to_owned(),
-                })?,
-            ),
+            Ok(text) => Some(toml::from_str::<Saved>(&text).map_err(|error| FreshnessError::Damaged {
+                path: path.to_owned(),
+                message: error.message().to_owned(),
+            })?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => {
-                return Err(FreshnessError::Io {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(FreshnessError::Io { path: path.to_owned(), source });
             }
         };
         let (last, broker_time_max_ms) = match saved {
@@ -90,9 +86,7 @@ impl Freshness {
             Some(saved) => {
                 // The time in which the node did not run counts; a clock that went back counts as zero
                 // here and is caught by `clock_is_behind`.
-                let age = saved
-                    .age_ms
-                    .saturating_add(now_unix_ms.saturating_sub(saved.saved_ms));
+                let age = saved.age_ms.saturating_add(now_unix_ms.saturating_sub(saved.saved_unix_ms));
                 (SHIFT.saturating_sub(age), saved.broker_time_max_ms)
             }
         };
@@ -107,14 +101,11 @@ impl Freshness {
     /// Takes a heartbeat whose signature was checked; `broker_unix_ms` is the time it states. False, and
     /// without effect, where that is not later than the largest seen: it is played back.
     pub fn heartbeat(&self, broker_unix_ms: u64) -> bool {
-        let before = self
-            .broker_time_max_ms
-            .fetch_max(broker_unix_ms, Ordering::AcqRel);
+        let before = self.broker_time_max_ms.fetch_max(broker_unix_ms, Ordering::AcqRel);
         if broker_unix_ms <= before {
             return false;
         }
-        self.last_heartbeat
-            .store(self.monotonic_ms() + SHIFT, Ordering::Release);
+        self.last_heartbeat.store(self.monotonic_ms() + SHIFT, Ordering::Release);
         true
     }
 
@@ -139,14 +130,11 @@ impl Freshness {
             return Ok(());
         }
         let saved = Saved {
-            saved_ms: now_unix_ms,
+            saved_unix_ms: now_unix_ms,
             age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             broker_time_max_ms: self.broker_time_max_ms.load(Ordering::Acquire),
         };
-        let io = |source| FreshnessError::Io {
-            path: self.path.clone(),
-            source,
-        };
+        let io = |source| FreshnessError::Io { path: self.path.clone(), source };
         let text = toml::to_string(&saved).map_err(|error| FreshnessError::Damaged {
             path: self.path.clone(),
             message: error.to_string(),
@@ -173,10 +161,7 @@ mod tests {
         let freshness = Freshness::open(&folder.path().join("freshness.toml"), NOW).unwrap();
         assert_eq!(freshness.age(), Duration::MAX);
         assert!(freshness.heartbeat(NOW));
-        assert!(
-            !freshness.heartbeat(NOW),
-            "a heartbeat that is played back has no effect"
-        );
+        assert!(!freshness.heartbeat(NOW), "a heartbeat that is played back has no effect");
         assert!(freshness.age() < Duration::from_secs(5));
     }
 

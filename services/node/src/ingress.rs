@@ -51,10 +51,7 @@ struct Admitted {
 pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
     let Some(slot) = core.node.begin_call() else {
-        return answer::error(
-            &MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"),
-            None,
-        );
+        return answer::error(&MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"), None);
     };
     let Some(rights) = core.node.rights.load_full() else {
         return answer::error(
@@ -76,10 +73,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
         .and_then(|()| judge(&core, &rights, &caller, &said.metadata, &mut exchange, &request))
         .and_then(|decided| said_well.map(|()| decided))
         .and_then(|decided| {
-            core.node
-                .replay
-                .accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms())
-                .map(|()| decided)
+            core.node.replay.accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms()).map(|()| decided)
         });
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
@@ -116,9 +110,7 @@ fn judge(
     let permitted = authorize(&core.node, rights, &method, caller, stated)?;
     open::decided(exchange, &permitted);
     let quota = permitted.calls_per_minute_max();
-    core.node
-        .quotas
-        .take(&caller.system, permitted.right_id(), quota, clock::unix_us())?;
+    core.node.quotas.take(&caller.system, permitted.right_id(), quota, clock::unix_us())?;
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
     Ok((method, permitted, deadline))
 }
@@ -167,15 +159,8 @@ impl Admitted {
         if let Err(error) = self.core.journal.durable(seq).await {
             return Err(closer.fail(open::unavailable(error)));
         }
-        Ok(release(
-            Side::Provider,
-            response,
-            self.permitted,
-            self.deadline,
-            closer,
-            &self.key,
-        )
-        .holding(in_flight))
+        Ok(release(Side::Provider, response, self.permitted, self.deadline, closer, &self.key)
+            .holding(in_flight))
     }
 }
 

@@ -58,12 +58,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let denied_family = Family::<Vec<(&'static str, Label)>, Counter>::default();
         let denied = Reason::all()
-            .map(|info| {
-                (
-                    info.reason,
-                    denied_family.get_or_create_owned(&vec![("reason", Label(info.name))]),
-                )
-            })
+            .map(|info| (info.reason, denied_family.get_or_create_owned(&vec![("reason", Label(info.name))])))
             .collect();
         let ended_family = Family::<Vec<(&'static str, Label)>, Counter>::default();
         let ended = STATUSES
@@ -97,9 +92,8 @@ impl Metrics {
 
     /// An exchange ended.
     pub fn ended(&self, ending: &Ending, took: Duration) {
-        if let Some(counter) = usize::try_from(ending.status as i32)
-            .ok()
-            .and_then(|status| self.ended.get(status))
+        if let Some(counter) =
+            usize::try_from(ending.status as i32).ok().and_then(|status| self.ended.get(status))
         {
             counter.inc();
         }
@@ -108,32 +102,16 @@ impl Metrics {
 
     /// Gives every number its name.
     pub fn register(&self, register: &lienthong_telemetry::Metrics) {
-        register.register(
-            "node_denials",
-            "Calls denied, by reason",
-            self.denied_family.clone(),
-        );
-        register.register(
-            "node_exchanges",
-            "Exchanges ended, by status",
-            self.ended_family.clone(),
-        );
+        register.register("node_denials", "Calls denied, by reason", self.denied_family.clone());
+        register.register("node_exchanges", "Exchanges ended, by status", self.ended_family.clone());
         register.register(
             "node_exchange_duration_seconds",
             "From the arrival of a call to the end of its answer",
             self.duration.clone(),
         );
         register.register("node_epoch", "Epoch that the node decides by", self.epoch.clone());
-        register.register(
-            "node_bundles_refused",
-            "Rights bundles refused",
-            self.bundles_refused.clone(),
-        );
-        register.register(
-            "node_journal_backlog",
-            "Records without a receipt",
-            self.backlog.clone(),
-        );
+        register.register("node_bundles_refused", "Rights bundles refused", self.bundles_refused.clone());
+        register.register("node_journal_backlog", "Records without a receipt", self.backlog.clone());
         register.register(
             "node_rights_age_seconds",
             "Time since the broker's last sign of life; -1: never",

@@ -83,11 +83,10 @@ pub async fn from_peer(
 ) -> Answer {
     let entitled = identified.and_then(|()| match rights.party(&caller.party) {
         Some(party) if !party.outside => Ok(()),
-        _ => Err(MeshError::new(
-            Reason::DenyNotEntitled,
-            "the catalog is for parties of the political system",
-        )
-        .with_rule("R-15")),
+        _ => {
+            Err(MeshError::new(Reason::DenyNotEntitled, "the catalog is for parties of the political system")
+                .with_rule("R-15"))
+        }
     });
     match entitled {
         Ok(()) => serve(core, rights, caller, request).await,
@@ -123,16 +122,8 @@ async fn ask(
         ..CallContext::default()
     };
     let (parts, body) = request.into_parts();
-    let path = parts
-        .uri
-        .path_and_query()
-        .ok_or_else(|| MeshError::new(Reason::DenyContext, "no path"))?;
-    let body = RequestBody::new(
-        body,
-        core.node.limits.message_bytes_max,
-        None,
-        RequestTally::new(&key),
-    );
+    let path = parts.uri.path_and_query().ok_or_else(|| MeshError::new(Reason::DenyContext, "no path"))?;
+    let body = RequestBody::new(body, core.node.limits.message_bytes_max, None, RequestTally::new(&key));
     let call = [(metadata::CALL, metadata::call_header(&context))];
     let onward = forward::request(path, &parts.headers, deadline, call, body);
     let (response, _in_flight) = forward::send(&upstream.upstream, onward, deadline)
@@ -147,11 +138,7 @@ async fn serve(
     caller: Caller,
     request: Request<Incoming>,
 ) -> Answer {
-    let catalog = OwnCatalog {
-        agency: core.node.agency.clone(),
-        rights,
-        caller,
-    };
+    let catalog = OwnCatalog { agency: core.node.agency.clone(), rights, caller };
     let answered: Result<_, Infallible> = NodeCatalogServiceServer::new(catalog).oneshot(request).await;
     match answered {
         Ok(response) => response.map(AnswerBody::Service),
@@ -169,9 +156,7 @@ struct OwnCatalog {
 impl OwnCatalog {
     fn callable(&self) -> Vec<lienthong_proto::lienthong::catalog::v1::CallableMethod> {
         let system = (!self.caller.system.is_empty()).then_some(self.caller.system.as_str());
-        let mut methods = self
-            .rights
-            .callable_methods(&self.caller.party, system, clock::now());
+        let mut methods = self.rights.callable_methods(&self.caller.party, system, clock::now());
         if self.caller.party != self.agency {
             // Another agency learns what it may call here, not elsewhere.
             methods.retain(|method| method.provider == self.agency);
@@ -203,10 +188,7 @@ impl NodeCatalogService for OwnCatalog {
     ) -> Result<Response<ListCallableMethodsResponse>, Status> {
         let request = request.into_inner();
         let (methods, next_page_token) = page(self.callable(), request.page_size, &request.page_token)?;
-        Ok(Response::new(ListCallableMethodsResponse {
-            methods,
-            next_page_token,
-        }))
+        Ok(Response::new(ListCallableMethodsResponse { methods, next_page_token }))
     }
 
     async fn get_contract(
@@ -214,11 +196,7 @@ impl NodeCatalogService for OwnCatalog {
         request: tonic::Request<GetContractRequest>,
     ) -> Result<Response<GetContractResponse>, Status> {
         let symbol = request.into_inner().symbol;
-        let service = symbol
-            .trim_start_matches('/')
-            .split('/')
-            .next()
-            .unwrap_or_default();
+        let service = symbol.trim_start_matches('/').split('/').next().unwrap_or_default();
         let provider = if symbol.is_empty() {
             Some(self.agency.clone())
         } else {
@@ -228,10 +206,8 @@ impl NodeCatalogService for OwnCatalog {
                 .map(|method| method.provider)
                 .next()
         };
-        let contract = provider
-            .as_deref()
-            .and_then(|provider| self.rights.contract(provider))
-            .ok_or_else(|| {
+        let contract =
+            provider.as_deref().and_then(|provider| self.rights.contract(provider)).ok_or_else(|| {
                 let detail = if symbol.is_empty() {
                     "this agency publishes no contract"
                 } else {
@@ -257,12 +233,9 @@ fn page<T>(items: Vec<T>, size: i32, token: &str) -> Result<(Vec<T>, String), St
     let start = if token.is_empty() {
         0
     } else {
-        let bytes = URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|_| invalid("page_token is not one of this node's"))?;
-        let bytes: [u8; 4] = bytes
-            .try_into()
-            .map_err(|_| invalid("page_token is not one of this node's"))?;
+        let bytes =
+            URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid("page_token is not one of this node's"))?;
+        let bytes: [u8; 4] = bytes.try_into().map_err(|_| invalid("page_token is not one of this node's"))?;
         u32::from_be_bytes(bytes) as usize
     };
     let end = start.saturating_add(size);

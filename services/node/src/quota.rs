@@ -34,9 +34,7 @@ impl Quotas {
             // What lies in the past constrains nobody.
             used.retain(|_, theoretical| *theoretical > now_us);
         }
-        let theoretical = used
-            .entry((system.to_owned(), right.to_owned()))
-            .or_insert(now_us);
+        let theoretical = used.entry((system.to_owned(), right.to_owned())).or_insert(now_us);
         let next = (*theoretical).max(now_us) + interval;
         if next > now_us + MINUTE_US {
             let wait_us = next - now_us - MINUTE_US;

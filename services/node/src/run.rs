@@ -104,62 +104,18 @@ pub async fn run(
     ready: oneshot::Sender<Addresses>,
     stop: CancellationToken,
 ) -> Result<(), NodeError> {
-    let agency = agency_of(&config)?;
-    fs::create_dir_all(&config.data_dir).map_err(|source| NodeError::Data {
-        path: config.data_dir.clone(),
-        source,
-    })?;
     let contract = publish::read(&config.backends)?;
     let trust = Arc::new(Trust::open(&config)?);
     let connections = Connections::new();
     let broker = Broker::new(&config.broker, &trust.material, &connections)?;
-
-    let node = Arc::new(Node {
-        agency: agency.to_owned(),
-        mesh: config.mesh.clone(),
-        rights: ArcSwapOption::empty(),
-        freshness: Freshness::open(&config.data_dir.join("freshness.toml"), clock::unix_ms())?,
-        replay: ReplayWindow::default(),
-        journal: open_journal(&config)?,
-        backlog_age_ms: AtomicU64::new(0),
-        limits: config.limits.clone(),
-        denials: Denials::default(),
-        quotas: Quotas::default(),
-        metrics: Metrics::default(),
-        systems_by_uid: systems_by_uid(&config)?,
-        calls: AtomicUsize::new(0),
-        name: config.name.clone(),
-    });
+    let node = open_node(&config)?;
     orphans::close(&node)?;
     orphans::refill_replay_window(&node)?;
-    let mut keeper = BundleKeeper::new(
-        &config.data_dir,
-        Arc::clone(&node),
-        Arc::clone(&trust),
-        broker.clone(),
-        connections.clone(),
-    );
     let (first, first_bundle) = watch::channel(false);
-    match keeper.open() {
-        Ok(held) => {
-            first.send_replace(held);
-        }
-        // The node starts and waits for the broker: what is damaged here is replaced by the next bundle.
-        Err(error) => tracing::error!(%error, "the node holds no rights until it hears the broker"),
-    }
+    let keeper = open_bundle(&config, &node, &trust, &broker, &connections, &first);
 
     let drain = Drain::new();
-    let cores = CoresConfig {
-        threads: threads(config.threads),
-        mesh_listener: config.mesh_listener,
-        local_listener: config.local_listener.clone(),
-        backends: config
-            .backends
-            .iter()
-            .map(|b| (b.services.clone(), b.endpoint.clone()))
-            .collect(),
-    };
-    let cores = Cores::start(cores, &node, &trust.material, &connections, &drain).await?;
+    let cores = start_cores(&config, &node, &trust, &connections, &drain).await?;
     let admin = open_admin(&config, &node, &first_bundle).await?;
     let addresses = Addresses {
         mesh: cores.mesh_address,
@@ -167,36 +123,19 @@ pub async fn run(
         admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
     };
 
-    let tasks = TaskTracker::new();
-    let working = stop.child_token();
-    tasks.spawn(rights_watch::run(
-        keeper,
-        Arc::clone(&node),
-        broker.clone(),
-        first,
-        working.clone(),
-    ));
+    let (tasks, working) = (TaskTracker::new(), stop.child_token());
+    tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), working.clone()));
-    tasks.spawn(housekeeping::record_aggregates(
-        Arc::clone(&node),
-        connections.clone(),
-        working.clone(),
-    ));
+    tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), working.clone()));
     if let Some(contract) = contract {
-        tasks.spawn(publish::run(contract, broker.clone(), working.clone()));
+        tasks.spawn(publish::run(contract, broker, working.clone()));
     }
-    // Shipping goes on while calls drain, so that their records leave before the process does.
-    let shipping = CancellationToken::new();
-    let shipper = Shipping {
-        node: Arc::clone(&node),
-        signer: trust.credentials().signer(),
-        broker: Broker::new(&config.broker, &trust.material, &connections)?,
-        log_policy: log_policy(&config)?,
-    };
-    let shipper = shipper.spawn(shipping.clone()).map_err(CoresError::Thread)?;
     if let Some(admin) = admin {
         tasks.spawn(admin.serve(working.clone().cancelled_owned()));
     }
+    // Shipping goes on while calls drain, so that their records leave before the process does.
+    let shipping = CancellationToken::new();
+    let shipper = start_shipping(&config, &node, &trust, &connections, &shipping)?;
     tracing::info!(node = %node.name, mesh = %addresses.mesh, local = ?addresses.local, "node serves");
     // A dropped receiver means that nobody waits to hear it.
     let _ = ready.send(addresses);
@@ -207,20 +146,99 @@ pub async fn run(
     };
     working.cancel();
     drain.start(Duration::from_millis(node.limits.drain_ms));
-    let joined = tokio::task::spawn_blocking(move || cores.join());
-    if joined.await.is_err() {
-        tracing::error!("waiting for the traffic threads failed");
-    }
+    wait_for("the traffic threads", move || cores.join()).await;
     ship::finish(&node).await;
     shipping.cancel();
     tasks.close();
     tasks.wait().await;
-    if tokio::task::spawn_blocking(move || shipper.join()).await.is_err() {
-        tracing::error!("waiting for the shipping thread failed");
+    wait_for("the shipping thread", move || drop(shipper.join())).await;
+    failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn open_node(config: &NodeConfig) -> Result<Arc<Node>, NodeError> {
+    let agency = agency_of(config)?.to_owned();
+    let path = &config.data_dir;
+    fs::create_dir_all(path).map_err(|source| NodeError::Data { path: path.clone(), source })?;
+    Ok(Arc::new(Node {
+        name: config.name.clone(),
+        agency,
+        mesh: config.mesh.clone(),
+        rights: ArcSwapOption::empty(),
+        freshness: Freshness::open(&path.join("freshness.toml"), clock::unix_ms())?,
+        replay: ReplayWindow::default(),
+        journal: open_journal(config)?,
+        backlog_age_ms: AtomicU64::new(0),
+        limits: config.limits.clone(),
+        denials: Denials::default(),
+        quotas: Quotas::default(),
+        metrics: Metrics::default(),
+        systems_by_uid: systems_by_uid(config)?,
+        calls: AtomicUsize::new(0),
+    }))
+}
+
+/// Starts from the bundle on disk, without the broker.
+fn open_bundle(
+    config: &NodeConfig,
+    node: &Arc<Node>,
+    trust: &Arc<Trust>,
+    broker: &Broker,
+    connections: &Connections,
+    first: &watch::Sender<bool>,
+) -> BundleKeeper {
+    let mut keeper = BundleKeeper::new(
+        &config.data_dir,
+        Arc::clone(node),
+        Arc::clone(trust),
+        broker.clone(),
+        connections.clone(),
+    );
+    match keeper.open() {
+        Ok(held) => {
+            first.send_replace(held);
+        }
+        // The node starts and waits for the broker: what is damaged here is replaced by the next bundle.
+        Err(error) => tracing::error!(%error, "the node holds no rights until it hears the broker"),
     }
-    match failure {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
+    keeper
+}
+
+async fn start_cores(
+    config: &NodeConfig,
+    node: &Arc<Node>,
+    trust: &Trust,
+    connections: &Connections,
+    drain: &Drain,
+) -> Result<Cores, CoresError> {
+    let cores = CoresConfig {
+        threads: threads(config.threads),
+        mesh_listener: config.mesh_listener,
+        local_listener: config.local_listener.clone(),
+        backends: config.backends.iter().map(|b| (b.services.clone(), b.endpoint.clone())).collect(),
+    };
+    Cores::start(cores, node, &trust.material, connections, drain).await
+}
+
+fn start_shipping(
+    config: &NodeConfig,
+    node: &Arc<Node>,
+    trust: &Trust,
+    connections: &Connections,
+    stop: &CancellationToken,
+) -> Result<std::thread::JoinHandle<()>, NodeError> {
+    let shipping = Shipping {
+        node: Arc::clone(node),
+        signer: trust.credentials().signer(),
+        broker: Broker::new(&config.broker, &trust.material, connections)?,
+        log_policy: log_policy(config)?,
+    };
+    Ok(shipping.spawn(stop.clone()).map_err(CoresError::Thread)?)
+}
+
+/// Waits for a thread to end, without holding up the runtime.
+async fn wait_for(what: &str, join: impl FnOnce() + Send + 'static) {
+    if tokio::task::spawn_blocking(join).await.is_err() {
+        tracing::error!("waiting for {what} failed");
     }
 }
 
@@ -257,21 +275,16 @@ fn open_journal(config: &NodeConfig) -> Result<Journal, JournalError> {
         backlog_bytes_max: config.limits.journal_backlog_bytes_max,
         ..JournalOptions::new(config.name.clone())
     };
-    Journal::open(
-        config.data_dir.join("journal"),
-        options,
-        std::time::SystemTime::now(),
-    )
+    Journal::open(config.data_dir.join("journal"), options, std::time::SystemTime::now())
 }
 
 fn log_policy(config: &NodeConfig) -> Result<Option<Policy>, NodeError> {
     let Some(key) = &config.broker.log_key else {
         return Ok(None);
     };
-    let key = key.parse::<VerifierKey>().map_err(|error| NodeError::Config {
-        key: "broker.log_key",
-        message: error.to_string(),
-    })?;
+    let key = key
+        .parse::<VerifierKey>()
+        .map_err(|error| NodeError::Config { key: "broker.log_key", message: error.to_string() })?;
     Ok(Some(Policy::for_log(key)))
 }
 
@@ -306,11 +319,8 @@ async fn open_admin(
     let Some(address) = config.telemetry.admin_listen else {
         return Ok(None);
     };
-    let identity = Identity {
-        role: "node".into(),
-        mesh: config.mesh.clone(),
-        development: config.development,
-    };
+    let identity =
+        Identity { role: "node".into(), mesh: config.mesh.clone(), development: config.development };
     let register = Register::new(&identity);
     node.metrics.register(&register);
     let (for_age, held) = (Arc::clone(node), first_bundle.clone());

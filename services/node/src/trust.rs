@@ -44,30 +44,18 @@ impl Trust {
     pub fn open(config: &NodeConfig) -> Result<Self, NodeTrustError> {
         let credentials = Credentials::load(&config.certificate, &config.key)?;
         let trust = &config.trust;
-        let branches = [
-            (Branch::State, &trust.state),
-            (Branch::Party, &trust.party),
-            (Branch::Public, &trust.public),
-        ];
+        let branches =
+            [(Branch::State, &trust.state), (Branch::Party, &trust.party), (Branch::Public, &trust.public)];
         let files: Vec<_> = branches
             .into_iter()
             .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
             .collect();
         let anchors = TrustAnchors::load(&files)?;
-        let profile = if config.development {
-            Profile::development()
-        } else {
-            Profile::default()
-        };
+        let profile = if config.development { Profile::development() } else { Profile::default() };
         let lists = RevocationLists::load(&trust.revocation_lists, &anchors)?;
         let judge = Judge::new(anchors.clone(), lists, profile.clone())?;
         let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge)?);
-        Ok(Self {
-            credentials,
-            anchors,
-            profile,
-            material,
-        })
+        Ok(Self { credentials, anchors, profile, material })
     }
 
     /// The node's certificate and key.

@@ -30,10 +30,7 @@ pub struct InFlight(Arc<Upstream>);
 
 impl Upstream {
     fn new(endpoint: Endpoint, options: ChannelOptions) -> Arc<Self> {
-        Arc::new(Self {
-            channel: Channel::new(endpoint, options),
-            in_flight: AtomicU32::new(0),
-        })
+        Arc::new(Self { channel: Channel::new(endpoint, options), in_flight: AtomicU32::new(0) })
     }
 
     /// Begins a request.
@@ -146,18 +143,12 @@ fn bound_to(node: &Arc<Node>, name: &str) -> VerifyPeer {
             return Err("this node holds no rights".to_owned());
         };
         let binding = peer.certificate().map(|certificate| binding_of(certificate));
-        match binding
-            .as_ref()
-            .and_then(|binding| rights.node_of_certificate(binding))
-        {
+        match binding.as_ref().and_then(|binding| rights.node_of_certificate(binding)) {
             Some(identity) if identity.name == name => Ok(()),
-            Some(identity) => Err(format!(
-                "the registry binds its certificate to {}, not to {name}",
-                identity.name
-            )),
-            None => Err(format!(
-                "the registry binds its certificate to nobody, and not to {name}"
-            )),
+            Some(identity) => {
+                Err(format!("the registry binds its certificate to {}, not to {name}", identity.name))
+            }
+            None => Err(format!("the registry binds its certificate to nobody, and not to {name}")),
         }
     })
 }

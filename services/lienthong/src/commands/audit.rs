@@ -41,34 +41,17 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         ),
     };
     let show = |progress: Progress| {
-        out::note(&format!(
-            "{} of {} entries",
-            progress.entries, progress.entries_total
-        ));
+        out::note(&format!("{} of {} entries", progress.entries, progress.entries_total));
     };
-    let progress: Option<&dyn Fn(Progress)> = if std::io::stderr().is_terminal() && !args.json {
-        Some(&show)
-    } else {
-        None
-    };
-    let report = verify_dir(
-        &args.dir,
-        &VerifyOptions {
-            policy,
-            seen,
-            progress,
-        },
-    );
+    let progress: Option<&dyn Fn(Progress)> =
+        if std::io::stderr().is_terminal() && !args.json { Some(&show) } else { None };
+    let report = verify_dir(&args.dir, &VerifyOptions { policy, seen, progress });
     if args.json {
         out::line(&to_json(&report));
     } else {
         out::raw(&report.to_string());
     }
-    Ok(if report.is_sound() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn to_json(report: &VerifyReport) -> String {

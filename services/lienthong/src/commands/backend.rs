@@ -36,18 +36,10 @@ pub async fn run(args: BackendArgs) -> Result<ExitCode> {
     let stop = stop_signal(args.with_parent)?;
     let kind = BackendKind::from_str(&args.kind)?;
     let file: BackendFile = lienthong_telemetry::load(&args.config)?;
-    let identity = Identity {
-        role: "backend".into(),
-        mesh: "demo".into(),
-        development: true,
-    };
+    let identity = Identity { role: "backend".into(), mesh: "demo".into(), development: true };
     let telemetry = Telemetry::init(&TelemetryConfig::default(), &identity)?;
     let files: Vec<_> = file.trust.into_iter().map(|path| (Branch::State, path)).collect();
-    let judge = Judge::new(
-        TrustAnchors::load(&files)?,
-        RevocationLists::empty(),
-        Profile::development(),
-    )?;
+    let judge = Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
     let credentials = Credentials::load(&file.certificate, &file.key)?;
     let config = BackendConfig {
         listen: Listen::Tcp(file.listen),

@@ -35,11 +35,7 @@ pub async fn run(args: CallArgs) -> Result<ExitCode> {
     } else {
         print(&outcome)?;
     }
-    Ok(if outcome.error.is_none() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if outcome.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What came of a call.
@@ -86,10 +82,7 @@ pub async fn call_with(
     match collected {
         Err(status) => Ok(Outcome::failed(status)),
         Ok((messages, metadata)) => Ok(Outcome {
-            messages: messages
-                .iter()
-                .map(client::message_to_json)
-                .collect::<Result<_>>()?,
+            messages: messages.iter().map(client::message_to_json).collect::<Result<_>>()?,
             exchange_id: exchange_id(&metadata),
             error: None,
         }),
@@ -98,11 +91,7 @@ pub async fn call_with(
 
 impl Outcome {
     fn failed(status: Status) -> Self {
-        Self {
-            messages: Vec::new(),
-            exchange_id: exchange_id(status.metadata()),
-            error: Some(status),
-        }
+        Self { messages: Vec::new(), exchange_id: exchange_id(status.metadata()), error: Some(status) }
     }
 
     fn to_json(&self) -> Result<String> {
@@ -122,10 +111,7 @@ impl Outcome {
 }
 
 fn exchange_id(metadata: &MetadataMap) -> Option<String> {
-    metadata
-        .get("mesh-exchange-id")
-        .and_then(|id| id.to_str().ok())
-        .map(str::to_owned)
+    metadata.get("mesh-exchange-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
 }
 
 fn print(outcome: &Outcome) -> Result<()> {
@@ -151,11 +137,7 @@ fn explain(status: &Status) -> String {
         None => format!("{code}: {}", status.message()),
         Some(read) => {
             let vi = read.vi.map(|vi| format!("\n{vi}")).unwrap_or_default();
-            format!(
-                "{code}: {}{vi}\nsee docs/errors/{}.md",
-                status.message(),
-                read.reason.name()
-            )
+            format!("{code}: {}{vi}\nsee docs/errors/{}.md", status.message(), read.reason.name())
         }
     }
 }

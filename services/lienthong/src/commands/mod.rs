@@ -34,11 +34,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Runs one command on a small runtime: traffic threads bring their own.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(work)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
 }
 
 /// Cancelled by Ctrl-C, by SIGTERM, and, where asked, when stdin closes because the parent process ended.

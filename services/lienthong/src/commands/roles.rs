@@ -19,12 +19,12 @@ use crate::{
 /// `lienthong node`.
 pub fn node(command: RoleCommand) -> Result<ExitCode> {
     match command {
-        RoleCommand::SampleConfig => sample(&sample_toml(&NodeConfig::sample())),
+        RoleCommand::SampleConfig => Ok(sample(&sample_toml(&NodeConfig::sample()))),
         RoleCommand::CheckConfig(args) => checked(&load::<NodeConfig>(&args.config)?, lienthong_node::check),
         RoleCommand::Run(args) => {
             let config: NodeConfig = load(&args.config)?;
             let identity = identity("node", &config.mesh, config.development);
-            serve(&args, &config.telemetry.clone(), identity, async move |stop| {
+            serve(&args, &config.telemetry.clone(), &identity, async move |stop| {
                 let (ready, _told) = oneshot::channel();
                 Ok(lienthong_node::run(config, ready, stop).await?)
             })
@@ -35,14 +35,14 @@ pub fn node(command: RoleCommand) -> Result<ExitCode> {
 /// `lienthong broker`.
 pub fn broker(command: RoleCommand) -> Result<ExitCode> {
     match command {
-        RoleCommand::SampleConfig => sample(&sample_toml(&BrokerConfig::sample())),
+        RoleCommand::SampleConfig => Ok(sample(&sample_toml(&BrokerConfig::sample()))),
         RoleCommand::CheckConfig(args) => {
             checked(&load::<BrokerConfig>(&args.config)?, lienthong_broker::check)
         }
         RoleCommand::Run(args) => {
             let config: BrokerConfig = load(&args.config)?;
             let identity = identity("broker", &config.mesh, config.development);
-            serve(&args, &config.telemetry.clone(), identity, async move |stop| {
+            serve(&args, &config.telemetry.clone(), &identity, async move |stop| {
                 Ok(lienthong_broker::run(config, stop.cancelled_owned()).await?)
             })
         }
@@ -52,23 +52,23 @@ pub fn broker(command: RoleCommand) -> Result<ExitCode> {
 /// `lienthong gateway`.
 pub fn gateway(command: RoleCommand) -> Result<ExitCode> {
     match command {
-        RoleCommand::SampleConfig => sample(&sample_toml(&GatewayConfig::default())),
+        RoleCommand::SampleConfig => Ok(sample(&sample_toml(&GatewayConfig::default()))),
         RoleCommand::CheckConfig(args) => {
             checked(&load::<GatewayConfig>(&args.config)?, lienthong_gateway::check)
         }
         RoleCommand::Run(args) => {
             let config: GatewayConfig = load(&args.config)?;
             let identity = identity("gateway", &config.mesh, config.development);
-            serve(&args, &config.telemetry.clone(), identity, async move |stop| {
+            serve(&args, &config.telemetry.clone(), &identity, async move |stop| {
                 Ok(lienthong_gateway::run(config, stop.cancelled_owned()).await?)
             })
         }
     }
 }
 
-fn sample(text: &str) -> Result<ExitCode> {
+fn sample(text: &str) -> ExitCode {
     out::raw(text);
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 fn checked<C, E>(config: &C, check: impl FnOnce(&C) -> Result<(), E>) -> Result<ExitCode>
@@ -81,20 +81,16 @@ where
 }
 
 fn identity(role: &str, mesh: &str, development: bool) -> Identity {
-    Identity {
-        role: role.to_owned(),
-        mesh: mesh.to_owned(),
-        development,
-    }
+    Identity { role: role.to_owned(), mesh: mesh.to_owned(), development }
 }
 
-fn serve<F>(args: &RunArgs, telemetry: &TelemetryConfig, identity: Identity, role: F) -> Result<ExitCode>
+fn serve<F>(args: &RunArgs, telemetry: &TelemetryConfig, identity: &Identity, role: F) -> Result<ExitCode>
 where
     F: AsyncFnOnce(CancellationToken) -> Result<()>,
 {
     block_on(async {
         let stop = stop_signal(args.with_parent)?;
-        let telemetry = Telemetry::init(telemetry, &identity)?;
+        let telemetry = Telemetry::init(telemetry, identity)?;
         let ended = role(stop).await;
         telemetry.shutdown().await;
         ended.map(|()| ExitCode::SUCCESS)

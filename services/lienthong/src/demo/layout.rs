@@ -134,11 +134,7 @@ impl Layout {
         for folder in ["keys", "config", "contracts", "clients", "logs"] {
             fs::create_dir(dir.join(folder))?;
         }
-        let builder = Builder {
-            dir: &dir,
-            pki: &pki,
-            trust: &trust,
-        };
+        let builder = Builder { dir: &dir, pki: &pki, trust: &trust };
 
         let bundle_key = MeshKey::generate()?;
         bundle_key.save(&dir.join("keys/bundle.key"))?;
@@ -173,20 +169,15 @@ impl Layout {
         for kind in BackendKind::ALL {
             backends.push(builder.backend(kind, ports.next()?, &mut registry)?);
         }
-        let keys = PublicKeys {
-            bundle: hex::encode(bundle_key.public_key()),
-            log: log_key.verifier().to_string(),
-        };
+        let keys =
+            PublicKeys { bundle: hex::encode(bundle_key.public_key()), log: log_key.verifier().to_string() };
         let nodes = plans
             .iter()
             .map(|plan| builder.node(plan, broker_address, &keys, &backends))
             .collect::<Result<Vec<_>>>()?;
 
         // JSON is YAML: one notation less to write.
-        fs::write(
-            dir.join("registry.yaml"),
-            serde_json::to_string_pretty(&registry)?,
-        )?;
+        fs::write(dir.join("registry.yaml"), serde_json::to_string_pretty(&registry)?)?;
         fs::create_dir(dir.join("catalog"))?;
         for (name, text) in CATALOG {
             fs::write(dir.join("catalog").join(name), text)?;
@@ -235,18 +226,13 @@ impl Builder<'_> {
             id: "n1".to_owned(),
             address: address.to_string(),
             server_name,
-            certificates: vec![CertificateFile {
-                file: issued.certificate,
-            }],
+            certificates: vec![CertificateFile { file: issued.certificate }],
         })
     }
 
     fn outsider_profile(&self, plans: &[NodePlan]) -> Result<PathBuf> {
         let provider = plans.first().context("the demo has no node")?;
-        let issued = self
-            .pki
-            .issued(OUTSIDER.0)?
-            .context("the outsider has no certificate")?;
+        let issued = self.pki.issued(OUTSIDER.0)?.context("the outsider has no certificate")?;
         let profile = ClientProfile {
             node: provider.mesh.to_string(),
             server_name: provider.server_name.clone(),
@@ -283,14 +269,9 @@ impl Builder<'_> {
     }
 
     fn system(&self, agency: &str, system: &str, plans: &[NodePlan]) -> Result<(PathBuf, RegistrySystem)> {
-        let plan = plans
-            .iter()
-            .find(|plan| plan.code == agency)
-            .context("the system's agency has no node")?;
-        let name = NODES
-            .iter()
-            .find(|(code, _)| *code == agency)
-            .map_or(agency, |(_, name)| name);
+        let plan =
+            plans.iter().find(|plan| plan.code == agency).context("the system's agency has no node")?;
+        let name = NODES.iter().find(|(code, _)| *code == agency).map_or(agency, |(_, name)| name);
         let issued = self.pki.issue_system(agency, name, system)?;
         let profile = ClientProfile {
             node: plan.local.to_string(),
@@ -303,14 +284,9 @@ impl Builder<'_> {
         let registered = RegistrySystem {
             agency: agency.to_owned(),
             id: system.to_owned(),
-            certificates: vec![CertificateFile {
-                file: issued.certificate,
-            }],
+            certificates: vec![CertificateFile { file: issued.certificate }],
         };
-        Ok((
-            self.write(&format!("clients/{agency}-{system}.toml"), &profile)?,
-            registered,
-        ))
+        Ok((self.write(&format!("clients/{agency}-{system}.toml"), &profile)?, registered))
     }
 
     fn backend(
@@ -320,24 +296,17 @@ impl Builder<'_> {
         registry: &mut RegistryFile,
     ) -> Result<(BackendKind, PathBuf, SocketAddr)> {
         let agency = kind.agency_code();
-        let name = NODES
-            .iter()
-            .find(|(code, _)| *code == agency)
-            .map_or(agency, |(_, name)| name);
+        let name = NODES.iter().find(|(code, _)| *code == agency).map_or(agency, |(_, name)| name);
         let holder = Holder::System {
             agency_code: agency.to_owned(),
             agency_name: (*name).to_owned(),
             system_id: system_of(kind).to_owned(),
         };
-        let issued = self
-            .pki
-            .issue(&Request::new(holder).with_dns_names(&[&backend_name(kind)]))?;
+        let issued = self.pki.issue(&Request::new(holder).with_dns_names(&[&backend_name(kind)]))?;
         registry.systems.push(RegistrySystem {
             agency: agency.to_owned(),
             id: system_of(kind).to_owned(),
-            certificates: vec![CertificateFile {
-                file: issued.certificate.clone(),
-            }],
+            certificates: vec![CertificateFile { file: issued.certificate.clone() }],
         });
         fs::write(self.contract(kind), descriptor_set(kind))?;
         let file = BackendFile {
@@ -347,11 +316,7 @@ impl Builder<'_> {
             trust: self.trust.state.clone(),
             dvhc_csv: None,
         };
-        Ok((
-            kind,
-            self.write(&format!("config/backend-{}.toml", kind.name()), &file)?,
-            listen,
-        ))
+        Ok((kind, self.write(&format!("config/backend-{}.toml", kind.name()), &file)?, listen))
     }
 
     fn node(
@@ -361,9 +326,7 @@ impl Builder<'_> {
         keys: &PublicKeys,
         backends: &[(BackendKind, PathBuf, SocketAddr)],
     ) -> Result<(&'static str, PathBuf, SocketAddr)> {
-        let own = backends
-            .iter()
-            .filter(|(kind, _, _)| kind.agency_code() == plan.code);
+        let own = backends.iter().filter(|(kind, _, _)| kind.agency_code() == plan.code);
         let config = NodeConfig {
             name: format!("agencies/{}/nodes/n1", plan.code),
             data_dir: self.dir.join("nodes").join(plan.code),
@@ -402,11 +365,7 @@ impl Builder<'_> {
             },
             ..NodeConfig::sample()
         };
-        Ok((
-            plan.code,
-            self.write(&format!("config/node-{}.toml", plan.code), &config)?,
-            plan.admin,
-        ))
+        Ok((plan.code, self.write(&format!("config/node-{}.toml", plan.code), &config)?, plan.admin))
     }
 
     fn contract(&self, kind: BackendKind) -> PathBuf {
@@ -427,9 +386,7 @@ impl NodePlan {
             id: "n1".to_owned(),
             address: self.mesh.to_string(),
             server_name: self.server_name.clone(),
-            certificates: vec![CertificateFile {
-                file: self.certificate.clone(),
-            }],
+            certificates: vec![CertificateFile { file: self.certificate.clone() }],
         }
     }
 }
@@ -454,10 +411,7 @@ fn system_of(kind: BackendKind) -> &'static str {
 }
 
 fn trust_of(pki: &DevPki) -> TrustConfig {
-    let mut trust = TrustConfig {
-        revocation_lists: pki.crl_files(),
-        ..TrustConfig::default()
-    };
+    let mut trust = TrustConfig { revocation_lists: pki.crl_files(), ..TrustConfig::default() };
     for (branch, path) in pki.trust_files() {
         match branch {
             Branch::State => trust.state.push(path),
@@ -469,11 +423,7 @@ fn trust_of(pki: &DevPki) -> TrustConfig {
 }
 
 fn telemetry(admin: SocketAddr) -> TelemetryConfig {
-    TelemetryConfig {
-        admin_listen: Some(admin),
-        log_format: LogFormat::Text,
-        ..TelemetryConfig::default()
-    }
+    TelemetryConfig { admin_listen: Some(admin), log_format: LogFormat::Text, ..TelemetryConfig::default() }
 }
 
 /// Ports on loopback that were free a moment ago. All are held until the last was found, so that none is
@@ -486,11 +436,7 @@ impl Ports {
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .collect::<std::io::Result<Vec<_>>>()
             .context("no free port on loopback")?;
-        Ok(Self(
-            held.iter()
-                .map(TcpListener::local_addr)
-                .collect::<std::io::Result<_>>()?,
-        ))
+        Ok(Self(held.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?))
     }
 
     fn next(&mut self) -> Result<SocketAddr> {

@@ -42,14 +42,7 @@ impl Mesh {
                 ReadyAt::Port(*address),
             )?);
         }
-        let mut mesh = Self {
-            layout,
-            program,
-            broker: None,
-            nodes: Vec::new(),
-            backends,
-            took_ms: 0,
-        };
+        let mut mesh = Self { layout, program, broker: None, nodes: Vec::new(), backends, took_ms: 0 };
         mesh.start_broker().await?;
         for place in 0..mesh.layout.nodes.len() {
             let node = mesh.spawn_node(place)?;
@@ -66,13 +59,8 @@ impl Mesh {
     pub async fn start_broker(&mut self) -> Result<()> {
         let (config, admin) = &self.layout.broker;
         let arguments = ["broker", "run", "--config", text(config)?];
-        let mut broker = Role::start(
-            &self.program,
-            "broker",
-            &arguments,
-            &self.layout.logs,
-            ReadyAt::Admin(*admin),
-        )?;
+        let mut broker =
+            Role::start(&self.program, "broker", &arguments, &self.layout.logs, ReadyAt::Admin(*admin))?;
         broker.ready().await?;
         self.broker = Some(broker);
         Ok(())
@@ -90,11 +78,7 @@ impl Mesh {
     pub async fn restart_node(&mut self, code: &str, kill: bool) -> Result<()> {
         let place = self.place_of(code)?;
         if kill {
-            self.nodes
-                .get_mut(place)
-                .context("the node is not running")?
-                .kill()
-                .await?;
+            self.nodes.get_mut(place).context("the node is not running")?.kill().await?;
         } else {
             self.stop_node(code).await?;
         }
@@ -104,11 +88,7 @@ impl Mesh {
     /// Stops one node in order.
     pub async fn stop_node(&mut self, code: &str) -> Result<()> {
         let place = self.place_of(code)?;
-        self.nodes
-            .get_mut(place)
-            .context("the node is not running")?
-            .stop()
-            .await
+        self.nodes.get_mut(place).context("the node is not running")?.stop().await
     }
 
     /// Starts one node again.
@@ -147,11 +127,8 @@ impl Mesh {
 
     /// A client by the name of its profile.
     pub fn client(&self, name: &str) -> Result<Client> {
-        let profile = self
-            .layout
-            .profiles
-            .get(name)
-            .with_context(|| format!("the demo has no client {name}"))?;
+        let profile =
+            self.layout.profiles.get(name).with_context(|| format!("the demo has no client {name}"))?;
         Client::new(&client::profile(profile)?)
     }
 
@@ -178,11 +155,7 @@ impl Mesh {
     pub fn invitation(&self) -> String {
         let program = self.program.display();
         let profile = |name: &str| {
-            self.layout
-                .profiles
-                .get(name)
-                .map(|path| path.display().to_string())
-                .unwrap_or_default()
+            self.layout.profiles.get(name).map(|path| path.display().to_string()).unwrap_or_default()
         };
         let (office, tax) = (profile("H26.90-mot-cua"), profile("G12.90-thue"));
         let (log, policy) = (self.layout.log.display(), self.layout.policy.display());
@@ -202,6 +175,5 @@ fn backend_log(kind: BackendKind) -> String {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str()
-        .context("the demo's folder has a name that is not UTF-8")
+    path.to_str().context("the demo's folder has a name that is not UTF-8")
 }

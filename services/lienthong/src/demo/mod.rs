@@ -57,19 +57,12 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
         stop.cancelled().await;
     }
     mesh.stop().await?;
-    Ok(if all_true {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if all_true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn tell(dir: &Path, narrator: &mut Narrator) -> Result<Mesh> {
     let layout = Layout::create(dir).context("the demo could not be laid out")?;
-    narrator.scenario(
-        "start",
-        "A mesh of sample agencies starts, each role a process of its own",
-    );
+    narrator.scenario("start", "A mesh of sample agencies starts, each role a process of its own");
     let program = std::env::current_exe().context("the path of this program is unknown")?;
     let mut mesh = Mesh::start(layout, program).await?;
     narrator.step(

@@ -16,13 +16,7 @@ pub struct Narrator {
 impl Narrator {
     /// A narrator for a person or for a machine.
     pub fn new(json: bool) -> Self {
-        Self {
-            json,
-            colourful: out::stdout_is_terminal(),
-            scenario: "",
-            passed: 0,
-            failed: 0,
-        }
+        Self { json, colourful: out::stdout_is_terminal(), scenario: "", passed: 0, failed: 0 }
     }
 
     /// Begins a chapter.

@@ -60,11 +60,7 @@ impl Role {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{name} could not be started"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            ready_at,
-        })
+        Ok(Self { name: name.to_owned(), child, ready_at })
     }
 
     /// Waits until it is ready.
@@ -72,20 +68,13 @@ impl Role {
         let deadline = Instant::now() + Duration::from_millis(READY_TIMEOUT_MS);
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!(
-                    "{} ended before it was ready ({status}); its log says why",
-                    self.name
-                );
+                bail!("{} ended before it was ready ({status}); its log says why", self.name);
             }
             if is_ready(self.ready_at).await {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!(
-                    "{} is not ready after {} s; its log says why",
-                    self.name,
-                    READY_TIMEOUT_MS / 1000
-                );
+                bail!("{} is not ready after {} s; its log says why", self.name, READY_TIMEOUT_MS / 1000);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -103,24 +92,12 @@ impl Role {
         }
         drop(self.child.stdin.take());
         let patience = Duration::from_millis(STOP_TIMEOUT_MS);
-        match tokio::time::timeout(patience, self.child.wait()).await {
-            Ok(status) => {
-                let status = status?;
-                anyhow::ensure!(
-                    status.success(),
-                    "{} ended with {status}; its log says why",
-                    self.name
-                );
-            }
-            Err(_) => {
-                self.child.kill().await?;
-                bail!(
-                    "{} did not stop within {} s and was killed",
-                    self.name,
-                    STOP_TIMEOUT_MS / 1000
-                );
-            }
-        }
+        let Ok(status) = tokio::time::timeout(patience, self.child.wait()).await else {
+            self.child.kill().await?;
+            bail!("{} did not stop within {} s and was killed", self.name, STOP_TIMEOUT_MS / 1000);
+        };
+        let status = status?;
+        anyhow::ensure!(status.success(), "{} ended with {status}; its log says why", self.name);
         Ok(())
     }
 }
@@ -135,9 +112,7 @@ async fn is_ready(at: ReadyAt) -> bool {
 /// Asks `/ready` in HTTP/1.1.
 async fn get_ready(address: SocketAddr) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
-    stream
-        .write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await?;
+    stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
     Ok(head.ends_with(b" 200"))

@@ -48,7 +48,7 @@ pub async fn play(mesh: &mut Mesh, narrator: &mut Narrator) -> Result<()> {
     code_list(&office, narrator).await?;
     refusals(mesh, &office, narrator).await?;
     without_the_broker(mesh, &office, narrator).await?;
-    the_log(mesh, narrator).await
+    the_log(mesh, narrator)
 }
 
 /// Contracts are published when the nodes start; rights follow within moments.
@@ -66,14 +66,9 @@ async fn contracts_are_known(office: &Client, tax: &Client) -> Result<()> {
 }
 
 async fn catalog(office: &Client, narrator: &mut Narrator) -> Result<()> {
-    narrator.scenario(
-        "catalog",
-        "What does the Ministry of Public Security (G01) share? Its own node says so",
-    );
-    let stated = Stated {
-        provider: Some("G01".to_owned()),
-        ..Stated::default()
-    };
+    narrator
+        .scenario("catalog", "What does the Ministry of Public Security (G01) share? Its own node says so");
+    let stated = Stated { provider: Some("G01".to_owned()), ..Stated::default() };
     let mut request = tonic::Request::new(ListDatasetsRequest::default());
     stated.write(&mut request)?;
     let answer = office.catalog().list_datasets(request).await?.into_inner();
@@ -90,11 +85,7 @@ async fn catalog(office: &Client, narrator: &mut Narrator) -> Result<()> {
             )
         })
         .collect();
-    let ids: BTreeSet<_> = answer
-        .datasets
-        .iter()
-        .map(|dataset| dataset.id.as_str())
-        .collect();
+    let ids: BTreeSet<_> = answer.datasets.iter().map(|dataset| dataset.id.as_str()).collect();
     let expected = BTreeSet::from(["dancu.cong_dan", "dancu.xac_nhan_cu_tru"]);
     narrator.step(
         "the one-stop shop H26.90 reads G01's shared-data catalog",
@@ -106,26 +97,15 @@ async fn catalog(office: &Client, narrator: &mut Narrator) -> Result<()> {
 }
 
 async fn residence(office: &Client, narrator: &mut Narrator) -> Result<()> {
-    narrator.scenario(
-        "residence",
-        &format!("A clerk handles dossier {DOSSIER}: where does 999190000001 live?"),
-    );
-    let verification = Stated {
-        purpose: Some("VERIFICATION".to_owned()),
-        ..Stated::default()
-    };
+    narrator
+        .scenario("residence", &format!("A clerk handles dossier {DOSSIER}: where does 999190000001 live?"));
+    let verification = Stated { purpose: Some("VERIFICATION".to_owned()), ..Stated::default() };
     let claim = r#"{"soDinhDanh":"999190000001","hoTen":"Nguyễn Văn Mẫu"}"#;
     let outcome = call::call(office, VERIFY_RECORD, claim, &verification).await?;
-    let confirmation = outcome
-        .messages
-        .first()
-        .and_then(|message| message.get("confirmation"));
+    let confirmation = outcome.messages.first().and_then(|message| message.get("confirmation"));
     let matched =
         confirmation.and_then(|confirmation| confirmation.get("ketQuaKhop")) == Some(&Value::Bool(true));
-    let discloses = outcome
-        .messages
-        .iter()
-        .any(|message| message.to_string().contains("thuongTru\""));
+    let discloses = outcome.messages.iter().any(|message| message.to_string().contains("thuongTru\""));
     narrator.step(
         "a claim is confirmed without disclosing the address",
         "ketQuaKhop true, no address",
@@ -133,18 +113,11 @@ async fn residence(office: &Client, narrator: &mut Narrator) -> Result<()> {
         matched && !discloses,
     );
 
-    let handling = Stated {
-        dossier: Some(DOSSIER.to_owned()),
-        ..purpose("ADMIN_PROCEDURE")
-    };
+    let handling = Stated { dossier: Some(DOSSIER.to_owned()), ..purpose("ADMIN_PROCEDURE") };
     let person = r#"{"soDinhDanh":"999190000001"}"#;
     let outcome = call::call(office, GET_CITIZEN, person, &handling).await?;
     let fields = fields_of(&outcome, "citizen");
-    let granted = BTreeSet::from([
-        "hoTen".to_owned(),
-        "noiThuongTru".to_owned(),
-        "soDinhDanh".to_owned(),
-    ]);
+    let granted = BTreeSet::from(["hoTen".to_owned(), "noiThuongTru".to_owned(), "soDinhDanh".to_owned()]);
     narrator.step(
         "for the procedure, the three granted fields come, the other nine never leave G01",
         "soDinhDanh, hoTen, noiThuongTru and nothing else",
@@ -152,10 +125,8 @@ async fn residence(office: &Client, narrator: &mut Narrator) -> Result<()> {
         fields == granted,
     );
 
-    let asked = Stated {
-        fields: vec!["ho_ten".to_owned(), "tinh_trang_hon_nhan".to_owned()],
-        ..handling.clone()
-    };
+    let asked =
+        Stated { fields: vec!["ho_ten".to_owned(), "tinh_trang_hon_nhan".to_owned()], ..handling.clone() };
     let outcome = call::call(office, GET_CITIZEN, person, &asked).await?;
     expect_reason(
         narrator,
@@ -167,16 +138,10 @@ async fn residence(office: &Client, narrator: &mut Narrator) -> Result<()> {
 }
 
 async fn enterprise(tax: &Client, narrator: &mut Narrator) -> Result<()> {
-    narrator.scenario(
-        "enterprise",
-        "The tax authority (G12.90) looks up an enterprise at G12",
-    );
+    narrator.scenario("enterprise", "The tax authority (G12.90) looks up an enterprise at G12");
     let company = r#"{"maSoDoanhNghiep":"9900000017"}"#;
     let outcome = call::call(tax, GET_ENTERPRISE, company, &purpose("STATE_MANAGEMENT")).await?;
-    let name = outcome
-        .messages
-        .first()
-        .and_then(|message| message.pointer("/enterprise/tenDoanhNghiep"));
+    let name = outcome.messages.first().and_then(|message| message.pointer("/enterprise/tenDoanhNghiep"));
     narrator.step(
         "company 9900000017 is found, with its legal status",
         "Công ty TNHH Thử Nghiệm",
@@ -187,10 +152,7 @@ async fn enterprise(tax: &Client, narrator: &mut Narrator) -> Result<()> {
 }
 
 async fn code_list(office: &Client, narrator: &mut Narrator) -> Result<()> {
-    narrator.scenario(
-        "code-list",
-        "Open data: the code list of administrative units (G09), page by page",
-    );
+    narrator.scenario("code-list", "Open data: the code list of administrative units (G09), page by page");
     let begun = Instant::now();
     let (mut codes, mut pages, mut token) = (BTreeSet::new(), 0, String::new());
     let total = loop {
@@ -202,23 +164,11 @@ async fn code_list(office: &Client, narrator: &mut Narrator) -> Result<()> {
         }
         let message = outcome.messages.first().context("a page without a message")?;
         pages += 1;
-        let total = message
-            .get("totalSize")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
-        for unit in message
-            .get("units")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        let total = message.get("totalSize").and_then(Value::as_u64).unwrap_or_default();
+        for unit in message.get("units").and_then(Value::as_array).into_iter().flatten() {
             codes.extend(unit.get("maDvhc").and_then(Value::as_str).map(str::to_owned));
         }
-        token = message
-            .get("nextPageToken")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        message.get("nextPageToken").and_then(Value::as_str).unwrap_or_default().clone_into(&mut token);
         if token.is_empty() {
             break total;
         }
@@ -238,18 +188,10 @@ async fn code_list(office: &Client, narrator: &mut Narrator) -> Result<()> {
 }
 
 async fn refusals(mesh: &Mesh, office: &Client, narrator: &mut Narrator) -> Result<()> {
-    narrator.scenario(
-        "refusals",
-        "What the law does not grant is denied, with the rule and what to do",
-    );
+    narrator.scenario("refusals", "What the law does not grant is denied, with the rule and what to do");
     let person = r#"{"soDinhDanh":"999190000001"}"#;
     let outcome = call::call(office, GET_CITIZEN, person, &purpose("STATISTICS")).await?;
-    expect_reason(
-        narrator,
-        "a purpose that the catalog does not grant",
-        Reason::DenyPurpose,
-        &outcome,
-    );
+    expect_reason(narrator, "a purpose that the catalog does not grant", Reason::DenyPurpose, &outcome);
     let outcome = call::call(office, GET_CITIZEN, person, &Stated::default()).await?;
     expect_reason(narrator, "no purpose at all", Reason::DenyPurpose, &outcome);
     let outcome = call::call(office, GET_CITIZEN, person, &purpose("COMMERCIAL")).await?;
@@ -274,15 +216,9 @@ async fn outsider_call(outsider: &Client, office: &Client, person: &str) -> Resu
 }
 
 async fn without_the_broker(mesh: &mut Mesh, office: &Client, narrator: &mut Narrator) -> Result<()> {
-    narrator.scenario(
-        "without-the-broker",
-        "The broker is stopped; the law does not stop",
-    );
+    narrator.scenario("without-the-broker", "The broker is stopped; the law does not stop");
     mesh.stop_broker().await?;
-    let handling = Stated {
-        dossier: Some(DOSSIER.to_owned()),
-        ..purpose("ADMIN_PROCEDURE")
-    };
+    let handling = Stated { dossier: Some(DOSSIER.to_owned()), ..purpose("ADMIN_PROCEDURE") };
     let outcome = call::call(office, GET_CITIZEN, r#"{"soDinhDanh":"999190000001"}"#, &handling).await?;
     narrator.step(
         "both nodes decide by the rights they hold; their journals keep the records",
@@ -302,7 +238,7 @@ async fn without_the_broker(mesh: &mut Mesh, office: &Client, narrator: &mut Nar
     Ok(())
 }
 
-async fn the_log(mesh: &mut Mesh, narrator: &mut Narrator) -> Result<()> {
+fn the_log(mesh: &Mesh, narrator: &mut Narrator) -> Result<()> {
     narrator.scenario("log", "Who looked at what? The log proves itself, offline");
     let log = mesh.layout.log.clone();
     let policy = mesh.layout.policy.clone();
@@ -334,20 +270,11 @@ async fn the_log(mesh: &mut Mesh, narrator: &mut Narrator) -> Result<()> {
 
 fn verify(log: &Path, policy: &Path) -> Result<VerifyReport> {
     let policy = Policy::parse(&fs::read(policy)?)?;
-    Ok(verify_dir(
-        log,
-        &VerifyOptions {
-            policy: Some(policy),
-            ..VerifyOptions::default()
-        },
-    ))
+    Ok(verify_dir(log, &VerifyOptions { policy: Some(policy), ..VerifyOptions::default() }))
 }
 
 fn summary(report: &VerifyReport) -> String {
-    format!(
-        "{}: {} entries, {} files, {} bytes",
-        report.verdict, report.entries, report.files, report.bytes
-    )
+    format!("{}: {} entries, {} files, {} bytes", report.verdict, report.entries, report.files, report.bytes)
 }
 
 /// Counts the records of an exchange in the published log, waiting until there are two.
@@ -373,9 +300,7 @@ fn count_records(log: &Path, exchange: &str) -> Result<usize> {
     for entry in reader.entries(0..size)? {
         let record = record::decode(&entry)?;
         if let Some(Body::Closing(closing)) = record.body
-            && closing
-                .exchange
-                .is_some_and(|exchange| exchange.id == id.as_bytes())
+            && closing.exchange.is_some_and(|exchange| exchange.id == id.as_bytes())
         {
             found += 1;
         }
@@ -401,9 +326,8 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 fn flip_one_byte(log: &Path) -> Result<(String, usize)> {
     let mut file = log.join("tile/entries");
     while file.is_dir() {
-        let mut inside: Vec<_> = fs::read_dir(&file)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
+        let mut inside: Vec<_> =
+            fs::read_dir(&file)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
         inside.sort();
         file = inside.pop().context("the log has no entry bundle")?;
     }
@@ -415,29 +339,16 @@ fn flip_one_byte(log: &Path) -> Result<(String, usize)> {
 }
 
 fn purpose(name: &str) -> Stated {
-    Stated {
-        purpose: Some(name.to_owned()),
-        ..Stated::default()
-    }
+    Stated { purpose: Some(name.to_owned()), ..Stated::default() }
 }
 
 fn fields_of(outcome: &Outcome, record: &str) -> BTreeSet<String> {
-    let record = outcome
-        .messages
-        .first()
-        .and_then(|message| message.get(record))
-        .and_then(Value::as_object);
-    record
-        .map(|record| record.keys().cloned().collect())
-        .unwrap_or_default()
+    let record = outcome.messages.first().and_then(|message| message.get(record)).and_then(Value::as_object);
+    record.map(|record| record.keys().cloned().collect()).unwrap_or_default()
 }
 
 fn expect_reason(narrator: &mut Narrator, step: &str, expected: Reason, outcome: &Outcome) {
-    let seen = outcome
-        .error
-        .as_ref()
-        .and_then(status::read)
-        .map(|read| read.reason);
+    let seen = outcome.error.as_ref().and_then(status::read).map(|read| read.reason);
     let ok = seen == Some(expected) && outcome.exchange_id.is_some() && outcome.messages.is_empty();
     narrator.step(step, expected.name(), &told(outcome), ok);
 }
@@ -445,17 +356,10 @@ fn expect_reason(narrator: &mut Narrator, step: &str, expected: Reason, outcome:
 /// An outcome in a line or two.
 fn told(outcome: &Outcome) -> String {
     let exchange = outcome.exchange_id.as_deref().unwrap_or("none");
-    match &outcome.error {
-        Some(error) => {
-            let vi = status::read(error)
-                .and_then(|read| read.vi)
-                .map(|vi| format!("\n{vi}"))
-                .unwrap_or_default();
-            format!("{}{vi}\nexchange {exchange}", error.message())
-        }
-        None => {
-            let messages: Vec<_> = outcome.messages.iter().map(Value::to_string).collect();
-            format!("{}\nexchange {exchange}", messages.join("\n"))
-        }
+    if let Some(error) = &outcome.error {
+        let vi = status::read(error).and_then(|read| read.vi).map(|vi| format!("\n{vi}")).unwrap_or_default();
+        return format!("{}{vi}\nexchange {exchange}", error.message());
     }
+    let messages: Vec<_> = outcome.messages.iter().map(Value::to_string).collect();
+    format!("{}\nexchange {exchange}", messages.join("\n"))
 }

@@ -34,10 +34,7 @@ pub type Answer = Response<AnswerBody>;
 pub fn error(error: &MeshError, exchange_id: Option<Uuid>) -> Answer {
     let mut headers = match exchange_id {
         Some(id) => {
-            let named = MeshError {
-                exchange_id: Some(id.to_string()),
-                ..error.clone()
-            };
+            let named = MeshError { exchange_id: Some(id.to_string()), ..error.clone() };
             named.to_headers()
         }
         None => error.to_headers(),

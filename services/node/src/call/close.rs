@@ -60,42 +60,21 @@ pub struct Ending {
 impl Ending {
     /// Nobody's decision: it failed, after something was delivered or before.
     pub fn failed(reason: Reason, delivered: bool) -> Self {
-        let status = if delivered {
-            Status::Partial
-        } else {
-            Status::Failed
-        };
-        Self {
-            status,
-            reason: reason.name().to_owned(),
-            code: reason.info().code,
-        }
+        let status = if delivered { Status::Partial } else { Status::Failed };
+        Self { status, reason: reason.name().to_owned(), code: reason.info().code }
     }
 }
 
 impl Closer {
     /// Takes over an exchange that is on record.
     pub fn new(core: Arc<Core>, opened: Opened, request: RequestTally) -> Self {
-        Self {
-            core,
-            opened: Some(opened),
-            request,
-            report: Report::new(),
-            peer_opening_hash: Vec::new(),
-        }
+        Self { core, opened: Some(opened), request, report: Report::new(), peer_opening_hash: Vec::new() }
     }
 
     /// Closes with an error that the caller hears before anything was released, and gives it back.
     pub fn fail(&mut self, error: MeshError) -> MeshError {
-        let status = if error.reason.is_denial() {
-            Status::Denied
-        } else {
-            Status::Failed
-        };
-        let ending = Ending {
-            status,
-            ..Ending::failed(error.reason, false)
-        };
+        let status = if error.reason.is_denial() { Status::Denied } else { Status::Failed };
+        let ending = Ending { status, ..Ending::failed(error.reason, false) };
         self.close(&ending, Digest::default(), Vec::new());
         error
     }
@@ -171,8 +150,7 @@ impl Closer {
                 more += 1;
             }
         };
-        self.request
-            .with_report(|request| request.subjects.iter().for_each(&mut add));
+        self.request.with_report(|request| request.subjects.iter().for_each(&mut add));
         self.report.subjects.iter().for_each(&mut add);
         (commitments, more)
     }
@@ -195,11 +173,7 @@ impl Drop for Closer {
     fn drop(&mut self) {
         if self.opened.is_some() {
             let delivered = self.report.records > 0;
-            self.close(
-                &Ending::failed(Reason::FailInterrupted, delivered),
-                Digest::default(),
-                Vec::new(),
-            );
+            self.close(&Ending::failed(Reason::FailInterrupted, delivered), Digest::default(), Vec::new());
         }
     }
 }

@@ -27,26 +27,17 @@ impl Deadline {
 
     /// The same for a call that is known to be unary.
     pub fn read_unary(headers: &HeaderMap, limits: &LimitsConfig) -> Result<Self, MeshError> {
-        Self::read_or(
-            headers,
-            Instant::now(),
-            Some(Duration::from_millis(limits.unary_deadline_ms)),
-        )
+        Self::read_or(headers, Instant::now(), Some(Duration::from_millis(limits.unary_deadline_ms)))
     }
 
     fn read_or(headers: &HeaderMap, now: Instant, otherwise: Option<Duration>) -> Result<Self, MeshError> {
         let stated = match headers.get(&TIMEOUT) {
             None => otherwise,
             Some(value) => Some(parse(value.as_bytes()).ok_or_else(|| {
-                MeshError::new(
-                    Reason::DenyContext,
-                    "grpc-timeout must be 1 to 8 digits and a unit of HMSmun",
-                )
+                MeshError::new(Reason::DenyContext, "grpc-timeout must be 1 to 8 digits and a unit of HMSmun")
             })?),
         };
-        Ok(Self(stated.map(|timeout| {
-            now + timeout.min(Duration::from_millis(DEADLINE_MS_MAX))
-        })))
+        Ok(Self(stated.map(|timeout| now + timeout.min(Duration::from_millis(DEADLINE_MS_MAX)))))
     }
 
     /// The moment, if there is one.
@@ -73,9 +64,7 @@ fn parse(value: &[u8]) -> Option<Duration> {
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number = digits
-        .iter()
-        .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let number = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     Some(match unit {
         b'H' => Duration::from_secs(number * 3600),
         b'M' => Duration::from_secs(number * 60),
@@ -111,10 +100,7 @@ mod tests {
     fn what_is_spent_is_taken_off() {
         let start = Instant::now();
         let deadline = Deadline(Some(start + Duration::from_secs(2)));
-        assert_eq!(
-            deadline.header(start + Duration::from_millis(500)).unwrap(),
-            "1500m"
-        );
+        assert_eq!(deadline.header(start + Duration::from_millis(500)).unwrap(), "1500m");
         assert_eq!(deadline.header(start + Duration::from_secs(9)).unwrap(), "0m");
         assert!(Deadline(None).header(start).is_none());
     }

@@ -22,10 +22,7 @@ use crate::{
 /// Records a denial and answers with it.
 pub fn deny(core: &Arc<Core>, exchange: Exchange, id: Uuid, error: &MeshError) -> Answer {
     core.node.metrics.denied(error.reason);
-    if core
-        .node
-        .denials
-        .is_whole(source(&exchange), error.reason, clock::unix_ms())
+    if core.node.denials.is_whole(source(&exchange), error.reason, clock::unix_ms())
         && let Err(failure) = put_on_record(core, exchange, error)
     {
         tracing::error!(error = %failure, exchange = %id, "a denial could not be recorded");
@@ -49,11 +46,7 @@ fn put_on_record(
     let denial = Denial {
         exchange: Some(exchange),
         reason: error.reason.name().to_owned(),
-        rule: if error.rule.is_empty() {
-            error.reason.info().rule.to_owned()
-        } else {
-            error.rule.clone()
-        },
+        rule: if error.rule.is_empty() { error.reason.info().rule.to_owned() } else { error.rule.clone() },
         detail: error.detail.clone(),
     };
     let bytes = record::encode(&new_record(core, core.random()?, Body::Denial(denial)))?;

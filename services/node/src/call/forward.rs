@@ -67,10 +67,9 @@ pub async fn send(
     };
     match answer {
         Ok(response) => Ok((response, in_flight)),
-        Err(failed) if failed.error.is_not_sent() => Err(Unanswered::NotSent {
-            error: failed.error,
-            request: failed.request.map(Box::new),
-        }),
+        Err(failed) if failed.error.is_not_sent() => {
+            Err(Unanswered::NotSent { error: failed.error, request: failed.request.map(Box::new) })
+        }
         Err(failed) => Err(Unanswered::Interrupted(failed.error)),
     }
 }

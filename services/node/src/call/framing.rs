@@ -36,24 +36,17 @@ impl Message {
 impl Deframer {
     /// A deframer that refuses messages above this size, bytes.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self {
-            chunk: Bytes::new(),
-            partial: BytesMut::new(),
-            message_bytes_max,
-        }
+        Self { chunk: Bytes::new(), partial: BytesMut::new(), message_bytes_max }
     }
 
-    /// Hands over a chunk. The messages before it must have been taken with [`Self::next`].
+    /// Hands over a chunk. The messages before it must have been taken with [`Self::next_message`].
     pub fn push(&mut self, chunk: Bytes) {
-        debug_assert!(
-            self.chunk.is_empty(),
-            "a chunk was pushed before the last was read"
-        );
+        debug_assert!(self.chunk.is_empty(), "a chunk was pushed before the last was read");
         self.chunk = chunk;
     }
 
     /// The next whole message; `None` until more chunks come.
-    pub fn next(&mut self) -> Result<Option<Message>, MeshError> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, MeshError> {
         if !self.partial.is_empty() {
             return self.next_across_chunks();
         }
@@ -119,10 +112,7 @@ impl Deframer {
         if length > self.message_bytes_max {
             return Err(MeshError::new(
                 Reason::FailMessageTooLarge,
-                format!(
-                    "{length} bytes; the limit message_bytes_max is {}",
-                    self.message_bytes_max
-                ),
+                format!("{length} bytes; the limit message_bytes_max is {}", self.message_bytes_max),
             ));
         }
         Ok(PREFIX_BYTES + length)
@@ -168,7 +158,7 @@ mod tests {
         let mut messages = Vec::new();
         for chunk in chunks {
             deframer.push(chunk);
-            while let Some(message) = deframer.next()? {
+            while let Some(message) = deframer.next_message()? {
                 messages.push(message.body().to_vec());
             }
         }
@@ -181,7 +171,7 @@ mod tests {
         let start = chunk.as_ptr();
         let mut deframer = Deframer::new(1000);
         deframer.push(chunk);
-        assert_eq!(deframer.next().unwrap().unwrap().into_frame().as_ptr(), start);
+        assert_eq!(deframer.next_message().unwrap().unwrap().into_frame().as_ptr(), start);
     }
 
     #[test]

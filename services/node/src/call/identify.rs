@@ -33,10 +33,7 @@ pub fn binding_of(certificate: &PeerCertificate) -> CertificateBinding {
 
 /// Identifies one of the agency's own systems.
 pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Result<(), MeshError>) {
-    let mut caller = Caller {
-        certificate: fingerprint(peer),
-        ..Caller::default()
-    };
+    let mut caller = Caller { certificate: fingerprint(peer), ..Caller::default() };
     let system = match peer.identity() {
         PeerIdentity::Certificate(certificate) => rights.system_of(&binding_of(certificate)),
         PeerIdentity::Unix(unix) => node.system_of_uid(unix.uid).and_then(|name| rights.system(name)),
@@ -48,10 +45,8 @@ pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Re
     caller.party.clone_from(&system.agency);
     caller.system.clone_from(&system.name);
     if system.agency != node.agency {
-        let error = denied(format!(
-            "{} belongs to {}; it calls its own agency's node",
-            system.name, system.agency
-        ));
+        let error =
+            denied(format!("{} belongs to {}; it calls its own agency's node", system.name, system.agency));
         return (caller, Err(error));
     }
     (caller, Ok(()))
@@ -59,13 +54,9 @@ pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Re
 
 /// Identifies the node of another party, and the system that it speaks for.
 pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Result<(), MeshError>) {
-    let mut caller = Caller {
-        certificate: fingerprint(peer),
-        ..Caller::default()
-    };
-    let bound = peer
-        .certificate()
-        .and_then(|certificate| rights.node_of_certificate(&binding_of(certificate)));
+    let mut caller = Caller { certificate: fingerprint(peer), ..Caller::default() };
+    let bound =
+        peer.certificate().and_then(|certificate| rights.node_of_certificate(&binding_of(certificate)));
     let Some(bound) = bound else {
         return (caller, Err(unbound(peer, "a node that may call here")));
     };
@@ -76,7 +67,7 @@ pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Re
     }
     match rights.system(system) {
         Some(known) if known.agency == bound.agency => {
-            caller.system = system.to_owned();
+            system.clone_into(&mut caller.system);
             (caller, Ok(()))
         }
         _ => {
@@ -90,9 +81,7 @@ pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Re
 }
 
 fn fingerprint(peer: &Peer) -> Vec<u8> {
-    peer.certificate()
-        .map(|certificate| certificate.fingerprint().to_vec())
-        .unwrap_or_default()
+    peer.certificate().map(|certificate| certificate.fingerprint().to_vec()).unwrap_or_default()
 }
 
 fn unbound(peer: &Peer, what: &str) -> MeshError {

@@ -74,14 +74,12 @@ impl CallMetadata {
             dossier: text(headers, &DOSSIER)?,
             user: text(headers, &USER)?,
             provider: text(headers, &PROVIDER)?,
-            fields: text(headers, &FIELDS)?
-                .map(|list| split_fields(&list))
-                .transpose()?,
+            fields: text(headers, &FIELDS)?.map(|list| split_fields(&list)).transpose()?,
             min_epoch: match text(headers, &MIN_EPOCH)? {
                 None => 0,
-                Some(number) => number
-                    .parse()
-                    .map_err(|_| context("mesh-min-epoch must be a whole number"))?,
+                Some(number) => {
+                    number.parse().map_err(|_| context("mesh-min-epoch must be a whole number"))?
+                }
             },
         })
     }
@@ -126,13 +124,8 @@ impl PeerCall {
             return Err(context("mesh-call-bin is larger than 4096 bytes"));
         }
         let encoded = value.as_bytes();
-        let unpadded = encoded
-            .strip_suffix(b"==")
-            .or(encoded.strip_suffix(b"="))
-            .unwrap_or(encoded);
-        let bytes = STANDARD_NO_PAD
-            .decode(unpadded)
-            .map_err(|_| context("mesh-call-bin is not base64"))?;
+        let unpadded = encoded.strip_suffix(b"==").or(encoded.strip_suffix(b"=")).unwrap_or(encoded);
+        let bytes = STANDARD_NO_PAD.decode(unpadded).map_err(|_| context("mesh-call-bin is not base64"))?;
         let context_ = CallContext::decode(bytes.as_slice())
             .map_err(|_| context("mesh-call-bin is not a CallContext"))?;
         let exchange_id = Uuid::from_slice(&context_.exchange_id);
@@ -152,12 +145,7 @@ impl PeerCall {
             fields: (!context_.fields.is_empty()).then(|| context_.fields.clone()),
             min_epoch: context_.min_epoch,
         };
-        Ok(Self {
-            metadata,
-            context: context_,
-            exchange_id,
-            key,
-        })
+        Ok(Self { metadata, context: context_, exchange_id, key })
     }
 }
 
@@ -172,12 +160,8 @@ pub fn call_header(context: &CallContext) -> HeaderValue {
 }
 
 fn split_fields(list: &str) -> Result<Vec<String>, MeshError> {
-    let fields: Vec<String> = list
-        .split(',')
-        .map(str::trim)
-        .filter(|field| !field.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let fields: Vec<String> =
+        list.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect();
     if fields.is_empty() {
         return Err(context("mesh-fields names no field"));
     }
@@ -192,9 +176,7 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, MeshEr
         return Ok(None);
     };
     if value.len() > METADATA_VALUE_BYTES_MAX {
-        return Err(context(format!(
-            "{name} is longer than {METADATA_VALUE_BYTES_MAX} bytes"
-        )));
+        return Err(context(format!("{name} is longer than {METADATA_VALUE_BYTES_MAX} bytes")));
     }
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| context(format!("{name} is not UTF-8")))?;
     let text = text.trim();
@@ -242,20 +224,14 @@ mod tests {
         ]));
         well.unwrap();
         assert_eq!(read.purpose.as_deref(), Some("ADMIN_PROCEDURE"));
-        assert_eq!(
-            read.fields,
-            Some(vec!["ho_ten".to_owned(), "noi_thuong_tru".to_owned()])
-        );
+        assert_eq!(read.fields, Some(vec!["ho_ten".to_owned(), "noi_thuong_tru".to_owned()]));
         assert_eq!(read.min_epoch, 7);
     }
 
     #[test]
     fn malformed_metadata_names_the_key() {
         for (pairs, names) in [
-            (
-                &[("mesh-purpose", b"A".as_slice()), ("mesh-purpose", b"B")][..],
-                "mesh-purpose",
-            ),
+            (&[("mesh-purpose", b"A".as_slice()), ("mesh-purpose", b"B")][..], "mesh-purpose"),
             (&[("mesh-user", b"\xff\xfe".as_slice())][..], "mesh-user"),
             (&[("mesh-fields", b" , ".as_slice())][..], "mesh-fields"),
             (&[("mesh-min-epoch", b"-1".as_slice())][..], "mesh-min-epoch"),
@@ -263,11 +239,7 @@ mod tests {
         ] {
             let error = CallMetadata::read(&headers(pairs)).1.unwrap_err();
             assert_eq!(error.reason, Reason::DenyContext);
-            assert!(
-                error.detail.contains(names),
-                "{} does not name {names}",
-                error.detail
-            );
+            assert!(error.detail.contains(names), "{} does not name {names}", error.detail);
         }
     }
 

@@ -9,12 +9,13 @@
 //! 6. [`open`]: the opening record.
 //! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`framing`] cuts it
 //!    into messages.
-//! 8. [`release`]: the answer comes back, filtered and digested.
+//! 8. [`release`]: the answer comes back, filtered and digested; [`conclude`]: its head and its last words.
 //! 9. [`close`]: the closing record. [`answer`]: what the caller gets.
 
 pub mod answer;
 pub mod authorize;
 pub mod close;
+pub mod conclude;
 pub mod deadline;
 pub mod deny;
 pub mod forward;

@@ -50,24 +50,11 @@ pub fn open(
 ) -> Result<Opened, MeshError> {
     let salts: [u8; 3 * SALT_BYTES] = core.random()?;
     let [opening_salt, closing_salt, subject_salt] = split(&salts);
-    let body = Body::Opening(Opening {
-        exchange: Some(exchange.clone()),
-    });
+    let body = Body::Opening(Opening { exchange: Some(exchange.clone()) });
     let bytes = record::encode(&new_record(core, opening_salt, body)).map_err(unavailable)?;
-    let keys = KeyRow {
-        exchange: *id.as_bytes(),
-        key: key.clone(),
-        salt: subject_salt,
-    };
+    let keys = KeyRow { exchange: *id.as_bytes(), key: key.clone(), salt: subject_salt };
     let ticket = core.journal.append_with_keys(bytes, keys).map_err(unavailable)?;
-    Ok(Opened {
-        exchange,
-        id,
-        ticket,
-        closing_salt,
-        subject_salt,
-        received,
-    })
+    Ok(Opened { exchange, id, ticket, closing_salt, subject_salt, received })
 }
 
 /// The exchange as far as it is known when the call arrives: for its denial, or to be completed by
@@ -87,16 +74,8 @@ pub fn arrived(
         method.truncate(METHOD_BYTES_MAX);
     }
     let (consumer_node, provider, provider_node) = match side {
-        Side::Provider => (
-            caller.node.clone(),
-            core.node.agency.clone(),
-            core.node.name.clone(),
-        ),
-        _ => (
-            core.node.name.clone(),
-            stated.provider.clone().unwrap_or_default(),
-            String::new(),
-        ),
+        Side::Provider => (caller.node.clone(), core.node.agency.clone(), core.node.name.clone()),
+        _ => (core.node.name.clone(), stated.provider.clone().unwrap_or_default(), String::new()),
     };
     Exchange {
         id: id.as_bytes().to_vec(),
@@ -109,12 +88,7 @@ pub fn arrived(
         provider_node,
         method,
         dataset: String::new(),
-        purpose: stated
-            .purpose
-            .as_deref()
-            .and_then(purpose::from_word)
-            .unwrap_or_default()
-            .into(),
+        purpose: stated.purpose.as_deref().and_then(purpose::from_word).unwrap_or_default().into(),
         purpose_source: stated.purpose_source.into(),
         dossier: stated.dossier.clone().unwrap_or_default(),
         user: stated.user.clone().unwrap_or_default(),
@@ -126,8 +100,8 @@ pub fn arrived(
 
 /// Completes an exchange with the method it goes to.
 pub fn resolved(exchange: &mut Exchange, method: &Method) {
-    exchange.provider = method.provider().to_owned();
-    exchange.dataset = method.dataset_id().to_owned();
+    method.provider().clone_into(&mut exchange.provider);
+    method.dataset_id().clone_into(&mut exchange.dataset);
 }
 
 /// Completes an exchange with what was decided.

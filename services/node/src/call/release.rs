@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use lienthong_audit::{
@@ -22,20 +22,20 @@ use lienthong_audit::{
 };
 use lienthong_catalog::Permitted;
 use lienthong_proto::{
-    lienthong::audit::v1::{Progress, Side, Status, record::Body as RecordBody},
+    lienthong::audit::v1::{Progress, Side, record::Body as RecordBody},
     reason::Reason,
     status::MeshError,
 };
 use tokio::time::{Instant, Sleep};
-use tonic::Code;
 
 use crate::{
     call::{
         answer::{self, Answer, AnswerBody, BoxError, exchange_id_value},
-        close::{Closer, Ending, UNDECLARED_REFUSAL},
+        close::{Closer, Ending},
+        conclude::{check_head, conclude, stamp},
         deadline::Deadline,
-        framing::{Deframer, Message, begin_frame, finish_frame},
-        metadata::{EXCHANGE_ID, RECORD_HASH},
+        framing::{Deframer, Message, PREFIX_BYTES, begin_frame, finish_frame},
+        metadata::EXCHANGE_ID,
         open::{new_record, unavailable},
     },
     limits::{PROGRESS_BYTES, PROGRESS_MESSAGES, PROGRESS_MS},
@@ -70,15 +70,7 @@ pub fn release(
         headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
     }
     let limit = closer.core().node.limits.message_bytes_max;
-    let body = ReleaseBody::new(
-        incoming,
-        side,
-        permitted,
-        deadline,
-        limit,
-        closer,
-        MessageDigest::new(key),
-    );
+    let body = ReleaseBody::new(incoming, side, permitted, deadline, limit, closer, MessageDigest::new(key));
     Released::Flowing(headers, Box::new(body))
 }
 
@@ -110,29 +102,6 @@ impl Released {
                 response
             }
         }
-    }
-}
-
-/// The head of an answer must be gRPC's, uncompressed.
-fn check_head(head: &http::response::Parts) -> Result<(), MeshError> {
-    let malformed = |detail: String| Err(MeshError::new(Reason::FailMalformedMessage, detail));
-    if head.status != StatusCode::OK {
-        return malformed(format!(
-            "the other side answered HTTP {} instead of gRPC",
-            head.status.as_u16()
-        ));
-    }
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    if !content_type.starts_with(b"application/grpc") {
-        return malformed("the other side's content-type is not application/grpc".to_owned());
-    }
-    match head.headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(()),
-        Some(_) => malformed("the other side compressed its answer, which was not offered".to_owned()),
     }
 }
 
@@ -179,12 +148,7 @@ impl ReleaseBody {
             side,
             permitted,
             digest,
-            window: Window {
-                messages: 0,
-                bytes: 0,
-                since: Instant::now(),
-                pending: None,
-            },
+            window: Window { messages: 0, bytes: 0, since: Instant::now(), pending: None },
             deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
             closer,
             held: Vec::new(),
@@ -195,26 +159,18 @@ impl ReleaseBody {
     /// Filters and digests one message.
     fn release(&mut self, message: Message) -> Result<Bytes, MeshError> {
         let report = &mut self.closer.report;
-        let frame = match self.side {
-            Side::Provider => {
-                let mut frame = begin_frame(message.body().len());
-                self.permitted
-                    .plan()
-                    .apply(message.body(), &mut frame, report)
-                    .map_err(|error| unreadable(&error))?;
-                let frame = finish_frame(frame);
-                self.digest.message(&frame[crate::call::framing::PREFIX_BYTES..]);
-                frame
-            }
-            _ => {
-                self.scratch.clear();
-                self.permitted
-                    .plan()
-                    .apply(message.body(), &mut self.scratch, report)
-                    .map_err(|error| unreadable(&error))?;
-                self.digest.message(message.body());
-                message.into_frame()
-            }
+        let plan = self.permitted.plan();
+        let frame = if self.side == Side::Provider {
+            let mut frame = begin_frame(message.body().len());
+            plan.apply(message.body(), &mut frame, report).map_err(|error| unreadable(&error))?;
+            let frame = finish_frame(frame);
+            self.digest.message(&frame[PREFIX_BYTES..]);
+            frame
+        } else {
+            self.scratch.clear();
+            plan.apply(message.body(), &mut self.scratch, report).map_err(|error| unreadable(&error))?;
+            self.digest.message(message.body());
+            message.into_frame()
         };
         self.window.messages += 1;
         self.window.bytes += frame.len() as u64;
@@ -252,12 +208,7 @@ impl ReleaseBody {
         let bytes = record::encode(&record).map_err(unavailable)?;
         let ticket = core.journal.append(bytes).map_err(unavailable)?;
         let durable = core.journal.durable(ticket.seq);
-        self.window = Window {
-            messages: 0,
-            bytes: 0,
-            since: Instant::now(),
-            pending: Some(durable),
-        };
+        self.window = Window { messages: 0, bytes: 0, since: Instant::now(), pending: Some(durable) };
         Poll::Ready(Ok(()))
     }
 
@@ -272,11 +223,7 @@ impl ReleaseBody {
     fn fail(&mut self, error: &MeshError) -> HeaderMap {
         self.incoming = None;
         let exchange_id = self.closer.opened().map(|opened| opened.id.to_string());
-        let mut headers = MeshError {
-            exchange_id,
-            ..error.clone()
-        }
-        .to_headers();
+        let mut headers = MeshError { exchange_id, ..error.clone() }.to_headers();
         headers.remove(CONTENT_TYPE);
         let ending = Ending::failed(error.reason, self.digest.messages() > 0);
         self.end(headers, &ending)
@@ -284,130 +231,18 @@ impl ReleaseBody {
 
     fn end(&mut self, mut trailers: HeaderMap, ending: &Ending) -> HeaderMap {
         stamp(self.side, &self.closer, &mut trailers);
-        let released = self
-            .permitted
-            .plan()
-            .released(&self.closer.report)
-            .map(str::to_owned)
-            .collect();
+        let released = self.permitted.plan().released(&self.closer.report).map(str::to_owned).collect();
         self.closer.close(ending, self.digest.so_far(), released);
         trailers
     }
 
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> bool {
-        self.deadline
-            .as_mut()
-            .is_some_and(|sleep| sleep.as_mut().poll(context).is_ready())
+        self.deadline.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready())
     }
-}
-
-/// What a caller is told at the end, and how the record says it ended.
-fn conclude(side: Side, trailers: &HeaderMap, closer: &mut Closer) -> (HeaderMap, Ending) {
-    if side == Side::Consumer
-        && let Some(hash) = trailers.get(RECORD_HASH)
-    {
-        closer.peer_opening_hash = tonic_bin(hash)
-            .filter(|hash| hash.len() == 32)
-            .unwrap_or_default();
-    }
-    let Some(code) = grpc_status(trailers) else {
-        let error = MeshError::new(Reason::FailMalformedMessage, "the answer carries no grpc-status");
-        return (
-            error.to_headers(),
-            Ending::failed(error.reason, closer.report.records > 0),
-        );
-    };
-    let mut sent = HeaderMap::with_capacity(6);
-    sent.insert("grpc-status", HeaderValue::from(code as i32));
-    let mut reason = String::new();
-    let mut refused = false;
-    match side {
-        Side::Provider if code != Code::Ok => {
-            // The application's own words and details are not released unless the dataset declares them.
-            let message =
-                format!("the provider's application answered {code:?}; its own words are not released");
-            if let Ok(value) = HeaderValue::from_str(&message.replace('%', "%25")) {
-                sent.insert("grpc-message", value);
-            }
-            if matches!(
-                code,
-                Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented
-            ) {
-                reason = UNDECLARED_REFUSAL.to_owned();
-                refused = true;
-            }
-        }
-        Side::Provider => {}
-        _ => {
-            for name in [
-                "grpc-message",
-                "grpc-status-details-bin",
-                "grpc-retry-pushback-ms",
-            ] {
-                if let Some(value) = trailers.get(name) {
-                    sent.insert(name, value.clone());
-                }
-            }
-            if code != Code::Ok
-                && let Some(read) = tonic::Status::from_header_map(trailers)
-                    .as_ref()
-                    .and_then(lienthong_proto::status::read)
-            {
-                reason = read.reason.name().to_owned();
-                refused = read.reason == Reason::RefusedByProvider;
-            }
-        }
-    }
-    let denied = Reason::from_name(&reason).is_some_and(Reason::is_denial);
-    let status = match code {
-        Code::Ok if closer.report.records > 0 => Status::Delivered,
-        Code::Ok => Status::Empty,
-        _ if closer.report.records > 0 => Status::Partial,
-        _ if refused => Status::Refused,
-        _ if denied => Status::Denied,
-        Code::NotFound => Status::Empty,
-        _ => Status::Failed,
-    };
-    (sent, Ending { status, reason, code })
-}
-
-/// Puts the exchange id and, at the provider's node, the hash of its opening record on an answer.
-fn stamp(side: Side, closer: &Closer, headers: &mut HeaderMap) {
-    let Some(opened) = closer.opened() else { return };
-    headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
-    let hash: &[u8] = match side {
-        Side::Provider => &opened.ticket.leaf_hash.0,
-        _ => &closer.peer_opening_hash,
-    };
-    if !hash.is_empty() {
-        headers.insert(RECORD_HASH, bin_value(hash));
-    }
-}
-
-/// The status of an answer; `None` without one, or with one that is no number.
-fn grpc_status(headers: &HeaderMap) -> Option<Code> {
-    let number: i32 = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
-    (0..=16).contains(&number).then(|| Code::from_i32(number))
 }
 
 fn unreadable(error: &lienthong_filter::FilterError) -> MeshError {
     MeshError::new(Reason::FailMalformedMessage, error.to_string())
-}
-
-fn bin_value(bytes: &[u8]) -> HeaderValue {
-    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-    // INVARIANT: base64 is visible ASCII.
-    HeaderValue::from_str(&STANDARD_NO_PAD.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-fn tonic_bin(value: &HeaderValue) -> Option<Vec<u8>> {
-    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-    let text = value.as_bytes();
-    let unpadded = text
-        .strip_suffix(b"==")
-        .or(text.strip_suffix(b"="))
-        .unwrap_or(text);
-    STANDARD_NO_PAD.decode(unpadded).ok()
 }
 
 impl Body for ReleaseBody {
@@ -430,10 +265,8 @@ impl Body for ReleaseBody {
             if let Err(error) = ready!(this.poll_window(context)) {
                 return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
             }
-            let released = this
-                .deframer
-                .next()
-                .and_then(|message| message.map(|m| this.release(m)).transpose());
+            let released =
+                this.deframer.next_message().and_then(|message| message.map(|m| this.release(m)).transpose());
             match released {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
                 Ok(None) => {}

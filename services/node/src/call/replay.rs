@@ -39,10 +39,7 @@ type Key = ([u8; 16], u32, u64);
 
 impl Default for ReplayWindow {
     fn default() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-        }
+        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 
@@ -51,10 +48,7 @@ impl ReplayWindow {
     pub fn accept(&self, node: &str, id: [u8; 16], attempt: u32, now_ms: u64) -> Result<(), MeshError> {
         let made_ms = unix_ms_of(&id);
         if id[6] >> 4 != 7 {
-            return Err(MeshError::new(
-                Reason::DenyReplay,
-                "the exchange id is not a UUIDv7",
-            ));
+            return Err(MeshError::new(Reason::DenyReplay, "the exchange id is not a UUIDv7"));
         }
         if made_ms.abs_diff(now_ms) > REPLAY_WINDOW_MS {
             return Err(MeshError::new(
@@ -69,16 +63,10 @@ impl ReplayWindow {
         shard.turn_to(now_ms / GENERATION_MS);
         let key = (id, attempt, self.hasher.hash_one(node));
         if shard.previous.contains(&key) || shard.current.contains(&key) {
-            return Err(MeshError::new(
-                Reason::DenyReplay,
-                "the exchange id was used before",
-            ));
+            return Err(MeshError::new(Reason::DenyReplay, "the exchange id was used before"));
         }
         if shard.current.len() >= REPLAY_IDS_MAX / SHARDS {
-            return Err(MeshError::new(
-                Reason::FailOverloaded,
-                "the replay window is full",
-            ));
+            return Err(MeshError::new(Reason::FailOverloaded, "the replay window is full"));
         }
         shard.current.insert(key);
         Ok(())
@@ -94,9 +82,7 @@ impl ReplayWindow {
 
     fn shard(&self, id: &[u8; 16]) -> MutexGuard<'_, Shard> {
         // A poisoned shard is still a correct set: nothing in it is half-written.
-        self.shards[usize::from(id[15]) % SHARDS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[usize::from(id[15]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,10 +120,7 @@ mod tests {
     fn an_exchange_counts_once_per_node_and_attempt() {
         let window = ReplayWindow::default();
         window.accept("a", id(NOW, 1), 1, NOW).unwrap();
-        assert_eq!(
-            window.accept("a", id(NOW, 1), 1, NOW).unwrap_err().reason,
-            Reason::DenyReplay
-        );
+        assert_eq!(window.accept("a", id(NOW, 1), 1, NOW).unwrap_err().reason, Reason::DenyReplay);
         window.accept("a", id(NOW, 1), 2, NOW).unwrap();
         window.accept("b", id(NOW, 1), 1, NOW).unwrap();
     }
@@ -145,16 +128,8 @@ mod tests {
     #[test]
     fn a_stale_or_future_id_is_refused() {
         let window = ReplayWindow::default();
-        assert!(
-            window
-                .accept("a", id(NOW - REPLAY_WINDOW_MS - 1, 1), 1, NOW)
-                .is_err()
-        );
-        assert!(
-            window
-                .accept("a", id(NOW + REPLAY_WINDOW_MS + 1, 1), 1, NOW)
-                .is_err()
-        );
+        assert!(window.accept("a", id(NOW - REPLAY_WINDOW_MS - 1, 1), 1, NOW).is_err());
+        assert!(window.accept("a", id(NOW + REPLAY_WINDOW_MS + 1, 1), 1, NOW).is_err());
         window.accept("a", id(NOW - REPLAY_WINDOW_MS, 1), 1, NOW).unwrap();
     }
 

@@ -29,11 +29,7 @@ struct Tally {
 impl RequestTally {
     /// An empty tally for one exchange.
     pub fn new(key: &ExchangeKey) -> Self {
-        let tally = Tally {
-            digest: MessageDigest::new(key),
-            report: Report::new(),
-            error: None,
-        };
+        let tally = Tally { digest: MessageDigest::new(key), report: Report::new(), error: None };
         Self(Arc::new(Mutex::new(tally)))
     }
 
@@ -74,38 +70,27 @@ impl RequestBody {
         subjects: Option<Arc<Plan>>,
         tally: RequestTally,
     ) -> Self {
-        Self {
-            incoming: Some(incoming),
-            deframer: Deframer::new(message_bytes_max),
-            subjects,
-            tally,
-        }
+        Self { incoming: Some(incoming), deframer: Deframer::new(message_bytes_max), subjects, tally }
     }
 
     /// A body without messages, for the node's own questions.
     pub fn empty(tally: RequestTally) -> Self {
-        Self {
-            incoming: None,
-            deframer: Deframer::new(0),
-            subjects: None,
-            tally,
-        }
+        Self { incoming: None, deframer: Deframer::new(0), subjects: None, tally }
     }
 
     fn next_message(&mut self) -> Result<Option<Bytes>, MeshError> {
-        let Some(message) = self.deframer.next()? else {
+        let Some(message) = self.deframer.next_message()? else {
             return Ok(None);
         };
         let mut tally = self.tally.lock();
         tally.digest.message(message.body());
         if let Some(plan) = &self.subjects {
-            plan.subjects(message.body(), &mut tally.report)
-                .map_err(|error| {
-                    MeshError::new(
-                        Reason::DenyContext,
-                        format!("the request is not what its contract says: {error}"),
-                    )
-                })?;
+            plan.subjects(message.body(), &mut tally.report).map_err(|error| {
+                MeshError::new(
+                    Reason::DenyContext,
+                    format!("the request is not what its contract says: {error}"),
+                )
+            })?;
         }
         Ok(Some(message.into_frame()))
     }

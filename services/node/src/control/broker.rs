@@ -53,14 +53,8 @@ impl Broker {
             keys.insert(name.clone(), key);
         }
         // Long, often silent streams: pings notice a broker that hangs.
-        let options = ChannelOptions {
-            limits: Limits::control(),
-            ..ChannelOptions::new(register.clone())
-        };
-        Ok(Self {
-            channel: Channel::new(endpoint, options),
-            keys,
-        })
+        let options = ChannelOptions { limits: Limits::control(), ..ChannelOptions::new(register.clone()) };
+        Ok(Self { channel: Channel::new(endpoint, options), keys })
     }
 
     /// Checks the signature of something that the broker said, in its domain.
@@ -71,10 +65,7 @@ impl Broker {
         key_name: &str,
         signature: &[u8],
     ) -> Result<(), BadSignature> {
-        let key = self
-            .keys
-            .get(key_name)
-            .ok_or_else(|| BadSignature::UnknownKey(key_name.to_owned()))?;
+        let key = self.keys.get(key_name).ok_or_else(|| BadSignature::UnknownKey(key_name.to_owned()))?;
         let mut message = Vec::with_capacity(domain.len() + 1 + bytes.len());
         message.extend_from_slice(domain.as_bytes());
         message.push(b'\n');

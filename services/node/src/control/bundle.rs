@@ -88,34 +88,19 @@ impl BundleKeeper {
         broker: Broker,
         connections: Connections,
     ) -> Self {
-        Self {
-            path: data.join("bundle.binpb"),
-            node,
-            trust,
-            broker,
-            connections,
-            held_hash: Vec::new(),
-        }
+        Self { path: data.join("bundle.binpb"), node, trust, broker, connections, held_hash: Vec::new() }
     }
 
     /// Epoch and hash of what is held; 0 without a bundle.
     pub fn held(&self) -> (u64, &[u8]) {
-        let epoch = self
-            .node
-            .rights
-            .load()
-            .as_ref()
-            .map_or(0, |rights| rights.epoch());
+        let epoch = self.node.rights.load().as_ref().map_or(0, |rights| rights.epoch());
         (epoch, &self.held_hash)
     }
 
     /// Starts from the bundle on disk; false where there is none. A damaged or foreign file is an error:
     /// it is told to the operator, and the node waits for the broker.
     pub fn open(&mut self) -> Result<bool, BadBundle> {
-        let io = |source| BadBundle::Io {
-            path: self.path.clone(),
-            source,
-        };
+        let io = |source| BadBundle::Io { path: self.path.clone(), source };
         let bytes = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(io(error)),
@@ -140,8 +125,7 @@ impl BundleKeeper {
     }
 
     fn take_effect(&mut self, signed: &SignedBundle) -> Result<u64, BadBundle> {
-        self.broker
-            .verify(BUNDLE_DOMAIN, &signed.bundle, &signed.key_name, &signed.signature)?;
+        self.broker.verify(BUNDLE_DOMAIN, &signed.bundle, &signed.key_name, &signed.signature)?;
         let bundle = RightsBundle::decode(signed.bundle.as_slice())?;
         if bundle.mesh != self.node.mesh || bundle.audience != self.node.name {
             return Err(BadBundle::NotOurs {
@@ -151,31 +135,20 @@ impl BundleKeeper {
         }
         let (held, _) = self.held();
         if bundle.epoch <= held {
-            return Err(BadBundle::Old {
-                found: bundle.epoch,
-                held,
-            });
+            return Err(BadBundle::Old { found: bundle.epoch, held });
         }
         let rights = RightsIndex::from_bundle(&bundle)?;
         for problem in rights.problems() {
-            tracing::warn!(
-                epoch = bundle.epoch,
-                problem,
-                "part of the rights bundle is left out"
-            );
+            tracing::warn!(epoch = bundle.epoch, problem, "part of the rights bundle is left out");
         }
         for problem in self.trust.take_lists(&bundle.revocation_lists)? {
             tracing::warn!(epoch = bundle.epoch, problem, "a revocation list is left out");
         }
-        self.held_hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &signed.bundle)
-            .as_ref()
-            .to_vec();
+        self.held_hash =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &signed.bundle).as_ref().to_vec();
         let epoch = bundle.epoch;
         self.node.rights.store(Some(Arc::new(rights)));
-        self.node
-            .metrics
-            .epoch
-            .set(i64::try_from(epoch).unwrap_or(i64::MAX));
+        self.node.metrics.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
         self.close_what_may_not_go_on();
         Ok(epoch)
     }

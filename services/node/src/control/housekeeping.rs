@@ -34,11 +34,8 @@ pub async fn keep_freshness(node: Arc<Node>, stop: CancellationToken) {
         let backlog_ms = u64::try_from(node.journal.backlog().age.as_millis()).unwrap_or(u64::MAX);
         node.backlog_age_ms.store(backlog_ms, Ordering::Relaxed);
         let age = node.freshness.age();
-        let seconds = if age == Duration::MAX {
-            -1
-        } else {
-            i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
-        };
+        let seconds =
+            if age == Duration::MAX { -1 } else { i64::try_from(age.as_secs()).unwrap_or(i64::MAX) };
         node.metrics.rights_age_seconds.set(seconds);
         if let Err(error) = node.freshness.save(clock::unix_ms()) {
             tracing::error!(%error, "the age of the rights is not kept: after a restart it counts as older");

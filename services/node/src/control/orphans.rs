@@ -36,21 +36,16 @@ pub fn close(node: &Node) -> Result<usize, JournalError> {
 pub fn refill_replay_window(node: &Node) -> Result<(), JournalError> {
     let now_ms = clock::unix_ms();
     // Twice the window: an id may lie one window ahead of the clock, and be played back one window later.
-    let since = SystemTime::now()
-        .checked_sub(Duration::from_millis(2 * REPLAY_WINDOW_MS))
-        .unwrap_or(UNIX_EPOCH);
+    let since =
+        SystemTime::now().checked_sub(Duration::from_millis(2 * REPLAY_WINDOW_MS)).unwrap_or(UNIX_EPOCH);
     node.journal.recent(since, |bytes| {
         // What does not decode was no record of this node's making.
-        if let Ok(Record {
-            body: Some(Body::Opening(opening)),
-            ..
-        }) = record::decode(bytes)
+        if let Ok(Record { body: Some(Body::Opening(opening)), .. }) = record::decode(bytes)
             && let Some(exchange) = opening.exchange
             && exchange.side() == Side::Provider
             && let Ok(id) = <[u8; 16]>::try_from(exchange.id.as_slice())
         {
-            node.replay
-                .remember(&exchange.consumer_node, id, exchange.attempt, now_ms);
+            node.replay.remember(&exchange.consumer_node, id, exchange.attempt, now_ms);
         }
     })
 }

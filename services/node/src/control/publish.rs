@@ -53,23 +53,13 @@ pub fn read(backends: &[BackendConfig]) -> Result<Option<Vec<u8>>, ContractFileE
     let mut names = Vec::new();
     for backend in backends {
         let path = &backend.contract;
-        let bytes = fs::read(path).map_err(|source| ContractFileError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let pool = descriptors::pool(&bytes).map_err(|source| ContractFileError::Malformed {
-            path: path.clone(),
-            source,
-        })?;
-        if let Some(service) = backend
-            .services
-            .iter()
-            .find(|service| pool.get_service_by_name(service).is_none())
+        let bytes = fs::read(path).map_err(|source| ContractFileError::Io { path: path.clone(), source })?;
+        let pool = descriptors::pool(&bytes)
+            .map_err(|source| ContractFileError::Malformed { path: path.clone(), source })?;
+        if let Some(service) =
+            backend.services.iter().find(|service| pool.get_service_by_name(service).is_none())
         {
-            return Err(ContractFileError::NoSuchService {
-                path: path.clone(),
-                service: service.clone(),
-            });
+            return Err(ContractFileError::NoSuchService { path: path.clone(), service: service.clone() });
         }
         for file in files(&bytes) {
             if !names.contains(&file.name) {
@@ -87,9 +77,7 @@ pub async fn run(contract: Vec<u8>, broker: Broker, stop: CancellationToken) {
     let mut patience = Patience::default();
     loop {
         let mut client = RegistryServiceClient::new(broker.channel.clone());
-        let request = PublishContractRequest {
-            descriptor_set: contract.clone(),
-        };
+        let request = PublishContractRequest { descriptor_set: contract.clone() };
         match client.publish_contract(request).await {
             Ok(response) => {
                 let response = response.into_inner();
@@ -120,29 +108,23 @@ struct RawFile<'a> {
 
 /// Cuts a descriptor set that was read well into its files.
 fn files(set: &[u8]) -> Vec<RawFile<'_>> {
-    let names = FileDescriptorSet::decode(set)
-        .map(|set| set.file)
-        .unwrap_or_default();
+    let names = FileDescriptorSet::decode(set).map(|set| set.file).unwrap_or_default();
     let mut rest = set;
     let mut files = Vec::with_capacity(names.len());
     for file in names {
         let before = rest;
         // Tag of field 1, then its length: the set was decoded, so both are there.
         let mut cursor = rest;
-        let (Ok(_tag), Ok(length)) = (
-            prost::encoding::decode_varint(&mut cursor),
-            prost::encoding::decode_varint(&mut cursor),
-        ) else {
+        let (Ok(_tag), Ok(length)) =
+            (prost::encoding::decode_varint(&mut cursor), prost::encoding::decode_varint(&mut cursor))
+        else {
             break;
         };
         let head = before.len() - cursor.len();
         let whole = head + usize::try_from(length).unwrap_or(usize::MAX);
         let Some(bytes) = before.get(..whole) else { break };
         rest = &before[whole..];
-        files.push(RawFile {
-            name: file.name.unwrap_or_default(),
-            bytes,
-        });
+        files.push(RawFile { name: file.name.unwrap_or_default(), bytes });
     }
     files
 }
@@ -170,10 +152,9 @@ mod tests {
         .unwrap()
         .unwrap();
         let pool = descriptors::pool(&joined).unwrap();
-        for (message, dataset) in [
-            ("vn.dancu.v1.Citizen", "dancu.cong_dan"),
-            ("vn.dkdn.v1.Enterprise", "dkdn.doanh_nghiep"),
-        ] {
+        for (message, dataset) in
+            [("vn.dancu.v1.Citizen", "dancu.cong_dan"), ("vn.dkdn.v1.Enterprise", "dkdn.doanh_nghiep")]
+        {
             let message = pool.get_message_by_name(message).unwrap();
             assert_eq!(lienthong_proto::options::dataset(&message).unwrap().id, dataset);
         }
@@ -193,14 +174,8 @@ mod tests {
             endpoint: crate::config::BackendEndpointConfig::Unix("/nowhere".into()),
             contract: contract.clone(),
         };
-        assert!(matches!(
-            read(std::slice::from_ref(&backend)),
-            Err(ContractFileError::Malformed { .. })
-        ));
+        assert!(matches!(read(std::slice::from_ref(&backend)), Err(ContractFileError::Malformed { .. })));
         fs::write(&contract, descriptors::DANCU).unwrap();
-        assert!(matches!(
-            read(&[backend]),
-            Err(ContractFileError::NoSuchService { .. })
-        ));
+        assert!(matches!(read(&[backend]), Err(ContractFileError::NoSuchService { .. })));
     }
 }

@@ -72,25 +72,15 @@ impl Shipping {
 
     async fn try_follow(&self, kept: &mut Option<Shipper>, patience: &mut Patience) -> Result<(), String> {
         let (say, said) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
-        let hello = Said::Hello(ShipHello {
-            journal_epoch: self.node.journal.epoch(),
-        });
+        let hello = Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch() });
         send(&say, hello).await?;
         let mut client = AuditServiceClient::new(self.broker.channel.clone());
-        let response = client
-            .ship_journal(ReceiverStream::new(said))
-            .await
-            .map_err(text)?;
+        let response = client.ship_journal(ReceiverStream::new(said)).await.map_err(text)?;
         let mut heard = response.into_inner();
 
-        let position = match heard
-            .message()
-            .await
-            .map_err(text)?
-            .and_then(|message| message.event)
-        {
-            Some(Heard::Position(position)) => position,
-            _ => return Err("the broker did not begin with a position".to_owned()),
+        let first = heard.message().await.map_err(text)?.and_then(|message| message.event);
+        let Some(Heard::Position(position)) = first else {
+            return Err("the broker did not begin with a position".to_owned());
         };
         if let Some(known) = kept.as_mut() {
             known.resume(&position).map_err(text)?;
@@ -106,10 +96,7 @@ impl Shipping {
         let mut not_before = tokio::time::Instant::now();
         loop {
             let backlog = self.node.journal.backlog().records;
-            self.node
-                .metrics
-                .backlog
-                .set(i64::try_from(backlog).unwrap_or(i64::MAX));
+            self.node.metrics.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
             tokio::select! {
                 message = heard.message() => match message.map_err(text)? {
                     None => return Ok(()),
@@ -134,9 +121,8 @@ impl Shipping {
         say: &mpsc::Sender<ShipJournalRequest>,
     ) -> Result<(), String> {
         while shipper.in_flight() < BATCHES_IN_FLIGHT_MAX {
-            let batch = shipper
-                .next_batch(SystemTime::now(), |message| self.signer.sign(message))
-                .map_err(text)?;
+            let batch =
+                shipper.next_batch(SystemTime::now(), |message| self.signer.sign(message)).map_err(text)?;
             match batch {
                 Some(batch) => send(say, Said::Batch(batch)).await?,
                 None => return Ok(()),
@@ -186,9 +172,7 @@ async fn next_is_due(shipper: &Shipper, not_before: tokio::time::Instant) -> Res
 
 async fn send(say: &mpsc::Sender<ShipJournalRequest>, event: Said) -> Result<(), String> {
     let message = ShipJournalRequest { event: Some(event) };
-    say.send(message)
-        .await
-        .map_err(|_| "the stream to the broker is closed".to_owned())
+    say.send(message).await.map_err(|_| "the stream to the broker is closed".to_owned())
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -63,13 +63,7 @@ async fn follow(
         held_hash: held_hash.to_vec(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    if say
-        .send(WatchRightsRequest {
-            event: Some(Said::Hello(hello)),
-        })
-        .await
-        .is_err()
-    {
+    if say.send(WatchRightsRequest { event: Some(Said::Hello(hello)) }).await.is_err() {
         return "the stream closed before it began".to_owned();
     }
     let mut client =
@@ -100,16 +94,10 @@ async fn follow(
                     Err(error) => {
                         tracing::error!(%error, "a rights bundle was refused; the one before stays");
                         node.metrics.bundles_refused.inc();
-                        Acknowledgement {
-                            epoch: 0,
-                            applied_time: None,
-                            error: error.to_string(),
-                        }
+                        Acknowledgement { epoch: 0, applied_time: None, error: error.to_string() }
                     }
                 };
-                let message = WatchRightsRequest {
-                    event: Some(Said::Acknowledgement(acknowledgement)),
-                };
+                let message = WatchRightsRequest { event: Some(Said::Acknowledgement(acknowledgement)) };
                 if say.try_send(message).is_err() {
                     return "the broker does not take acknowledgements".to_owned();
                 }
@@ -136,12 +124,7 @@ fn heartbeat(
     signed: &SignedHeartbeat,
 ) -> Result<(), String> {
     broker
-        .verify(
-            HEARTBEAT_DOMAIN,
-            &signed.heartbeat,
-            &signed.key_name,
-            &signed.signature,
-        )
+        .verify(HEARTBEAT_DOMAIN, &signed.heartbeat, &signed.key_name, &signed.signature)
         .map_err(|error| error.to_string())?;
     let beat = Heartbeat::decode(signed.heartbeat.as_slice()).map_err(|error| error.to_string())?;
     let (held_epoch, held_hash) = keeper.held();
@@ -149,16 +132,10 @@ fn heartbeat(
         return Err(format!("it is of mesh {}", beat.mesh));
     }
     if beat.epoch != held_epoch || beat.bundle_hash != held_hash {
-        return Err(format!(
-            "it is about epoch {}, this node holds {held_epoch}",
-            beat.epoch
-        ));
+        return Err(format!("it is about epoch {}, this node holds {held_epoch}", beat.epoch));
     }
     let time = beat.time.unwrap_or_default();
-    let milliseconds = time
-        .seconds
-        .saturating_mul(1000)
-        .saturating_add(i64::from(time.nanos) / 1_000_000);
+    let milliseconds = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000);
     let milliseconds = u64::try_from(milliseconds).map_err(|_| "its time is before 1970".to_owned())?;
     if !node.freshness.heartbeat(milliseconds) {
         return Err("its time is not later than that of the one before".to_owned());
