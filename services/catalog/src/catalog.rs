@@ -40,15 +40,7 @@ impl Catalog {
         databases.sort_by(|a, b| a.id.cmp(&b.id));
         entries.sort_by(|a, b| a.id.cmp(&b.id));
         let systems = agencies.iter().flat_map(Agency::unbound_systems).collect();
-        Self {
-            agencies,
-            outside_parties,
-            databases,
-            entries,
-            dictionary,
-            nodes: Vec::new(),
-            systems,
-        }
+        Self { agencies, outside_parties, databases, entries, dictionary, nodes: Vec::new(), systems }
     }
 
     /// The same catalog with the nodes and certificates of a registry.
@@ -67,10 +59,7 @@ impl Catalog {
 
     /// The agency with this code.
     pub fn agency(&self, code: &str) -> Option<&Agency> {
-        let found = self
-            .agencies
-            .binary_search_by(|agency| agency.code.as_str().cmp(code))
-            .ok()?;
+        let found = self.agencies.binary_search_by(|agency| agency.code.as_str().cmp(code)).ok()?;
         self.agencies.get(found)
     }
 
@@ -86,9 +75,7 @@ impl Catalog {
 
     /// The database that declares a dataset.
     pub fn database_of(&self, dataset: &str) -> Option<&Database> {
-        self.databases
-            .iter()
-            .find(|database| database.dataset(dataset).is_some())
+        self.databases.iter().find(|database| database.dataset(dataset).is_some())
     }
 
     /// Entries of the mandatory-sharing catalog, by id.
@@ -116,9 +103,7 @@ impl Catalog {
         &'a self,
         selector: &'s Selector,
     ) -> impl Iterator<Item = &'a Agency> + use<'a, 's> {
-        self.agencies
-            .iter()
-            .filter(move |agency| agency.is_consumer() && selector.means(agency))
+        self.agencies.iter().filter(move |agency| agency.is_consumer() && selector.means(agency))
     }
 }
 
@@ -417,9 +402,7 @@ impl Entry {
 /// Midnight in Việt Nam (UTC+07:00, without summer time), the border of the days that the law counts.
 fn start_of_day(date: Date) -> OffsetDateTime {
     let vietnam = UtcOffset::from_hms(7, 0, 0).unwrap_or(UtcOffset::UTC);
-    date.with_time(Time::MIDNIGHT)
-        .assume_offset(vietnam)
-        .to_offset(UtcOffset::UTC)
+    date.with_time(Time::MIDNIGHT).assume_offset(vietnam).to_offset(UtcOffset::UTC)
 }
 
 /// What one purpose grants.
@@ -494,10 +477,7 @@ impl Freshness {
             Self::RealTime => Duration::ZERO,
             Self::Within(lag) => lag,
         };
-        prost_types::Duration {
-            seconds: i64::try_from(lag.as_secs()).unwrap_or(i64::MAX),
-            nanos: 0,
-        }
+        prost_types::Duration { seconds: i64::try_from(lag.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
     }
 }
 

@@ -36,9 +36,8 @@ pub fn is_other_scheme_code(text: &str) -> bool {
 /// True for the business number of an enterprise, co-operative or household business: 10 digits, and 3 more
 /// for a branch.
 pub fn is_business_number(text: &str) -> bool {
-    let (number, branch) = text
-        .split_once('-')
-        .map_or((text, None), |(number, branch)| (number, Some(branch)));
+    let (number, branch) =
+        text.split_once('-').map_or((text, None), |(number, branch)| (number, Some(branch)));
     is_digits(number, 10) && branch.is_none_or(|branch| is_digits(branch, 3))
 }
 
@@ -86,13 +85,7 @@ mod tests {
 
     #[test]
     fn agency_codes_follow_the_decision() {
-        for good in [
-            "G01",
-            "H26.90",
-            "D90",
-            "Y99.0A.ZZ",
-            "H26.000000000000000000000000000000Z",
-        ] {
+        for good in ["G01", "H26.90", "D90", "Y99.0A.ZZ", "H26.000000000000000000000000000000Z"] {
             assert!(is_state_code(good), "{good}");
         }
         let long = format!("H26.{}", "0".repeat(32));
@@ -121,14 +114,9 @@ mod tests {
         for good in ["9900000099", "9900000099-001"] {
             assert!(is_business_number(good), "{good}");
         }
-        for bad in [
-            "990000009",
-            "99000000999",
-            "9900000099-",
-            "9900000099-01",
-            "9900000099-0011",
-            "99000O0099",
-        ] {
+        for bad in
+            ["990000009", "99000000999", "9900000099-", "9900000099-01", "9900000099-0011", "99000O0099"]
+        {
             assert!(!is_business_number(bad), "{bad}");
         }
     }

@@ -7,6 +7,7 @@
 mod bundle;
 mod defaults;
 mod entries;
+mod review;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use time::OffsetDateTime;
 
 use crate::catalog::Catalog;
 use crate::contract::ContractModel;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 
 /// A contract that a provider published, as it is carried and as it was read.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +62,7 @@ pub struct Rights {
 /// Compiles a catalog, bound to its registry, with the contracts published so far; at most one a provider.
 pub fn compile(catalog: &Catalog, published: &[Published<'_>]) -> Rights {
     let mut work = Work::new(catalog, published);
-    for entry in catalog
-        .entries()
-        .iter()
-        .filter(|entry| entry.status.is_in_force())
-    {
+    for entry in catalog.entries().iter().filter(|entry| entry.status.is_in_force()) {
         work.entry(entry);
     }
     work.default_rights();
@@ -111,32 +108,18 @@ struct Work<'c> {
 }
 
 impl<'c> Work<'c> {
-    /// Takes up the contracts that may serve; the others are findings.
+    /// Takes up the contracts that nothing speaks against.
     fn new(catalog: &'c Catalog, published: &'c [Published<'c>]) -> Self {
         let mut findings = Vec::new();
         let mut usable = BTreeMap::new();
         for one in published {
             let provider = one.contract.provider.as_str();
-            let why = if !catalog
-                .agency(provider)
-                .is_some_and(crate::catalog::Agency::is_provider)
-            {
-                Some("the provider is no active agency with the role PROVIDER".to_owned())
-            } else if let Some(error) = one.model.findings().iter().find(|_| one.model.has_errors()) {
-                Some(error.to_string())
-            } else if usable.contains_key(provider) {
-                Some("the provider has another contract".to_owned())
-            } else {
-                usable.insert(provider, *one);
-                None
-            };
-            if let Some(why) = why {
-                findings.push(Finding::error(
-                    format!("contract of {provider}"),
-                    "R-09",
-                    why,
-                    "publish a contract without errors",
-                ));
+            let review = catalog.review(provider, one.model);
+            let refused = review.iter().any(|finding| finding.severity == Severity::Error);
+            findings.extend(review);
+            if !refused && usable.insert(provider, *one).is_some() {
+                let message = "the provider has two contracts; the later one counts";
+                findings.push(Finding::error(provider, "R-09", message, "publish one contract a provider"));
             }
         }
         Self {
@@ -158,10 +141,8 @@ impl<'c> Work<'c> {
             of_provider.entry(right.provider.clone()).or_default().push(slot);
             of_consumer.entry(right.consumer.clone()).or_default().push(slot);
         }
-        let contracts = self
-            .published
-            .iter()
-            .map(|(provider, one)| ((*provider).to_owned(), one.contract.clone()));
+        let contracts =
+            self.published.iter().map(|(provider, one)| ((*provider).to_owned(), one.contract.clone()));
         Rights {
             parties: parties(self.catalog),
             nodes: self.catalog.nodes().to_vec(),
@@ -178,39 +159,26 @@ impl<'c> Work<'c> {
 }
 
 fn parties(catalog: &Catalog) -> BTreeMap<String, Party> {
-    let inside = catalog
-        .agencies()
-        .iter()
-        .filter(|agency| agency.is_active)
-        .map(|agency| Party {
-            code: agency.code.clone(),
-            name_vi: agency.name_vi.clone(),
-            outside: false,
-            security_level: agency.security_level,
-        });
+    let inside = catalog.agencies().iter().filter(|agency| agency.is_active).map(|agency| Party {
+        code: agency.code.clone(),
+        name_vi: agency.name_vi.clone(),
+        outside: false,
+        security_level: agency.security_level,
+    });
     let outside = catalog.outside_parties().iter().map(|party| Party {
         code: party.code.clone(),
         name_vi: party.name_vi.clone(),
         outside: true,
         security_level: 0,
     });
-    inside
-        .chain(outside)
-        .map(|party| (party.code.clone(), party))
-        .collect()
+    inside.chain(outside).map(|party| (party.code.clone(), party)).collect()
 }
 
 fn timestamp(at: OffsetDateTime) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: at.unix_timestamp(),
-        nanos: at.nanosecond().cast_signed(),
-    }
+    prost_types::Timestamp { seconds: at.unix_timestamp(), nanos: at.nanosecond().cast_signed() }
 }
 
 /// A bounded duration of the catalog as protobuf writes it.
 fn seconds(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: 0,
-    }
+    prost_types::Duration { seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
 }

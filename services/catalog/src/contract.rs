@@ -57,10 +57,7 @@ impl ContractModel {
         datasets.sort_by(|a, b| a.id().cmp(b.id()));
         let mut methods = Vec::new();
         let mut findings = Vec::new();
-        for method in pool
-            .services()
-            .flat_map(|service| service.methods().collect::<Vec<_>>())
-        {
+        for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
             match ContractMethod::read(&method) {
                 Some(method) => methods.push(method),
                 None if is_mesh_or_import(&method) => {}
@@ -70,11 +67,7 @@ impl ContractModel {
         methods.sort_by(|a, b| a.path.cmp(&b.path));
         findings.extend(lint::lint(&datasets, &methods));
         findings.sort();
-        Ok(Self {
-            datasets,
-            methods,
-            findings,
-        })
+        Ok(Self { datasets, methods, findings })
     }
 
     /// The datasets, by id.
@@ -99,17 +92,13 @@ impl ContractModel {
 
     /// True where a finding forbids publication.
     pub fn has_errors(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Error)
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// The first error that makes decisions about this contract impossible. A state secret is none: the decision
     /// about it is a denial with a name of its own.
     pub(crate) fn first_undecidable(&self) -> Option<&Finding> {
-        self.findings
-            .iter()
-            .find(|finding| finding.severity == Severity::Error && finding.rule != "R-21")
+        self.findings.iter().find(|finding| finding.severity == Severity::Error && finding.rule != "R-21")
     }
 
     /// Warnings for references that the shared data dictionary does not know.
@@ -128,15 +117,9 @@ pub struct ContractDataset {
 
 impl ContractDataset {
     fn read(options: DatasetOptions, record: MessageDescriptor) -> Result<Self, ContractError> {
-        let fields =
-            fields::walk(&record, options.personal()).ok_or_else(|| ContractError::TooManyFields {
-                record: record.full_name().to_owned(),
-            })?;
-        Ok(Self {
-            options,
-            record,
-            fields,
-        })
+        let fields = fields::walk(&record, options.personal())
+            .ok_or_else(|| ContractError::TooManyFields { record: record.full_name().to_owned() })?;
+        Ok(Self { options, record, fields })
     }
 
     /// Dataset id.

@@ -80,11 +80,7 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
         ));
     }
     let method = index.own(question.method).ok_or_else(|| {
-        Denial::new(
-            Reason::DenyUnknownMethod,
-            "R-01",
-            "the method is no longer part of this node's rights",
-        )
+        Denial::new(Reason::DenyUnknownMethod, "R-01", "the method is no longer part of this node's rights")
     })?;
     let dataset = index.dataset_of(method);
     check_secrecy(dataset)?;
@@ -124,9 +120,8 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
         }
     }
     // INVARIANT: there was at least one right, so one is the farthest; were there none, nothing is allowed.
-    Err(farthest.map_or_else(not_entitled, |unmet| {
-        denial::of_term(method, dataset, purpose, &unmet, requested)
-    }))
+    Err(farthest
+        .map_or_else(not_entitled, |unmet| denial::of_term(method, dataset, purpose, &unmet, requested)))
 }
 
 /// A term of a right, in the order in which they are checked.
@@ -157,18 +152,12 @@ impl Asker {
     fn identify(index: &Index, consumer: u32, question: &Question<'_>) -> Result<Self, Denial> {
         let party = index.identities.party(consumer);
         let Some(name) = question.system else {
-            return Ok(Self {
-                consumer,
-                system: None,
-                security_level: party.security_level,
-            });
+            return Ok(Self { consumer, system: None, security_level: party.security_level });
         };
         match index.identities.system(name) {
-            Some((slot, system)) if system.agency == party.code => Ok(Self {
-                consumer,
-                system: Some(slot),
-                security_level: system.security_level,
-            }),
+            Some((slot, system)) if system.agency == party.code => {
+                Ok(Self { consumer, system: Some(slot), security_level: system.security_level })
+            }
             _ => Err(Denial::new(
                 Reason::DenyCertificate,
                 "R-34",
@@ -185,10 +174,7 @@ impl Asker {
         purpose: Purpose,
     ) -> impl Iterator<Item = (u32, &'a RightRow)> {
         let system = self.system;
-        index
-            .rights
-            .candidates(dataset, self.consumer, purpose)
-            .filter(move |(_, row)| row.holds_for(system))
+        index.rights.candidates(dataset, self.consumer, purpose).filter(move |(_, row)| row.holds_for(system))
     }
 
     /// Why there is none: names the purposes that this asker does have a right for, and nothing else.
@@ -201,11 +187,7 @@ impl Asker {
         if granted.is_empty() {
             return not_entitled();
         }
-        let detail = format!(
-            "{} is not granted; granted: {}",
-            purpose::word(asked),
-            granted.join(", ")
-        );
+        let detail = format!("{} is not granted; granted: {}", purpose::word(asked), granted.join(", "));
         Denial::new(Reason::DenyPurpose, "R-24", detail)
     }
 }
@@ -246,31 +228,18 @@ fn check_freshness(index: &Index, dataset: &Dataset, question: &Question<'_>) ->
         return Err(Denial::new(Reason::DenyRightsStale, RULE, detail));
     }
     if question.min_epoch > index.epoch {
-        let detail = format!(
-            "the node holds epoch {}, the call demands {}",
-            index.epoch, question.min_epoch
-        );
-        return Err(Denial::new(
-            Reason::DenyEpoch,
-            "design: the broker decides",
-            detail,
-        ));
+        let detail = format!("the node holds epoch {}, the call demands {}", index.epoch, question.min_epoch);
+        return Err(Denial::new(Reason::DenyEpoch, "design: the broker decides", detail));
     }
     Ok(())
 }
 
 fn stated_purpose(text: Option<&str>) -> Result<Purpose, Denial> {
     match text.map(purpose::from_word) {
-        None => Err(Denial::new(
-            Reason::DenyPurpose,
-            "R-24",
-            "mesh-purpose is missing",
-        )),
-        Some(None) => Err(Denial::new(
-            Reason::DenyPurpose,
-            "R-24",
-            "mesh-purpose is none of the known purposes",
-        )),
+        None => Err(Denial::new(Reason::DenyPurpose, "R-24", "mesh-purpose is missing")),
+        Some(None) => {
+            Err(Denial::new(Reason::DenyPurpose, "R-24", "mesh-purpose is none of the known purposes"))
+        }
         Some(Some(Purpose::Commercial)) => Err(Denial::new(Reason::DenyCommercial, "R-29", "")),
         Some(Some(purpose)) => Ok(purpose),
     }
@@ -326,10 +295,7 @@ fn subset(
         fields: requested.iter().map(|id| (*id).to_owned()).collect(),
     };
     let make = |ids: &BTreeSet<String>| {
-        let fields = GrantedFields {
-            ids: ids.clone(),
-            masking: list.fields.masking_of(ids),
-        };
+        let fields = GrantedFields { ids: ids.clone(), masking: list.fields.masking_of(ids) };
         release_plan(&method.response, &fields, list.hash_key.clone())
     };
     index.subset_plans.get_or_make(key, make).ok()
@@ -351,21 +317,12 @@ pub(crate) fn granted_by_purpose<'a>(
     let (dataset, kind) = (method.dataset, method.kind);
     let lists = &index.datasets[dataset as usize].field_lists;
     let any = std::iter::once(Purpose::Unspecified);
-    any.chain(purpose::WORDS.iter().map(|(purpose, _)| *purpose))
-        .filter_map(move |purpose| {
-            let own = index.rights.of(Key {
-                dataset,
-                consumer,
-                purpose: purpose as i32,
-            });
-            let open = index.rights.of(Key {
-                dataset,
-                consumer: ANY_CONSUMER,
-                purpose: purpose as i32,
-            });
-            let row = own.chain(open).map(|(_, row)| row).find(|row| {
-                row.holds_for(system) && row.is_valid_at(now) && !row.suspended && row.grants(kind)
-            })?;
-            Some((purpose, &lists[row.field_list as usize].fields))
-        })
+    any.chain(purpose::WORDS.iter().map(|(purpose, _)| *purpose)).filter_map(move |purpose| {
+        let own = index.rights.of(Key { dataset, consumer, purpose: purpose as i32 });
+        let open = index.rights.of(Key { dataset, consumer: ANY_CONSUMER, purpose: purpose as i32 });
+        let row = own.chain(open).map(|(_, row)| row).find(|row| {
+            row.holds_for(system) && row.is_valid_at(now) && !row.suspended && row.grants(kind)
+        })?;
+        Some((purpose, &lists[row.field_list as usize].fields))
+    })
 }

@@ -15,10 +15,8 @@ impl RightsIndex {
     /// The datasets that an agency shares, by id.
     pub fn shared_datasets(&self, provider: &str) -> Vec<SharedDataset> {
         let index = &*self.0;
-        let own = index
-            .datasets
-            .iter()
-            .filter(|dataset| dataset.declared.provider == provider && !dataset.secret);
+        let own =
+            index.datasets.iter().filter(|dataset| dataset.declared.provider == provider && !dataset.secret);
         let mut shared: Vec<_> = own.map(|dataset| shared_dataset(index, dataset)).collect();
         shared.sort_by(|a, b| a.id.cmp(&b.id));
         shared
@@ -34,9 +32,7 @@ impl RightsIndex {
     ) -> Vec<CallableMethod> {
         let index = &*self.0;
         let identities = &index.identities;
-        let Some(slot) = identities
-            .party_slot(consumer)
-            .filter(|slot| !identities.party(*slot).outside)
+        let Some(slot) = identities.party_slot(consumer).filter(|slot| !identities.party(*slot).outside)
         else {
             return Vec::new();
         };
@@ -46,11 +42,7 @@ impl RightsIndex {
             Some(_) => return Vec::new(),
         };
         let now = Moment::of_clock(now);
-        index
-            .methods
-            .iter()
-            .filter_map(|method| callable(index, method, slot, system, now))
-            .collect()
+        index.methods.iter().filter_map(|method| callable(index, method, slot, system, now)).collect()
     }
 }
 
@@ -93,12 +85,7 @@ fn shared_dataset(index: &Index, dataset: &Dataset) -> SharedDataset {
         personal: options.personal,
         freshness: dataset.declared.freshness,
         legal_basis: dataset.declared.legal_basis.clone(),
-        methods: index
-            .methods
-            .iter()
-            .filter(own)
-            .map(|method| method.path().to_owned())
-            .collect(),
+        methods: index.methods.iter().filter(own).map(|method| method.path().to_owned()).collect(),
     }
 }
 

@@ -34,13 +34,7 @@ impl Finding {
         message: impl Into<String>,
         remedy: &'static str,
     ) -> Self {
-        Self {
-            severity: Severity::Error,
-            subject: subject.into(),
-            rule,
-            message: message.into(),
-            remedy,
-        }
+        Self { severity: Severity::Error, subject: subject.into(), rule, message: message.into(), remedy }
     }
 
     /// A finding that only tells.
@@ -50,13 +44,7 @@ impl Finding {
         message: impl Into<String>,
         remedy: &'static str,
     ) -> Self {
-        Self {
-            severity: Severity::Warning,
-            subject: subject.into(),
-            rule,
-            message: message.into(),
-            remedy,
-        }
+        Self { severity: Severity::Warning, subject: subject.into(), rule, message: message.into(), remedy }
     }
 }
 
@@ -66,10 +54,6 @@ impl fmt::Display for Finding {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(
-            f,
-            "{severity}: {}: {}: {}; {}",
-            self.subject, self.rule, self.message, self.remedy
-        )
+        write!(f, "{severity}: {}: {}: {}; {}", self.subject, self.rule, self.message, self.remedy)
     }
 }

@@ -8,10 +8,7 @@ pub const WORDS: [(Purpose, &str); 9] = [
     (Purpose::AdminProcedure, "ADMIN_PROCEDURE"),
     (Purpose::PublicService, "PUBLIC_SERVICE"),
     (Purpose::StateManagement, "STATE_MANAGEMENT"),
-    (
-        Purpose::DirectionAndAdministration,
-        "DIRECTION_AND_ADMINISTRATION",
-    ),
+    (Purpose::DirectionAndAdministration, "DIRECTION_AND_ADMINISTRATION"),
     (Purpose::NationalSync, "NATIONAL_SYNC"),
     (Purpose::Verification, "VERIFICATION"),
     (Purpose::Statistics, "STATISTICS"),
@@ -21,18 +18,12 @@ pub const WORDS: [(Purpose, &str); 9] = [
 
 /// The purpose that a caller's word names; exactly as written here, no other case or form.
 pub fn from_word(word: &str) -> Option<Purpose> {
-    WORDS
-        .iter()
-        .find(|(_, known)| *known == word)
-        .map(|(purpose, _)| *purpose)
+    WORDS.iter().find(|(_, known)| *known == word).map(|(purpose, _)| *purpose)
 }
 
 /// The word of a purpose; `ANY` for the unspecified one, which open data and default rights carry.
 pub fn word(purpose: Purpose) -> &'static str {
-    WORDS
-        .iter()
-        .find(|(known, _)| *known == purpose)
-        .map_or("ANY", |(_, word)| word)
+    WORDS.iter().find(|(known, _)| *known == purpose).map_or("ANY", |(_, word)| word)
 }
 
 /// True where a call for this purpose must name the dossier that it serves.
@@ -52,14 +43,9 @@ mod tests {
                 assert_eq!(from_word(word(purpose)), Some(purpose));
             }
         }
-        for other in [
-            "",
-            "ANY",
-            "admin_procedure",
-            "PURPOSE_STATISTICS",
-            "STATISTICS ",
-            "ＳＴＡＴＩＳＴＩＣＳ",
-        ] {
+        for other in
+            ["", "ANY", "admin_procedure", "PURPOSE_STATISTICS", "STATISTICS ", "ＳＴＡＴＩＳＴＩＣＳ"]
+        {
             assert_eq!(from_word(other), None, "{other}");
         }
     }

@@ -37,7 +37,7 @@ pub const PROBLEMS_MAX: usize = 1000;
 pub const SUBSET_PLANS_MAX: usize = 1024;
 
 /// What a node decides by. Cheap to clone: a handle to one immutable index.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RightsIndex(pub(crate) Arc<Index>);
 
 #[derive(Debug)]
@@ -105,9 +105,9 @@ impl RightsIndex {
             (Some(provider), _) => methods
                 .find(|method| method.provider() == provider)
                 .map_or(Resolution::Unknown, |method| Resolution::One(Arc::clone(method))),
-            (None, [_]) => methods
-                .next()
-                .map_or(Resolution::Unknown, |method| Resolution::One(Arc::clone(method))),
+            (None, [_]) => {
+                methods.next().map_or(Resolution::Unknown, |method| Resolution::One(Arc::clone(method)))
+            }
             (None, []) => Resolution::Unknown,
             (None, _) => Resolution::Ambiguous(methods.map(|method| method.provider().to_owned()).collect()),
         }
@@ -140,10 +140,7 @@ impl RightsIndex {
 
     /// The party with this code.
     pub fn party(&self, code: &str) -> Option<&Party> {
-        self.0
-            .identities
-            .party_slot(code)
-            .map(|slot| self.0.identities.party(slot))
+        self.0.identities.party_slot(code).map(|slot| self.0.identities.party(slot))
     }
 
     /// The nodes of an agency, by name.
@@ -153,10 +150,13 @@ impl RightsIndex {
 
     /// The contract of a provider, as published.
     pub fn contract(&self, provider: &str) -> Option<&Contract> {
-        self.0
-            .contracts
-            .iter()
-            .find(|contract| contract.provider == provider)
+        self.0.contracts.iter().find(|contract| contract.provider == provider)
+    }
+}
+
+impl std::fmt::Debug for RightsIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RightsIndex({} at epoch {})", self.audience(), self.epoch())
     }
 }
 
@@ -174,9 +174,7 @@ impl Index {
             _ => {
                 let slots = self.methods_by_path.get(method.path())?;
                 let methods = slots.iter().map(|slot| &self.methods[*slot as usize]);
-                methods
-                    .into_iter()
-                    .find(|own| own.provider() == method.provider())
+                methods.into_iter().find(|own| own.provider() == method.provider())
             }
         }
     }

@@ -79,43 +79,29 @@ fn sections<'a>(file: &'a str, tree: &'a Located, drafts: &mut Drafts<'a>, mista
     let (entries, dictionary) = (read("entries"), read("dictionary"));
     root.finish();
     drafts.declare(&agencies, &databases);
-    drafts.agencies.extend(agencies.into_iter().filter_map(|node| {
-        Some(Draft {
-            file,
-            node,
-            value: agencies::agency(&mut reader, node)?,
-        })
-    }));
-    drafts
-        .outside_parties
-        .extend(parties.into_iter().filter_map(|node| {
-            Some(Draft {
-                file,
-                node,
-                value: agencies::outside_party(&mut reader, node)?,
-            })
-        }));
-    drafts.databases.extend(databases.into_iter().filter_map(|node| {
-        Some(Draft {
-            file,
-            node,
-            value: databases::database(&mut reader, node)?,
-        })
-    }));
-    drafts.entries.extend(entries.into_iter().filter_map(|node| {
-        Some(Draft {
-            file,
-            node,
-            value: entries::entry(&mut reader, node)?,
-        })
-    }));
-    drafts
-        .dictionary
-        .extend(dictionary.into_iter().filter_map(|node| {
-            Some(Draft {
-                file,
-                node,
-                value: dictionary::entry(&mut reader, node)?,
-            })
-        }));
+    drafts.agencies.extend(
+        agencies
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: agencies::agency(&mut reader, node)? })),
+    );
+    drafts.outside_parties.extend(
+        parties.into_iter().filter_map(|node| {
+            Some(Draft { file, node, value: agencies::outside_party(&mut reader, node)? })
+        }),
+    );
+    drafts.databases.extend(
+        databases
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: databases::database(&mut reader, node)? })),
+    );
+    drafts.entries.extend(
+        entries
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: entries::entry(&mut reader, node)? })),
+    );
+    drafts.dictionary.extend(
+        dictionary
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: dictionary::entry(&mut reader, node)? })),
+    );
 }

@@ -8,18 +8,12 @@ use crate::catalog::{Bloc, DatabaseKind, EntryStatus, Level, Role};
 
 /// The value of a word.
 pub(crate) fn find<T: Copy>(words: &[(T, &str)], text: &str) -> Option<T> {
-    words
-        .iter()
-        .find(|(_, word)| *word == text)
-        .map(|(value, _)| *value)
+    words.iter().find(|(_, word)| *word == text).map(|(value, _)| *value)
 }
 
 /// The word of a value; each list holds every value of its type.
 pub(crate) fn of<T: Copy + PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {
-    words
-        .iter()
-        .find(|(known, _)| *known == value)
-        .map_or("UNSPECIFIED", |(_, word)| word)
+    words.iter().find(|(known, _)| *known == value).map_or("UNSPECIFIED", |(_, word)| word)
 }
 
 pub(crate) const BLOCS: &[(Bloc, &str)] = &[
@@ -34,11 +28,8 @@ pub(crate) const BLOCS: &[(Bloc, &str)] = &[
     (Bloc::Local, "LOCAL"),
 ];
 
-pub(crate) const LEVELS: &[(Level, &str)] = &[
-    (Level::Central, "CENTRAL"),
-    (Level::Province, "PROVINCE"),
-    (Level::Commune, "COMMUNE"),
-];
+pub(crate) const LEVELS: &[(Level, &str)] =
+    &[(Level::Central, "CENTRAL"), (Level::Province, "PROVINCE"), (Level::Commune, "COMMUNE")];
 
 pub(crate) const ROLES: &[(Role, &str)] = &[
     (Role::Provider, "PROVIDER"),
@@ -70,17 +61,11 @@ pub(crate) const METHODS: &[(MethodKind, &str)] = &[
     (MethodKind::OfflinePackage, "OFFLINE_PACKAGE"),
 ];
 
-pub(crate) const SHARING: &[(Sharing, &str)] = &[
-    (Sharing::Shared, "SHARED"),
-    (Sharing::Private, "PRIVATE"),
-    (Sharing::Open, "OPEN"),
-];
+pub(crate) const SHARING: &[(Sharing, &str)] =
+    &[(Sharing::Shared, "SHARED"), (Sharing::Private, "PRIVATE"), (Sharing::Open, "OPEN")];
 
-pub(crate) const IMPORTANCE: &[(Importance, &str)] = &[
-    (Importance::Other, "OTHER"),
-    (Importance::Important, "IMPORTANT"),
-    (Importance::Core, "CORE"),
-];
+pub(crate) const IMPORTANCE: &[(Importance, &str)] =
+    &[(Importance::Other, "OTHER"), (Importance::Important, "IMPORTANT"), (Importance::Core, "CORE")];
 
 pub(crate) const SECRECY: &[(Secrecy, &str)] = &[
     (Secrecy::None, "NONE"),
@@ -89,11 +74,8 @@ pub(crate) const SECRECY: &[(Secrecy, &str)] = &[
     (Secrecy::TopSecret, "TOP_SECRET"),
 ];
 
-pub(crate) const PERSONAL: &[(Personal, &str)] = &[
-    (Personal::None, "NONE"),
-    (Personal::Basic, "BASIC"),
-    (Personal::Sensitive, "SENSITIVE"),
-];
+pub(crate) const PERSONAL: &[(Personal, &str)] =
+    &[(Personal::None, "NONE"), (Personal::Basic, "BASIC"), (Personal::Sensitive, "SENSITIVE")];
 
 pub(crate) const RELEASE_GATES: &[(ReleaseGate, &str)] = &[
     (ReleaseGate::Journal, "JOURNAL"),

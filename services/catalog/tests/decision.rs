@@ -24,29 +24,18 @@ fn scenario_one_grants_three_fields() {
     let permitted = decide(&index, &question(&get, "H26.90", "ADMIN_PROCEDURE")).unwrap();
     assert_eq!(permitted.grant(), "CE-0001/H26.90/ADMIN_PROCEDURE@7");
     let fields: BTreeSet<&str> = permitted.fields().collect();
-    assert_eq!(
-        fields,
-        BTreeSet::from(["so_dinh_danh", "ho_ten", "noi_thuong_tru"])
-    );
+    assert_eq!(fields, BTreeSet::from(["so_dinh_danh", "ho_ten", "noi_thuong_tru"]));
     assert_eq!(permitted.release_gate(), ReleaseGate::Journal);
     assert_eq!(permitted.legal_basis(), ["278/2025/NĐ-CP, Điều 8"]);
-    assert_eq!(
-        (permitted.provider(), permitted.consumer().code.as_str()),
-        ("G01", "H26.90")
-    );
+    assert_eq!((permitted.provider(), permitted.consumer().code.as_str()), ("G01", "H26.90"));
     assert!(permitted.has_no_side_effects());
 
-    let one = Question {
-        requested_fields: Some(vec!["ho_ten"]),
-        ..question(&get, "H26.90", "ADMIN_PROCEDURE")
-    };
+    let one =
+        Question { requested_fields: Some(vec!["ho_ten"]), ..question(&get, "H26.90", "ADMIN_PROCEDURE") };
     let permitted = decide(&index, &one).unwrap();
     assert_eq!(permitted.fields().collect::<Vec<_>>(), ["ho_ten"]);
     let again = decide(&index, &one).unwrap();
-    assert!(
-        std::sync::Arc::ptr_eq(permitted.plan(), again.plan()),
-        "the plan of a subset is made once"
-    );
+    assert!(std::sync::Arc::ptr_eq(permitted.plan(), again.plan()), "the plan of a subset is made once");
 }
 
 #[test]
@@ -54,25 +43,13 @@ fn open_data_is_for_any_purpose_and_every_agency() {
     let index = index();
     let get = method(&index, GET_UNIT);
     for purpose in ["STATISTICS", "ADMIN_PROCEDURE", "PUBLIC_SERVICE"] {
-        assert_eq!(
-            decide(&index, &question(&get, "H29", purpose))
-                .unwrap()
-                .right_id(),
-            "CE-0013/OPEN"
-        );
+        assert_eq!(decide(&index, &question(&get, "H29", purpose)).unwrap().right_id(), "CE-0013/OPEN");
     }
 }
 
 /// Path, consumer, purpose, what else differs from a question that is allowed; reason, rule, words of the detail.
-type Row = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&mut Question<'_>),
-    Reason,
-    &'static str,
-    &'static str,
-);
+type Row =
+    (&'static str, &'static str, &'static str, fn(&mut Question<'_>), Reason, &'static str, &'static str);
 
 #[rustfmt::skip]
 static DENIALS: &[Row] = &[
@@ -131,24 +108,14 @@ fn each_denial_has_its_reason_its_rule_and_its_words() {
         let method = method(&index, path);
         let mut asked = question(&method, consumer, purpose);
         change(&mut asked);
-        let Err(denial) = decide(&index, &asked) else {
-            panic!("{consumer} {path} {purpose} is allowed")
-        };
+        let Err(denial) = decide(&index, &asked) else { panic!("{consumer} {path} {purpose} is allowed") };
         assert_eq!(denial.reason, *reason, "{consumer} {path} {purpose}: {denial}");
         assert!(denial.rule.starts_with(rule), "{denial:?}");
         assert!(denial.detail.contains(words), "{denial:?} does not say {words}");
     }
     let covered: BTreeSet<&str> = DENIALS.iter().map(|row| row.4.name()).collect();
-    let elsewhere = [
-        "DENY_BROKER_UNREACHABLE",
-        "DENY_STATE_SECRET",
-        "DENY_UNKNOWN_METHOD",
-    ];
-    assert_eq!(
-        covered.len() + elsewhere.len(),
-        16,
-        "every reason that a decision can end in has a test"
-    );
+    let elsewhere = ["DENY_BROKER_UNREACHABLE", "DENY_STATE_SECRET", "DENY_UNKNOWN_METHOD"];
+    assert_eq!(covered.len() + elsewhere.len(), 16, "every reason that a decision can end in has a test");
 }
 
 #[test]
@@ -158,10 +125,7 @@ fn a_stranger_learns_nothing() {
     for consumer in ["G12.90", "H30", "9900000099"] {
         let error = MeshError::from(decide(&index, &question(&get, consumer, "PUBLIC_SERVICE")).unwrap_err());
         for secret in ["CE-", "H26", "ADMIN", "STATISTICS", "so_dinh_danh", "ho_ten"] {
-            assert!(
-                !error.detail.contains(secret) && !error.rule.contains(secret),
-                "{error:?}"
-            );
+            assert!(!error.detail.contains(secret) && !error.rule.contains(secret), "{error:?}");
         }
     }
 }
@@ -179,11 +143,8 @@ fn a_denial_on_the_way_out_names_rule_and_right() {
 fn state_secrets_are_denied_to_everybody() {
     let public = proto::sample("vn/dancu/v1/citizen.proto");
     let dataset = public.replacen("secrecy: SECRECY_NONE", "secrecy: SECRECY_CONFIDENTIAL", 1);
-    let field = public.replacen(
-        "label_vi: \"Giới tính\"",
-        "label_vi: \"Giới tính\" secrecy: SECRECY_TOP_SECRET",
-        1,
-    );
+    let field =
+        public.replacen("label_vi: \"Giới tính\"", "label_vi: \"Giới tính\" secrecy: SECRECY_TOP_SECRET", 1);
     for secret in [dataset, field] {
         assert_ne!(secret, public);
         let mut bundle = bundle();
@@ -196,12 +157,7 @@ fn state_secrets_are_denied_to_everybody() {
         }
         let callable = index.callable_methods("H26.90", None, NOW);
         assert!(callable.iter().all(|method| method.dataset != "dancu.cong_dan"));
-        assert!(
-            index
-                .shared_datasets("G01")
-                .iter()
-                .all(|dataset| dataset.id != "dancu.cong_dan")
-        );
+        assert!(index.shared_datasets("G01").iter().all(|dataset| dataset.id != "dancu.cong_dan"));
     }
 }
 
@@ -223,38 +179,20 @@ fn online_datasets_are_decided_by_the_broker_alone() {
     let index = RightsIndex::from_bundle(&bundle).unwrap();
     let get = method(&index, GET_CITIZEN);
     let asked = question(&get, "H26.90", "ADMIN_PROCEDURE");
-    assert!(
-        decide(&index, &asked).is_ok(),
-        "the broker's own rights have no age"
-    );
-    let aged = Question {
-        rights_age: Duration::from_nanos(1),
-        ..asked
-    };
-    assert_eq!(
-        decide(&index, &aged).unwrap_err().reason,
-        Reason::DenyBrokerUnreachable
-    );
+    assert!(decide(&index, &asked).is_ok(), "the broker's own rights have no age");
+    let aged = Question { rights_age: Duration::from_nanos(1), ..asked };
+    assert_eq!(decide(&index, &aged).unwrap_err().reason, Reason::DenyBrokerUnreachable);
 }
 
 #[test]
 fn an_age_that_is_missing_or_negative_is_none() {
-    for age in [
-        None,
-        Some(prost_types::Duration {
-            seconds: -1,
-            nanos: 0,
-        }),
-    ] {
+    for age in [None, Some(prost_types::Duration { seconds: -1, nanos: 0 })] {
         let mut bundle = bundle();
         bundle.datasets[0].bundle_age_max = age;
         let index = RightsIndex::from_bundle(&bundle).unwrap();
         let get = method(&index, GET_CITIZEN);
         let asked = question(&get, "H26.90", "ADMIN_PROCEDURE");
-        let aged = Question {
-            rights_age: Duration::from_nanos(1),
-            ..asked
-        };
+        let aged = Question { rights_age: Duration::from_nanos(1), ..asked };
         assert_eq!(decide(&index, &aged).unwrap_err().reason, Reason::DenyRightsStale);
     }
 }
@@ -266,16 +204,7 @@ fn validity_begins_and_ends_to_the_nanosecond() {
     bundle.rights[0].valid_to = Some(timestamp(NOW + Duration::from_nanos(2)));
     let index = RightsIndex::from_bundle(&bundle).unwrap();
     let get = method(&index, GET_CITIZEN);
-    let at = |now| {
-        decide(
-            &index,
-            &Question {
-                now,
-                ..question(&get, "H26.90", "ADMIN_PROCEDURE")
-            },
-        )
-        .is_ok()
-    };
+    let at = |now| decide(&index, &Question { now, ..question(&get, "H26.90", "ADMIN_PROCEDURE") }).is_ok();
     assert!(!at(NOW - Duration::from_nanos(1)));
     assert!(at(NOW));
     assert!(at(NOW + Duration::from_nanos(1)));
@@ -289,23 +218,12 @@ fn a_right_of_one_system_is_no_right_of_the_others() {
     let index = RightsIndex::from_bundle(&bundle).unwrap();
     let get = method(&index, GET_CITIZEN);
     let asked = question(&get, "H26.90", "ADMIN_PROCEDURE");
-    let by = |system| {
-        decide(
-            &index,
-            &Question {
-                system,
-                ..asked.clone()
-            },
-        )
-    };
+    let by = |system| decide(&index, &Question { system, ..asked.clone() });
     assert!(by(Some("agencies/H26.90/systems/mot-cua")).is_ok());
     for system in [None, Some("agencies/H26.90/systems/cu")] {
         let denial = by(system).unwrap_err();
         assert_eq!(denial.reason, Reason::DenyPurpose);
-        assert_eq!(
-            denial.detail,
-            "ADMIN_PROCEDURE is not granted; granted: STATISTICS, DISPUTE_AUDIT"
-        );
+        assert_eq!(denial.detail, "ADMIN_PROCEDURE is not granted; granted: STATISTICS, DISPUTE_AUDIT");
     }
 }
 
@@ -313,45 +231,29 @@ fn a_right_of_one_system_is_no_right_of_the_others() {
 fn several_rights_are_tried_and_the_farthest_names_the_denial() {
     let mut bundle = bundle();
     let more = |id, change: fn(&mut Right)| {
-        let mut right = right(
-            id,
-            CITIZENS,
-            "H26.90",
-            Purpose::AdminProcedure,
-            &["so_dinh_danh", "ngay_sinh"],
-        );
+        let mut right =
+            right(id, CITIZENS, "H26.90", Purpose::AdminProcedure, &["so_dinh_danh", "ngay_sinh"]);
         change(&mut right);
         right
     };
     bundle.rights[0].suspended = true;
-    bundle
-        .rights
-        .push(more("A", |right| right.valid_to = right.valid_from));
+    bundle.rights.push(more("A", |right| right.valid_to = right.valid_from));
     bundle.rights.push(more("B", |right| {
-        right.methods = vec![MethodKind::SyncToConsumer.into()]
+        right.methods = vec![MethodKind::SyncToConsumer.into()];
     }));
     let index = RightsIndex::from_bundle(&bundle).unwrap();
     let get = method(&index, GET_CITIZEN);
     let denial = decide(&index, &question(&get, "H26.90", "ADMIN_PROCEDURE")).unwrap_err();
-    assert_eq!(
-        (denial.reason, denial.right.as_deref()),
-        (Reason::DenyMethod, Some("B"))
-    );
+    assert_eq!((denial.reason, denial.right.as_deref()), (Reason::DenyMethod, Some("B")));
 
     bundle.rights.push(more("C", |_| {}));
     let index = RightsIndex::from_bundle(&bundle).unwrap();
     let get = method(&index, GET_CITIZEN);
     let asked = question(&get, "H26.90", "ADMIN_PROCEDURE");
     assert_eq!(decide(&index, &asked).unwrap().right_id(), "C");
-    let named = Question {
-        requested_fields: Some(vec!["ho_ten"]),
-        ..asked
-    };
+    let named = Question { requested_fields: Some(vec!["ho_ten"]), ..asked };
     let denial = decide(&index, &named).unwrap_err();
-    assert_eq!(
-        (denial.reason, denial.right.as_deref()),
-        (Reason::DenyField, Some("C"))
-    );
+    assert_eq!((denial.reason, denial.right.as_deref()), (Reason::DenyField, Some("C")));
 }
 
 #[test]
@@ -363,15 +265,9 @@ fn a_method_of_an_older_bundle_is_found_anew_or_denied() {
     newer.epoch = 8;
     let new = RightsIndex::from_bundle(&newer).unwrap();
     let asked = question(&get, "H26.90", "ADMIN_PROCEDURE");
-    assert_eq!(
-        decide(&new, &asked).unwrap().grant(),
-        "CE-0001/H26.90/ADMIN_PROCEDURE@8"
-    );
+    assert_eq!(decide(&new, &asked).unwrap().grant(), "CE-0001/H26.90/ADMIN_PROCEDURE@8");
     newer.contracts.retain(|contract| contract.provider != "G01");
     let without = RightsIndex::from_bundle(&newer).unwrap();
     assert!(!without.problems().is_empty());
-    assert_eq!(
-        decide(&without, &asked).unwrap_err().reason,
-        Reason::DenyUnknownMethod
-    );
+    assert_eq!(decide(&without, &asked).unwrap_err().reason, Reason::DenyUnknownMethod);
 }

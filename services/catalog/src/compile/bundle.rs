@@ -13,16 +13,8 @@ impl Rights {
         let node = self.nodes.iter().find(|node| node.name == audience)?;
         let agency = node.agency.as_str();
         let outside = self.parties.get(agency)?.outside;
-        let rights: Vec<&Right> = if outside {
-            Vec::new()
-        } else {
-            self.rights_of(agency)
-        };
-        let served = if outside {
-            BTreeSet::new()
-        } else {
-            self.served_by(agency)
-        };
+        let rights: Vec<&Right> = if outside { Vec::new() } else { self.rights_of(agency) };
+        let served = if outside { BTreeSet::new() } else { self.served_by(agency) };
         let datasets: BTreeSet<(&str, &str)> = rights
             .iter()
             .map(|right| (right.provider.as_str(), right.dataset.as_str()))
@@ -35,32 +27,13 @@ impl Rights {
             audience: audience.to_owned(),
             epoch: issue.epoch,
             issue_time: Some(timestamp(issue.time)),
-            parties: self
-                .parties
-                .values()
-                .filter(|party| known(&party.code))
-                .cloned()
-                .collect(),
-            nodes: self
-                .nodes
-                .iter()
-                .filter(|node| known(&node.agency))
-                .cloned()
-                .collect(),
-            systems: self
-                .systems
-                .iter()
-                .filter(|system| known(&system.agency))
-                .cloned()
-                .collect(),
+            parties: self.parties.values().filter(|party| known(&party.code)).cloned().collect(),
+            nodes: self.nodes.iter().filter(|node| known(&node.agency)).cloned().collect(),
+            systems: self.systems.iter().filter(|system| known(&system.agency)).cloned().collect(),
             contracts: self
                 .contracts
                 .values()
-                .filter(|contract| {
-                    datasets
-                        .iter()
-                        .any(|(provider, _)| *provider == contract.provider)
-                })
+                .filter(|contract| datasets.iter().any(|(provider, _)| *provider == contract.provider))
                 .cloned()
                 .collect(),
             datasets: self
@@ -85,12 +58,8 @@ impl Rights {
 
     /// Datasets that the agency provides.
     fn served_by(&self, agency: &str) -> BTreeSet<(&str, &str)> {
-        let of = self
-            .datasets
-            .values()
-            .filter(|dataset| dataset.provider == agency);
-        of.map(|dataset| (dataset.provider.as_str(), dataset.id.as_str()))
-            .collect()
+        let of = self.datasets.values().filter(|dataset| dataset.provider == agency);
+        of.map(|dataset| (dataset.provider.as_str(), dataset.id.as_str())).collect()
     }
 
     /// The agency itself, those that it may ask, and those that may ask it. A provider knows every outside party,
@@ -110,10 +79,8 @@ impl Rights {
                 parties.insert(right.consumer.as_str());
             }
         }
-        let others = self
-            .parties
-            .values()
-            .filter(|party| if party.outside { is_provider } else { everybody });
+        let others =
+            self.parties.values().filter(|party| if party.outside { is_provider } else { everybody });
         parties.extend(others.map(|party| party.code.as_str()));
         parties
     }

@@ -8,7 +8,6 @@ use super::{Work, seconds};
 use crate::catalog::{Agency, Bloc, Classification, Database, DatabaseKind};
 use crate::code;
 use crate::contract::ContractDataset;
-use crate::finding::Finding;
 
 /// Where these rights come from.
 const LEGAL_BASIS: &str = "194/2025/NĐ-CP, Điều 16.1 (R-07)";
@@ -19,18 +18,8 @@ impl Work<'_> {
         for (provider, published) in self.published.clone() {
             for dataset in published.model.datasets() {
                 let database = self.catalog.database_of(dataset.id());
-                if database.is_none() {
-                    self.findings.push(Finding::warning(
-                        format!("contract of {provider}"),
-                        "R-09",
-                        format!("dataset {} is in no database of the catalog", dataset.id()),
-                        "list it under its database",
-                    ));
-                }
                 let key = (provider.to_owned(), dataset.id().to_owned());
-                self.datasets
-                    .entry(key)
-                    .or_insert_with(|| unlisted(provider, dataset));
+                self.datasets.entry(key).or_insert_with(|| unlisted(provider, dataset));
                 self.rights.push(own(provider, dataset));
                 let others = self.catalog.agencies().iter().filter(|agency| {
                     agency.code != provider
@@ -38,8 +27,7 @@ impl Work<'_> {
                         && database
                             .is_some_and(|database| is_served_by_default(agency, provider, database, dataset))
                 });
-                self.rights
-                    .extend(others.map(|agency| default(provider, dataset, &agency.code)));
+                self.rights.extend(others.map(|agency| default(provider, dataset, &agency.code)));
             }
         }
     }
@@ -52,11 +40,8 @@ fn is_served_by_default(
     dataset: &ContractDataset,
 ) -> bool {
     let below = code::is_within(&agency.code, provider);
-    let shared_database = below
-        && matches!(
-            database.kind,
-            DatabaseKind::AgencySharedDb | DatabaseKind::LocalDb
-        );
+    let shared_database =
+        below && matches!(database.kind, DatabaseKind::AgencySharedDb | DatabaseKind::LocalDb);
     let sector_body = agency.bloc == Bloc::Local
         && !database.sector.is_empty()
         && agency.sectors.contains(&database.sector);
@@ -66,20 +51,10 @@ fn is_served_by_default(
 
 /// The provider's right to its own data, sensitive fields included.
 fn own(provider: &str, dataset: &ContractDataset) -> Right {
-    let sensitive = dataset
-        .fields()
-        .iter()
-        .filter(|field| field.is_sensitive())
-        .map(|field| field.id.clone());
-    let open = dataset
-        .fields()
-        .iter()
-        .any(|field| !field.is_sensitive())
-        .then(|| "*".to_owned());
-    Right {
-        fields: open.into_iter().chain(sensitive).collect(),
-        ..default(provider, dataset, provider)
-    }
+    let sensitive =
+        dataset.fields().iter().filter(|field| field.is_sensitive()).map(|field| field.id.clone());
+    let open = dataset.fields().iter().any(|field| !field.is_sensitive()).then(|| "*".to_owned());
+    Right { fields: open.into_iter().chain(sensitive).collect(), ..default(provider, dataset, provider) }
 }
 
 fn default(provider: &str, dataset: &ContractDataset, consumer: &str) -> Right {

@@ -54,36 +54,13 @@ impl Work<'_> {
 
     fn contract_dataset(&self, entry: &Entry) -> Result<(&ContractModel, &ContractDataset), Finding> {
         let subject = format!("{} {}", entry.versioned_id(), entry.dataset_id);
-        let own = self
-            .published
-            .get(entry.provider_code.as_str())
-            .map(|one| one.model);
-        if let Some(found) = own.and_then(|model| Some((model, model.dataset(&entry.dataset_id)?))) {
-            return Ok(found);
-        }
-        let other = self
-            .published
-            .iter()
-            .find(|(_, one)| one.model.dataset(&entry.dataset_id).is_some());
-        Err(match other {
-            Some((other, _)) if self.is_master(&entry.dataset_id) => Finding::error(
-                subject,
-                "R-12",
-                format!(
-                    "{other} publishes this master dataset; its provider is {}",
-                    entry.provider_code
-                ),
-                "have the authoritative provider publish it",
-            ),
-            _ => Finding::warning(
-                subject,
-                "R-10",
-                format!(
-                    "{} has published no contract for the dataset, so nobody can be served",
-                    entry.provider_code
-                ),
-                "have the provider publish its contract",
-            ),
+        let model = self.published.get(entry.provider_code.as_str()).map(|one| one.model);
+        model.and_then(|model| Some((model, model.dataset(&entry.dataset_id)?))).ok_or_else(|| {
+            let message = format!(
+                "{} has published no contract for the dataset, so nobody can be served",
+                entry.provider_code
+            );
+            Finding::warning(subject, "R-10", message, "have the provider publish its contract")
         })
     }
 
@@ -102,31 +79,16 @@ impl Work<'_> {
         .filter_map(|(axis, differs)| differs.then_some(axis))
         .collect();
         if !differing.is_empty() {
-            let message = format!(
-                "catalog and contract classify the dataset differently: {}",
-                differing.join(", ")
-            );
-            return Err(Finding::error(
-                subject(),
-                "R-22",
-                message,
-                "agree on one classification in both",
-            ));
+            let message =
+                format!("catalog and contract classify the dataset differently: {}", differing.join(", "));
+            return Err(Finding::error(subject(), "R-22", message, "agree on one classification in both"));
         }
         for (purpose, fields) in &entry.purposes {
             let granted = dataset.grant(&fields.granted, &fields.masked).map_err(|error| {
-                Finding::error(
-                    subject(),
-                    "R-24",
-                    error.to_string(),
-                    "correct the entry's field list",
-                )
+                Finding::error(subject(), "R-24", error.to_string(), "correct the entry's field list")
             })?;
             if granted.ids.is_empty() {
-                let message = format!(
-                    "{} grants no field that is not sensitive",
-                    purpose::word(*purpose)
-                );
+                let message = format!("{} grants no field that is not sensitive", purpose::word(*purpose));
                 return Err(Finding::error(
                     subject(),
                     "R-26",
@@ -144,10 +106,7 @@ impl Work<'_> {
         for (purpose, fields) in &entry.purposes {
             if entry.classification.sharing == Sharing::Open {
                 let open = right(entry, format!("{}/OPEN", entry.id), "", *purpose, fields);
-                rights.push(Right {
-                    origin: RightOrigin::Open.into(),
-                    ..open
-                });
+                rights.push(Right { origin: RightOrigin::Open.into(), ..open });
                 continue;
             }
             for consumer in self.consumers(entry) {
@@ -168,17 +127,11 @@ impl Work<'_> {
         if !entry.methods.contains(&MethodKind::SyncToNationalDb) || sink.owner_code == entry.provider_code {
             return None;
         }
-        let everything = Fields {
-            granted: vec!["*".to_owned()],
-            masked: Vec::new(),
-        };
+        let everything = Fields { granted: vec!["*".to_owned()], masked: Vec::new() };
         let fields = entry.purposes.get(&Purpose::NationalSync).unwrap_or(&everything);
         let id = format!("{}/{}/SYNC_TO_NATIONAL_DB", entry.id, sink.owner_code);
         let right = right(entry, id, &sink.owner_code, Purpose::NationalSync, fields);
-        Some(Right {
-            methods: vec![MethodKind::SyncToNationalDb.into()],
-            ..right
-        })
+        Some(Right { methods: vec![MethodKind::SyncToNationalDb.into()], ..right })
     }
 
     /// The agencies that the entry means, but for the provider, which has its own data by R-07; private data only
@@ -189,24 +142,15 @@ impl Work<'_> {
                 && (entry.classification.sharing != Sharing::Private
                     || code::is_within(&agency.code, &entry.provider_code))
         };
-        let selected = entry
-            .mandatory_consumers
-            .iter()
-            .flat_map(|selector| self.catalog.consumers(selector));
-        selected
-            .filter(means)
-            .map(|agency| agency.code.as_str())
-            .collect()
+        let selected = entry.mandatory_consumers.iter().flat_map(|selector| self.catalog.consumers(selector));
+        selected.filter(means).map(|agency| agency.code.as_str()).collect()
     }
 }
 
 /// A right of this entry. Its methods are all that the entry lists but synchronisation to the National General
 /// Database, which is that database's alone.
 fn right(entry: &Entry, id: String, consumer: &str, purpose: Purpose, fields: &Fields) -> Right {
-    let methods = entry
-        .methods
-        .iter()
-        .filter(|kind| **kind != MethodKind::SyncToNationalDb);
+    let methods = entry.methods.iter().filter(|kind| **kind != MethodKind::SyncToNationalDb);
     Right {
         id,
         dataset: entry.dataset_id.clone(),
@@ -233,9 +177,7 @@ fn declared(entry: &Entry) -> Dataset {
         provider: entry.provider_code.clone(),
         release_gate: entry.release_gate.into(),
         decision_mode: entry.decision.into(),
-        min_security_level: entry
-            .min_security_level
-            .max(entry.classification.security_level_min()),
+        min_security_level: entry.min_security_level.max(entry.classification.security_level_min()),
         bundle_age_max: Some(seconds(entry.bundle_age_max())),
         freshness: entry.freshness.map(Freshness::to_proto),
         entry: entry.versioned_id(),
@@ -246,10 +188,7 @@ fn declared(entry: &Entry) -> Dataset {
 /// Methods that the entry promises and no method of the contract serves.
 fn unserved_methods(entry: &Entry, model: &ContractModel) -> Option<Finding> {
     let served = |kind: &MethodKind| {
-        model
-            .methods()
-            .iter()
-            .any(|method| method.dataset == entry.dataset_id && method.kind == *kind)
+        model.methods().iter().any(|method| method.dataset == entry.dataset_id && method.kind == *kind)
     };
     let missing: Vec<&str> = entry
         .methods

@@ -50,9 +50,7 @@ impl ContractField {
     }
 
     fn is_beneath(&self, parent: &Self) -> bool {
-        self.id
-            .strip_prefix(parent.id.as_str())
-            .is_some_and(|rest| rest.starts_with('.'))
+        self.id.strip_prefix(parent.id.as_str()).is_some_and(|rest| rest.starts_with('.'))
     }
 }
 
@@ -77,10 +75,7 @@ impl GrantedFields {
     /// The masking that concerns these ids, or what is inside them.
     pub(crate) fn masking_of(&self, ids: &BTreeSet<String>) -> BTreeMap<String, Release> {
         let concerns = |masked: &str| {
-            ids.contains(masked)
-                || masked
-                    .match_indices('.')
-                    .any(|(end, _)| ids.contains(&masked[..end]))
+            ids.contains(masked) || masked.match_indices('.').any(|(end, _)| ids.contains(&masked[..end]))
         };
         self.masking
             .iter()
@@ -131,17 +126,10 @@ fn descend(
         };
         let id = format!("{prefix}{}", descriptor.name());
         let inside = content(&descriptor);
-        let recursive = inside
-            .as_ref()
-            .is_some_and(|inside| path.iter().any(|name| name == inside.full_name()));
+        let recursive =
+            inside.as_ref().is_some_and(|inside| path.iter().any(|name| name == inside.full_name()));
         let below = format!("{id}.");
-        fields.push(ContractField {
-            id,
-            descriptor,
-            options,
-            personal,
-            recursive,
-        });
+        fields.push(ContractField { id, descriptor, options, personal, recursive });
         if let Some(inside) = inside.filter(|_| !recursive) {
             path.push(inside.full_name().to_owned());
             let complete = descend(&inside, &below, personal, path, fields);
@@ -177,10 +165,7 @@ pub(super) fn grant(
             .fields
             .iter()
             .find(|field| field.id == *id)
-            .ok_or_else(|| FieldsError {
-                id: id.clone(),
-                dataset: dataset.id().to_owned(),
-            })
+            .ok_or_else(|| FieldsError { id: id.clone(), dataset: dataset.id().to_owned() })
     };
     let mut fields = GrantedFields::default();
     for id in granted {
@@ -230,9 +215,5 @@ fn type_name(field: &FieldDescriptor) -> String {
         Kind::Enum(enumeration) => enumeration.full_name().to_owned(),
         scalar => format!("{scalar:?}"),
     };
-    if field.is_list() {
-        format!("repeated {name}")
-    } else {
-        name
-    }
+    if field.is_list() { format!("repeated {name}") } else { name }
 }

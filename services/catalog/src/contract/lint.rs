@@ -22,11 +22,7 @@ pub(super) fn lint(datasets: &[ContractDataset], methods: &[ContractMethod]) -> 
         findings.push(Finding::error(
             pair[1].record.full_name(),
             "R-12",
-            format!(
-                "dataset {} is declared twice, also by {}",
-                pair[0].id(),
-                pair[0].record.full_name()
-            ),
+            format!("dataset {} is declared twice, also by {}", pair[0].id(), pair[0].record.full_name()),
             "keep one record message a dataset",
         ));
     }
@@ -34,10 +30,7 @@ pub(super) fn lint(datasets: &[ContractDataset], methods: &[ContractMethod]) -> 
         name(dataset, &mut findings);
         classification(dataset, &mut findings);
         keys(dataset, &mut findings);
-        dataset
-            .fields
-            .iter()
-            .for_each(|field| data_field(dataset, field, &mut findings));
+        dataset.fields.iter().for_each(|field| data_field(dataset, field, &mut findings));
     }
     for method in methods {
         exchange(method, datasets, &mut findings);
@@ -78,10 +71,7 @@ fn name(dataset: &ContractDataset, findings: &mut Vec<Finding>) {
         findings.push(Finding::error(
             subject,
             "R-09",
-            format!(
-                "dataset id {:?} is not groups of [a-z0-9_] split by \".\"",
-                dataset.id()
-            ),
+            format!("dataset id {:?} is not groups of [a-z0-9_] split by \".\"", dataset.id()),
             "write an id such as \"dancu.cong_dan\"",
         ));
     }
@@ -120,10 +110,7 @@ fn classification(dataset: &ContractDataset, findings: &mut Vec<Finding>) {
         findings.push(Finding::error(
             subject,
             "R-22",
-            format!(
-                "the classification is not complete: {} not declared",
-                missing.join(", ")
-            ),
+            format!("the classification is not complete: {} not declared", missing.join(", ")),
             "declare all four axes; see lienthong/options/v1/vocabulary.proto",
         ));
     }
@@ -269,12 +256,7 @@ fn exchange(method: &ContractMethod, datasets: &[ContractDataset], findings: &mu
         Plan::observe(&method.request, &DeclaredAnnotations),
     ] {
         if let Err(error) = outcome {
-            findings.push(Finding::error(
-                subject,
-                "R-25",
-                error.to_string(),
-                "correct the contract",
-            ));
+            findings.push(Finding::error(subject, "R-25", error.to_string(), "correct the contract"));
         }
     }
 }
@@ -333,15 +315,11 @@ fn is_dataset_id(id: &str) -> bool {
     id.len() <= DATASET_ID_CHARS_MAX
         && id.split('.').all(|group| {
             !group.is_empty()
-                && group
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                && group.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         })
 }
 
 fn is_snake(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }

@@ -27,12 +27,7 @@ pub struct Denial {
 
 impl Denial {
     pub(super) fn new(reason: Reason, rule: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            rule,
-            detail: detail.into(),
-            right: None,
-        }
+        Self { reason, rule, detail: detail.into(), right: None }
     }
 }
 
@@ -64,18 +59,11 @@ pub(super) fn of_term(
 ) -> Denial {
     let row = unmet.row;
     let (reason, rule, detail) = match unmet.term {
-        Term::Validity => (
-            Reason::DenyExpiredRight,
-            "R-09",
-            format!("valid {}", row.validity()),
-        ),
+        Term::Validity => (Reason::DenyExpiredRight, "R-09", format!("valid {}", row.validity())),
         Term::Suspension => (Reason::DenySuspended, "R-04, R-17", String::new()),
         Term::Method => {
-            let granted: Vec<&str> = words::METHODS
-                .iter()
-                .filter(|(kind, _)| row.grants(*kind))
-                .map(|(_, word)| *word)
-                .collect();
+            let granted: Vec<&str> =
+                words::METHODS.iter().filter(|(kind, _)| row.grants(*kind)).map(|(_, word)| *word).collect();
             (
                 Reason::DenyMethod,
                 "R-02",
@@ -96,33 +84,20 @@ pub(super) fn of_term(
             "R-30, R-31",
             format!("the provider's level is below {}", dataset.min_security_level),
         ),
-        Term::Fields => (
-            Reason::DenyField,
-            "R-25",
-            fields(dataset, unmet, asked, requested),
-        ),
+        Term::Fields => (Reason::DenyField, "R-25", fields(dataset, unmet, asked, requested)),
     };
-    Denial {
-        right: Some(row.id.to_string()),
-        ..Denial::new(reason, rule, detail)
-    }
+    Denial { right: Some(row.id.to_string()), ..Denial::new(reason, rule, detail) }
 }
 
 /// Names the first field that is not granted, and those that are.
 fn fields(dataset: &Dataset, unmet: &Unmet<'_>, asked: Purpose, requested: Option<&[&str]>) -> String {
     let list = &dataset.field_lists[unmet.row.field_list as usize].fields;
-    let refused = requested
-        .into_iter()
-        .flatten()
-        .find(|id| !super::is_granted(dataset, list, id));
+    let refused = requested.into_iter().flatten().find(|id| !super::is_granted(dataset, list, id));
     match refused {
         Some(id) => {
             let granted: Vec<&str> = list.ids.iter().map(String::as_str).collect();
             let (id, purpose) = (id.escape_debug(), purpose::word(asked));
-            format!(
-                "{id} is not granted for {purpose}; granted: {}",
-                granted.join(", ")
-            )
+            format!("{id} is not granted for {purpose}; granted: {}", granted.join(", "))
         }
         None => "the right's field list does not fit the contract".to_owned(),
     }

@@ -103,9 +103,7 @@ impl Permitted {
     /// Instruments and articles of the right.
     pub fn legal_basis(&self) -> &[String] {
         let bases = &self.rights.0.rights.legal_bases;
-        bases
-            .get(self.row().legal_basis as usize)
-            .map_or(&[], Vec::as_slice)
+        bases.get(self.row().legal_basis as usize).map_or(&[], Vec::as_slice)
     }
 
     /// Calls per minute and system that the right allows; 0: no quota.

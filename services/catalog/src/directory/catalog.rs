@@ -16,18 +16,8 @@ impl Catalog {
             None => describe_outside_party(self.outside_parties().iter().find(|party| party.code == code)?),
         };
         Some(DescribedParty {
-            nodes: self
-                .nodes()
-                .iter()
-                .filter(|node| node.agency == code)
-                .cloned()
-                .collect(),
-            systems: self
-                .systems()
-                .iter()
-                .filter(|system| system.agency == code)
-                .cloned()
-                .collect(),
+            nodes: self.nodes().iter().filter(|node| node.agency == code).cloned().collect(),
+            systems: self.systems().iter().filter(|system| system.agency == code).cloned().collect(),
             ..described
         })
     }
@@ -87,15 +77,9 @@ fn describe_outside_party(party: &OutsideParty) -> DescribedParty {
 
 fn purpose_fields((purpose, fields): (&Purpose, &Fields)) -> PurposeFields {
     let ids = fields.granted.iter().chain(&fields.masked);
-    PurposeFields {
-        purpose: (*purpose).into(),
-        fields: ids.cloned().collect(),
-    }
+    PurposeFields { purpose: (*purpose).into(), fields: ids.cloned().collect() }
 }
 
 fn timestamp(at: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: at.unix_timestamp(),
-        nanos: at.nanosecond().cast_signed(),
-    }
+    Timestamp { seconds: at.unix_timestamp(), nanos: at.nanosecond().cast_signed() }
 }

@@ -34,11 +34,8 @@ impl Identities {
         let (systems, system_slots) = systems(&bundle.systems, &party_slots)?;
         let node_by_certificate =
             certificates(nodes.iter().map(|node| (node.name.as_str(), &node.certificates)))?;
-        let system_by_certificate = certificates(
-            systems
-                .iter()
-                .map(|system| (system.name.as_str(), &system.certificates)),
-        )?;
+        let system_by_certificate =
+            certificates(systems.iter().map(|system| (system.name.as_str(), &system.certificates)))?;
         Ok(Self {
             parties,
             party_slots,
@@ -64,9 +61,7 @@ impl Identities {
     /// A system and its slot.
     #[inline]
     pub(crate) fn system(&self, name: &str) -> Option<(u32, &System)> {
-        self.system_slots
-            .get(name)
-            .map(|slot| (*slot, self.system_at(*slot)))
+        self.system_slots.get(name).map(|slot| (*slot, self.system_at(*slot)))
     }
 
     pub(crate) fn system_at(&self, slot: u32) -> &System {
@@ -74,21 +69,15 @@ impl Identities {
     }
 
     pub(super) fn nodes_of(&self, agency: &str) -> &[Node] {
-        self.nodes_of
-            .get(agency)
-            .map_or(&[], |range| &self.nodes[range.clone()])
+        self.nodes_of.get(agency).map_or(&[], |range| &self.nodes[range.clone()])
     }
 
     pub(super) fn node_of_certificate(&self, certificate: &CertificateBinding) -> Option<&Node> {
-        self.node_by_certificate
-            .get(certificate)
-            .map(|slot| &self.nodes[*slot])
+        self.node_by_certificate.get(certificate).map(|slot| &self.nodes[*slot])
     }
 
     pub(super) fn system_of_certificate(&self, certificate: &CertificateBinding) -> Option<&System> {
-        self.system_by_certificate
-            .get(certificate)
-            .map(|slot| &self.systems[*slot])
+        self.system_by_certificate.get(certificate).map(|slot| &self.systems[*slot])
     }
 }
 
@@ -100,10 +89,7 @@ fn slots<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result
     let mut slots = HashMap::new();
     for (name, slot) in names.zip(0..) {
         if slots.insert(Box::from(name), slot).is_some() {
-            return Err(BundleError::Twice {
-                what,
-                name: name.to_owned(),
-            });
+            return Err(BundleError::Twice { what, name: name.to_owned() });
         }
     }
     Ok(slots)
@@ -127,10 +113,7 @@ fn nodes(nodes: &[Node], parties: &Slots) -> Result<(Vec<Node>, NodesByAgency), 
     for group in nodes.chunk_by(|a, b| a.agency == b.agency) {
         let agency = group[0].agency.as_str();
         if !parties.contains_key(agency) {
-            return Err(BundleError::Orphan {
-                name: group[0].name.clone(),
-                agency: agency.to_owned(),
-            });
+            return Err(BundleError::Orphan { name: group[0].name.clone(), agency: agency.to_owned() });
         }
         by_agency.insert(Box::from(agency), start..start + group.len());
         start += group.len();
@@ -142,14 +125,8 @@ fn systems(systems: &[System], parties: &Slots) -> Result<(Vec<System>, Slots), 
     let mut systems = systems.to_vec();
     systems.sort_by(|a, b| a.name.cmp(&b.name));
     let slots = slots("system", systems.iter().map(|system| system.name.as_str()))?;
-    if let Some(orphan) = systems
-        .iter()
-        .find(|system| !parties.contains_key(system.agency.as_str()))
-    {
-        return Err(BundleError::Orphan {
-            name: orphan.name.clone(),
-            agency: orphan.agency.clone(),
-        });
+    if let Some(orphan) = systems.iter().find(|system| !parties.contains_key(system.agency.as_str())) {
+        return Err(BundleError::Orphan { name: orphan.name.clone(), agency: orphan.agency.clone() });
     }
     Ok((systems, slots))
 }
@@ -161,20 +138,14 @@ fn certificates<'a>(
     let mut by_certificate = HashMap::new();
     for (slot, (name, certificates)) in owners.enumerate() {
         for certificate in certificates {
-            let fault = |fault| BundleError::Certificate {
-                name: name.to_owned(),
-                fault,
-            };
+            let fault = |fault| BundleError::Certificate { name: name.to_owned(), fault };
             if certificate.issuer.is_empty()
                 || certificate.serial.is_empty()
                 || certificate.spki_sha256.len() != SHA256_BYTES
             {
                 return Err(fault("not bound by issuer, serial and key"));
             }
-            if by_certificate
-                .insert(certificate.clone(), slot)
-                .is_some_and(|before| before != slot)
-            {
+            if by_certificate.insert(certificate.clone(), slot).is_some_and(|before| before != slot) {
                 return Err(fault("bound to another one too"));
             }
         }

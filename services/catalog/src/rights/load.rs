@@ -58,14 +58,7 @@ pub(super) fn index(
     let identities = Identities::read(bundle)?;
     let models = served::contracts(&bundle.contracts, &mut problems)?;
     let (mut datasets, slots) = served::datasets(&bundle.datasets, &models, &identities, &mut problems)?;
-    let rights = rows::table(
-        &bundle.rights,
-        &mut datasets,
-        &slots,
-        &identities,
-        hash_key,
-        &mut problems,
-    );
+    let rights = rows::table(&bundle.rights, &mut datasets, &slots, &identities, hash_key, &mut problems);
     let (methods, methods_by_path) = served::methods(&models, &datasets, &slots, &mut problems);
     Ok(Index {
         mesh: bundle.mesh.clone(),

@@ -18,7 +18,6 @@ pub enum Resolution {
 }
 
 /// A method of one provider.
-#[derive(Debug)]
 pub struct Method {
     pub(crate) slot: u32,
     pub(crate) dataset: u32,
@@ -86,5 +85,11 @@ impl Method {
     /// Collects the subjects of request messages.
     pub fn request_plan(&self) -> &Arc<Plan> {
         &self.observe
+    }
+}
+
+impl std::fmt::Debug for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Method({} of {})", self.path, self.provider)
     }
 }

@@ -35,11 +35,7 @@ pub(super) fn table(
     let mut rows = Vec::with_capacity(rights.len());
     let mut seen = HashSet::with_capacity(rights.len());
     for right in rights {
-        let row = if seen.insert(right.id.as_str()) {
-            work.row(right)
-        } else {
-            Err("its id comes twice")
-        };
+        let row = if seen.insert(right.id.as_str()) { work.row(right) } else { Err("its id comes twice") };
         match row {
             Ok(row) => rows.push(row),
             Err(why) => problems.note(format!("right {} is left out: {why}", right.id)),
@@ -70,10 +66,7 @@ struct FieldListKey<'a> {
 
 impl<'a> Work<'a> {
     fn row(&mut self, right: &'a Right) -> Result<RightRow, &'static str> {
-        let slot = self
-            .dataset_slots
-            .get(&(right.provider.as_str(), right.dataset.as_str()))
-            .copied();
+        let slot = self.dataset_slots.get(&(right.provider.as_str(), right.dataset.as_str())).copied();
         let slot = slot.ok_or("its dataset is not in the bundle")?;
         let consumer = self.consumer(right, slot)?;
         let purpose = purpose(right)?;
@@ -84,21 +77,15 @@ impl<'a> Work<'a> {
         {
             return Err("it does not say which methods it grants (R-02)");
         }
-        let valid_from = right
-            .valid_from
-            .and_then(Moment::of)
-            .ok_or("it does not say from when it is valid")?;
+        let valid_from =
+            right.valid_from.and_then(Moment::of).ok_or("it does not say from when it is valid")?;
         let valid_to = match right.valid_to {
             None => Moment::END_OF_TIME,
             Some(end) => Moment::of(end).ok_or("its end is no time")?,
         };
         Ok(RightRow::new(&RightParts {
             id: &right.id,
-            key: Key {
-                dataset: slot,
-                consumer,
-                purpose: purpose as i32,
-            },
+            key: Key { dataset: slot, consumer, purpose: purpose as i32 },
             system: self.system(right)?,
             origin: right.origin(),
             methods: &methods,
@@ -121,10 +108,7 @@ impl<'a> Work<'a> {
                 _ => Err("only open data may be granted to everybody (R-22)"),
             };
         }
-        let slot = self
-            .identities
-            .party_slot(&right.consumer)
-            .ok_or("its consumer is not in the bundle")?;
+        let slot = self.identities.party_slot(&right.consumer).ok_or("its consumer is not in the bundle")?;
         if self.identities.party(slot).outside {
             return Err("its consumer is outside the political system (R-15)");
         }
@@ -140,10 +124,8 @@ impl<'a> Work<'a> {
         if right.system.is_empty() {
             return Ok(None);
         }
-        let (slot, system) = self
-            .identities
-            .system(&right.system)
-            .ok_or("its system is not in the bundle")?;
+        let (slot, system) =
+            self.identities.system(&right.system).ok_or("its system is not in the bundle")?;
         if system.agency != right.consumer {
             return Err("its system is not the consumer's (R-34)");
         }
@@ -157,10 +139,7 @@ impl<'a> Work<'a> {
             masked: &right.masked_fields,
             hashed_for,
         };
-        let known = self
-            .field_lists
-            .get(&key(None))
-            .or_else(|| self.field_lists.get(&key(Some(consumer))));
+        let known = self.field_lists.get(&key(None)).or_else(|| self.field_lists.get(&key(Some(consumer))));
         if let Some(known) = known {
             return *known;
         }
@@ -172,11 +151,7 @@ impl<'a> Work<'a> {
             .filter(|fields| !fields.ids.is_empty());
         let hashed = fields.as_ref().is_some_and(GrantedFields::needs_hash_key);
         let slot = fields.and_then(|fields| {
-            let hash_key = if hashed {
-                (self.hash_key)(&right.consumer, &right.dataset)
-            } else {
-                None
-            };
+            let hash_key = if hashed { (self.hash_key)(&right.consumer, &right.dataset) } else { None };
             into.field_lists.push(FieldList { fields, hash_key });
             u32::try_from(into.field_lists.len() - 1).ok()
         });

@@ -24,25 +24,20 @@ pub(super) fn contracts<'a>(
     for contract in contracts {
         if !seen.insert(contract.provider.as_str()) {
             let name = contract.provider.clone();
-            return Err(BundleError::Twice {
-                what: "the contract of",
-                name,
-            });
+            return Err(BundleError::Twice { what: "the contract of", name });
         }
         match ContractModel::read(&contract.descriptor_set) {
             Ok(model) => match model.first_undecidable() {
                 None => {
                     models.insert(contract.provider.as_str(), model);
                 }
-                Some(finding) => problems.note(format!(
-                    "the contract of {} is left out: {finding}",
-                    contract.provider
-                )),
+                Some(finding) => {
+                    problems.note(format!("the contract of {} is left out: {finding}", contract.provider))
+                }
             },
-            Err(error) => problems.note(format!(
-                "the contract of {} is left out: {error}",
-                contract.provider
-            )),
+            Err(error) => {
+                problems.note(format!("the contract of {} is left out: {error}", contract.provider))
+            }
         }
     }
     Ok(models)
@@ -63,10 +58,7 @@ pub(super) fn datasets<'a>(
     for (declared, slot_max) in declared.iter().zip(0u32..) {
         let key = (declared.provider.as_str(), declared.id.as_str());
         if !seen.insert(key) {
-            return Err(BundleError::Twice {
-                what: "dataset",
-                name: format!("{}/{}", key.0, key.1),
-            });
+            return Err(BundleError::Twice { what: "dataset", name: format!("{}/{}", key.0, key.1) });
         }
         let contract = models.get(key.0).and_then(|model| model.dataset(key.1));
         let provider = identities.party_slot(key.0).map(|slot| identities.party(slot));

@@ -25,9 +25,7 @@ impl Moment {
 
     /// `None` where the nanoseconds are out of range: such a text is no time.
     pub(crate) fn of(timestamp: Timestamp) -> Option<Self> {
-        (0..1_000_000_000)
-            .contains(&timestamp.nanos)
-            .then_some(Self(timestamp.seconds, timestamp.nanos))
+        (0..1_000_000_000).contains(&timestamp.nanos).then_some(Self(timestamp.seconds, timestamp.nanos))
     }
 
     pub(crate) fn of_clock(now: time::OffsetDateTime) -> Self {
@@ -37,11 +35,7 @@ impl Moment {
 
 impl std::fmt::Display for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Timestamp {
-            seconds: self.0,
-            nanos: self.1,
-        }
-        .fmt(f)
+        Timestamp { seconds: self.0, nanos: self.1 }.fmt(f)
     }
 }
 
@@ -172,11 +166,7 @@ impl RightTable {
         }
         rows.shrink_to_fit();
         ranges.shrink_to_fit();
-        Self {
-            rows,
-            ranges,
-            legal_bases,
-        }
+        Self { rows, ranges, legal_bases }
     }
 
     pub(crate) fn row(&self, slot: u32) -> &RightRow {
@@ -187,9 +177,7 @@ impl RightTable {
     #[inline]
     pub(crate) fn of(&self, key: Key) -> impl Iterator<Item = (u32, &RightRow)> {
         let range = self.ranges.get(&key).cloned().unwrap_or_default();
-        range
-            .clone()
-            .zip(&self.rows[range.start as usize..range.end as usize])
+        range.clone().zip(&self.rows[range.start as usize..range.end as usize])
     }
 
     /// The rights that a question of this consumer for this purpose may rest on, the most specific first.
@@ -201,21 +189,9 @@ impl RightTable {
         purpose: Purpose,
     ) -> impl Iterator<Item = (u32, &RightRow)> {
         let any = Purpose::Unspecified as i32;
-        self.of(Key {
-            dataset,
-            consumer,
-            purpose: purpose as i32,
-        })
-        .chain(self.of(Key {
-            dataset,
-            consumer,
-            purpose: any,
-        }))
-        .chain(self.of(Key {
-            dataset,
-            consumer: ANY_CONSUMER,
-            purpose: any,
-        }))
+        self.of(Key { dataset, consumer, purpose: purpose as i32 })
+            .chain(self.of(Key { dataset, consumer, purpose: any }))
+            .chain(self.of(Key { dataset, consumer: ANY_CONSUMER, purpose: any }))
     }
 }
 

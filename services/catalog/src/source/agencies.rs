@@ -20,14 +20,9 @@ pub(super) fn agency(reader: &mut Reader<'_>, node: &Located) -> Option<Agency> 
     let bloc = object.required_word("bloc", words::BLOCS);
     let level = object.required_word("level", words::LEVELS);
     let roles = object.word_list("roles", words::ROLES);
-    let security_level = object
-        .number("security_level", 1, SECURITY_LEVEL_MAX)
-        .unwrap_or(0);
+    let security_level = object.number("security_level", 1, SECURITY_LEVEL_MAX).unwrap_or(0);
     let sectors = object.texts("sectors");
-    let is_active = object.word(
-        "status",
-        &[(true, "ACTIVE"), (false, "MERGED"), (false, "DISSOLVED")],
-    );
+    let is_active = object.word("status", &[(true, "ACTIVE"), (false, "MERGED"), (false, "DISSOLVED")]);
     let successor_code = object.optional_text("successor_code");
     let (contact_node, system_nodes) = (object.optional("contact"), object.items("systems"));
     let sound = object.finish();
@@ -35,10 +30,7 @@ pub(super) fn agency(reader: &mut Reader<'_>, node: &Located) -> Option<Agency> 
         Some(node) => contact(reader, node),
         None => Some(Contact::default()),
     };
-    let systems: Vec<AgencySystem> = system_nodes
-        .iter()
-        .filter_map(|node| system(reader, node))
-        .collect();
+    let systems: Vec<AgencySystem> = system_nodes.iter().filter_map(|node| system(reader, node)).collect();
     let contact = contact.filter(|_| sound && systems.len() == system_nodes.len())?;
     Some(Agency {
         code,
@@ -82,20 +74,11 @@ fn system(reader: &mut Reader<'_>, node: &Located) -> Option<AgencySystem> {
     let mut object = reader.object(node, "the system")?;
     let id = object.formatted("id", is_id, "[a-z0-9-]");
     let name_vi = object.optional_text("name_vi");
-    let security_level = object
-        .number("security_level", 1, SECURITY_LEVEL_MAX)
-        .unwrap_or(0);
-    object.finish().then_some(AgencySystem {
-        id,
-        name_vi,
-        security_level,
-    })
+    let security_level = object.number("security_level", 1, SECURITY_LEVEL_MAX).unwrap_or(0);
+    object.finish().then_some(AgencySystem { id, name_vi, security_level })
 }
 
 /// True for the identifier of a node or system: lower-case letters, digits and `-`.
 pub(super) fn is_id(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -12,20 +12,12 @@ use crate::code;
 pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     unique(&drafts.agencies, "code", |agency| &agency.code, &mut mistakes);
-    unique(
-        &drafts.outside_parties,
-        "code",
-        |party| &party.code,
-        &mut mistakes,
-    );
+    unique(&drafts.outside_parties, "code", |party| &party.code, &mut mistakes);
     unique(&drafts.databases, "id", |database| &database.id, &mut mistakes);
     unique(&drafts.entries, "id", |entry| &entry.id, &mut mistakes);
     unique(&drafts.dictionary, "id", |id| id, &mut mistakes);
     let known = Known::of(drafts);
-    drafts
-        .agencies
-        .iter()
-        .for_each(|agency| known.agency(agency, &mut mistakes));
+    drafts.agencies.iter().for_each(|agency| known.agency(agency, &mut mistakes));
     known.outside_parties(drafts, &mut mistakes);
     known.databases(drafts, &mut mistakes);
     for entry in &drafts.entries {
@@ -47,10 +39,8 @@ fn unique<'d, T>(
     for draft in drafts {
         let text = text(&draft.value);
         if let Some(first) = seen.get(text.as_str()) {
-            let message = format!(
-                "{key} {text:?} comes twice, first at {}:{}",
-                first.file, first.node.place.line
-            );
+            let message =
+                format!("{key} {text:?} comes twice, first at {}:{}", first.file, first.node.place.line);
             mistakes.push(draft.mistake(&[Step::Key(key)], "id", message, "give each its own"));
         } else {
             seen.insert(text, draft);
@@ -89,17 +79,9 @@ impl<'d> Known<'d> {
             }
         }
         Self {
-            agencies: drafts
-                .agencies
-                .iter()
-                .map(|draft| (draft.value.code.as_str(), &draft.value))
-                .collect(),
+            agencies: drafts.agencies.iter().map(|draft| (draft.value.code.as_str(), &draft.value)).collect(),
             datasets,
-            outside: drafts
-                .outside_parties
-                .iter()
-                .map(|draft| draft.value.code.as_str())
-                .collect(),
+            outside: drafts.outside_parties.iter().map(|draft| draft.value.code.as_str()).collect(),
             agency_codes: &drafts.agency_codes,
             dataset_ids: &drafts.dataset_ids,
         }
@@ -157,19 +139,13 @@ impl<'d> Known<'d> {
             }
             for (index, dataset) in database.datasets.iter().enumerate() {
                 let path = [Step::Key("datasets"), Step::Item(index), Step::Key("id")];
-                let first = database.datasets[..index]
-                    .iter()
-                    .any(|other| other.id == dataset.id);
-                let elsewhere = self
-                    .datasets
-                    .get(dataset.id.as_str())
-                    .filter(|facts| facts.database != database.id);
+                let first = database.datasets[..index].iter().any(|other| other.id == dataset.id);
+                let elsewhere =
+                    self.datasets.get(dataset.id.as_str()).filter(|facts| facts.database != database.id);
                 match elsewhere {
                     Some(facts) if facts.master || dataset.master => {
-                        let message = format!(
-                            "master dataset {} has a home already: {}",
-                            dataset.id, facts.database
-                        );
+                        let message =
+                            format!("master dataset {} has a home already: {}", dataset.id, facts.database);
                         mistakes.push(draft.mistake(
                             &path,
                             "R-12",
@@ -223,10 +199,8 @@ impl<'d> Known<'d> {
                 ));
             }
             Some(facts) if facts.special_operational => {
-                let message = format!(
-                    "{} is in {}, a special operational database",
-                    entry.dataset_id, facts.database
-                );
+                let message =
+                    format!("{} is in {}, a special operational database", entry.dataset_id, facts.database);
                 mistakes.push(draft.mistake(
                     &[Step::Key("dataset_id")],
                     "R-14",
@@ -277,10 +251,7 @@ impl<'d> Known<'d> {
                 ));
             }
             Selector::Sector(sector)
-                if !self
-                    .agencies
-                    .values()
-                    .any(|agency| agency.sectors.contains(sector)) =>
+                if !self.agencies.values().any(|agency| agency.sectors.contains(sector)) =>
             {
                 return Some((
                     "reference",
@@ -297,10 +268,7 @@ impl<'d> Known<'d> {
         (entry.classification.sharing == Sharing::Private && !inside).then(|| {
             (
                 "R-23",
-                format!(
-                    "{text} is outside {}, whose private data this is",
-                    entry.provider_code
-                ),
+                format!("{text} is outside {}, whose private data this is", entry.provider_code),
                 "name only units below the owner, or share the data",
             )
         })
@@ -310,11 +278,7 @@ impl<'d> Known<'d> {
 /// One active entry a dataset and provider.
 fn providers(drafts: &Drafts<'_>, known: &Known<'_>, mistakes: &mut Vec<Mistake>) {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    for draft in drafts
-        .entries
-        .iter()
-        .filter(|draft| draft.value.status.is_in_force())
-    {
+    for draft in drafts.entries.iter().filter(|draft| draft.value.status.is_in_force()) {
         let entry = &draft.value;
         if !known.datasets.contains_key(entry.dataset_id.as_str()) {
             continue;

@@ -15,10 +15,8 @@ pub(super) fn database(reader: &mut Reader<'_>, node: &Located) -> Option<Databa
     let (basis_nodes, dataset_nodes) = (object.items("legal_basis"), object.items("datasets"));
     let sound = object.finish();
     let legal_basis = legal_basis(reader, &basis_nodes);
-    let datasets: Vec<DatabaseDataset> = dataset_nodes
-        .iter()
-        .filter_map(|node| dataset(reader, node))
-        .collect();
+    let datasets: Vec<DatabaseDataset> =
+        dataset_nodes.iter().filter_map(|node| dataset(reader, node)).collect();
     let sound = sound && datasets.len() == dataset_nodes.len();
     let legal_basis = legal_basis.filter(|_| sound)?;
     Some(Database {
@@ -65,9 +63,6 @@ pub(super) const DOTTED: &str = "groups of [a-z0-9_] split by \".\"";
 /// True for the identifier of a database or dataset: groups of `[a-z0-9_]` split by `.`.
 pub(super) fn is_dotted(id: &str) -> bool {
     id.split('.').all(|group| {
-        !group.is_empty()
-            && group
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        !group.is_empty() && group.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     })
 }

@@ -26,9 +26,7 @@ impl Dictionary {
 
 impl FromIterator<String> for Dictionary {
     fn from_iter<I: IntoIterator<Item = String>>(ids: I) -> Self {
-        Self {
-            ids: ids.into_iter().collect(),
-        }
+        Self { ids: ids.into_iter().collect() }
     }
 }
 

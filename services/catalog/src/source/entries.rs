@@ -32,20 +32,14 @@ pub(super) fn entry(reader: &mut Reader<'_>, node: &Located) -> Option<Entry> {
     let (effective_from, effective_to) = (object.date("effective_from"), object.date("effective_to"));
     let deadline = object.date("deadline");
     let approvers = object.items("approved_by").into_iter();
-    let approved_by = approvers
-        .filter_map(|node| object.text_item("approved_by", node))
-        .collect();
+    let approved_by = approvers.filter_map(|node| object.text_item("approved_by", node)).collect();
     let release_gate = object.word("release_gate", words::RELEASE_GATES);
     let decision = object.word("decision", words::DECISIONS);
     let bundle_age_max = object.duration("bundle_age_max");
     fee_policy(&mut object);
     let (basis_nodes, classification_node) = (object.items("legal_basis"), object.optional("classification"));
     object.demand("effective_from", "key", "add the first day of the duty to share");
-    object.demand(
-        "classification",
-        "R-22",
-        "add all four axes: sharing, importance, secrecy, personal",
-    );
+    object.demand("classification", "R-22", "add all four axes: sharing, importance, secrecy, personal");
     let sound = object.finish();
     let legal_basis = databases::legal_basis(reader, &basis_nodes);
     let classification = classification_node.and_then(|node| classification(reader, node));
@@ -130,12 +124,7 @@ fn purposes(object: &mut Object<'_, '_, '_>) -> BTreeMap<Purpose, Fields> {
             continue;
         };
         if purposes.insert(purpose, Fields::default()).is_some() {
-            object.wrong(
-                node.place,
-                "id",
-                "purposes names a purpose twice".to_owned(),
-                "name it once",
-            );
+            object.wrong(node.place, "id", "purposes names a purpose twice".to_owned(), "name it once");
         }
     }
     for (key, masked) in [("fields_by_purpose", false), ("masked_fields_by_purpose", true)] {
@@ -143,12 +132,7 @@ fn purposes(object: &mut Object<'_, '_, '_>) -> BTreeMap<Purpose, Fields> {
             let found = word(&name.name).and_then(|purpose| purposes.get_mut(&purpose));
             let Some(fields) = found else {
                 let message = format!("{key} has {:?}, which is none of the entry's purposes", name.name);
-                object.wrong(
-                    name.place,
-                    "R-24",
-                    message,
-                    "list it under purposes, or remove it here",
-                );
+                object.wrong(name.place, "R-24", message, "list it under purposes, or remove it here");
                 continue;
             };
             let Value::List(items) = &node.value else {
@@ -161,11 +145,7 @@ fn purposes(object: &mut Object<'_, '_, '_>) -> BTreeMap<Purpose, Fields> {
                 continue;
             };
             let ids = object.texts_of(&name.name, &items.iter().collect::<Vec<_>>());
-            *(if masked {
-                &mut fields.masked
-            } else {
-                &mut fields.granted
-            }) = ids;
+            *(if masked { &mut fields.masked } else { &mut fields.granted }) = ids;
         }
     }
     purposes
@@ -185,11 +165,8 @@ fn purpose(object: &mut Object<'_, '_, '_>, node: &Located) -> Option<Purpose> {
         }
         Some(purpose) => Some(purpose),
         None => {
-            let known: Vec<&str> = purpose::WORDS
-                .iter()
-                .map(|(_, word)| *word)
-                .filter(|word| *word != "COMMERCIAL")
-                .collect();
+            let known: Vec<&str> =
+                purpose::WORDS.iter().map(|(_, word)| *word).filter(|word| *word != "COMMERCIAL").collect();
             object.wrong(
                 node.place,
                 "format",
@@ -202,11 +179,7 @@ fn purpose(object: &mut Object<'_, '_, '_>, node: &Located) -> Option<Purpose> {
 }
 
 fn word(text: &str) -> Option<Purpose> {
-    if text == ANY {
-        Some(Purpose::Unspecified)
-    } else {
-        purpose::from_word(text)
-    }
+    if text == ANY { Some(Purpose::Unspecified) } else { purpose::from_word(text) }
 }
 
 fn classification(reader: &mut Reader<'_>, node: &Located) -> Option<Classification> {
@@ -218,10 +191,7 @@ fn classification(reader: &mut Reader<'_>, node: &Located) -> Option<Classificat
         }
     }
     if !missing.is_empty() {
-        let message = format!(
-            "the classification is not complete: {} missing",
-            missing.join(", ")
-        );
+        let message = format!("the classification is not complete: {} missing", missing.join(", "));
         object.wrong(node.place, "R-22", message, "set all four axes");
     }
     let sharing = object.word("sharing", words::SHARING);
@@ -259,12 +229,7 @@ fn fee_policy(object: &mut Object<'_, '_, '_>) {
                 "a fee is asked of state bodies, which pay none".to_owned(),
                 "write EXEMPT",
             ),
-            _ => object.wrong(
-                node.place,
-                "type",
-                format!("state_bodies is {}", node.kind()),
-                "write EXEMPT",
-            ),
+            _ => object.wrong(node.place, "type", format!("state_bodies is {}", node.kind()), "write EXEMPT"),
         }
     }
 }

@@ -43,36 +43,15 @@ fn open_data(draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
         mistakes.push(draft.mistake(&[Step::Key(key)], rule, message, remedy));
     };
     if entry.classification.sharing == Sharing::Open {
-        if entry
-            .purposes
-            .keys()
-            .any(|purpose| *purpose != Purpose::Unspecified)
-        {
-            mistake(
-                "purposes",
-                "R-22",
-                "open data is open for any purpose",
-                "write purposes: [ANY]",
-            );
+        if entry.purposes.keys().any(|purpose| *purpose != Purpose::Unspecified) {
+            mistake("purposes", "R-22", "open data is open for any purpose", "write purposes: [ANY]");
         }
-        if entry
-            .mandatory_consumers
-            .iter()
-            .any(|selector| *selector != Selector::All)
-        {
-            let (message, remedy) = (
-                "open data is open to every agency",
-                "write mandatory_consumers: [ALL]",
-            );
+        if entry.mandatory_consumers.iter().any(|selector| *selector != Selector::All) {
+            let (message, remedy) = ("open data is open to every agency", "write mandatory_consumers: [ALL]");
             mistake("mandatory_consumers", "R-22", message, remedy);
         }
     } else if entry.purposes.contains_key(&Purpose::Unspecified) {
-        mistake(
-            "purposes",
-            "R-24",
-            "ANY is a purpose of open data only",
-            "name the purposes",
-        );
+        mistake("purposes", "R-24", "ANY is a purpose of open data only", "name the purposes");
     }
 }
 
@@ -100,42 +79,16 @@ fn terms(draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
 /// What an entry in force must have.
 fn activation(draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
     let entry = &draft.value;
-    let bare = entry
-        .purposes
-        .iter()
-        .find(|(_, fields)| fields.granted.is_empty() && fields.masked.is_empty());
+    let bare =
+        entry.purposes.iter().find(|(_, fields)| fields.granted.is_empty() && fields.masked.is_empty());
     let bare = bare.map(|(purpose, _)| format!("fields for {}", purpose::word(*purpose)));
     let lacks = [
-        (
-            entry.legal_basis.is_empty(),
-            "legal basis",
-            "cite the instrument and article",
-        ),
-        (
-            entry.mandatory_consumers.is_empty(),
-            "consumers",
-            "name whom the law entitles",
-        ),
-        (
-            entry.purposes.is_empty(),
-            "purposes",
-            "name what the data may be used for",
-        ),
-        (
-            entry.methods.is_empty(),
-            "method",
-            "name how the data is exchanged",
-        ),
-        (
-            entry.approved_by.len() != APPROVERS,
-            "exactly two approvers",
-            "have two different persons approve",
-        ),
-        (
-            bare.is_some(),
-            bare.as_deref().unwrap_or_default(),
-            "list the fields under fields_by_purpose",
-        ),
+        (entry.legal_basis.is_empty(), "legal basis", "cite the instrument and article"),
+        (entry.mandatory_consumers.is_empty(), "consumers", "name whom the law entitles"),
+        (entry.purposes.is_empty(), "purposes", "name what the data may be used for"),
+        (entry.methods.is_empty(), "method", "name how the data is exchanged"),
+        (entry.approved_by.len() != APPROVERS, "exactly two approvers", "have two different persons approve"),
+        (bare.is_some(), bare.as_deref().unwrap_or_default(), "list the fields under fields_by_purpose"),
     ];
     for (_, what, remedy) in lacks.into_iter().filter(|(lacks, ..)| *lacks) {
         let message = format!("an entry without {what} cannot be {}", entry.status.word());

@@ -42,14 +42,7 @@ impl Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            column,
-            rule,
-            message,
-            remedy,
-        } = self;
+        let Self { file, line, column, rule, message, remedy } = self;
         write!(f, "{file}:{line}:{column}: {rule}: {message}; {remedy}")
     }
 }

@@ -65,12 +65,10 @@ impl<'a> Drafts<'a> {
             Some(Value::Text(text)) => Some(text.as_str()),
             _ => None,
         };
-        self.agency_codes
-            .extend(agencies.iter().filter_map(|node| text(node, "code")));
+        self.agency_codes.extend(agencies.iter().filter_map(|node| text(node, "code")));
         for datasets in databases.iter().filter_map(|node| node.get("datasets")) {
             if let Value::List(items) = &datasets.value {
-                self.dataset_ids
-                    .extend(items.iter().filter_map(|node| text(node, "id")));
+                self.dataset_ids.extend(items.iter().filter_map(|node| text(node, "id")));
             }
         }
     }
@@ -109,13 +107,7 @@ impl<'m> Reader<'m> {
         what: &'static str,
     ) -> Option<Object<'r, 'm, 'a>> {
         if let Value::Map(_) = node.value {
-            return Some(Object {
-                reader: self,
-                node,
-                what,
-                known: BTreeSet::new(),
-                sound: true,
-            });
+            return Some(Object { reader: self, node, what, known: BTreeSet::new(), sound: true });
         }
         self.wrong_type(node, what, "a mapping");
         None
@@ -128,8 +120,7 @@ impl<'m> Reader<'m> {
         message: String,
         remedy: impl Into<String>,
     ) {
-        self.mistakes
-            .push(Mistake::new(self.file, place, rule, message, remedy));
+        self.mistakes.push(Mistake::new(self.file, place, rule, message, remedy));
     }
 
     fn wrong_type(&mut self, node: &Located, what: &str, wanted: &str) {
@@ -137,12 +128,7 @@ impl<'m> Reader<'m> {
             ("a text", Value::Integer(_) | Value::Number | Value::Bool(_)) => "put it in quotes".to_owned(),
             _ => format!("write {wanted}"),
         };
-        self.note(
-            node.place,
-            "type",
-            format!("{what} is {}, not {wanted}", node.kind()),
-            remedy,
-        );
+        self.note(node.place, "type", format!("{what} is {}, not {wanted}", node.kind()), remedy);
     }
 
     fn text<'a>(&mut self, node: &'a Located, what: &str) -> Option<&'a str> {
@@ -178,18 +164,10 @@ impl<'a> Object<'_, '_, 'a> {
     /// Reports unknown keys. False where a key was missing or wrong, so that the object cannot be used.
     pub(super) fn finish(self) -> bool {
         if let Value::Map(entries) = &self.node.value {
-            for (key, _) in entries
-                .iter()
-                .filter(|(key, _)| !self.known.contains(key.name.as_str()))
-            {
+            for (key, _) in entries.iter().filter(|(key, _)| !self.known.contains(key.name.as_str())) {
                 let known: Vec<&str> = self.known.iter().copied().collect();
                 let message = format!("{} has no key {:?}", self.what, key.name);
-                self.reader.note(
-                    key.place,
-                    "key",
-                    message,
-                    format!("known keys: {}", known.join(", ")),
-                );
+                self.reader.note(key.place, "key", message, format!("known keys: {}", known.join(", ")));
             }
         }
         self.sound
@@ -198,9 +176,7 @@ impl<'a> Object<'_, '_, 'a> {
     /// The node of a key; a key with nothing is absent.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<&'a Located> {
         self.known.insert(key);
-        self.node
-            .get(key)
-            .filter(|node| !matches!(node.value, Value::Null))
+        self.node.get(key).filter(|node| !matches!(node.value, Value::Null))
     }
 
     fn required(&mut self, key: &'static str) -> Option<&'a Located> {
@@ -274,9 +250,7 @@ impl<'a> Object<'_, '_, 'a> {
             self.reader.wrong_type(node, key, "a number");
             return None;
         };
-        let number = u32::try_from(given)
-            .ok()
-            .filter(|number| (min..=max).contains(number));
+        let number = u32::try_from(given).ok().filter(|number| (min..=max).contains(number));
         if number.is_none() {
             let remedy = format!("write a number from {min} to {max}");
             self.wrong(node.place, "format", format!("{key} is {given}"), remedy);
@@ -311,21 +285,13 @@ impl<'a> Object<'_, '_, 'a> {
 
     /// The same, of a value that is already at hand.
     pub(super) fn word_of<T: Copy>(&mut self, key: &str, node: &Located, words: &[(T, &str)]) -> Option<T> {
-        let found = self
-            .reader
-            .text(node, key)
-            .map(|text| (text, words::find(words, text)));
+        let found = self.reader.text(node, key).map(|text| (text, words::find(words, text)));
         match found {
             Some((_, Some(word))) => return Some(word),
             Some((text, None)) => {
                 let known: Vec<&str> = words.iter().map(|(_, word)| *word).collect();
                 let message = format!("{key} {text:?} is unknown");
-                self.wrong(
-                    node.place,
-                    "format",
-                    message,
-                    format!("write one of {}", known.join(", ")),
-                );
+                self.wrong(node.place, "format", message, format!("write one of {}", known.join(", ")));
             }
             None => self.sound = false,
         }
@@ -336,10 +302,7 @@ impl<'a> Object<'_, '_, 'a> {
     pub(super) fn items(&mut self, key: &'static str) -> Vec<&'a Located> {
         match self.optional(key) {
             None => Vec::new(),
-            Some(Located {
-                value: Value::List(items),
-                ..
-            }) => items.iter().collect(),
+            Some(Located { value: Value::List(items), .. }) => items.iter().collect(),
             Some(node) => {
                 self.sound = false;
                 self.reader.wrong_type(node, key, "a list");
@@ -352,10 +315,7 @@ impl<'a> Object<'_, '_, 'a> {
     pub(super) fn entries(&mut self, key: &'static str) -> &'a [(super::tree::Key, Located)] {
         match self.optional(key) {
             None => &[],
-            Some(Located {
-                value: Value::Map(entries),
-                ..
-            }) => entries,
+            Some(Located { value: Value::Map(entries), .. }) => entries,
             Some(node) => {
                 self.sound = false;
                 self.reader.wrong_type(node, key, "a mapping");
@@ -376,12 +336,7 @@ impl<'a> Object<'_, '_, 'a> {
         for node in items {
             match self.text_item(key, node) {
                 Some(text) if texts.contains(&text) => {
-                    self.wrong(
-                        node.place,
-                        "id",
-                        format!("{key} names {text:?} twice"),
-                        "name it once",
-                    );
+                    self.wrong(node.place, "id", format!("{key} names {text:?} twice"), "name it once");
                 }
                 Some(text) => texts.push(text),
                 None => {}
@@ -407,12 +362,7 @@ impl<'a> Object<'_, '_, 'a> {
         for node in self.items(key) {
             match self.word_of(key, node, words) {
                 Some(word) if list.contains(&word) => {
-                    self.wrong(
-                        node.place,
-                        "id",
-                        format!("{key} names the same word twice"),
-                        "name it once",
-                    );
+                    self.wrong(node.place, "id", format!("{key} names the same word twice"), "name it once");
                 }
                 Some(word) => list.push(word),
                 None => {}

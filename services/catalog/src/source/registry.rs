@@ -34,15 +34,15 @@ impl Catalog {
     /// The same catalog with the nodes and certificates of a registry. `resolve` tells the binding of a certificate
     /// file, or why there is none. On failure: every mistake, sorted by place.
     pub fn with_registry(
-        self,
+        &self,
         file: &SourceFile,
         resolve: &mut dyn FnMut(&str) -> Result<CertificateBinding, String>,
     ) -> Result<Self, Vec<Mistake>> {
         let tree = tree::parse(file).map_err(|mistake| vec![mistake])?;
         let mut mistakes = tree::not_nfc(&file.name, &tree);
-        let read = Registry::new(&self, resolve).read(Reader::new(&file.name, &mut mistakes), &tree);
+        let read = Registry::new(self, resolve).read(Reader::new(&file.name, &mut mistakes), &tree);
         if mistakes.is_empty() {
-            return Ok(self.bound(read.0, read.1));
+            return Ok(self.clone().bound(read.0, read.1));
         }
         mistakes.sort();
         mistakes.dedup();
@@ -63,12 +63,7 @@ impl<'c> Registry<'c> {
         catalog: &'c Catalog,
         resolve: &'c mut dyn FnMut(&str) -> Result<CertificateBinding, String>,
     ) -> Self {
-        Self {
-            catalog,
-            resolve,
-            owners: BTreeMap::new(),
-            names: BTreeSet::new(),
-        }
+        Self { catalog, resolve, owners: BTreeMap::new(), names: BTreeSet::new() }
     }
 
     /// Nodes, and systems with their certificates; what has a mistake is left out.
@@ -78,10 +73,7 @@ impl<'c> Registry<'c> {
         };
         let (node_items, system_items) = (root.items("nodes"), root.items("systems"));
         root.finish();
-        let nodes = node_items
-            .into_iter()
-            .filter_map(|node| self.node(&mut reader, node))
-            .collect();
+        let nodes = node_items.into_iter().filter_map(|node| self.node(&mut reader, node)).collect();
         let mut systems = self.catalog.systems().to_vec();
         for item in system_items {
             if let Some(bound) = self.system(&mut reader, item)
@@ -113,13 +105,7 @@ impl<'c> Registry<'c> {
         }
         let sound = object.finish();
         let certificates = self.certificates(reader, &name, &items)?;
-        sound.then_some(Node {
-            name,
-            agency,
-            address,
-            server_name,
-            certificates,
-        })
+        sound.then_some(Node { name, agency, address, server_name, certificates })
     }
 
     fn system(
@@ -150,15 +136,9 @@ impl<'c> Registry<'c> {
     /// The party that a node or system belongs to: an active agency, or a registered outside party.
     fn party(&self, object: &mut Object<'_, '_, '_>) -> String {
         let code = object.text("agency");
-        let outside = self
-            .catalog
-            .outside_parties()
-            .iter()
-            .any(|party| party.code == code);
+        let outside = self.catalog.outside_parties().iter().any(|party| party.code == code);
         let active = self.catalog.agency(&code).map(|agency| agency.is_active);
-        let place = object
-            .optional("agency")
-            .map_or(object.node.place, |node| node.place);
+        let place = object.optional("agency").map_or(object.node.place, |node| node.place);
         match active {
             Some(false) => {
                 object.wrong(
@@ -204,20 +184,11 @@ impl<'c> Registry<'c> {
             let Some(binding) = self.binding(reader, item) else {
                 continue;
             };
-            let key = (
-                binding.issuer.clone(),
-                binding.serial.clone(),
-                binding.spki_sha256.clone(),
-            );
+            let key = (binding.issuer.clone(), binding.serial.clone(), binding.spki_sha256.clone());
             match self.owners.insert(key, owner.to_owned()) {
                 Some(other) if other != owner => {
                     let message = format!("the certificate of {owner} is bound to {other} too");
-                    reader.note(
-                        item.place,
-                        "R-34",
-                        message,
-                        "a certificate stands for one node or system",
-                    );
+                    reader.note(item.place, "R-34", message, "a certificate stands for one node or system");
                 }
                 _ => bindings.push(binding),
             }
@@ -229,11 +200,7 @@ impl<'c> Registry<'c> {
         let mut object = reader.object(item, "the certificate")?;
         if let Some(node) = object.optional("file") {
             let path = object.text("file");
-            let binding = if path.is_empty() {
-                None
-            } else {
-                Some((self.resolve)(&path))
-            };
+            let binding = if path.is_empty() { None } else { Some((self.resolve)(&path)) };
             return match binding {
                 Some(Err(why)) => {
                     object.wrong(
@@ -255,11 +222,7 @@ impl<'c> Registry<'c> {
         let issuer = object.text("issuer");
         let serial = hexadecimal(&mut object, "serial", 1..=SERIAL_BYTES_MAX);
         let spki_sha256 = hexadecimal(&mut object, "spki_sha256", SHA256_BYTES..=SHA256_BYTES);
-        object.finish().then_some(CertificateBinding {
-            issuer,
-            serial,
-            spki_sha256,
-        })
+        object.finish().then_some(CertificateBinding { issuer, serial, spki_sha256 })
     }
 }
 
@@ -271,19 +234,10 @@ fn hexadecimal(
 ) -> Vec<u8> {
     let place = object.optional(key).map(|node: &Located| -> Place { node.place });
     let text = object.text(key);
-    match (
-        hex::decode(&text)
-            .ok()
-            .filter(|bytes| length.contains(&bytes.len())),
-        place,
-    ) {
+    match (hex::decode(&text).ok().filter(|bytes| length.contains(&bytes.len())), place) {
         (Some(bytes), _) => bytes,
         (None, Some(place)) if !text.is_empty() => {
-            let wanted = format!(
-                "{} to {} bytes as hexadecimal digits",
-                length.start(),
-                length.end()
-            );
+            let wanted = format!("{} to {} bytes as hexadecimal digits", length.start(), length.end());
             object.wrong(
                 place,
                 "format",

@@ -53,10 +53,7 @@ impl Located {
     /// The value of a key, if this is a mapping that has it.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match &self.value {
-            Value::Map(entries) => entries
-                .iter()
-                .find(|(key, _)| key.name == name)
-                .map(|(_, value)| value),
+            Value::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, value)| value),
             _ => None,
         }
     }
@@ -87,17 +84,13 @@ impl Located {
 pub(super) fn parse(file: &SourceFile) -> Result<Located, Mistake> {
     let start = Place { line: 1, column: 1 };
     if file.text.len() > SOURCE_BYTES_MAX {
-        let message = format!(
-            "the file has {} bytes; at most {SOURCE_BYTES_MAX} are read",
-            file.text.len()
-        );
+        let message = format!("the file has {} bytes; at most {SOURCE_BYTES_MAX} are read", file.text.len());
         return Err(Mistake::new(&file.name, start, "yaml", message, "split it"));
     }
     match serde_saphyr::from_str::<Spanned<Value>>(&file.text) {
-        Ok(root) if matches!(root.value, Value::Null) => Ok(Located {
-            place: start,
-            value: Value::Map(Vec::new()),
-        }),
+        Ok(root) if matches!(root.value, Value::Null) => {
+            Ok(Located { place: start, value: Value::Map(Vec::new()) })
+        }
         Ok(root) => Ok(located(root)),
         Err(error) => {
             let place = error.location().map_or(start, |location| Place {
@@ -105,14 +98,9 @@ pub(super) fn parse(file: &SourceFile) -> Result<Located, Mistake> {
                 column: location.column().max(1),
             });
             let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or("not YAML").to_owned();
-            Err(Mistake::new(
-                &file.name,
-                place,
-                "yaml",
-                message,
-                "correct the YAML",
-            ))
+            // The place is said once, by the mistake itself.
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            Err(Mistake::new(&file.name, place, "yaml", message, "correct the YAML"))
         }
     }
 }
@@ -149,17 +137,11 @@ pub(super) fn not_nfc(file: &str, tree: &Located) -> Vec<Mistake> {
 }
 
 fn located(spanned: Spanned<Value>) -> Located {
-    Located {
-        place: place(&spanned),
-        value: spanned.value,
-    }
+    Located { place: place(&spanned), value: spanned.value }
 }
 
 fn place<T>(spanned: &Spanned<T>) -> Place {
-    Place {
-        line: spanned.referenced.line(),
-        column: spanned.referenced.column(),
-    }
+    Place { line: spanned.referenced.line(), column: spanned.referenced.column() }
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -236,13 +218,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             if map.iter().any(|(known, _)| known.name == key.value) {
                 return Err(de::Error::custom(format!("key {} comes twice", key.value)));
             }
-            map.push((
-                Key {
-                    place,
-                    name: key.value,
-                },
-                located(entries.next_value()?),
-            ));
+            map.push((Key { place, name: key.value }, located(entries.next_value()?)));
         }
         Ok(Value::Map(map))
     }

@@ -18,12 +18,7 @@ impl Object<'_, '_, '_> {
         let date = Date::parse(&text, format_description!("[year]-[month]-[day]")).ok();
         if date.is_none() {
             let message = format!("{key} {text:?} is no date");
-            self.wrong(
-                node.place,
-                "format",
-                message,
-                "write a day that exists: 2026-11-01",
-            );
+            self.wrong(node.place, "format", message, "write a day that exists: 2026-11-01");
         }
         date
     }
@@ -35,12 +30,7 @@ impl Object<'_, '_, '_> {
         let duration = parse_duration(&text);
         if duration.is_none() {
             let remedy = "write a number and s, m, h or d, at most a year: 15m, 24h, 7d";
-            self.wrong(
-                node.place,
-                "format",
-                format!("{key} {text:?} is no duration"),
-                remedy,
-            );
+            self.wrong(node.place, "format", format!("{key} {text:?} is no duration"), remedy);
         }
         duration
     }
@@ -69,28 +59,12 @@ mod tests {
 
     #[test]
     fn durations_are_whole_and_bounded() {
-        for (text, seconds) in [
-            ("0s", 0),
-            ("15m", 900),
-            ("24h", 86_400),
-            ("366d", DURATION_SECONDS_MAX),
-        ] {
+        for (text, seconds) in [("0s", 0), ("15m", 900), ("24h", 86_400), ("366d", DURATION_SECONDS_MAX)] {
             assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for text in [
-            "",
-            "h",
-            "1",
-            "-1h",
-            "+1h",
-            "1.5h",
-            "1 h",
-            "1w",
-            "367d",
-            "99999999999999999999d",
-            "1é",
-            "１h",
-        ] {
+        for text in
+            ["", "h", "1", "-1h", "+1h", "1.5h", "1 h", "1w", "367d", "99999999999999999999d", "1é", "１h"]
+        {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

@@ -23,27 +23,15 @@ pub const GET_UNIT: &str = "/vn.danhmuc.v1.AdministrativeUnitService/GetAdminist
 pub const GET_ENTERPRISE: &str = "/vn.dkdn.v1.EnterpriseService/GetEnterprise";
 
 pub fn binding(seed: u8) -> CertificateBinding {
-    CertificateBinding {
-        issuer: "CN=DEMO – CA".into(),
-        serial: vec![seed],
-        spki_sha256: vec![seed; 32],
-    }
+    CertificateBinding { issuer: "CN=DEMO – CA".into(), serial: vec![seed], spki_sha256: vec![seed; 32] }
 }
 
 pub fn timestamp(at: OffsetDateTime) -> Timestamp {
-    Timestamp {
-        seconds: at.unix_timestamp(),
-        nanos: at.nanosecond().cast_signed(),
-    }
+    Timestamp { seconds: at.unix_timestamp(), nanos: at.nanosecond().cast_signed() }
 }
 
 pub fn party(code: &str, outside: bool, security_level: u32) -> Party {
-    Party {
-        code: code.into(),
-        name_vi: format!("Cơ quan mẫu {code}"),
-        outside,
-        security_level,
-    }
+    Party { code: code.into(), name_vi: format!("Cơ quan mẫu {code}"), outside, security_level }
 }
 
 pub fn system(agency: &str, name: &str, security_level: u32, seed: u8) -> System {
@@ -77,10 +65,7 @@ pub fn dataset(id: &str, provider: &str) -> Dataset {
         provider: provider.into(),
         decision_mode: DecisionMode::Local.into(),
         min_security_level: 2,
-        bundle_age_max: Some(prost_types::Duration {
-            seconds: 86_400,
-            nanos: 0,
-        }),
+        bundle_age_max: Some(prost_types::Duration { seconds: 86_400, nanos: 0 }),
         entry: "CE-0001@1".into(),
         ..Dataset::default()
     }
@@ -121,10 +106,7 @@ pub fn bundle() -> RightsBundle {
         datasets: vec![
             dataset("dancu.cong_dan", "G01"),
             dataset("dancu.xac_nhan_cu_tru", "G01"),
-            Dataset {
-                min_security_level: 0,
-                ..dataset("danhmuc.dvhc", "G09")
-            },
+            Dataset { min_security_level: 0, ..dataset("danhmuc.dvhc", "G09") },
             dataset("dkdn.doanh_nghiep", "G12"),
         ],
         rights: rights(),
@@ -135,47 +117,17 @@ pub fn bundle() -> RightsBundle {
 fn rights() -> Vec<Right> {
     let three = &["so_dinh_danh", "ho_ten", "noi_thuong_tru"];
     vec![
-        right(
-            "CE-0001/H26.90/ADMIN_PROCEDURE",
-            CITIZENS,
-            "H26.90",
-            Purpose::AdminProcedure,
-            three,
-        ),
+        right("CE-0001/H26.90/ADMIN_PROCEDURE", CITIZENS, "H26.90", Purpose::AdminProcedure, three),
         Right {
             valid_to: Some(timestamp(datetime!(2026-11-20 00:00 UTC))),
-            ..right(
-                "CE-0001/H26.90/STATISTICS",
-                CITIZENS,
-                "H26.90",
-                Purpose::Statistics,
-                &["*"],
-            )
+            ..right("CE-0001/H26.90/STATISTICS", CITIZENS, "H26.90", Purpose::Statistics, &["*"])
         },
         Right {
             suspended: true,
-            ..right(
-                "CE-0001/H26.90/DISPUTE_AUDIT",
-                CITIZENS,
-                "H26.90",
-                Purpose::DisputeAudit,
-                &["*"],
-            )
+            ..right("CE-0001/H26.90/DISPUTE_AUDIT", CITIZENS, "H26.90", Purpose::DisputeAudit, &["*"])
         },
-        right(
-            "CE-0002/H26.90/VERIFICATION",
-            RESIDENCE,
-            "H26.90",
-            Purpose::Verification,
-            &["*"],
-        ),
-        right(
-            "CE-0007/G12.90/STATE_MANAGEMENT",
-            ENTERPRISES,
-            "G12.90",
-            Purpose::StateManagement,
-            &["*"],
-        ),
+        right("CE-0002/H26.90/VERIFICATION", RESIDENCE, "H26.90", Purpose::Verification, &["*"]),
+        right("CE-0007/G12.90/STATE_MANAGEMENT", ENTERPRISES, "G12.90", Purpose::StateManagement, &["*"]),
         Right {
             origin: RightOrigin::Open.into(),
             ..right("CE-0013/OPEN", UNITS, "", Purpose::Unspecified, &["*"])
@@ -194,11 +146,7 @@ pub fn node(agency: &str, seed: u8) -> Node {
 }
 
 pub fn contract(provider: &str, descriptor_set: &'static [u8]) -> Contract {
-    Contract {
-        provider: provider.into(),
-        hash: vec![0; 32].into(),
-        descriptor_set: descriptor_set.into(),
-    }
+    Contract { provider: provider.into(), hash: vec![0; 32].into(), descriptor_set: descriptor_set.into() }
 }
 
 pub fn index() -> RightsIndex {

@@ -8,15 +8,11 @@ use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, In
 pub fn compile(text: &str) -> Vec<u8> {
     let mut resolver = ChainFileResolver::new();
     resolver.add(Text(text.to_owned()));
-    resolver.add(IncludeFileResolver::new(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto"),
-    ));
+    resolver.add(IncludeFileResolver::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto")));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
     compiler.include_imports(true);
-    compiler
-        .open_file(NAME)
-        .unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    compiler.open_file(NAME).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
     compiler.encode_file_descriptor_set()
 }
 
@@ -32,10 +28,6 @@ struct Text(String);
 
 impl FileResolver for Text {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        if name == NAME {
-            File::from_source(name, &self.0)
-        } else {
-            Err(protox::Error::file_not_found(name))
-        }
+        if name == NAME { File::from_source(name, &self.0) } else { Err(protox::Error::file_not_found(name)) }
     }
 }
