@@ -135,10 +135,6 @@ mod tests {
         };
         let error = admit(Rpc::ShipJournal, &caller).unwrap_err();
         assert_eq!(error.reason, Reason::DenyCertificate);
-        assert!(
-            error.detail.contains("ShipJournal") && error.detail.contains("mot-cua"),
-            "{}",
-            error.detail
-        );
+        assert!(error.detail.contains("ShipJournal") && error.detail.contains("mot-cua"), "{}", error.detail);
     }
 }

@@ -49,10 +49,7 @@ impl Board {
 
     /// Nodes that are connected and decide by an epoch older than `epoch`.
     pub fn behind(&self, epoch: u64) -> usize {
-        self.lock()
-            .values()
-            .filter(|row| row.watches > 0 && row.applied_epoch < epoch)
-            .count()
+        self.lock().values().filter(|row| row.watches > 0 && row.applied_epoch < epoch).count()
     }
 
     /// Enters a watch stream of `node`; it leaves when the entry is dropped. `None` when the node holds
@@ -67,10 +64,7 @@ impl Board {
         cut(software_version).clone_into(&mut row.software_version);
         row.applied_epoch = held_epoch;
         drop(rows);
-        Some(Entry {
-            board: self.clone(),
-            node: node.to_owned(),
-        })
+        Some(Entry { board: self.clone(), node: node.to_owned() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
@@ -153,9 +147,8 @@ mod tests {
     #[test]
     fn watches_are_bounded_and_given_back() {
         let board = Board::default();
-        let mut entries: Vec<_> = (0..WATCHES_PER_NODE_MAX)
-            .map(|_| board.enter(NODE, "", 0).unwrap())
-            .collect();
+        let mut entries: Vec<_> =
+            (0..WATCHES_PER_NODE_MAX).map(|_| board.enter(NODE, "", 0).unwrap()).collect();
         assert!(board.enter(NODE, "", 0).is_none());
         entries.pop();
         assert!(board.enter(NODE, "", 0).is_some());

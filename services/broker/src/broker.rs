@@ -97,12 +97,7 @@ impl Broker {
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
         let (listener, address) = listen(config.listen)?;
 
-        let State {
-            log,
-            checkpoint,
-            shelf,
-            positions,
-        } = State::open(&config).await?;
+        let State { log, checkpoint, shelf, positions } = State::open(&config).await?;
         let saver = Saver {
             shelf: shelf.clone(),
             positions: Arc::clone(&positions),
@@ -214,16 +209,12 @@ impl Broker {
 
     fn open_doors(&mut self, listener: TcpListener, signer: BundleSigner) {
         let routes = routes(self.ground(signer));
-        let (material, connections, drain) = (
-            self.material.clone(),
-            self.connections.clone(),
-            self.drain.clone(),
-        );
+        let (material, connections, drain) =
+            (self.material.clone(), self.connections.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(async move {
             serve_tower(listener, material, Limits::default(), connections, drain, routes).await;
         }));
-        self.tasks
-            .push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
+        self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
     }
 
     fn ground(&self, signer: BundleSigner) -> Ground {
@@ -248,14 +239,10 @@ impl Broker {
             development: self.config.development,
         };
         let metrics = Metrics::new(&identity);
-        self.metrics
-            .register(&metrics, &self.board, &self.saver.positions);
+        self.metrics.register(&metrics, &self.board, &self.saver.positions);
         let health = self.health(identity);
         let server = AdminServer::bind(listen, health, metrics).await?;
-        let unknown = |source| BrokerError::Address {
-            address: listen,
-            source,
-        };
+        let unknown = |source| BrokerError::Address { address: listen, source };
         self.admin_address = Some(server.local_addr().map_err(unknown)?);
         let drain = self.drain.clone();
         self.tasks.push(tokio::spawn(server.serve(async move {
@@ -274,26 +261,18 @@ impl Broker {
             }
         };
         let doors = move || {
-            if drain.is_started() {
-                Check::failing("the broker is stopping")
-            } else {
-                Check::ok("open")
-            }
+            if drain.is_started() { Check::failing("the broker is stopping") } else { Check::ok("open") }
         };
         Health::new(identity)
             .check("log", log)
-            .check("rights", move || {
-                Check::ok(format!("epoch {}", steward.current().epoch()))
-            })
+            .check("rights", move || Check::ok(format!("epoch {}", steward.current().epoch())))
             .check("doors", doors)
     }
 }
 
 async fn load(config: &BrokerConfig) -> Result<(Declared, Trust), BrokerError> {
     let config = config.clone();
-    spawn_blocking(move || Declared::load(&config))
-        .await
-        .map_err(|_| BrokerError::Stopped)?
+    spawn_blocking(move || Declared::load(&config)).await.map_err(|_| BrokerError::Stopped)?
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BrokerError> {

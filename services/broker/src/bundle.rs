@@ -36,11 +36,7 @@ pub struct BundleSigner {
 impl BundleSigner {
     /// Signs for `mesh` with the key called `key_name`.
     pub fn new(mesh: &str, key_name: &str, key: MeshKey) -> BundleSigner {
-        BundleSigner {
-            mesh: mesh.into(),
-            key_name: key_name.into(),
-            key: Arc::new(key),
-        }
+        BundleSigner { mesh: mesh.into(), key_name: key_name.into(), key: Arc::new(key) }
     }
 
     /// The public half, raw.
@@ -56,17 +52,8 @@ impl BundleSigner {
         let bytes = bundle.encode_to_vec();
         let hash = sha256(&bytes);
         let signature = self.sign(BUNDLE_CONTEXT, &bytes)?;
-        let signed = SignedBundle {
-            bundle: bytes,
-            key_name: self.key_name.to_string(),
-            signature,
-        };
-        Ok(SealedBundle {
-            audience: bundle.audience.clone(),
-            epoch: bundle.epoch,
-            hash,
-            signed,
-        })
+        let signed = SignedBundle { bundle: bytes, key_name: self.key_name.to_string(), signature };
+        Ok(SealedBundle { audience: bundle.audience.clone(), epoch: bundle.epoch, hash, signed })
     }
 
     /// A sign of life for the node that should hold `bundle`.
@@ -82,11 +69,7 @@ impl BundleSigner {
         }
         .encode_to_vec();
         let signature = self.sign(HEARTBEAT_CONTEXT, &heartbeat)?;
-        Ok(SignedHeartbeat {
-            heartbeat,
-            key_name: self.key_name.to_string(),
-            signature,
-        })
+        Ok(SignedHeartbeat { heartbeat, key_name: self.key_name.to_string(), signature })
     }
 
     fn sign(&self, context: &[u8], bytes: &[u8]) -> Result<Vec<u8>, SignError> {
@@ -116,40 +99,19 @@ mod tests {
     #[test]
     fn a_signature_is_good_for_its_own_kind_only() {
         let signer = BundleSigner::new("vn-test", "bundle-1", MeshKey::generate().unwrap());
-        let bundle = RightsBundle {
-            mesh: "vn-test".into(),
-            epoch: 7,
-            ..RightsBundle::default()
-        };
+        let bundle = RightsBundle { mesh: "vn-test".into(), epoch: 7, ..RightsBundle::default() };
         let sealed = signer.seal(&bundle).unwrap();
-        let heartbeat = signer
-            .heartbeat(&sealed, Timestamp { seconds: 1, nanos: 0 })
-            .unwrap();
+        let heartbeat = signer.heartbeat(&sealed, Timestamp { seconds: 1, nanos: 0 }).unwrap();
         let check = |context: &[u8], bytes: &[u8], signature: &[u8]| {
             verify(&signer.public_key(), &[context, bytes].concat(), signature).is_ok()
         };
-        assert!(check(
-            BUNDLE_CONTEXT,
-            &sealed.signed.bundle,
-            &sealed.signed.signature
-        ));
-        assert!(check(
-            HEARTBEAT_CONTEXT,
-            &heartbeat.heartbeat,
-            &heartbeat.signature
-        ));
-        assert!(!check(
-            HEARTBEAT_CONTEXT,
-            &sealed.signed.bundle,
-            &sealed.signed.signature
-        ));
+        assert!(check(BUNDLE_CONTEXT, &sealed.signed.bundle, &sealed.signed.signature));
+        assert!(check(HEARTBEAT_CONTEXT, &heartbeat.heartbeat, &heartbeat.signature));
+        assert!(!check(HEARTBEAT_CONTEXT, &sealed.signed.bundle, &sealed.signed.signature));
         assert!(!check(BUNDLE_CONTEXT, &heartbeat.heartbeat, &heartbeat.signature));
 
         let read = Heartbeat::decode(heartbeat.heartbeat.as_slice()).unwrap();
-        assert_eq!(
-            (read.epoch, read.bundle_hash.as_slice()),
-            (7, sealed.hash.as_slice())
-        );
+        assert_eq!((read.epoch, read.bundle_hash.as_slice()), (7, sealed.hash.as_slice()));
         assert_eq!(sealed.hash, sha256(&sealed.signed.bundle));
     }
 }

@@ -66,23 +66,12 @@ impl BrokerConfig {
     /// # Errors
     /// [`BrokerError::Config`] naming the key.
     pub fn check(&self) -> Result<(), BrokerError> {
-        let wrong = |key, problem: &str| {
-            Err(BrokerError::Config {
-                key,
-                problem: problem.to_owned(),
-            })
-        };
+        let wrong = |key, problem: &str| Err(BrokerError::Config { key, problem: problem.to_owned() });
         if !is_mesh_id(&self.mesh) {
-            return wrong(
-                "mesh",
-                "give 1 to 63 lower-case letters, digits and inner hyphens",
-            );
+            return wrong("mesh", "give 1 to 63 lower-case letters, digits and inner hyphens");
         }
         if self.bundle_key_name.is_empty() || self.bundle_key_name.len() > KEY_NAME_BYTES_MAX {
-            return wrong(
-                "bundle_key_name",
-                "give the name by which nodes pin the key, at most 255 bytes",
-            );
+            return wrong("bundle_key_name", "give the name by which nodes pin the key, at most 255 bytes");
         }
         if !(1..=BATCHES_IN_FLIGHT_CONFIGURABLE_MAX).contains(&self.limits.batches_in_flight_max) {
             return wrong("limits.batches_in_flight_max", "give a number from 1 to 64");
@@ -166,5 +155,46 @@ impl LimitsConfig {
     /// [`Self::positions_save_interval_ms`] as a duration.
     pub fn positions_save_interval(&self) -> Duration {
         Duration::from_millis(self.positions_save_interval_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use lienthong_telemetry::config::parse;
+    use lienthong_telemetry::sample_toml;
+
+    use super::*;
+
+    #[test]
+    fn the_sample_says_what_it_is_made_of() {
+        let sample = sample_toml(&BrokerConfig::sample());
+        let read: BrokerConfig = parse(&sample, Path::new("broker.toml")).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", BrokerConfig::sample()));
+        read.check().unwrap();
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_where_it_stands() {
+        let sample = sample_toml(&BrokerConfig::sample()).replace("\nlisten =", "\nlisten_on =");
+        let error = parse::<BrokerConfig>(&sample, Path::new("broker.toml")).unwrap_err().to_string();
+        assert!(error.contains("broker.toml:") && error.contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn what_no_type_can_say_is_checked() {
+        let wrong = |change: &dyn Fn(&mut BrokerConfig)| {
+            let mut config = BrokerConfig::sample();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(wrong(&|config| config.mesh = "VN".to_owned()).contains("key mesh"));
+        assert!(wrong(&|config| config.bundle_key_name.clear()).contains("bundle_key_name"));
+        assert!(wrong(&|config| config.limits.batches_in_flight_max = 0).contains("batches_in_flight_max"));
+        assert!(
+            wrong(&|config| config.limits.positions_save_interval_ms = 0)
+                .contains("positions_save_interval_ms")
+        );
     }
 }

@@ -35,9 +35,7 @@ impl Declared {
         let catalog = Catalog::read(&read_folder(&config.catalog_dir)?).map_err(BrokerError::Mistakes)?;
         let folder = config.registry_file.parent().unwrap_or(Path::new(""));
         let catalog = catalog
-            .with_registry(&read_file(&config.registry_file)?, &mut |file| {
-                binding_in(&folder.join(file))
-            })
+            .with_registry(&read_file(&config.registry_file)?, &mut |file| binding_in(&folder.join(file)))
             .map_err(BrokerError::Mistakes)?;
         let declared = Declared {
             catalog: Arc::new(catalog),
@@ -51,14 +49,6 @@ impl Declared {
 /// The binding of the first certificate in a file that the registry names, relative to the registry's own folder.
 fn binding_in(path: &Path) -> Result<control::CertificateBinding, String> {
     let leaf = trust::certificate(path).map_err(|error| error.to_string())?;
-    let CertificateBinding {
-        issuer,
-        serial,
-        spki_sha256,
-    } = leaf.binding().clone();
-    Ok(control::CertificateBinding {
-        issuer,
-        serial,
-        spki_sha256: spki_sha256.to_vec(),
-    })
+    let CertificateBinding { issuer, serial, spki_sha256 } = leaf.binding().clone();
+    Ok(control::CertificateBinding { issuer, serial, spki_sha256: spki_sha256.to_vec() })
 }

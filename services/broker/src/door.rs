@@ -62,11 +62,7 @@ impl Door {
         let generation = self.generations.borrow().clone();
         let caller = caller(&generation, certificate.as_deref());
         match access::admit(rpc, &caller).and_then(|()| agrees(&caller, certificate.as_deref())) {
-            Ok(()) => Ok(Guest {
-                caller,
-                certificate,
-                generation,
-            }),
+            Ok(()) => Ok(Guest { caller, certificate, generation }),
             Err(error) => Err(self.refuse(rpc, &caller, &error)),
         }
     }
@@ -78,17 +74,12 @@ impl Door {
     pub fn admit_node<T>(&self, rpc: Rpc, request: &Request<T>) -> Result<NodeGuest, Status> {
         let guest = self.admit(rpc, request)?;
         match (guest.caller, guest.certificate) {
-            (Caller::Node { name, agency }, Some(certificate)) => Ok(NodeGuest {
-                name,
-                agency,
-                certificate,
-                generation: guest.generation,
-            }),
+            (Caller::Node { name, agency }, Some(certificate)) => {
+                Ok(NodeGuest { name, agency, certificate, generation: guest.generation })
+            }
             (caller, _) => {
-                let error = MeshError::new(
-                    Reason::DenyCertificate,
-                    format!("{} is for nodes only", rpc.path()),
-                );
+                let error =
+                    MeshError::new(Reason::DenyCertificate, format!("{} is for nodes only", rpc.path()));
                 Err(self.refuse(rpc, &caller, &error))
             }
         }
@@ -119,9 +110,7 @@ impl Door {
 fn caller(generation: &Generation, certificate: Option<&PeerCertificate>) -> Caller {
     match certificate {
         Some(certificate) => generation.directory().caller(certificate.binding()),
-        None => Caller::Anonymous {
-            certificate: "none was presented".to_owned(),
-        },
+        None => Caller::Anonymous { certificate: "none was presented".to_owned() },
     }
 }
 

@@ -146,9 +146,5 @@ pub enum BrokerError {
 
 fn lines(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-    format!(
-        "{} mistake(s) in catalog or registry:\n{}",
-        lines.len(),
-        lines.join("\n")
-    )
+    format!("{} mistake(s) in catalog or registry:\n{}", lines.len(), lines.join("\n"))
 }

@@ -22,10 +22,7 @@ pub struct Findings {
 impl Findings {
     /// Findings that go into this log.
     pub fn new(ledger: Ledger) -> Findings {
-        Findings {
-            ledger,
-            recorded: Arc::default(),
-        }
+        Findings { ledger, recorded: Arc::default() }
     }
 
     /// Puts on record that `node` sent something that its journal, which stands at `held`, cannot go on with.
@@ -43,19 +40,10 @@ impl Findings {
             return Ok(());
         }
         let action = format!("journal.{kind}");
-        let act = Act {
-            actor: RECORDER,
-            action: &action,
-            resource: node,
-            detail,
-            ..Act::default()
-        };
+        let act = Act { actor: RECORDER, action: &action, resource: node, detail, ..Act::default() };
         let recorded = self.ledger.record(vec![administration(act)]).await;
         if recorded.is_err() {
-            self.recorded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(node.to_owned(), kind));
+            self.recorded.lock().unwrap_or_else(PoisonError::into_inner).remove(&(node.to_owned(), kind));
         }
         recorded.map(drop)
     }

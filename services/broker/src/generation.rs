@@ -41,11 +41,7 @@ impl Contract {
         let model = ContractModel::read(&descriptor_set)?;
         let hash = Bytes::copy_from_slice(&sha256(&descriptor_set));
         Ok(Contract {
-            carried: control::Contract {
-                provider: provider.to_owned(),
-                hash,
-                descriptor_set,
-            },
+            carried: control::Contract { provider: provider.to_owned(), hash, descriptor_set },
             model,
         })
     }
@@ -96,20 +92,11 @@ impl Draft {
     /// # Errors
     /// [`BoundTwice`] if a certificate stands for two parties.
     pub fn compile(material: &Material) -> Result<Draft, BoundTwice> {
-        let Material {
-            mesh,
-            catalog,
-            contracts,
-            revocation_lists,
-            operators,
-        } = material;
+        let Material { mesh, catalog, contracts, revocation_lists, operators } = material;
         let directory = directory(catalog, operators)?;
         let published: Vec<Published<'_>> = contracts
             .values()
-            .map(|contract| Published {
-                contract: &contract.carried,
-                model: &contract.model,
-            })
+            .map(|contract| Published { contract: &contract.carried, model: &contract.model })
             .collect();
         let rights = compile(catalog, &published);
         let issue = Issue {
@@ -118,15 +105,9 @@ impl Draft {
             time: OffsetDateTime::UNIX_EPOCH,
             revocation_lists: revocation_lists.to_vec(),
         };
-        let bundles: Vec<RightsBundle> = rights
-            .nodes()
-            .iter()
-            .filter_map(|node| rights.bundle_for(&node.name, &issue))
-            .collect();
-        let published = catalog
-            .entries()
-            .iter()
-            .filter(|entry| rights.is_compiled(&entry.id));
+        let bundles: Vec<RightsBundle> =
+            rights.nodes().iter().filter_map(|node| rights.bundle_for(&node.name, &issue)).collect();
+        let published = catalog.entries().iter().filter(|entry| rights.is_compiled(&entry.id));
         Ok(Draft {
             content_hash: content_hash(&bundles),
             findings: rights.findings().to_vec(),
@@ -148,11 +129,7 @@ impl Draft {
         let bundles = self
             .bundles
             .into_iter()
-            .map(|bundle| RightsBundle {
-                epoch: stamp.epoch,
-                issue_time: Some(stamp.issue_time),
-                ..bundle
-            })
+            .map(|bundle| RightsBundle { epoch: stamp.epoch, issue_time: Some(stamp.issue_time), ..bundle })
             .map(|bundle| Ok((bundle.audience.clone(), Arc::new(signer.seal(&bundle)?))))
             .collect::<Result<_, SignError>>()?;
         Ok(Generation {
@@ -267,17 +244,11 @@ fn content_hash(bundles: &[RightsBundle]) -> Sha256 {
 
 fn directory(catalog: &Catalog, operators: &[(CertificateBinding, String)]) -> Result<Directory, BoundTwice> {
     let nodes = catalog.nodes().iter().map(|node| {
-        let caller = Caller::Node {
-            name: node.name.clone(),
-            agency: node.agency.clone(),
-        };
+        let caller = Caller::Node { name: node.name.clone(), agency: node.agency.clone() };
         (caller, &node.certificates)
     });
     let systems = catalog.systems().iter().map(|system| {
-        let caller = Caller::System {
-            name: system.name.clone(),
-            agency: system.agency.clone(),
-        };
+        let caller = Caller::System { name: system.name.clone(), agency: system.agency.clone() };
         (caller, &system.certificates)
     });
     let mut directory = Directory::default();
@@ -298,12 +269,7 @@ fn directory(catalog: &Catalog, operators: &[(CertificateBinding, String)]) -> R
         }
     }
     for (binding, subject) in operators {
-        bind(
-            binding.clone(),
-            Caller::Operator {
-                subject: subject.clone(),
-            },
-        )?;
+        bind(binding.clone(), Caller::Operator { subject: subject.clone() })?;
     }
     Ok(directory)
 }

@@ -81,10 +81,7 @@ impl fmt::Display for Caller {
             Caller::System { name, .. } => write!(f, "system {name}"),
             Caller::Operator { subject } => write!(f, "operator {subject}"),
             Caller::Anonymous { certificate } => {
-                write!(
-                    f,
-                    "a certificate that the registry binds to nobody: {certificate}"
-                )
+                write!(f, "a certificate that the registry binds to nobody: {certificate}")
             }
         }
     }
@@ -102,9 +99,7 @@ impl Directory {
         self.callers
             .get(binding)
             .cloned()
-            .unwrap_or_else(|| Caller::Anonymous {
-                certificate: binding.to_string(),
-            })
+            .unwrap_or_else(|| Caller::Anonymous { certificate: binding.to_string() })
     }
 
     /// Adds a binding.
@@ -135,10 +130,7 @@ mod tests {
     }
 
     fn node(name: &str) -> Caller {
-        Caller::Node {
-            name: name.to_owned(),
-            agency: "G01".to_owned(),
-        }
+        Caller::Node { name: name.to_owned(), agency: "G01".to_owned() }
     }
 
     #[test]
@@ -147,18 +139,9 @@ mod tests {
         directory.bind(binding(1), node("agencies/G01/nodes/n1")).unwrap();
         assert_eq!(directory.caller(&binding(1)).role(), Role::Node);
         for other in [
-            CertificateBinding {
-                issuer: "CN=other".to_owned(),
-                ..binding(1)
-            },
-            CertificateBinding {
-                serial: vec![2],
-                ..binding(1)
-            },
-            CertificateBinding {
-                spki_sha256: [2; 32],
-                ..binding(1)
-            },
+            CertificateBinding { issuer: "CN=other".to_owned(), ..binding(1) },
+            CertificateBinding { serial: vec![2], ..binding(1) },
+            CertificateBinding { spki_sha256: [2; 32], ..binding(1) },
         ] {
             assert_eq!(directory.caller(&other).role(), Role::Anonymous, "{other}");
         }

@@ -43,11 +43,7 @@ pub struct Occasion<'a> {
 impl Issuer {
     /// An issuer that signs, records and stores with these.
     pub fn new(signer: BundleSigner, ledger: Ledger, shelf: Shelf) -> Issuer {
-        Issuer {
-            signer,
-            ledger,
-            shelf,
-        }
+        Issuer { signer, ledger, shelf }
     }
 
     /// The newest epoch: what the store says, or no less than what the log says was published, where the store was lost
@@ -64,11 +60,7 @@ impl Issuer {
                 published,
                 "the store is behind the log; the epoch goes on from the log"
             );
-            return Ok(StoredEpoch {
-                epoch: published,
-                on_record: true,
-                ..StoredEpoch::default()
-            });
+            return Ok(StoredEpoch { epoch: published, on_record: true, ..StoredEpoch::default() });
         }
         Ok(stored)
     }
@@ -99,14 +91,8 @@ impl Issuer {
             self.shelf.put_epoch(newest, None).await?;
         }
         if is_news || occasion.contract.is_some() {
-            let act = administration(Act {
-                epoch: stamp.epoch,
-                ..occasion.act
-            });
-            let bundles = is_news
-                .then(|| generation.bundles().map(bundle_published))
-                .into_iter()
-                .flatten();
+            let act = administration(Act { epoch: stamp.epoch, ..occasion.act });
+            let bundles = is_news.then(|| generation.bundles().map(bundle_published)).into_iter().flatten();
             self.record(std::iter::once(act).chain(bundles).collect()).await?;
             *newest = stored(true);
             self.shelf.put_epoch(newest, occasion.contract).await?;
@@ -139,20 +125,10 @@ impl Next {
     fn of(newest: &StoredEpoch, content_hash: Sha256, now: Timestamp) -> Next {
         match newest.issue_time {
             Some(issue_time) if newest.content_hash == content_hash => {
-                let stamp = Stamp {
-                    epoch: newest.epoch,
-                    issue_time,
-                };
-                if newest.on_record {
-                    Next::Unchanged(stamp)
-                } else {
-                    Next::TakenUp(stamp)
-                }
+                let stamp = Stamp { epoch: newest.epoch, issue_time };
+                if newest.on_record { Next::Unchanged(stamp) } else { Next::TakenUp(stamp) }
             }
-            _ => Next::New(Stamp {
-                epoch: newest.epoch + 1,
-                issue_time: now,
-            }),
+            _ => Next::New(Stamp { epoch: newest.epoch + 1, issue_time: now }),
         }
     }
 
@@ -176,35 +152,16 @@ mod tests {
     #[test]
     fn the_first_epoch_is_one() {
         let next = Next::of(&StoredEpoch::default(), [7; 32], time(5));
-        assert_eq!(
-            next,
-            Next::New(Stamp {
-                epoch: 1,
-                issue_time: time(5)
-            })
-        );
+        assert_eq!(next, Next::New(Stamp { epoch: 1, issue_time: time(5) }));
     }
 
     #[test]
     fn an_epoch_that_did_not_reach_the_record_is_taken_up_as_it_was() {
-        let crashed = StoredEpoch {
-            epoch: 4,
-            content_hash: vec![7; 32],
-            issue_time: Some(time(5)),
-            on_record: false,
-        };
-        let stamp = Stamp {
-            epoch: 4,
-            issue_time: time(5),
-        };
+        let crashed =
+            StoredEpoch { epoch: 4, content_hash: vec![7; 32], issue_time: Some(time(5)), on_record: false };
+        let stamp = Stamp { epoch: 4, issue_time: time(5) };
         assert_eq!(Next::of(&crashed, [7; 32], time(9)), Next::TakenUp(stamp));
-        assert_eq!(
-            Next::of(&crashed, [8; 32], time(9)),
-            Next::New(Stamp {
-                epoch: 5,
-                issue_time: time(9)
-            })
-        );
+        assert_eq!(Next::of(&crashed, [8; 32], time(9)), Next::New(Stamp { epoch: 5, issue_time: time(9) }));
     }
 
     proptest! {

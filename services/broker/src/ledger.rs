@@ -100,22 +100,11 @@ impl Ledger {
     ) -> (Ledger, impl Future<Output = Result<(), LedgerError>> + use<>) {
         let (jobs, waiting) = mpsc::channel(LEDGER_JOBS_WAITING_MAX);
         let (announce, checkpoint) = watch::channel(Arc::from(checkpoint));
-        let ledger = Ledger {
-            jobs,
-            positions: Arc::clone(&positions),
-            checkpoint,
-        };
-        let writer = Writer {
-            log,
-            positions,
-            announce,
-        };
+        let ledger = Ledger { jobs, positions: Arc::clone(&positions), checkpoint };
+        let writer = Writer { log, positions, announce };
         let task = tokio::spawn(writer.run(waiting));
         // A task that was cancelled or panicked has not closed the log.
-        (
-            ledger,
-            async move { task.await.unwrap_or(Err(LedgerError::Closed)) },
-        )
+        (ledger, async move { task.await.unwrap_or(Err(LedgerError::Closed)) })
     }
 
     /// Where the journals stand.
@@ -135,16 +124,9 @@ impl Ledger {
     pub async fn record(&self, bodies: Vec<Body>) -> Result<Recorded, LedgerError> {
         let time = clock::now();
         let epoch = bodies.iter().map(published_epoch).max().unwrap_or_default();
-        let entries = bodies
-            .into_iter()
-            .map(|body| entry(body, time))
-            .collect::<Result<_, _>>()?;
+        let entries = bodies.into_iter().map(|body| entry(body, time)).collect::<Result<_, _>>()?;
         let (reply, answer) = oneshot::channel();
-        self.submit(Job {
-            work: Work::Own { entries, epoch },
-            reply,
-        })
-        .await?;
+        self.submit(Job { work: Work::Own { entries, epoch }, reply }).await?;
         answer.await.map_err(|_| LedgerError::Closed)?
     }
 
@@ -158,11 +140,7 @@ impl Ledger {
         batch: Batch,
     ) -> Result<oneshot::Receiver<Result<Recorded, LedgerError>>, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Job {
-            work: Work::Batch(Box::new(batch)),
-            reply,
-        })
-        .await?;
+        self.submit(Job { work: Work::Batch(Box::new(batch)), reply }).await?;
         Ok(answer)
     }
 
@@ -174,14 +152,7 @@ impl Ledger {
     /// Takes nothing more; what is waiting is still written, then the log is closed.
     pub async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if self
-            .submit(Job {
-                work: Work::Close,
-                reply,
-            })
-            .await
-            .is_ok()
-        {
+        if self.submit(Job { work: Work::Close, reply }).await.is_ok() {
             // Closed before us is closed all the same.
             let _ = answer.await;
         }

@@ -43,14 +43,7 @@ struct Outcome {
 impl BrokerMetrics {
     /// Puts every metric into the process's register. What board and log know is read when somebody asks.
     pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
-        let Families {
-            refused,
-            batches,
-            batch_entries,
-            reloads,
-            contracts,
-            epoch,
-        } = &*self.0;
+        let Families { refused, batches, batch_entries, reloads, contracts, epoch } = &*self.0;
         metrics.register(
             "broker_calls_refused",
             "Calls that the access table does not allow",
@@ -71,39 +64,21 @@ impl BrokerMetrics {
             "Reloads of catalog, registry and trust, by outcome",
             reloads.clone(),
         );
-        metrics.register(
-            "broker_contracts",
-            "Contracts that providers sent, by outcome",
-            contracts.clone(),
-        );
+        metrics.register("broker_contracts", "Contracts that providers sent, by outcome", contracts.clone());
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
             (board.clone(), board.clone(), epoch.clone(), Arc::clone(positions));
         let connected = Reading::new(move || connected.connected() as u64);
-        metrics.register(
-            "broker_nodes_connected",
-            "Nodes that watch their rights now",
-            connected,
-        );
+        metrics.register("broker_nodes_connected", "Nodes that watch their rights now", connected);
         let behind = Reading::new(move || behind.behind(newest.get().try_into().unwrap_or_default()) as u64);
-        metrics.register(
-            "broker_nodes_behind",
-            "Connected nodes that decide by an older epoch",
-            behind,
-        );
+        metrics.register("broker_nodes_behind", "Connected nodes that decide by an older epoch", behind);
         let entries = Reading::new(move || log.reflected());
         metrics.register("broker_log_entries", "Entries of the audit log", entries);
     }
 
     /// Counts a call that was refused at the door.
     pub fn refused(&self, rpc: Rpc, role: Role) {
-        self.0
-            .refused
-            .get_or_create(&RpcAndRole {
-                rpc: rpc.path(),
-                role: role.name(),
-            })
-            .inc();
+        self.0.refused.get_or_create(&RpcAndRole { rpc: rpc.path(), role: role.name() }).inc();
     }
 
     /// Counts a batch that is on record now.
@@ -175,17 +150,11 @@ mod tests {
 
     #[test]
     fn the_metrics_are_those_that_were_reviewed() {
-        let identity = Identity {
-            role: "broker".to_owned(),
-            mesh: "vn-test".to_owned(),
-            development: true,
-        };
+        let identity = Identity { role: "broker".to_owned(), mesh: "vn-test".to_owned(), development: true };
         let metrics = Metrics::new(&identity);
         let (broker, board, positions) = (BrokerMetrics::default(), Board::default(), Arc::default());
         broker.register(&metrics, &board, &positions);
-        metrics
-            .check_golden(include_str!("../tests/golden/metrics.txt"))
-            .unwrap();
+        metrics.check_golden(include_str!("../tests/golden/metrics.txt")).unwrap();
 
         broker.epoch(3);
         let watch = board.enter("agencies/G01/nodes/n1", "0.1.0", 2);
@@ -196,10 +165,7 @@ mod tests {
             "lienthong_broker_nodes_behind 1",
             "lienthong_broker_log_entries 7",
         ] {
-            assert!(
-                text.lines().any(|written| written == line),
-                "{line} is not in\n{text}"
-            );
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
         }
         drop(watch);
     }

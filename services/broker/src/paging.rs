@@ -101,13 +101,7 @@ mod tests {
     fn sizes_are_bounded_as_the_contract_says() {
         assert_eq!(Page::read(0, "").unwrap().items_max, PAGE_ITEMS_DEFAULT);
         assert_eq!(Page::read(5_000, "").unwrap().items_max, PAGE_ITEMS_MAX);
-        assert_eq!(
-            Page::read(-1, "").unwrap_err().code(),
-            tonic::Code::InvalidArgument
-        );
-        assert_eq!(
-            Page::read(1, "xyz").unwrap_err().code(),
-            tonic::Code::InvalidArgument
-        );
+        assert_eq!(Page::read(-1, "").unwrap_err().code(), tonic::Code::InvalidArgument);
+        assert_eq!(Page::read(1, "xyz").unwrap_err().code(), tonic::Code::InvalidArgument);
     }
 }

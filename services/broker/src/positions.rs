@@ -35,12 +35,7 @@ pub struct Journal {
 impl Journal {
     /// A journal of which nothing but this position is known.
     pub fn at(position: Position) -> Journal {
-        Journal {
-            position,
-            first_index: 0,
-            entries: 0,
-            late: VecDeque::new(),
-        }
+        Journal { position, first_index: 0, entries: 0, late: VecDeque::new() }
     }
 
     fn remember_late(&mut self, hashes: impl IntoIterator<Item = Hash>) {
@@ -91,12 +86,7 @@ struct Table {
 impl Positions {
     /// Positions as they were saved.
     pub fn saved(journals: BTreeMap<String, Journal>, mark: &StoredMark) -> Positions {
-        let table = Table {
-            journals,
-            reflected: mark.size,
-            epoch: mark.epoch,
-            ..Table::default()
-        };
+        let table = Table { journals, reflected: mark.size, epoch: mark.epoch, ..Table::default() };
         Positions(Mutex::new(table))
     }
 
@@ -112,10 +102,7 @@ impl Positions {
 
     /// Whether this late opening of `node` is remembered.
     pub fn holds_late(&self, node: &str, hash: &Hash) -> bool {
-        self.lock()
-            .journals
-            .get(node)
-            .is_some_and(|journal| journal.late.contains(hash))
+        self.lock().journals.get(node).is_some_and(|journal| journal.late.contains(hash))
     }
 
     /// Nodes with a journal on record.
@@ -165,25 +152,17 @@ impl Positions {
         let journals = changed
             .into_iter()
             .filter_map(|node| {
-                table
-                    .journals
-                    .get(&node)
-                    .map(|journal| (node.clone(), StoredJournal::from(journal)))
+                table.journals.get(&node).map(|journal| (node.clone(), StoredJournal::from(journal)))
             })
             .collect();
-        let mark = StoredMark {
-            size: table.reflected,
-            journals: table.journals.len() as u64,
-            epoch: table.epoch,
-        };
+        let mark =
+            StoredMark { size: table.reflected, journals: table.journals.len() as u64, epoch: table.epoch };
         Some(Changes { journals, mark })
     }
 
     /// Takes back changes that could not be saved: the next save tries again.
     pub fn untake(&self, changes: Changes) {
-        self.lock()
-            .changed
-            .extend(changes.journals.into_iter().map(|(node, _)| node));
+        self.lock().changed.extend(changes.journals.into_iter().map(|(node, _)| node));
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -193,12 +172,7 @@ impl Positions {
 
 impl Table {
     fn replay(&mut self, entry: &[u8]) {
-        let Ok(Record {
-            recorder,
-            body: Some(body),
-            ..
-        }) = Record::decode(entry)
-        else {
+        let Ok(Record { recorder, body: Some(body), .. }) = Record::decode(entry) else {
             return;
         };
         match body {
@@ -213,10 +187,8 @@ impl Table {
                 self.epoch = self.epoch.max(published.epoch);
             }
             Body::Opening(_) => {
-                let journal = self
-                    .journals
-                    .entry(recorder)
-                    .or_insert_with(|| Journal::at(Position::start(0)));
+                let journal =
+                    self.journals.entry(recorder).or_insert_with(|| Journal::at(Position::start(0)));
                 journal.remember_late([leaf_hash(entry)]);
             }
             _ => {}
@@ -248,12 +220,7 @@ fn step_of(seal: &BatchSeal) -> Option<(String, Step)> {
         last_seq: header.last_seq,
         head: Hash::from_slice(&header.head)?,
     };
-    let step = Step {
-        position,
-        first_index: seal.first_index,
-        entries: seal.entries,
-        late: Vec::new(),
-    };
+    let step = Step { position, first_index: seal.first_index, entries: seal.entries, late: Vec::new() };
     Some((header.node, step))
 }
 
@@ -282,22 +249,10 @@ impl From<&Journal> for StoredJournal {
 impl StoredJournal {
     /// The journal; `None` where a hash has not its length.
     pub fn journal(&self) -> Option<Journal> {
-        let position = Position {
-            epoch: self.epoch,
-            last_seq: self.last_seq,
-            head: Hash::from_slice(&self.head)?,
-        };
-        let late = self
-            .late
-            .iter()
-            .map(|hash| Hash::from_slice(hash))
-            .collect::<Option<_>>()?;
-        Some(Journal {
-            position,
-            first_index: self.first_index,
-            entries: self.entries,
-            late,
-        })
+        let position =
+            Position { epoch: self.epoch, last_seq: self.last_seq, head: Hash::from_slice(&self.head)? };
+        let late = self.late.iter().map(|hash| Hash::from_slice(hash)).collect::<Option<_>>()?;
+        Some(Journal { position, first_index: self.first_index, entries: self.entries, late })
     }
 }
 
@@ -315,27 +270,13 @@ mod tests {
     }
 
     fn step(epoch: u64, last_seq: u64) -> Step {
-        let position = Position {
-            epoch,
-            last_seq,
-            head: head(last_seq),
-        };
-        Step {
-            position,
-            first_index: 0,
-            entries: 0,
-            late: Vec::new(),
-        }
+        let position = Position { epoch, last_seq, head: head(last_seq) };
+        Step { position, first_index: 0, entries: 0, late: Vec::new() }
     }
 
     fn record(recorder: &str, body: Body) -> Vec<u8> {
-        Record {
-            version: 1,
-            recorder: recorder.to_owned(),
-            body: Some(body),
-            ..Record::default()
-        }
-        .encode_to_vec()
+        Record { version: 1, recorder: recorder.to_owned(), body: Some(body), ..Record::default() }
+            .encode_to_vec()
     }
 
     fn seal(recorder: &str, node: &str, journal_epoch: u64, last_seq: u64) -> Vec<u8> {
@@ -348,10 +289,7 @@ mod tests {
         };
         record(
             recorder,
-            Body::BatchSeal(BatchSeal {
-                header: header.encode_to_vec(),
-                ..BatchSeal::default()
-            }),
+            Body::BatchSeal(BatchSeal { header: header.encode_to_vec(), ..BatchSeal::default() }),
         )
     }
 
@@ -360,28 +298,11 @@ mod tests {
         let opening = record(NODE, Body::Opening(Opening::default()));
         let live = Positions::default();
         live.advance([(NODE.to_owned(), step(1, 3))], 0, 4);
-        live.advance(
-            [(
-                NODE.to_owned(),
-                Step {
-                    late: vec![leaf_hash(&opening)],
-                    ..step(1, 5)
-                },
-            )],
-            2,
-            7,
-        );
+        live.advance([(NODE.to_owned(), Step { late: vec![leaf_hash(&opening)], ..step(1, 5) })], 2, 7);
         let replayed = Positions::default();
-        let published = Body::BundlePublished(BundlePublished {
-            epoch: 2,
-            ..BundlePublished::default()
-        });
-        let entries = [
-            seal(RECORDER, NODE, 1, 3),
-            record(RECORDER, published),
-            opening,
-            seal(RECORDER, NODE, 1, 5),
-        ];
+        let published = Body::BundlePublished(BundlePublished { epoch: 2, ..BundlePublished::default() });
+        let entries =
+            [seal(RECORDER, NODE, 1, 3), record(RECORDER, published), opening, seal(RECORDER, NODE, 1, 5)];
         for (index, entry) in (3..).zip(&entries) {
             replayed.replay(index, entry);
         }
@@ -393,29 +314,12 @@ mod tests {
     #[test]
     fn a_saved_journal_is_read_as_it_was() {
         let positions = Positions::default();
-        positions.advance(
-            [(
-                NODE.to_owned(),
-                Step {
-                    late: vec![head(9)],
-                    ..step(1, 3)
-                },
-            )],
-            0,
-            4,
-        );
+        positions.advance([(NODE.to_owned(), Step { late: vec![head(9)], ..step(1, 3) })], 0, 4);
         let Changes { journals, .. } = positions.take_changes().unwrap();
         let (node, stored) = &journals[0];
         assert_eq!(node, NODE);
         assert_eq!(stored.journal(), positions.journal(NODE));
-        assert_eq!(
-            StoredJournal {
-                head: vec![1],
-                ..stored.clone()
-            }
-            .journal(),
-            None
-        );
+        assert_eq!(StoredJournal { head: vec![1], ..stored.clone() }.journal(), None);
     }
 
     #[test]

@@ -113,58 +113,31 @@ mod tests {
     const NODE: &str = "agencies/G01/nodes/n1";
 
     fn entry(recorder: &str, body: Option<Body>) -> Vec<u8> {
-        Record {
-            version: 1,
-            recorder: recorder.to_owned(),
-            body,
-            ..Record::default()
-        }
-        .encode_to_vec()
+        Record { version: 1, recorder: recorder.to_owned(), body, ..Record::default() }.encode_to_vec()
     }
 
     #[test]
     fn a_node_records_its_own_acts_only() {
         let opening = Some(Body::Opening(Opening::default()));
         assert_eq!(check_nodes_record(NODE, &entry(NODE, opening.clone())), Ok(()));
-        assert_eq!(
-            check_nodes_record(NODE, &entry(RECORDER, opening)),
-            Err(NotANodesRecord::Recorder)
-        );
+        assert_eq!(check_nodes_record(NODE, &entry(RECORDER, opening)), Err(NotANodesRecord::Recorder));
         let seal = Some(Body::BatchSeal(BatchSeal::default()));
-        assert_eq!(
-            check_nodes_record(NODE, &entry(NODE, seal)),
-            Err(NotANodesRecord::Body)
-        );
-        assert_eq!(
-            check_nodes_record(NODE, &entry(NODE, None)),
-            Err(NotANodesRecord::Malformed)
-        );
+        assert_eq!(check_nodes_record(NODE, &entry(NODE, seal)), Err(NotANodesRecord::Body));
+        assert_eq!(check_nodes_record(NODE, &entry(NODE, None)), Err(NotANodesRecord::Malformed));
         assert_eq!(check_nodes_record(NODE, b"\xff"), Err(NotANodesRecord::Malformed));
     }
 
     #[test]
     fn equal_acts_have_unequal_records() {
         let time = Timestamp { seconds: 1, nanos: 0 };
-        let act = || {
-            administration(Act {
-                actor: RECORDER,
-                action: "catalog.apply",
-                ..Act::default()
-            })
-        };
-        assert_ne!(
-            encode(act(), time, salt().unwrap()),
-            encode(act(), time, salt().unwrap())
-        );
+        let act = || administration(Act { actor: RECORDER, action: "catalog.apply", ..Act::default() });
+        assert_ne!(encode(act(), time, salt().unwrap()), encode(act(), time, salt().unwrap()));
     }
 
     #[test]
     fn a_long_detail_is_cut() {
         let detail = "ệ".repeat(1_000);
-        let Body::Administration(act) = administration(Act {
-            detail: &detail,
-            ..Act::default()
-        }) else {
+        let Body::Administration(act) = administration(Act { detail: &detail, ..Act::default() }) else {
             panic!("not an administration record")
         };
         assert_eq!(act.detail.chars().count(), DETAIL_CHARS_MAX);

@@ -62,14 +62,7 @@ impl Shelf {
         contract: Option<(&str, &Shelved)>,
     ) -> Result<(), BrokerError> {
         let mut batch = Batch::new().put(key::EPOCH, epoch.encode_to_vec());
-        if let Some((
-            provider,
-            Shelved {
-                about,
-                descriptor_set,
-            },
-        )) = contract
-        {
+        if let Some((provider, Shelved { about, descriptor_set })) = contract {
             // Parts alone say nothing; the contract is there once the last batch names it.
             for (part, bytes) in (0..).zip(descriptor_set.chunks(CONTRACT_PART_BYTES)) {
                 let key = key::contract_part(provider, about.version, part);
@@ -79,8 +72,7 @@ impl Shelf {
         }
         self.0.commit(batch).await?;
         if let Some((provider, Shelved { about, .. })) = contract {
-            self.forget(provider, about.version.saturating_sub(CONTRACT_VERSIONS_MAX))
-                .await?;
+            self.forget(provider, about.version.saturating_sub(CONTRACT_VERSIONS_MAX)).await?;
         }
         Ok(())
     }
@@ -100,13 +92,7 @@ impl Shelf {
         let mut contracts = BTreeMap::new();
         for (provider, about) in newest {
             let descriptor_set = self.descriptor_set(&provider, &about).await?;
-            contracts.insert(
-                provider,
-                Shelved {
-                    about,
-                    descriptor_set,
-                },
-            );
+            contracts.insert(provider, Shelved { about, descriptor_set });
         }
         Ok(contracts)
     }
@@ -122,9 +108,7 @@ impl Shelf {
         for entry in self.all(KeyRange::prefix(key::JOURNALS)).await? {
             let node = String::from_utf8_lossy(&entry.key[key::JOURNALS.len()..]).into_owned();
             let stored: crate::stored::StoredJournal = read(&entry.key, &entry.value)?;
-            let journal = stored
-                .journal()
-                .ok_or_else(|| damaged(&entry.key, "a hash has not its length"))?;
+            let journal = stored.journal().ok_or_else(|| damaged(&entry.key, "a hash has not its length"))?;
             journals.insert(node, journal);
         }
         if (journals.len() as u64) < mark.journals {
@@ -149,9 +133,7 @@ impl Shelf {
             };
             self.0.commit(some.iter().fold(Batch::new(), put)).await?;
         }
-        self.0
-            .commit(Batch::new().put(key::MARK, changes.mark.encode_to_vec()))
-            .await?;
+        self.0.commit(Batch::new().put(key::MARK, changes.mark.encode_to_vec())).await?;
         Ok(())
     }
 
@@ -171,11 +153,8 @@ impl Shelf {
         let mut bytes = BytesMut::new();
         for part in 0..about.parts {
             let key = key::contract_part(provider, about.version, part);
-            let part = self
-                .0
-                .get(&key)
-                .await?
-                .ok_or_else(|| damaged(&key, "this part of a contract is missing"))?;
+            let part =
+                self.0.get(&key).await?.ok_or_else(|| damaged(&key, "this part of a contract is missing"))?;
             bytes.extend_from_slice(&part.value);
         }
         if sha256(&bytes).as_slice() != about.hash {
@@ -223,10 +202,7 @@ impl Shelved {
             hash: sha256(&descriptor_set).to_vec(),
             parts: u32::try_from(parts).unwrap_or(u32::MAX),
         };
-        Shelved {
-            about,
-            descriptor_set,
-        }
+        Shelved { about, descriptor_set }
     }
 }
 
@@ -237,10 +213,7 @@ impl fmt::Debug for Shelf {
 }
 
 fn damaged(key: &[u8], problem: &str) -> BrokerError {
-    BrokerError::Stored {
-        key: key.escape_ascii().to_string(),
-        problem: problem.to_owned(),
-    }
+    BrokerError::Stored { key: key.escape_ascii().to_string(), problem: problem.to_owned() }
 }
 
 #[cfg(test)]
@@ -254,20 +227,11 @@ mod tests {
 
     fn shelved(version: u64, bytes: usize) -> Shelved {
         let content: Vec<u8> = (0..=250).cycle().take(bytes).collect();
-        Shelved::new(
-            version,
-            Timestamp { seconds: 7, nanos: 0 },
-            "agencies/G01/nodes/n1",
-            content.into(),
-        )
+        Shelved::new(version, Timestamp { seconds: 7, nanos: 0 }, "agencies/G01/nodes/n1", content.into())
     }
 
     fn epoch(epoch: u64) -> StoredEpoch {
-        StoredEpoch {
-            epoch,
-            on_record: true,
-            ..StoredEpoch::default()
-        }
+        StoredEpoch { epoch, on_record: true, ..StoredEpoch::default() }
     }
 
     #[tokio::test]
@@ -275,14 +239,8 @@ mod tests {
         let shelf = Shelf::over(MemoryStore::new());
         for (version, bytes) in [(1, 0), (2, 1), (3, CONTRACT_PART_BYTES), (4, 1 << 20)] {
             let contract = shelved(version, bytes);
-            shelf
-                .put_epoch(&epoch(version), Some(("G01", &contract)))
-                .await
-                .unwrap();
-            assert_eq!(
-                shelf.contracts().await.unwrap(),
-                [("G01".to_owned(), contract)].into()
-            );
+            shelf.put_epoch(&epoch(version), Some(("G01", &contract))).await.unwrap();
+            assert_eq!(shelf.contracts().await.unwrap(), [("G01".to_owned(), contract)].into());
             assert_eq!(shelf.epoch().await.unwrap(), Some(epoch(version)));
         }
     }
@@ -291,15 +249,9 @@ mod tests {
     async fn providers_do_not_mix_and_old_versions_go() {
         let shelf = Shelf::over(MemoryStore::new());
         for version in 1..=CONTRACT_VERSIONS_MAX + 5 {
-            shelf
-                .put_epoch(&epoch(version), Some(("G01", &shelved(version, 10))))
-                .await
-                .unwrap();
+            shelf.put_epoch(&epoch(version), Some(("G01", &shelved(version, 10)))).await.unwrap();
         }
-        shelf
-            .put_epoch(&epoch(99), Some(("G01.90", &shelved(1, 20))))
-            .await
-            .unwrap();
+        shelf.put_epoch(&epoch(99), Some(("G01.90", &shelved(1, 20)))).await.unwrap();
         let contracts = shelf.contracts().await.unwrap();
         assert_eq!(contracts["G01"].about.version, CONTRACT_VERSIONS_MAX + 5);
         assert_eq!(contracts["G01.90"].about.version, 1);
@@ -312,35 +264,14 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_contract_is_named() {
         let shelf = Shelf::over(MemoryStore::new());
-        shelf
-            .put_epoch(&epoch(1), Some(("G01", &shelved(1, 10))))
-            .await
-            .unwrap();
+        shelf.put_epoch(&epoch(1), Some(("G01", &shelved(1, 10)))).await.unwrap();
         let part = key::contract_part("G01", 1, 0);
-        shelf
-            .0
-            .commit(Batch::new().put(part.clone(), *b"other"))
-            .await
-            .unwrap();
+        shelf.0.commit(Batch::new().put(part.clone(), *b"other")).await.unwrap();
         let error = shelf.contracts().await.unwrap_err().to_string();
-        assert!(
-            error.contains("contract/G01/") && error.contains("another hash"),
-            "{error}"
-        );
+        assert!(error.contains("contract/G01/") && error.contains("another hash"), "{error}");
         shelf.0.commit(Batch::new().delete(part)).await.unwrap();
-        assert!(
-            shelf
-                .contracts()
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("missing")
-        );
-        shelf
-            .0
-            .commit(Batch::new().put(key::EPOCH, [0xff]))
-            .await
-            .unwrap();
+        assert!(shelf.contracts().await.unwrap_err().to_string().contains("missing"));
+        shelf.0.commit(Batch::new().put(key::EPOCH, [0xff])).await.unwrap();
         assert!(shelf.epoch().await.unwrap_err().to_string().contains("epoch"));
     }
 
@@ -348,35 +279,18 @@ mod tests {
     async fn journals_come_back_and_a_lost_one_is_noticed() {
         let shelf = Shelf::over(MemoryStore::new());
         let positions = Positions::default();
-        let nodes: Vec<String> = (0..300)
-            .map(|number| format!("agencies/G01/nodes/n{number}"))
-            .collect();
+        let nodes: Vec<String> = (0..300).map(|number| format!("agencies/G01/nodes/n{number}")).collect();
         for (size, node) in (1..).zip(&nodes) {
-            let position = Position {
-                last_seq: size,
-                ..Position::start(1)
-            };
-            let step = Step {
-                position,
-                first_index: size,
-                entries: 1,
-                late: Vec::new(),
-            };
+            let position = Position { last_seq: size, ..Position::start(1) };
+            let step = Step { position, first_index: size, entries: 1, late: Vec::new() };
             positions.advance([(node.clone(), step)], 5, size);
         }
-        shelf
-            .save_journals(&positions.take_changes().unwrap())
-            .await
-            .unwrap();
+        shelf.save_journals(&positions.take_changes().unwrap()).await.unwrap();
         let (journals, mark) = shelf.journals().await.unwrap();
         assert_eq!((journals.len(), mark.size, mark.epoch), (300, 300, 5));
         assert_eq!(journals.get(&nodes[7]), positions.journal(&nodes[7]).as_ref());
 
-        shelf
-            .0
-            .commit(Batch::new().delete(key::journal(&nodes[7])))
-            .await
-            .unwrap();
+        shelf.0.commit(Batch::new().delete(key::journal(&nodes[7]))).await.unwrap();
         let (journals, mark) = shelf.journals().await.unwrap();
         assert_eq!((journals.len(), mark.size), (299, 0));
     }

@@ -15,10 +15,7 @@ use crate::limits::{CATALOG_FILE_BYTES_MAX, CATALOG_FILES_MAX};
 /// # Errors
 /// [`BrokerError::Source`] naming the file, also when there are none.
 pub fn read_folder(dir: &Path) -> Result<Vec<SourceFile>, BrokerError> {
-    let failed = |source| BrokerError::Source {
-        path: dir.to_owned(),
-        source,
-    };
+    let failed = |source| BrokerError::Source { path: dir.to_owned(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -28,10 +25,7 @@ pub fn read_folder(dir: &Path) -> Result<Vec<SourceFile>, BrokerError> {
     }
     paths.sort();
     match paths.len() {
-        0 => Err(failed(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the folder holds no *.yaml file",
-        ))),
+        0 => Err(failed(io::Error::new(io::ErrorKind::NotFound, "the folder holds no *.yaml file"))),
         files if files > CATALOG_FILES_MAX => Err(failed(io::Error::other(format!(
             "{files} *.yaml files; at most {CATALOG_FILES_MAX} are read"
         )))),
@@ -44,33 +38,22 @@ pub fn read_folder(dir: &Path) -> Result<Vec<SourceFile>, BrokerError> {
 /// # Errors
 /// [`BrokerError::Source`] naming the file, also when it is too large or not UTF-8.
 pub fn read_file(path: &Path) -> Result<SourceFile, BrokerError> {
-    let failed = |source| BrokerError::Source {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| BrokerError::Source { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(CATALOG_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(CATALOG_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > CATALOG_FILE_BYTES_MAX {
         return Err(failed(io::Error::other(format!(
             "more than {CATALOG_FILE_BYTES_MAX} bytes, the most that is read"
         ))));
     }
     let text = String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error)))?;
-    Ok(SourceFile {
-        name: shown(path),
-        text,
-    })
+    Ok(SourceFile { name: shown(path), text })
 }
 
 /// A path as mistakes name it: the file's own name says enough, and keeps messages alike on every machine.
 fn shown(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(|| path.to_owned(), PathBuf::from)
-        .display()
-        .to_string()
+    path.file_name().map_or_else(|| path.to_owned(), PathBuf::from).display().to_string()
 }
 
 #[cfg(test)]
@@ -80,19 +63,11 @@ mod tests {
     #[test]
     fn a_folder_is_read_in_order_and_only_its_yaml() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("b.yaml", "b"),
-            ("a.yaml", "a"),
-            ("notes.txt", "no"),
-            ("c.yaml~", "no"),
-        ] {
+        for (name, text) in [("b.yaml", "b"), ("a.yaml", "a"), ("notes.txt", "no"), ("c.yaml~", "no")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let files = read_folder(folder.path()).unwrap();
-        let read: Vec<_> = files
-            .iter()
-            .map(|file| (file.name.as_str(), file.text.as_str()))
-            .collect();
+        let read: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.text.as_str())).collect();
         assert_eq!(read, [("a.yaml", "a"), ("b.yaml", "b")]);
     }
 
@@ -105,16 +80,7 @@ mod tests {
         fs::write(&path, [0xff, 0xfe]).unwrap();
         let binary = read_folder(folder.path()).unwrap_err().to_string();
         assert!(binary.contains("a.yaml") && binary.contains("utf-8"), "{binary}");
-        fs::write(
-            &path,
-            vec![b' '; usize::try_from(CATALOG_FILE_BYTES_MAX).unwrap() + 1],
-        )
-        .unwrap();
-        assert!(
-            read_folder(folder.path())
-                .unwrap_err()
-                .to_string()
-                .contains("bytes")
-        );
+        fs::write(&path, vec![b' '; usize::try_from(CATALOG_FILE_BYTES_MAX).unwrap() + 1]).unwrap();
+        assert!(read_folder(folder.path()).unwrap_err().to_string().contains("bytes"));
     }
 }

@@ -53,10 +53,7 @@ impl State {
     pub async fn open(config: &BrokerConfig) -> Result<State, BrokerError> {
         let (log_dir, store_dir) = (log_dir(&config.data_dir), store_dir(&config.data_dir));
         if !log_dir.exists() && store_dir.exists() {
-            return Err(BrokerError::Half {
-                missing: log_dir,
-                present: store_dir,
-            });
+            return Err(BrokerError::Half { missing: log_dir, present: store_dir });
         }
         let key = log_key(&config.log_key)?;
         let origin = config.log_origin.clone();
@@ -66,21 +63,13 @@ impl State {
         // The reader sees what is published; the publisher follows the log within moments.
         let size = log.size();
         let mut published = log.published();
-        published
-            .wait_for(|published| *published >= size)
-            .await
-            .map_err(|_| stopped(&log))?;
+        published.wait_for(|published| *published >= size).await.map_err(|_| stopped(&log))?;
         let positions = Positions::saved(journals, &mark);
         let (positions, checkpoint) = {
             let reader = log.reader();
             blocking(move || catch_up(positions, &reader, size)).await?
         };
-        Ok(State {
-            log,
-            checkpoint,
-            shelf,
-            positions: Arc::new(positions),
-        })
+        Ok(State { log, checkpoint, shelf, positions: Arc::new(positions) })
     }
 }
 
@@ -90,10 +79,8 @@ fn open_log(dir: &Path, origin: &str, key: LogKey) -> Result<Log, BrokerError> {
         return Ok(Log::open(dir, origin, key, &options)?);
     }
     if let Some(parent) = dir.parent() {
-        std::fs::create_dir_all(parent).map_err(|source| BrokerError::Source {
-            path: parent.to_owned(),
-            source,
-        })?;
+        std::fs::create_dir_all(parent)
+            .map_err(|source| BrokerError::Source { path: parent.to_owned(), source })?;
     }
     tracing::info!(dir = %dir.display(), origin, "a new log begins");
     Ok(Log::create(dir, origin, key, &options)?)
@@ -101,11 +88,7 @@ fn open_log(dir: &Path, origin: &str, key: LogKey) -> Result<Log, BrokerError> {
 
 /// Reads the part of the log that the saved positions do not reflect; all of it where they claim more than there is.
 fn catch_up(positions: Positions, reader: &LogReader, size: u64) -> Result<(Positions, String), BrokerError> {
-    let positions = if positions.reflected() > size {
-        Positions::default()
-    } else {
-        positions
-    };
+    let positions = if positions.reflected() > size { Positions::default() } else { positions };
     let from = positions.reflected();
     for range in ranges(from..size, REBUILD_ENTRIES_AT_ONCE) {
         let first = range.start;
@@ -113,12 +96,7 @@ fn catch_up(positions: Positions, reader: &LogReader, size: u64) -> Result<(Posi
             positions.replay(index, &entry);
         }
     }
-    tracing::info!(
-        from,
-        size,
-        journals = positions.len(),
-        "positions are up to the end of the log"
-    );
+    tracing::info!(from, size, journals = positions.len(), "positions are up to the end of the log");
     Ok((positions, reader.checkpoint_note()?))
 }
 
@@ -136,17 +114,11 @@ fn ranges(whole: Range<u64>, at_once: u64) -> impl Iterator<Item = Range<u64>> {
 pub fn log_key(path: &Path) -> Result<LogKey, BrokerError> {
     let bytes = files::read_private(path, LOG_KEY_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
-    LogKey::from_skey(&text).map_err(|source| BrokerError::LogKey {
-        path: path.to_owned(),
-        source,
-    })
+    LogKey::from_skey(&text).map_err(|source| BrokerError::LogKey { path: path.to_owned(), source })
 }
 
 fn stopped(log: &Log) -> BrokerError {
-    let reason = log
-        .status()
-        .fatal
-        .unwrap_or_else(|| "its publisher is gone".to_owned());
+    let reason = log.status().fatal.unwrap_or_else(|| "its publisher is gone".to_owned());
     BrokerError::Log(LogError::Fatal(reason))
 }
 
@@ -166,10 +138,7 @@ mod tests {
         for (whole, count) in [(0..0, 0), (5..5, 0), (0..10, 1), (3..14, 2), (0..30, 3)] {
             let ranges: Vec<_> = ranges(whole.clone(), 10).collect();
             assert_eq!(ranges.len(), count);
-            assert_eq!(
-                ranges.into_iter().flatten().collect::<Vec<_>>(),
-                whole.collect::<Vec<_>>()
-            );
+            assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), whole.collect::<Vec<_>>());
         }
     }
 }

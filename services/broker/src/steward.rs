@@ -98,33 +98,14 @@ impl Steward {
             }
             about.insert(provider, shelved.about);
         }
-        let Declared {
-            catalog,
-            revocation_lists,
-            operators,
-        } = declared;
-        let material = Material {
-            mesh: mesh.into(),
-            catalog,
-            contracts,
-            revocation_lists,
-            operators,
-        };
+        let Declared { catalog, revocation_lists, operators } = declared;
+        let material = Material { mesh: mesh.into(), catalog, contracts, revocation_lists, operators };
         let mut newest = issuer.newest().await?;
         let draft = compile(material.clone()).await?;
         let generation = issuer.issue(&mut newest, draft, CATALOG_APPLIED).await?;
         metrics.epoch(generation.epoch());
         let generations = watch::Sender::new(Arc::new(generation));
-        Ok(Steward {
-            issuer,
-            metrics,
-            generations,
-            desk: Mutex::new(Desk {
-                material,
-                about,
-                newest,
-            }),
-        })
+        Ok(Steward { issuer, metrics, generations, desk: Mutex::new(Desk { material, about, newest }) })
     }
 
     /// The newest generation.
@@ -143,23 +124,11 @@ impl Steward {
     /// [`BrokerError`]; everything stays as it was then.
     pub async fn declare(&self, declared: Declared) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
-        let Declared {
-            catalog,
-            revocation_lists,
-            operators,
-        } = declared;
-        let material = Material {
-            catalog,
-            revocation_lists,
-            operators,
-            ..desk.material.clone()
-        };
+        let Declared { catalog, revocation_lists, operators } = declared;
+        let material = Material { catalog, revocation_lists, operators, ..desk.material.clone() };
         let draft = compile(material.clone()).await?;
         let before = self.current().epoch();
-        let generation = self
-            .issuer
-            .issue(&mut desk.newest, draft, CATALOG_APPLIED)
-            .await?;
+        let generation = self.issuer.issue(&mut desk.newest, draft, CATALOG_APPLIED).await?;
         desk.material = material;
         self.show(generation);
         Ok(self.current().epoch() > before)
@@ -177,27 +146,17 @@ impl Steward {
     ) -> Result<Published, PublishError> {
         let mut desk = self.desk.lock().await;
         let hash = sha256(&descriptor_set);
-        let held = desk
-            .material
-            .contracts
-            .get(agency)
-            .filter(|held| held.carried.hash == hash.as_slice())
-            .cloned();
+        let held =
+            desk.material.contracts.get(agency).filter(|held| held.carried.hash == hash.as_slice()).cloned();
         let changed = held.is_none();
         let contract = match held {
             Some(contract) => contract,
             None => read_contract(agency, descriptor_set).await?,
         };
         let mut findings = contract.model.findings().to_vec();
-        findings.extend(
-            contract
-                .model
-                .check_dictionary(desk.material.catalog.dictionary()),
-        );
+        findings.extend(contract.model.check_dictionary(desk.material.catalog.dictionary()));
         if changed && findings.iter().any(|finding| finding.severity == Severity::Error) {
-            let errors = findings
-                .iter()
-                .filter(|finding| finding.severity == Severity::Error);
+            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
             return Err(PublishError::Findings(errors.map(ToString::to_string).collect()));
         }
         if changed {
@@ -205,12 +164,7 @@ impl Steward {
         }
         Ok(Published {
             hash,
-            datasets: contract
-                .model
-                .datasets()
-                .iter()
-                .map(|dataset| dataset.id().to_owned())
-                .collect(),
+            datasets: contract.model.datasets().iter().map(|dataset| dataset.id().to_owned()).collect(),
             findings: findings.iter().map(ToString::to_string).collect(),
             epoch: self.current().epoch(),
             publish_time: desk.about.get(agency).and_then(|about| about.publish_time),
@@ -230,12 +184,7 @@ impl Steward {
         material.contracts.insert(agency.to_owned(), Arc::clone(contract));
         let draft = compile(material.clone()).await?;
         let version = desk.about.get(agency).map_or(1, |before| before.version + 1);
-        let shelved = Shelved::new(
-            version,
-            clock::now(),
-            publisher,
-            contract.carried.descriptor_set.clone(),
-        );
+        let shelved = Shelved::new(version, clock::now(), publisher, contract.carried.descriptor_set.clone());
         let act = Act {
             actor: publisher,
             action: "contract.publish",
@@ -244,10 +193,7 @@ impl Steward {
             detail: &format!("version {version}"),
             epoch: 0,
         };
-        let occasion = Occasion {
-            act,
-            contract: Some((agency, &shelved)),
-        };
+        let occasion = Occasion { act, contract: Some((agency, &shelved)) };
         let generation = self.issuer.issue(&mut desk.newest, draft, occasion).await?;
         desk.about.insert(agency.to_owned(), shelved.about);
         desk.material = material;
@@ -277,9 +223,8 @@ const CATALOG_APPLIED: Occasion<'static> = Occasion {
 
 /// Compiles on a thread that may take its time: a national catalog needs a while.
 async fn compile(material: Material) -> Result<Draft, BrokerError> {
-    let draft = spawn_blocking(move || Draft::compile(&material))
-        .await
-        .map_err(|_| BrokerError::Stopped)??;
+    let draft =
+        spawn_blocking(move || Draft::compile(&material)).await.map_err(|_| BrokerError::Stopped)??;
     for finding in &draft.findings {
         tracing::warn!(%finding, "compiled with a finding");
     }

@@ -109,15 +109,8 @@ pub mod key {
 
     /// One part of its descriptor set.
     pub fn contract_part(provider: &str, version: u64, part: u32) -> Vec<u8> {
-        [
-            CONTRACT_PARTS,
-            provider.as_bytes(),
-            b"/",
-            &version.to_be_bytes(),
-            b"/",
-            &part.to_be_bytes(),
-        ]
-        .concat()
+        [CONTRACT_PARTS, provider.as_bytes(), b"/", &version.to_be_bytes(), b"/", &part.to_be_bytes()]
+            .concat()
     }
 
     /// The provider in a contract's key; `None` for another key.

@@ -43,21 +43,13 @@ impl Trust {
             return Err(BrokerError::NoTrust);
         }
         let lists = RevocationLists::load(&config.trust.revocation_lists, &anchors)?;
-        let profile = if config.development {
-            Profile::development()
-        } else {
-            Profile::default()
-        };
+        let profile = if config.development { Profile::development() } else { Profile::default() };
         let judge = Arc::new(Judge::new(anchors, lists, profile)?);
         let mut revocation_lists = Vec::new();
         for path in &config.trust.revocation_lists {
             revocation_lists.extend(lists_in(path)?);
         }
-        Ok(Trust {
-            credentials,
-            judge,
-            revocation_lists,
-        })
+        Ok(Trust { credentials, judge, revocation_lists })
     }
 }
 
@@ -77,21 +69,15 @@ pub fn operators(paths: &[PathBuf]) -> Result<Vec<(CertificateBinding, String)>,
 /// # Errors
 /// [`BrokerError`] naming the file.
 pub fn certificate(path: &Path) -> Result<PeerCertificate, BrokerError> {
-    PeerCertificate::read(&files::certificates(path)?).map_err(|source| BrokerError::Certificate {
-        path: path.to_owned(),
-        source,
-    })
+    PeerCertificate::read(&files::certificates(path)?)
+        .map_err(|source| BrokerError::Certificate { path: path.to_owned(), source })
 }
 
 fn authorities(trust: &TrustConfig) -> Vec<(Branch, PathBuf)> {
-    [
-        (Branch::State, &trust.state),
-        (Branch::Party, &trust.party),
-        (Branch::Public, &trust.public),
-    ]
-    .into_iter()
-    .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
-    .collect()
+    [(Branch::State, &trust.state), (Branch::Party, &trust.party), (Branch::Public, &trust.public)]
+        .into_iter()
+        .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
+        .collect()
 }
 
 /// The lists of one file that was already read as such, so that a damaged one has been named before.
@@ -103,8 +89,5 @@ fn lists_in(path: &Path) -> Result<Vec<Vec<u8>>, BrokerError> {
     CertificateRevocationListDer::pem_slice_iter(&bytes)
         .map(|list| list.map(|list| list.as_ref().to_vec()))
         .collect::<Result<_, _>>()
-        .map_err(|error| BrokerError::RevocationList {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        })
+        .map_err(|error| BrokerError::RevocationList { path: path.to_owned(), detail: error.to_string() })
 }

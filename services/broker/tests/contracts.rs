@@ -20,9 +20,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 fn publish(descriptor_set: &[u8]) -> PublishContractRequest {
-    PublishContractRequest {
-        descriptor_set: descriptor_set.to_vec(),
-    }
+    PublishContractRequest { descriptor_set: descriptor_set.to_vec() }
 }
 
 /// The same contract in other bytes: a field that no reader knows is appended.
@@ -36,25 +34,13 @@ async fn a_published_contract_becomes_rights_and_stays() {
     let broker = mesh.start().await;
     let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
     let (before, _) = h26.snapshot().await;
-    assert!(
-        !before
-            .rights
-            .iter()
-            .any(|right| right.dataset == "dancu.cong_dan")
-    );
+    assert!(!before.rights.iter().any(|right| right.dataset == "dancu.cong_dan"));
 
     let mut g01 = mesh.registry(&broker, &mesh.g01);
-    let published = soon(g01.publish_contract(publish(descriptors::DANCU)))
-        .await
-        .unwrap()
-        .into_inner();
+    let published = soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap().into_inner();
     assert_eq!(published.epoch, 2);
     assert_eq!(published.hash, sha256(descriptors::DANCU));
-    assert!(
-        published.datasets.contains(&"dancu.cong_dan".to_owned()),
-        "{:?}",
-        published.datasets
-    );
+    assert!(published.datasets.contains(&"dancu.cong_dan".to_owned()), "{:?}", published.datasets);
 
     let (after, _) = h26.snapshot().await;
     assert_eq!(after.epoch, 2);
@@ -69,31 +55,19 @@ async fn a_published_contract_becomes_rights_and_stays() {
     assert_eq!(after.contracts[0].descriptor_set, descriptors::DANCU);
 
     // The same bytes again change nothing.
-    let again = soon(g01.publish_contract(publish(descriptors::DANCU)))
-        .await
-        .unwrap()
-        .into_inner();
+    let again = soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap().into_inner();
     assert_eq!((again.epoch, again.publish_time), (2, published.publish_time));
     soon(broker.stop()).await.unwrap();
 
     let broker = mesh.start().await;
     assert_eq!(broker.epoch(), 2, "the contract was kept");
     let mut g01 = mesh.registry(&broker, &mesh.g01);
-    let kept = soon(g01.publish_contract(publish(descriptors::DANCU)))
-        .await
-        .unwrap()
-        .into_inner();
+    let kept = soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap().into_inner();
     assert_eq!((kept.epoch, kept.publish_time), (2, published.publish_time));
     // Other bytes are another version, even where they grant the same.
     let other = in_other_bytes(descriptors::DANCU);
-    let newer = soon(g01.publish_contract(publish(&other)))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        (newer.epoch, newer.hash.as_slice()),
-        (3, sha256(&other).as_slice())
-    );
+    let newer = soon(g01.publish_contract(publish(&other))).await.unwrap().into_inner();
+    assert_eq!((newer.epoch, newer.hash.as_slice()), (3, sha256(&other).as_slice()));
     soon(broker.stop()).await.unwrap();
 }
 
@@ -102,31 +76,19 @@ async fn a_contract_with_mistakes_is_refused_and_names_them() {
     let mesh = Mesh::new();
     let broker = mesh.start().await;
     let mut g01 = mesh.registry(&broker, &mesh.g01);
-    let rubbish = soon(g01.publish_contract(publish(b"no descriptor set")))
-        .await
-        .unwrap_err();
+    let rubbish = soon(g01.publish_contract(publish(b"no descriptor set"))).await.unwrap_err();
     assert_eq!(rubbish.code(), Code::InvalidArgument);
     assert!(rubbish.message().contains("cannot be read"), "{rubbish}");
 
     // The dataset of the records is renamed, that of the methods is not: they exchange what nobody declares.
-    let set = replaced(
-        descriptors::DANCU,
-        b"dancu.xac_nhan_cu_tru",
-        b"dancu.xac_nhan_cu_trU",
-    );
+    let set = replaced(descriptors::DANCU, b"dancu.xac_nhan_cu_tru", b"dancu.xac_nhan_cu_trU");
     let refused = soon(g01.publish_contract(publish(&set))).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let violations = refused.get_details_bad_request().unwrap().field_violations;
     assert!(!violations.is_empty(), "{refused}");
+    assert!(violations.iter().all(|violation| violation.field == "descriptor_set"));
     assert!(
-        violations
-            .iter()
-            .all(|violation| violation.field == "descriptor_set")
-    );
-    assert!(
-        violations
-            .iter()
-            .any(|violation| violation.description.contains("xac_nhan_cu_tr")),
+        violations.iter().any(|violation| violation.description.contains("xac_nhan_cu_tr")),
         "{violations:?}"
     );
     assert_eq!(broker.epoch(), 1);
@@ -136,10 +98,7 @@ async fn a_contract_with_mistakes_is_refused_and_names_them() {
 /// The bytes with the first occurrence of `from` replaced by `to`, which is as long.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let place = bytes
-        .windows(from.len())
-        .position(|window| window == from)
-        .unwrap();
+    let place = bytes.windows(from.len()).position(|window| window == from).unwrap();
     let mut bytes = bytes.to_vec();
     bytes[place..place + to.len()].copy_from_slice(to);
     bytes
@@ -150,28 +109,17 @@ async fn only_nodes_publish_and_only_for_their_own_agency() {
     let mesh = Mesh::new();
     let broker = mesh.start().await;
     for who in [&mesh.h26_system, &mesh.officer, &mesh.unbound] {
-        let refused = soon(
-            mesh.registry(&broker, who)
-                .publish_contract(publish(descriptors::DANCU)),
-        )
-        .await
-        .unwrap_err();
+        let refused = soon(mesh.registry(&broker, who).publish_contract(publish(descriptors::DANCU)))
+            .await
+            .unwrap_err();
         assert_eq!(status::read(&refused).unwrap().reason, Reason::DenyCertificate);
     }
     // H26.90 may publish, but what it publishes is H26.90's: G01's datasets stay unserved.
     let mut h26 = mesh.registry(&broker, &mesh.h26);
-    let published = soon(h26.publish_contract(publish(descriptors::DANCU)))
-        .await
-        .unwrap()
-        .into_inner();
+    let published = soon(h26.publish_contract(publish(descriptors::DANCU))).await.unwrap().into_inner();
     let (bundle, _) = Watcher::new(&mesh, &broker, &mesh.h26).await.snapshot().await;
     assert_eq!(bundle.epoch, published.epoch);
-    assert!(
-        !bundle
-            .rights
-            .iter()
-            .any(|right| right.dataset == "dancu.cong_dan" && right.provider == "G01")
-    );
+    assert!(!bundle.rights.iter().any(|right| right.dataset == "dancu.cong_dan" && right.provider == "G01"));
     soon(broker.stop()).await.unwrap();
 }
 
@@ -182,10 +130,7 @@ async fn the_registry_is_read_page_by_page() {
     let mut registry = mesh.registry(&broker, &mesh.officer);
     let (mut codes, mut page_token) = (Vec::new(), String::new());
     loop {
-        let page = ListAgenciesRequest {
-            page_size: 4,
-            page_token,
-        };
+        let page = ListAgenciesRequest { page_size: 4, page_token };
         let page = soon(registry.list_agencies(page)).await.unwrap().into_inner();
         codes.extend(page.agencies.into_iter().map(|agency| agency.code));
         page_token = page.next_page_token;
@@ -194,27 +139,15 @@ async fn the_registry_is_read_page_by_page() {
         }
     }
     assert!(codes.is_sorted() && codes.len() > 8, "{codes:?}");
-    let get = |name: &str| GetAgencyRequest {
-        name: name.to_owned(),
-    };
-    let h26 = soon(registry.get_agency(get("agencies/H26.90")))
-        .await
-        .unwrap()
-        .into_inner()
-        .agency
-        .unwrap();
+    let get = |name: &str| GetAgencyRequest { name: name.to_owned() };
+    let h26 = soon(registry.get_agency(get("agencies/H26.90"))).await.unwrap().into_inner().agency.unwrap();
     assert_eq!(h26.nodes[0].name, H26);
     assert_eq!(h26.systems[0].certificates.len(), 1);
-    let outsider = soon(registry.get_agency(get(&format!("agencies/{OUTSIDER}"))))
-        .await
-        .unwrap()
-        .into_inner();
+    let outsider =
+        soon(registry.get_agency(get(&format!("agencies/{OUTSIDER}")))).await.unwrap().into_inner();
     assert_eq!(outsider.agency.unwrap().bloc, "OUTSIDE");
     for nobody in ["agencies/X99", "G01", "", "agencies/\u{7}"] {
-        assert_eq!(
-            soon(registry.get_agency(get(nobody))).await.unwrap_err().code(),
-            Code::NotFound
-        );
+        assert_eq!(soon(registry.get_agency(get(nobody))).await.unwrap_err().code(), Code::NotFound);
     }
     soon(broker.stop()).await.unwrap();
 }
@@ -225,46 +158,16 @@ async fn the_catalog_says_what_is_published() {
     let broker = mesh.start().await;
     let mut g01 = mesh.registry(&broker, &mesh.g01);
     let mut catalog = mesh.catalog(&broker, &mesh.h26_system);
-    let get = || GetEntryRequest {
-        name: "entries/CE-0001".to_owned(),
-    };
-    let entry = soon(catalog.get_entry(get()))
-        .await
-        .unwrap()
-        .into_inner()
-        .entry
-        .unwrap();
+    let get = || GetEntryRequest { name: "entries/CE-0001".to_owned() };
+    let entry = soon(catalog.get_entry(get())).await.unwrap().into_inner().entry.unwrap();
     assert!(!entry.published && entry.dataset == "dancu.cong_dan", "{entry:?}");
-    soon(g01.publish_contract(publish(descriptors::DANCU)))
-        .await
-        .unwrap();
-    assert!(
-        soon(catalog.get_entry(get()))
-            .await
-            .unwrap()
-            .into_inner()
-            .entry
-            .unwrap()
-            .published
-    );
-    let list = ListEntriesRequest {
-        page_size: 0,
-        page_token: String::new(),
-    };
-    let entries = soon(catalog.list_entries(list))
-        .await
-        .unwrap()
-        .into_inner()
-        .entries;
+    soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap();
+    assert!(soon(catalog.get_entry(get())).await.unwrap().into_inner().entry.unwrap().published);
+    let list = ListEntriesRequest { page_size: 0, page_token: String::new() };
+    let entries = soon(catalog.list_entries(list)).await.unwrap().into_inner().entries;
     assert!(entries.len() >= 13 && entries.is_sorted_by_key(|entry| entry.name.clone()));
-    let bad = ListEntriesRequest {
-        page_size: 0,
-        page_token: "?".to_owned(),
-    };
-    assert_eq!(
-        soon(catalog.list_entries(bad)).await.unwrap_err().code(),
-        Code::InvalidArgument
-    );
+    let bad = ListEntriesRequest { page_size: 0, page_token: "?".to_owned() };
+    assert_eq!(soon(catalog.list_entries(bad)).await.unwrap_err().code(), Code::InvalidArgument);
 
     let mut stranger = mesh.catalog(&broker, &mesh.unbound);
     let refused = soon(stranger.get_entry(get())).await.unwrap_err();

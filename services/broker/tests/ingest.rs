@@ -29,9 +29,7 @@ fn entries(mesh: &Mesh) -> Vec<Vec<u8>> {
 }
 
 fn bodies(mesh: &Mesh) -> impl Iterator<Item = Body> {
-    entries(mesh)
-        .into_iter()
-        .filter_map(|entry| Record::decode(entry.as_slice()).unwrap().body)
+    entries(mesh).into_iter().filter_map(|entry| Record::decode(entry.as_slice()).unwrap().body)
 }
 
 fn findings(mesh: &Mesh) -> Vec<Administration> {
@@ -48,18 +46,12 @@ fn assert_holds(mesh: &Mesh, journal: &Journal, last: u64) {
     let place = |seq| {
         let record = journal.record(seq);
         let mut places = entries.iter().enumerate().filter(|(_, entry)| **entry == record);
-        let place = places
-            .next()
-            .unwrap_or_else(|| panic!("record {seq} is not on record"))
-            .0;
+        let place = places.next().unwrap_or_else(|| panic!("record {seq} is not on record")).0;
         assert!(places.next().is_none(), "record {seq} is doubled");
         place
     };
     assert!((1..=last).map(place).is_sorted());
-    assert!(
-        !entries.contains(&journal.record(last + 1)),
-        "more is on record than was shipped"
-    );
+    assert!(!entries.contains(&journal.record(last + 1)), "more is on record than was shipped");
 }
 
 fn violation(status: &Status) -> String {
@@ -80,11 +72,7 @@ async fn a_journal_is_put_on_record_and_receipted() {
     assert_eq!((first.journal_epoch, first.last_seq, first.entries), (1, 3, 3));
     let second = shipper.ship(journal.batch(2)).await.unwrap();
     assert_eq!((second.last_seq, second.entries), (5, 2));
-    assert_eq!(
-        second.first_index,
-        first.first_index + 3 + 1,
-        "the seal lies between"
-    );
+    assert_eq!(second.first_index, first.first_index + 3 + 1, "the seal lies between");
     shipper.finish().await.unwrap();
 
     // The receipt's checkpoint is signed and covers the entries; anybody may ask for the newest one.
@@ -93,31 +81,19 @@ async fn a_journal_is_put_on_record_and_receipted() {
     let checkpoint = Checkpoint::open(&second.checkpoint, log_key.verifier()).unwrap();
     assert!(checkpoint.origin == ORIGIN && checkpoint.size >= second.first_index + 3);
     let mut stranger = mesh.audit(&broker, &mesh.unbound);
-    let newest = soon(stranger.get_checkpoint(GetCheckpointRequest {}))
-        .await
-        .unwrap()
-        .into_inner()
-        .checkpoint;
+    let newest =
+        soon(stranger.get_checkpoint(GetCheckpointRequest {})).await.unwrap().into_inner().checkpoint;
     assert!(Checkpoint::open(&newest, log_key.verifier()).unwrap().size >= checkpoint.size);
 
     soon(broker.stop()).await.unwrap();
     assert_holds(&mesh, &journal, 5);
     let entries = entries(&mesh);
-    for Receipt {
-        first_index,
-        entries: count,
-        last_seq,
-        ..
-    } in [first, second]
-    {
+    for Receipt { first_index, entries: count, last_seq, .. } in [first, second] {
         let seal = &entries[usize::try_from(first_index + count).unwrap()];
         let Some(Body::BatchSeal(seal)) = Record::decode(seal.as_slice()).unwrap().body else {
             panic!("no seal behind record {last_seq}")
         };
-        assert_eq!(
-            seal.certificate,
-            mesh.g01.credentials().unwrap().certificate().fingerprint()
-        );
+        assert_eq!(seal.certificate, mesh.g01.credentials().unwrap().certificate().fingerprint());
         assert_eq!((seal.first_index, seal.entries), (first_index, count));
     }
 }
@@ -172,10 +148,7 @@ async fn a_batch_sent_again_is_answered_and_not_doubled() {
     let (mut shipper, position) = Shipper::new(&mesh, &broker, &mesh.g01, 1).await;
     assert_eq!(position, journal.position);
     let again = shipper.ship(second).await.unwrap();
-    assert_eq!(
-        (again.first_index, again.entries, again.last_seq),
-        (answers[1].first_index, 2, 5)
-    );
+    assert_eq!((again.first_index, again.entries, again.last_seq), (answers[1].first_index, 2, 5));
     shipper.finish().await.unwrap();
     soon(broker.stop()).await.unwrap();
     assert_holds(&mesh, &journal, 5);
@@ -192,32 +165,12 @@ fn broken(mesh: &Mesh) -> Vec<(SignedBatch, &'static str, Code)> {
     let mut impostor = journal(&mesh.g01, "a", 4);
     let seal = impostor.encode(Body::BatchSeal(BatchSeal::default()));
     vec![
-        (
-            journal(&mesh.g01, "a", 6).batch(2),
-            "JOURNAL_GAP",
-            Code::FailedPrecondition,
-        ),
-        (
-            journal(&mesh.g01, "b", 4).batch(1),
-            "JOURNAL_FORK",
-            Code::FailedPrecondition,
-        ),
-        (
-            journal(&mesh.g01, "a", 0).batch(2),
-            "JOURNAL_ROLLBACK",
-            Code::FailedPrecondition,
-        ),
-        (
-            journal(&mesh.h26, "a", 4).batch(1),
-            "JOURNAL_SIGNATURE",
-            Code::PermissionDenied,
-        ),
+        (journal(&mesh.g01, "a", 6).batch(2), "JOURNAL_GAP", Code::FailedPrecondition),
+        (journal(&mesh.g01, "b", 4).batch(1), "JOURNAL_FORK", Code::FailedPrecondition),
+        (journal(&mesh.g01, "a", 0).batch(2), "JOURNAL_ROLLBACK", Code::FailedPrecondition),
+        (journal(&mesh.h26, "a", 4).batch(1), "JOURNAL_SIGNATURE", Code::PermissionDenied),
         (foreign.batch(1), "JOURNAL_NODE", Code::InvalidArgument),
-        (
-            impostor.batch_of(vec![seal], Vec::new()),
-            "JOURNAL_RECORD",
-            Code::InvalidArgument,
-        ),
+        (impostor.batch_of(vec![seal], Vec::new()), "JOURNAL_RECORD", Code::InvalidArgument),
         (SignedBatch::default(), "JOURNAL_NODE", Code::InvalidArgument),
     ]
 }
@@ -236,18 +189,9 @@ async fn a_broken_history_is_refused_by_name_and_on_record_once() {
             let (mut shipper, position) = Shipper::new(&mesh, &broker, &mesh.g01, 2).await;
             assert_eq!(position, journal.position);
             let refused = shipper.ship(batch).await.unwrap_err();
-            assert_eq!(
-                (violation(&refused).as_str(), refused.code()),
-                (kind, code),
-                "{refused}"
-            );
+            assert_eq!((violation(&refused).as_str(), refused.code()), (kind, code), "{refused}");
         }
-        let older = Shipper::open(&mesh, &broker, &mesh.g01, 1)
-            .await
-            .unwrap()
-            .hear()
-            .await
-            .unwrap_err();
+        let older = Shipper::open(&mesh, &broker, &mesh.g01, 1).await.unwrap().hear().await.unwrap_err();
         assert_eq!(violation(&older), "JOURNAL_EPOCH");
     }
     // After all that, the journal goes on.
@@ -296,10 +240,7 @@ async fn a_lost_journal_begins_a_new_epoch_on_record() {
     assert_holds(&mesh, &anew, 2);
     let found = findings(&mesh);
     assert_eq!(found.len(), 1);
-    assert_eq!(
-        (found[0].action.as_str(), found[0].resource.as_str()),
-        ("journal.renewed", G01)
-    );
+    assert_eq!((found[0].action.as_str(), found[0].resource.as_str()), ("journal.renewed", G01));
 }
 
 #[tokio::test]
@@ -310,24 +251,15 @@ async fn late_openings_are_on_record_once_even_across_a_restart() {
     let (late, later) = (journal.opening(1), journal.opening(2));
     let (mut shipper, _) = Shipper::new(&mesh, &broker, &mesh.g01, 1).await;
     let first = vec![journal.record(1)];
-    assert_eq!(
-        shipper
-            .ship(journal.batch_of(first, vec![late.clone()]))
-            .await
-            .unwrap()
-            .entries,
-        2
-    );
+    assert_eq!(shipper.ship(journal.batch_of(first, vec![late.clone()])).await.unwrap().entries, 2);
     shipper.finish().await.unwrap();
     soon(broker.stop()).await.unwrap();
 
     let broker = mesh.start().await;
     let (mut shipper, position) = Shipper::new(&mesh, &broker, &mesh.g01, 1).await;
     assert_eq!(position.last_seq, 1);
-    let receipt = shipper
-        .ship(journal.batch_of(Vec::new(), vec![late.clone(), later.clone()]))
-        .await
-        .unwrap();
+    let receipt =
+        shipper.ship(journal.batch_of(Vec::new(), vec![late.clone(), later.clone()])).await.unwrap();
     assert_eq!((receipt.last_seq, receipt.entries), (1, 1));
     shipper.finish().await.unwrap();
     soon(broker.stop()).await.unwrap();
@@ -372,12 +304,7 @@ async fn positions_follow_the_log_whatever_the_store_says() {
         soon(broker.stop()).await.unwrap();
     }
     assert_holds(&mesh, &journal, 5);
-    assert_eq!(
-        bodies(&mesh)
-            .filter(|body| matches!(body, Body::BatchSeal(_)))
-            .count(),
-        2
-    );
+    assert_eq!(bodies(&mesh).filter(|body| matches!(body, Body::BatchSeal(_))).count(), 2);
 }
 
 fn copy(from: &Path, to: &Path) {

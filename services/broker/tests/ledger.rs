@@ -22,10 +22,7 @@ const NODE: &str = "agencies/G01/nodes/n1";
 fn open(folder: &tempfile::TempDir, key: &str) -> Log {
     let dir = folder.path().join("log");
     let key = LogKey::from_skey(key).unwrap();
-    let options = LogOptions {
-        publish_interval_ms: 1,
-        ..LogOptions::default()
-    };
+    let options = LogOptions { publish_interval_ms: 1, ..LogOptions::default() };
     if dir.exists() {
         Log::open(&dir, ORIGIN, key, &options).unwrap()
     } else {
@@ -34,25 +31,12 @@ fn open(folder: &tempfile::TempDir, key: &str) -> Log {
 }
 
 fn new_key() -> String {
-    LogKey::generate(ORIGIN)
-        .unwrap()
-        .signing_key()
-        .to_skey()
-        .unwrap()
-        .to_string()
+    LogKey::generate(ORIGIN).unwrap().signing_key().to_skey().unwrap().to_string()
 }
 
 fn position(last_seq: u64) -> Position {
-    let head = if last_seq == 0 {
-        Position::start(1).head
-    } else {
-        leaf_hash(&last_seq.to_be_bytes())
-    };
-    Position {
-        epoch: 1,
-        last_seq,
-        head,
-    }
+    let head = if last_seq == 0 { Position::start(1).head } else { leaf_hash(&last_seq.to_be_bytes()) };
+    Position { epoch: 1, last_seq, head }
 }
 
 /// A batch of one entry a sequence number.
@@ -69,9 +53,7 @@ fn batch(node: &str, from: u64, to: u64) -> Batch {
         node: node.to_owned(),
         expects: position(from),
         then: position(to),
-        entries: (from + 1..=to)
-            .map(|seq| format!("{node} {seq}").into_bytes())
-            .collect(),
+        entries: (from + 1..=to).map(|seq| format!("{node} {seq}").into_bytes()).collect(),
         late: Vec::new(),
         header: header.encode_to_vec(),
         signature: vec![1; 64],
@@ -88,17 +70,10 @@ async fn entries_lie_where_the_seal_says() {
     let folder = tempfile::tempdir().unwrap();
     let key = new_key();
     let (ledger, closed) = Ledger::start(open(&folder, &key), "", Arc::default());
-    let act = || {
-        vec![administration(Act {
-            action: "test",
-            ..Act::default()
-        })]
-    };
+    let act = || vec![administration(Act { action: "test", ..Act::default() })];
     ledger.record(act()).await.unwrap();
     // Submitted together, they form groups as they come; indexes must hold either way.
-    let nodes: Vec<String> = (0..40)
-        .map(|number| format!("agencies/G01/nodes/n{number}"))
-        .collect();
+    let nodes: Vec<String> = (0..40).map(|number| format!("agencies/G01/nodes/n{number}")).collect();
     let mut answers = Vec::new();
     for node in &nodes {
         answers.push(ledger.put(batch(node, 0, 3)).await.unwrap());
@@ -140,17 +115,8 @@ async fn the_same_batch_twice_is_on_record_once() {
     let first = ledger.put(batch(NODE, 0, 2)).await.unwrap();
     let second = ledger.put(batch(NODE, 0, 2)).await.unwrap();
     assert_eq!(first.await.unwrap().unwrap().entries, 2);
-    assert!(matches!(
-        second.await.unwrap(),
-        Err(LedgerError::Moved {
-            epoch: 1,
-            last_seq: 2
-        })
-    ));
-    assert!(matches!(
-        put(&ledger, batch(NODE, 5, 6)).await,
-        Err(LedgerError::Moved { .. })
-    ));
+    assert!(matches!(second.await.unwrap(), Err(LedgerError::Moved { epoch: 1, last_seq: 2 })));
+    assert!(matches!(put(&ledger, batch(NODE, 5, 6)).await, Err(LedgerError::Moved { .. })));
     assert_eq!(positions.of(NODE), Some(position(2)));
     drop(ledger);
     closed.await.unwrap();
@@ -162,10 +128,7 @@ async fn a_late_opening_is_on_record_once() {
     let folder = tempfile::tempdir().unwrap();
     let key = new_key();
     let (ledger, closed) = Ledger::start(open(&folder, &key), "", Arc::default());
-    let late = |from, to| Batch {
-        late: vec![b"opening".to_vec()],
-        ..batch(NODE, from, to)
-    };
+    let late = |from, to| Batch { late: vec![b"opening".to_vec()], ..batch(NODE, from, to) };
     assert_eq!(put(&ledger, late(0, 2)).await.unwrap().entries, 3);
     assert_eq!(put(&ledger, late(2, 3)).await.unwrap().entries, 1);
     // A batch of late openings only, sent again: nothing is left to record.
@@ -179,10 +142,7 @@ async fn a_late_opening_is_on_record_once() {
 async fn an_entry_too_long_ends_its_own_submission_only() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, closed) = Ledger::start(open(&folder, &new_key()), "", Arc::default());
-    let padded = Batch {
-        signature: vec![0; ENTRY_BYTES_MAX],
-        ..batch(NODE, 0, 2)
-    };
+    let padded = Batch { signature: vec![0; ENTRY_BYTES_MAX], ..batch(NODE, 0, 2) };
     let refused = ledger.put(padded).await.unwrap();
     let taken = ledger.put(batch("agencies/G12/nodes/n1", 0, 2)).await.unwrap();
     assert!(matches!(refused.await.unwrap(), Err(LedgerError::TooLong(_))));

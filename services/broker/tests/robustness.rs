@@ -24,10 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 async fn refusal(config: BrokerConfig) -> String {
-    soon(Broker::start(config))
-        .await
-        .expect_err("it should not have started")
-        .to_string()
+    soon(Broker::start(config)).await.expect_err("it should not have started").to_string()
 }
 
 #[tokio::test]
@@ -36,12 +33,7 @@ async fn rubbish_on_the_port_disturbs_nobody() {
     let broker = mesh.start().await;
     let mut watcher = Watcher::new(&mesh, &broker, &mesh.g01).await;
     watcher.snapshot().await;
-    for rubbish in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
-        b"\x16\x03\x01\xff\xff",
-        &[0; 4096],
-        b"",
-    ] {
+    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\xff\xff", &[0; 4096], b""] {
         let mut stream = TcpStream::connect(broker.address()).await.unwrap();
         // The broker may hang up while we are still talking.
         let _ = stream.write_all(rubbish).await;
@@ -52,20 +44,10 @@ async fn rubbish_on_the_port_disturbs_nobody() {
     let (say, said) = tokio::sync::mpsc::channel(1);
     say.send(ShipJournalRequest { event: None }).await.unwrap();
     let mut client = mesh.audit(&broker, &mesh.g01);
-    let mut heard = soon(client.ship_journal(ReceiverStream::new(said)))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        soon(heard.message()).await.unwrap_err().code(),
-        Code::InvalidArgument
-    );
-    let too_large = PublishContractRequest {
-        descriptor_set: vec![0; 3 << 20],
-    };
-    let refused = soon(mesh.registry(&broker, &mesh.g01).publish_contract(too_large))
-        .await
-        .unwrap_err();
+    let mut heard = soon(client.ship_journal(ReceiverStream::new(said))).await.unwrap().into_inner();
+    assert_eq!(soon(heard.message()).await.unwrap_err().code(), Code::InvalidArgument);
+    let too_large = PublishContractRequest { descriptor_set: vec![0; 3 << 20] };
+    let refused = soon(mesh.registry(&broker, &mesh.g01).publish_contract(too_large)).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
     assert_eq!(watcher.heartbeat().await.epoch, 1);
     soon(broker.stop()).await.unwrap();
@@ -79,17 +61,11 @@ async fn an_unknown_method_is_answered_as_grpc_demands() {
     let broker = mesh.start().await;
     let mut client = tonic::client::Grpc::new(mesh.line(&broker, &mesh.g01));
     client.ready().await.unwrap();
-    for path in [
-        "/lienthong.registry.v1.RegistryService/DropEverything",
-        "/no.Such/Service",
-    ] {
+    for path in ["/lienthong.registry.v1.RegistryService/DropEverything", "/no.Such/Service"] {
         let path = path.parse().unwrap();
         let request = tonic::Request::new(WatchRightsRequest::default());
         assert_eq!(
-            soon(client.unary(request, path, Codec::default()))
-                .await
-                .unwrap_err()
-                .code(),
+            soon(client.unary(request, path, Codec::default())).await.unwrap_err().code(),
             Code::Unimplemented
         );
     }
@@ -102,12 +78,7 @@ async fn every_mistake_of_the_catalog_is_named_at_start() {
     mesh.edit("entries.yaml", "status: ACTIVE", "status: AKTIVE");
     mesh.edit("agencies.yaml", "bloc: GOVERNMENT", "blok: GOVERNMENT");
     let error = refusal(mesh.config()).await;
-    for mistake in [
-        "agencies.yaml:6:5: key",
-        "blok",
-        "AKTIVE",
-        "entries.yaml:26:13: format",
-    ] {
+    for mistake in ["agencies.yaml:6:5: key", "blok", "AKTIVE", "entries.yaml:26:13: format"] {
         assert!(error.contains(mistake), "{mistake} is not in {error}");
     }
     assert!(!mesh.data_dir().exists(), "nothing was touched");
@@ -120,10 +91,7 @@ async fn a_mistake_of_the_registry_names_file_and_certificate() {
     let text = fs::read_to_string(&registry).unwrap();
     fs::write(&registry, text.replace("G01-n1.crt", "G01-n2.crt")).unwrap();
     let error = refusal(mesh.config()).await;
-    assert!(
-        error.contains("registry.yaml:2:") && error.contains("G01-n2.crt"),
-        "{error}"
-    );
+    assert!(error.contains("registry.yaml:2:") && error.contains("G01-n2.crt"), "{error}");
 }
 
 #[tokio::test]
@@ -158,12 +126,7 @@ async fn a_damaged_store_is_named() {
         let path = entry.unwrap().path();
         if path.is_file() && fs::metadata(&path).unwrap().len() > 0 {
             let bytes = vec![0x5a; usize::try_from(fs::metadata(&path).unwrap().len()).unwrap()];
-            fs::File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .write_all(&bytes)
-                .unwrap();
+            fs::File::options().write(true).open(&path).unwrap().write_all(&bytes).unwrap();
             damaged += 1;
         }
     }
@@ -200,44 +163,27 @@ async fn a_revoked_certificate_is_cut_at_reload() {
     let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
     g01.snapshot().await;
     h26.snapshot().await;
-    mesh.pki
-        .revoke(&mesh.g01.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&mesh.g01.binding, RevocationReason::KeyCompromise).unwrap();
     let list = fs::read(mesh.pki.crl(DevAuthority::State).unwrap()).unwrap();
     assert!(!list.is_empty());
     assert!(broker.reload().await.unwrap(), "nodes need the new list");
     g01.refusal().await;
     assert_eq!(h26.snapshot().await.0.epoch, 2);
-    assert!(
-        Watcher::open(&mesh, &broker, &mesh.g01, (0, Vec::new()))
-            .await
-            .is_err()
-    );
+    assert!(Watcher::open(&mesh, &broker, &mesh.g01, (0, Vec::new())).await.is_err());
     soon(broker.stop()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_is_bound_beside_the_old_one() {
     let mesh = Mesh::new();
-    let renewed = mesh
-        .pki
-        .issue_node("G01", "DEMO – Cơ quan thử", "n1-moi", &["localhost"])
-        .unwrap();
+    let renewed = mesh.pki.issue_node("G01", "DEMO – Cơ quan thử", "n1-moi", &["localhost"]).unwrap();
     let registry = mesh.path("registry.yaml");
     let text = fs::read_to_string(&registry).unwrap();
     let both = format!("{{file: \"{}\"}}, {{file", renewed.certificate.display());
     fs::write(&registry, text.replacen("{file", &both, 1)).unwrap();
     let broker = mesh.start().await;
     for who in [&mesh.g01, &renewed] {
-        assert_eq!(
-            Watcher::new(&mesh, &broker, who)
-                .await
-                .snapshot()
-                .await
-                .0
-                .audience,
-            G01
-        );
+        assert_eq!(Watcher::new(&mesh, &broker, who).await.snapshot().await.0.audience, G01);
     }
     // The journal goes on under the new key.
     let mut old = Journal::new(G01, &mesh.g01, 1, "a");
@@ -256,10 +202,7 @@ async fn a_certificate_that_names_another_agency_is_refused() {
     // The registry binds G24's certificate to G12.
     mesh.write_registry(&[("G12", &mesh.unbound)]);
     let broker = mesh.start().await;
-    let refused = Watcher::open(&mesh, &broker, &mesh.unbound, (0, Vec::new()))
-        .await
-        .err()
-        .unwrap();
+    let refused = Watcher::open(&mesh, &broker, &mesh.unbound, (0, Vec::new())).await.err().unwrap();
     assert!(refused.message().contains("names agency G24"), "{refused}");
     soon(broker.stop()).await.unwrap();
 }
@@ -271,23 +214,13 @@ async fn health_and_metrics_tell_what_is_going_on() {
     let admin = broker.admin_address().unwrap();
     let mut watcher = Watcher::new(&mesh, &broker, &mesh.g01).await;
     watcher.snapshot().await;
-    let set = PublishContractRequest {
-        descriptor_set: descriptors::DANCU.to_vec(),
-    };
-    soon(mesh.registry(&broker, &mesh.g01).publish_contract(set))
-        .await
-        .unwrap();
-    let _ = Watcher::open(&mesh, &broker, &mesh.unbound, (0, Vec::new()))
-        .await
-        .err()
-        .unwrap();
+    let set = PublishContractRequest { descriptor_set: descriptors::DANCU.to_vec() };
+    soon(mesh.registry(&broker, &mesh.g01).publish_contract(set)).await.unwrap();
+    let _ = Watcher::open(&mesh, &broker, &mesh.unbound, (0, Vec::new())).await.err().unwrap();
     let ready = http_get(admin, "/ready").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     let health = http_get(admin, "/health").await;
-    assert!(
-        health.contains("\"development\":true") && health.contains("epoch 2"),
-        "{health}"
-    );
+    assert!(health.contains("\"development\":true") && health.contains("epoch 2"), "{health}");
     let metrics = http_get(admin, "/metrics").await;
     for line in [
         "lienthong_broker_epoch 2",
@@ -296,10 +229,7 @@ async fn health_and_metrics_tell_what_is_going_on() {
         "lienthong_broker_contracts_total{outcome=\"published\"} 1",
         "lienthong_broker_calls_refused_total{rpc=\"/lienthong.control.v1.RightsService/WatchRights\",role=\"anonymous\"} 1",
     ] {
-        assert!(
-            metrics.lines().any(|written| written.trim_end() == line),
-            "{line} is not in\n{metrics}"
-        );
+        assert!(metrics.lines().any(|written| written.trim_end() == line), "{line} is not in\n{metrics}");
     }
     soon(broker.stop()).await.unwrap();
 }

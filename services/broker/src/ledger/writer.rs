@@ -30,17 +30,11 @@ struct Group {
 impl Group {
     /// Where `node`'s journal will stand once what is in the group is durable.
     fn position(&self, node: &str) -> Option<Position> {
-        self.steps
-            .iter()
-            .rev()
-            .find(|(moved, _)| moved == node)
-            .map(|(_, step)| step.position)
+        self.steps.iter().rev().find(|(moved, _)| moved == node).map(|(_, step)| step.position)
     }
 
     fn holds_late(&self, node: &str, hash: &Hash) -> bool {
-        self.steps
-            .iter()
-            .any(|(moved, step)| moved == node && step.late.contains(hash))
+        self.steps.iter().any(|(moved, step)| moved == node && step.late.contains(hash))
     }
 }
 
@@ -67,9 +61,7 @@ impl Writer {
             self.append(group).await?;
         }
         // Closing waits for the log's own threads.
-        let closed = spawn_blocking(|| self.log.close())
-            .await
-            .map_err(|_| LedgerError::Closed)?;
+        let closed = spawn_blocking(|| self.log.close()).await.map_err(|_| LedgerError::Closed)?;
         closed.map_err(|error| LedgerError::Log(Arc::new(error)))
     }
 
@@ -99,26 +91,18 @@ impl Writer {
         match work {
             Work::Own { entries, epoch } => {
                 fit(&entries)?;
-                let span = Span {
-                    first_index,
-                    entries: entries.len() as u64,
-                };
+                let span = Span { first_index, entries: entries.len() as u64 };
                 group.entries.extend(entries);
                 group.epoch = group.epoch.max(epoch);
                 Ok(span)
             }
             Work::Batch(batch) => self.add_batch(group, *batch, first_index),
-            Work::Close => Ok(Span {
-                first_index,
-                entries: 0,
-            }),
+            Work::Close => Ok(Span { first_index, entries: 0 }),
         }
     }
 
     fn add_batch(&self, group: &mut Group, batch: Batch, first_index: u64) -> Result<Span, LedgerError> {
-        let held = group
-            .position(&batch.node)
-            .or_else(|| self.positions.of(&batch.node));
+        let held = group.position(&batch.node).or_else(|| self.positions.of(&batch.node));
         if !stands(held, batch.expects) {
             let Position { epoch, last_seq, .. } = held.unwrap_or(Position::start(0));
             return Err(LedgerError::Moved { epoch, last_seq });
@@ -133,10 +117,7 @@ impl Writer {
                 entries.push(opening);
             }
         }
-        let span = Span {
-            first_index,
-            entries: entries.len() as u64,
-        };
+        let span = Span { first_index, entries: entries.len() as u64 };
         if entries.is_empty() && batch.then == batch.expects {
             return Ok(span);
         }
@@ -150,23 +131,15 @@ impl Writer {
         entries.push(entry(Body::BatchSeal(seal), clock::now())?);
         fit(&entries)?;
         group.entries.extend(entries);
-        let step = Step {
-            position: batch.then,
-            first_index,
-            entries: span.entries,
-            late,
-        };
+        let step = Step { position: batch.then, first_index, entries: span.entries, late };
         group.steps.push((batch.node, step));
         Ok(span)
     }
 
     async fn append(&mut self, group: Group) -> Result<(), LedgerError> {
         let size = self.log.size() + group.entries.len() as u64;
-        let appended = if group.entries.is_empty() {
-            Ok(None)
-        } else {
-            self.log.append(group.entries).await.map(Some)
-        };
+        let appended =
+            if group.entries.is_empty() { Ok(None) } else { self.log.append(group.entries).await.map(Some) };
         match appended {
             Ok(receipt) => {
                 // Positions first: whoever reads an answer finds them in place.
@@ -178,11 +151,7 @@ impl Writer {
                 for (reply, Span { first_index, entries }) in group.waiting {
                     // A stream that has gone asks for the position when it comes back.
                     let checkpoint = Arc::clone(&checkpoint);
-                    drop(reply.send(Ok(Recorded {
-                        first_index,
-                        entries,
-                        checkpoint,
-                    })));
+                    drop(reply.send(Ok(Recorded { first_index, entries, checkpoint })));
                 }
                 Ok(())
             }
@@ -199,11 +168,7 @@ impl Writer {
 
 /// One entry that the log does not take would end the whole group; it must end its own submission only.
 fn fit(entries: &[Vec<u8>]) -> Result<(), LedgerError> {
-    match entries
-        .iter()
-        .map(Vec::len)
-        .find(|bytes| *bytes > ENTRY_BYTES_MAX)
-    {
+    match entries.iter().map(Vec::len).find(|bytes| *bytes > ENTRY_BYTES_MAX) {
         Some(bytes) => Err(LedgerError::TooLong(bytes)),
         None => Ok(()),
     }

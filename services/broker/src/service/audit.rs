@@ -51,14 +51,8 @@ impl AuditService for Audit {
         request: Request<Streaming<ShipJournalRequest>>,
     ) -> Result<Response<Self::ShipJournalStream>, Status> {
         let node = self.door.admit_node(Rpc::ShipJournal, &request)?;
-        let opening = Opening {
-            service: self.clone(),
-            node,
-            said: request.into_inner(),
-        };
-        Ok(Response::new(
-            stream::unfold(State::Opening(Box::new(opening)), step).boxed(),
-        ))
+        let opening = Opening { service: self.clone(), node, said: request.into_inner() };
+        Ok(Response::new(stream::unfold(State::Opening(Box::new(opening)), step).boxed()))
     }
 
     async fn get_checkpoint(
@@ -66,9 +60,7 @@ impl AuditService for Audit {
         request: Request<GetCheckpointRequest>,
     ) -> Result<Response<GetCheckpointResponse>, Status> {
         self.door.admit(Rpc::GetCheckpoint, &request)?;
-        Ok(Response::new(GetCheckpointResponse {
-            checkpoint: self.ledger.checkpoint().to_string(),
-        }))
+        Ok(Response::new(GetCheckpointResponse { checkpoint: self.ledger.checkpoint().to_string() }))
     }
 }
 
@@ -111,29 +103,19 @@ struct Opening {
 
 impl Opening {
     async fn hello(self: Box<Self>) -> Result<Shipping, Status> {
-        let Opening {
-            service,
-            node,
-            mut said,
-        } = *self;
-        let first = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message())
-            .await
-            .map_err(|_| {
+        let Opening { service, node, mut said } = *self;
+        let first =
+            timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message()).await.map_err(|_| {
                 Status::deadline_exceeded("no hello within 10 s; it is the first message of a journal")
             })??;
         let Some(Said::Hello(hello)) = first.and_then(|said| said.event) else {
-            return Err(Status::invalid_argument(
-                "the first message of a journal is a hello",
-            ));
+            return Err(Status::invalid_argument("the first message of a journal is a hello"));
         };
         let held = service.ledger.positions().of(&node.name);
         let position = match held {
             Some(held) if held.epoch == hello.journal_epoch => held,
             Some(held) if held.epoch > hello.journal_epoch => {
-                let error = BatchError::Epoch {
-                    expected: held.epoch,
-                    found: hello.journal_epoch,
-                };
+                let error = BatchError::Epoch { expected: held.epoch, found: hello.journal_epoch };
                 return Err(service.refuse(&node, &held, &error).await);
             }
             Some(held) if held.last_seq > 0 => {

@@ -30,9 +30,9 @@ impl CatalogService for Catalog {
             .and_then(|id| entries.binary_search_by(|entry| entry.id.as_str().cmp(id)).ok())
             .and_then(|index| entries.get(index));
         match found {
-            Some(entry) => Ok(Response::new(GetEntryResponse {
-                entry: Some(guest.generation.describe(entry)),
-            })),
+            Some(entry) => {
+                Ok(Response::new(GetEntryResponse { entry: Some(guest.generation.describe(entry)) }))
+            }
             None => Err(super::not_found("entry", name, "entries/CE-0007")),
         }
     }
@@ -42,19 +42,10 @@ impl CatalogService for Catalog {
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
         let guest = self.door.admit(Rpc::ListEntries, &request)?;
-        let ListEntriesRequest {
-            page_size,
-            page_token,
-        } = request.into_inner();
+        let ListEntriesRequest { page_size, page_token } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
         let (entries, next_page_token) = page.cut(guest.generation.entries(), |entry| &entry.id);
-        let entries = entries
-            .iter()
-            .map(|entry| guest.generation.describe(entry))
-            .collect();
-        Ok(Response::new(ListEntriesResponse {
-            entries,
-            next_page_token,
-        }))
+        let entries = entries.iter().map(|entry| guest.generation.describe(entry)).collect();
+        Ok(Response::new(ListEntriesResponse { entries, next_page_token }))
     }
 }

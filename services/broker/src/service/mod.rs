@@ -46,15 +46,7 @@ pub struct Ground {
 
 /// Every service of the broker, within its bounds.
 pub fn routes(ground: Ground) -> Routes {
-    let Ground {
-        steward,
-        signer,
-        ledger,
-        board,
-        metrics,
-        drain,
-        batches_in_flight_max,
-    } = ground;
+    let Ground { steward, signer, ledger, board, metrics, drain, batches_in_flight_max } = ground;
     let door = Door::new(steward.watch(), metrics.clone());
     let rights = rights::Rights {
         door: door.clone(),
@@ -72,11 +64,7 @@ pub fn routes(ground: Ground) -> Routes {
         drain,
         batches_in_flight_max,
     };
-    let registry = registry::Registry {
-        door: door.clone(),
-        steward,
-        metrics,
-    };
+    let registry = registry::Registry { door: door.clone(), steward, metrics };
     let catalog = catalog::Catalog { door };
     macro_rules! bounded {
         ($server:ident, $service:expr) => {

@@ -33,10 +33,7 @@ impl RegistryService for Registry {
     ) -> Result<Response<GetAgencyResponse>, Status> {
         let guest = self.door.admit(Rpc::GetAgency, &request)?;
         let name = &request.get_ref().name;
-        match name
-            .strip_prefix("agencies/")
-            .and_then(|code| guest.generation.party(code))
-        {
+        match name.strip_prefix("agencies/").and_then(|code| guest.generation.party(code)) {
             Some(agency) => Ok(Response::new(GetAgencyResponse { agency: Some(agency) })),
             None => Err(super::not_found("agency", name, "agencies/G01")),
         }
@@ -47,20 +44,11 @@ impl RegistryService for Registry {
         request: Request<ListAgenciesRequest>,
     ) -> Result<Response<ListAgenciesResponse>, Status> {
         let guest = self.door.admit(Rpc::ListAgencies, &request)?;
-        let ListAgenciesRequest {
-            page_size,
-            page_token,
-        } = request.into_inner();
+        let ListAgenciesRequest { page_size, page_token } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
         let (codes, next_page_token) = page.cut(guest.generation.parties(), |code| code);
-        let agencies = codes
-            .iter()
-            .filter_map(|code| guest.generation.party(code))
-            .collect();
-        Ok(Response::new(ListAgenciesResponse {
-            agencies,
-            next_page_token,
-        }))
+        let agencies = codes.iter().filter_map(|code| guest.generation.party(code)).collect();
+        Ok(Response::new(ListAgenciesResponse { agencies, next_page_token }))
     }
 
     async fn publish_contract(
@@ -72,16 +60,9 @@ impl RegistryService for Registry {
         // The work goes on when the caller hangs up: what is half published would be found only at the next start.
         let (steward, name, agency) = (Arc::clone(&self.steward), node.name.clone(), node.agency.clone());
         let work = tokio::spawn(async move { steward.publish(&name, &agency, descriptor_set).await });
-        match work
-            .await
-            .map_err(|_| Status::internal("the publication ended unexpectedly"))?
-        {
+        match work.await.map_err(|_| Status::internal("the publication ended unexpectedly"))? {
             Ok(published) => {
-                self.metrics.contract(if published.changed {
-                    "published"
-                } else {
-                    "unchanged"
-                });
+                self.metrics.contract(if published.changed { "published" } else { "unchanged" });
                 Ok(Response::new(PublishContractResponse {
                     hash: published.hash.to_vec(),
                     datasets: published.datasets,

@@ -43,14 +43,8 @@ impl RightsService for Rights {
         request: Request<Streaming<WatchRightsRequest>>,
     ) -> Result<Response<Self::WatchRightsStream>, Status> {
         let node = self.door.admit_node(Rpc::WatchRights, &request)?;
-        let watch = Opening {
-            service: self.clone(),
-            node,
-            said: request.into_inner(),
-        };
-        Ok(Response::new(
-            stream::unfold(State::Opening(Box::new(watch)), step).boxed(),
-        ))
+        let watch = Opening { service: self.clone(), node, said: request.into_inner() };
+        Ok(Response::new(stream::unfold(State::Opening(Box::new(watch)), step).boxed()))
     }
 }
 
@@ -72,10 +66,7 @@ async fn step(state: State) -> Option<(Result<WatchRightsResponse, Status>, Stat
         State::Over => return None,
     };
     match watch.next().await {
-        Ok(Some(event)) => Some((
-            Ok(WatchRightsResponse { event: Some(event) }),
-            State::Watching(watch),
-        )),
+        Ok(Some(event)) => Some((Ok(WatchRightsResponse { event: Some(event) }), State::Watching(watch))),
         Ok(None) => None,
         Err(status) => Some((Err(status), State::Over)),
     }
@@ -90,25 +81,15 @@ struct Opening {
 
 impl Opening {
     async fn hello(self: Box<Self>) -> Result<Watch, Status> {
-        let Opening {
-            service,
-            node,
-            mut said,
-        } = *self;
-        let first = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message())
-            .await
-            .map_err(|_| {
+        let Opening { service, node, mut said } = *self;
+        let first =
+            timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message()).await.map_err(|_| {
                 Status::deadline_exceeded("no hello within 10 s; it is the first message of a watch")
             })??;
-        let Some(Said::Hello(Hello {
-            held_epoch,
-            held_hash,
-            software_version,
-        })) = first.and_then(|said| said.event)
+        let Some(Said::Hello(Hello { held_epoch, held_hash, software_version })) =
+            first.and_then(|said| said.event)
         else {
-            return Err(Status::invalid_argument(
-                "the first message of a watch is a hello",
-            ));
+            return Err(Status::invalid_argument("the first message of a watch is a hello"));
         };
         let entry = service.board.enter(&node.name, &software_version, held_epoch).ok_or_else(|| {
             Status::resource_exhausted(format!(
@@ -119,24 +100,8 @@ impl Opening {
         tracing::info!(node = node.name, held_epoch, software_version, "watch begins");
         let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Rights {
-            door,
-            generations,
-            signer,
-            drain,
-            ..
-        } = service;
-        Ok(Watch {
-            door,
-            generations,
-            signer,
-            drain,
-            node,
-            entry,
-            said,
-            beat,
-            held_hash,
-        })
+        let Rights { door, generations, signer, drain, .. } = service;
+        Ok(Watch { door, generations, signer, drain, node, entry, said, beat, held_hash })
     }
 }
 
@@ -209,14 +174,11 @@ impl Watch {
                         "node did not take the bundle"
                     );
                 }
-                self.entry
-                    .acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
+                self.entry.acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
                 Ok(())
             }
             Some(Said::Hello(_)) => Err(Status::invalid_argument("a watch says hello once")),
-            None => Err(Status::invalid_argument(
-                "a message of a watch says nothing that this broker knows",
-            )),
+            None => Err(Status::invalid_argument("a message of a watch says nothing that this broker knows")),
         }
     }
 }

@@ -3,7 +3,6 @@
 use lienthong_audit::batch::{Position, seal};
 use lienthong_audit::chain;
 use lienthong_audit::hash::leaf_hash;
-use lienthong_broker::Broker;
 use lienthong_certs::pki::Issued;
 use lienthong_certs::{Credentials, Signer};
 use lienthong_proto::lienthong::audit::v1::batch_item::Item;
@@ -20,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Mesh, soon};
+use super::{Listening, Mesh, soon};
 
 /// A journal of closing records, each distinct.
 pub struct Journal {
@@ -34,28 +33,17 @@ pub struct Journal {
 impl Journal {
     pub fn new(node: &str, issued: &Issued, epoch: u64, seed: &'static str) -> Journal {
         let credentials = issued.credentials().unwrap();
-        Journal {
-            node: node.to_owned(),
-            credentials,
-            position: Position::start(epoch),
-            seed,
-        }
+        Journal { node: node.to_owned(), credentials, position: Position::start(epoch), seed }
     }
 
     /// The record with this sequence number.
     pub fn record(&self, seq: u64) -> Vec<u8> {
-        let closing = Closing {
-            reason: format!("{} {seq}", self.seed),
-            ..Closing::default()
-        };
+        let closing = Closing { reason: format!("{} {seq}", self.seed), ..Closing::default() };
         self.encode(Body::Closing(closing))
     }
 
     pub fn opening(&self, salt: u8) -> Vec<u8> {
-        let record = Record {
-            salt: vec![salt; 16],
-            ..self.blank(Body::Opening(Opening::default()))
-        };
+        let record = Record { salt: vec![salt; 16], ..self.blank(Body::Opening(Opening::default())) };
         record.encode_to_vec()
     }
 
@@ -64,12 +52,7 @@ impl Journal {
     }
 
     fn blank(&self, body: Body) -> Record {
-        Record {
-            version: 1,
-            recorder: self.node.clone(),
-            body: Some(body),
-            ..Record::default()
-        }
+        Record { version: 1, recorder: self.node.clone(), body: Some(body), ..Record::default() }
     }
 
     /// The next `count` records as a signed batch.
@@ -97,17 +80,10 @@ impl Journal {
             head: self.position.head.0.to_vec(),
             seal_time: Some(Timestamp { seconds: 1, nanos: 0 }),
         };
-        let items = entries
-            .into_iter()
-            .map(|entry| BatchItem {
-                item: Some(Item::Entry(entry.into())),
-            })
-            .collect();
+        let items =
+            entries.into_iter().map(|entry| BatchItem { item: Some(Item::Entry(entry.into())) }).collect();
         let signer = self.credentials.signer();
-        seal(&header, items, late_openings, |message| {
-            Signer::sign(&*signer, message)
-        })
-        .unwrap()
+        seal(&header, items, late_openings, |message| Signer::sign(&*signer, message)).unwrap()
     }
 }
 
@@ -121,21 +97,24 @@ impl Shipper {
     /// Connects and says hello; the first answer, the position, is left to be heard.
     pub async fn open(
         mesh: &Mesh,
-        broker: &Broker,
+        broker: &impl Listening,
         who: &Issued,
         journal_epoch: u64,
     ) -> Result<Shipper, Status> {
         let (say, said) = mpsc::channel(64);
         let hello = Say::Hello(ShipHello { journal_epoch });
         say.send(ShipJournalRequest { event: Some(hello) }).await.unwrap();
-        let heard = soon(mesh.audit(broker, who).ship_journal(ReceiverStream::new(said)))
-            .await?
-            .into_inner();
+        let heard = soon(mesh.audit(broker, who).ship_journal(ReceiverStream::new(said))).await?.into_inner();
         Ok(Shipper { say, heard })
     }
 
     /// The same, and hears the position.
-    pub async fn new(mesh: &Mesh, broker: &Broker, who: &Issued, journal_epoch: u64) -> (Shipper, Position) {
+    pub async fn new(
+        mesh: &Mesh,
+        broker: &impl Listening,
+        who: &Issued,
+        journal_epoch: u64,
+    ) -> (Shipper, Position) {
         let mut shipper = Shipper::open(mesh, broker, who, journal_epoch).await.unwrap();
         match shipper.hear().await.unwrap().unwrap() {
             Event::Position(position) => (shipper, Position::from_proto(&position).unwrap()),
@@ -144,18 +123,16 @@ impl Shipper {
     }
 
     pub async fn send(&self, batch: SignedBatch) {
-        self.say
-            .send(ShipJournalRequest {
-                event: Some(Say::Batch(batch)),
-            })
-            .await
-            .unwrap();
+        self.say.send(ShipJournalRequest { event: Some(Say::Batch(batch)) }).await.unwrap();
+    }
+
+    /// As [`Shipper::send`], where the broker may be gone or behind.
+    pub fn try_send(&self, batch: SignedBatch) -> Result<(), ()> {
+        self.say.try_send(ShipJournalRequest { event: Some(Say::Batch(batch)) }).map_err(drop)
     }
 
     pub async fn hear(&mut self) -> Result<Option<Event>, Status> {
-        Ok(soon(self.heard.message())
-            .await?
-            .map(|response| response.event.unwrap()))
+        Ok(soon(self.heard.message()).await?.map(|response| response.event.unwrap()))
     }
 
     pub async fn receipt(&mut self) -> Result<Receipt, Status> {

@@ -7,6 +7,7 @@ pub mod watcher;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ use lienthong_proto::lienthong::catalog::v1::catalog_service_client::CatalogServ
 use lienthong_proto::lienthong::control::v1::rights_service_client::RightsServiceClient;
 use lienthong_proto::lienthong::registry::v1::registry_service_client::RegistryServiceClient;
 use lienthong_telemetry::TelemetryConfig;
-use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
+use lienthong_transport::{
+    Channel, ChannelOptions, Connections, Endpoint, Limits, SharedMaterial, TlsMaterial,
+};
 use tempfile::TempDir;
 
 pub const MESH: &str = "vn-test";
@@ -53,44 +56,26 @@ impl Mesh {
     pub fn new() -> Mesh {
         let folder = tempfile::tempdir().unwrap();
         let pki = DevPki::create(&folder.path().join("pki"), MESH).unwrap();
-        let node = |code: &str, id: &str| {
-            pki.issue_node(code, "DEMO – Cơ quan thử", id, &["localhost"])
-                .unwrap()
-        };
+        let node =
+            |code: &str, id: &str| pki.issue_node(code, "DEMO – Cơ quan thử", id, &["localhost"]).unwrap();
         let mesh = Mesh {
             broker: node("G01.90", "broker"),
             g01: node("G01", "n1"),
             h26: node("H26.90", "n1"),
             unbound: node("G24", "n1"),
-            h26_system: pki
-                .issue_system("H26.90", "DEMO – Cơ quan thử", "mot-cua")
-                .unwrap(),
-            outsider: pki
-                .issue_public(OUTSIDER, "DEMO – Công ty CP Ví Dụ", &["localhost"])
-                .unwrap(),
+            h26_system: pki.issue_system("H26.90", "DEMO – Cơ quan thử", "mot-cua").unwrap(),
+            outsider: pki.issue_public(OUTSIDER, "DEMO – Công ty CP Ví Dụ", &["localhost"]).unwrap(),
             officer: pki.issue_person("G01.90", "Nguyễn Văn Mẫu", "van-hanh").unwrap(),
             pki,
             folder,
         };
         fs::create_dir(mesh.catalog_dir()).unwrap();
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/catalog");
-        for name in [
-            "agencies.yaml",
-            "databases.yaml",
-            "dictionary.yaml",
-            "entries.yaml",
-        ] {
+        for name in ["agencies.yaml", "databases.yaml", "dictionary.yaml", "entries.yaml"] {
             fs::copy(samples.join(name), mesh.catalog_dir().join(name)).unwrap();
         }
-        mesh.write_registry(&[
-            ("G01", &mesh.g01),
-            ("H26.90", &mesh.h26),
-            (OUTSIDER, &mesh.outsider),
-        ]);
-        MeshKey::generate()
-            .unwrap()
-            .save(&mesh.path("bundle.key"))
-            .unwrap();
+        mesh.write_registry(&[("G01", &mesh.g01), ("H26.90", &mesh.h26), (OUTSIDER, &mesh.outsider)]);
+        MeshKey::generate().unwrap().save(&mesh.path("bundle.key")).unwrap();
         let log_key = LogKey::generate(ORIGIN).unwrap();
         let skey = log_key.signing_key().to_skey().unwrap();
         lienthong_certs::files::create_private(&mesh.path("log.key"), skey.as_bytes()).unwrap();
@@ -138,10 +123,7 @@ impl Mesh {
     pub fn config(&self) -> BrokerConfig {
         let files = |branch: Branch| {
             let trusted = self.pki.trust_files().into_iter();
-            trusted
-                .filter(|(of, _)| *of == branch)
-                .map(|(_, path)| path)
-                .collect()
+            trusted.filter(|(of, _)| *of == branch).map(|(_, path)| path).collect()
         };
         BrokerConfig {
             mesh: MESH.to_owned(),
@@ -185,41 +167,58 @@ impl Mesh {
     }
 
     /// A line to the broker that shows this certificate.
-    pub fn line(&self, broker: &Broker, who: &Issued) -> Line {
-        let judge = Judge::new(
-            self.pki.anchors().unwrap(),
-            self.pki.lists().unwrap(),
-            Profile::development(),
-        );
+    pub fn line(&self, broker: &impl Listening, who: &Issued) -> Line {
+        self.line_within(broker, who, Limits::default())
+    }
+
+    /// The same, within other limits.
+    pub fn line_within(&self, broker: &impl Listening, who: &Issued, limits: Limits) -> Line {
+        let judge =
+            Judge::new(self.pki.anchors().unwrap(), self.pki.lists().unwrap(), Profile::development());
         let material = TlsMaterial::new(who.credentials().unwrap(), judge.unwrap()).unwrap();
         let endpoint = Endpoint::Mesh {
-            address: broker.address().to_string(),
+            address: broker.listens_on().to_string(),
             server_name: Some("localhost".to_owned()),
             material: SharedMaterial::new(material),
         };
-        Channel::new(endpoint, ChannelOptions::new(Connections::new()))
+        Channel::new(endpoint, ChannelOptions { limits, ..ChannelOptions::new(Connections::new()) })
     }
 
-    pub fn rights(&self, broker: &Broker, who: &Issued) -> RightsServiceClient<Line> {
+    pub fn rights(&self, broker: &impl Listening, who: &Issued) -> RightsServiceClient<Line> {
         RightsServiceClient::new(self.line(broker, who)).max_decoding_message_size(64 << 20)
     }
 
-    pub fn registry(&self, broker: &Broker, who: &Issued) -> RegistryServiceClient<Line> {
+    pub fn registry(&self, broker: &impl Listening, who: &Issued) -> RegistryServiceClient<Line> {
         RegistryServiceClient::new(self.line(broker, who))
     }
 
-    pub fn catalog(&self, broker: &Broker, who: &Issued) -> CatalogServiceClient<Line> {
+    pub fn catalog(&self, broker: &impl Listening, who: &Issued) -> CatalogServiceClient<Line> {
         CatalogServiceClient::new(self.line(broker, who))
     }
 
-    pub fn audit(&self, broker: &Broker, who: &Issued) -> AuditServiceClient<Line> {
+    pub fn audit(&self, broker: &impl Listening, who: &Issued) -> AuditServiceClient<Line> {
         AuditServiceClient::new(self.line(broker, who))
+    }
+}
+
+/// A broker of this process, or the address of another's.
+pub trait Listening {
+    fn listens_on(&self) -> SocketAddr;
+}
+
+impl Listening for Broker {
+    fn listens_on(&self) -> SocketAddr {
+        self.address()
+    }
+}
+
+impl Listening for SocketAddr {
+    fn listens_on(&self) -> SocketAddr {
+        *self
     }
 }
 
 /// Waits for something that must come soon.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what)
-        .await
-        .expect("this should have come long ago")
+    tokio::time::timeout(PATIENCE, what).await.expect("this should have come long ago")
 }

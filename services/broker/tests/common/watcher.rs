@@ -1,20 +1,21 @@
 //! A node's side of a watch, as the contract describes it.
 
-use lienthong_broker::Broker;
 use lienthong_broker::bundle::{BUNDLE_CONTEXT, HEARTBEAT_CONTEXT, sha256};
 use lienthong_certs::mesh_key::verify;
 use lienthong_certs::pki::Issued;
+use lienthong_proto::lienthong::control::v1::rights_service_client::RightsServiceClient;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::{Acknowledgement, Event as Say, Hello};
 use lienthong_proto::lienthong::control::v1::watch_rights_response::Event;
 use lienthong_proto::lienthong::control::v1::{
     Heartbeat, RightsBundle, SignedBundle, WatchRightsRequest, WatchRightsResponse,
 };
+use lienthong_transport::Limits;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{BUNDLE_KEY_NAME, MESH, Mesh, soon};
+use super::{BUNDLE_KEY_NAME, Line, Listening, MESH, Mesh, soon};
 
 pub struct Watcher {
     pub say: mpsc::Sender<WatchRightsRequest>,
@@ -26,32 +27,33 @@ impl Watcher {
     /// Connects and says hello with what is held: an epoch and the hash of its bundle.
     pub async fn open(
         mesh: &Mesh,
-        broker: &Broker,
+        broker: &impl Listening,
         who: &Issued,
         held: (u64, Vec<u8>),
     ) -> Result<Watcher, Status> {
-        let (say, said) = mpsc::channel(8);
-        let hello = Hello {
-            held_epoch: held.0,
-            held_hash: held.1,
-            software_version: "test".to_owned(),
-        };
-        say.send(WatchRightsRequest {
-            event: Some(Say::Hello(hello)),
-        })
-        .await
-        .unwrap();
-        let heard = soon(mesh.rights(broker, who).watch_rights(ReceiverStream::new(said)))
-            .await?
-            .into_inner();
-        Ok(Watcher {
-            say,
-            heard,
-            public_key: mesh.bundle_public_key(),
-        })
+        Watcher::over(mesh, mesh.rights(broker, who), held).await
     }
 
-    pub async fn new(mesh: &Mesh, broker: &Broker, who: &Issued) -> Watcher {
+    /// Connects with a receive window of so many bytes a stream, holding nothing.
+    pub async fn narrow(mesh: &Mesh, broker: &impl Listening, who: &Issued, window_bytes: u32) -> Watcher {
+        let limits = Limits { stream_window_bytes: window_bytes, ..Limits::default() };
+        let client = RightsServiceClient::new(mesh.line_within(broker, who, limits));
+        Watcher::over(mesh, client, (0, Vec::new())).await.unwrap()
+    }
+
+    async fn over(
+        mesh: &Mesh,
+        mut client: RightsServiceClient<Line>,
+        held: (u64, Vec<u8>),
+    ) -> Result<Watcher, Status> {
+        let (say, said) = mpsc::channel(8);
+        let hello = Hello { held_epoch: held.0, held_hash: held.1, software_version: "test".to_owned() };
+        say.send(WatchRightsRequest { event: Some(Say::Hello(hello)) }).await.unwrap();
+        let heard = soon(client.watch_rights(ReceiverStream::new(said))).await?.into_inner();
+        Ok(Watcher { say, heard, public_key: mesh.bundle_public_key() })
+    }
+
+    pub async fn new(mesh: &Mesh, broker: &impl Listening, who: &Issued) -> Watcher {
         Watcher::open(mesh, broker, who, (0, Vec::new())).await.unwrap()
     }
 
@@ -62,18 +64,10 @@ impl Watcher {
         };
         let event = response.event.unwrap();
         let (context, bytes, key_name, signature) = match &event {
-            Event::Snapshot(signed) => (
-                BUNDLE_CONTEXT,
-                &signed.bundle,
-                &signed.key_name,
-                &signed.signature,
-            ),
-            Event::Heartbeat(signed) => (
-                HEARTBEAT_CONTEXT,
-                &signed.heartbeat,
-                &signed.key_name,
-                &signed.signature,
-            ),
+            Event::Snapshot(signed) => (BUNDLE_CONTEXT, &signed.bundle, &signed.key_name, &signed.signature),
+            Event::Heartbeat(signed) => {
+                (HEARTBEAT_CONTEXT, &signed.heartbeat, &signed.key_name, &signed.signature)
+            }
         };
         assert_eq!(key_name, BUNDLE_KEY_NAME);
         verify(&self.public_key, &[context, bytes].concat(), signature).unwrap();
@@ -111,11 +105,7 @@ impl Watcher {
     }
 
     pub async fn acknowledge(&self, epoch: u64, error: &str) {
-        let acknowledgement = Acknowledgement {
-            epoch,
-            applied_time: None,
-            error: error.to_owned(),
-        };
+        let acknowledgement = Acknowledgement { epoch, applied_time: None, error: error.to_owned() };
         let event = Some(Say::Acknowledgement(acknowledgement));
         self.say.send(WatchRightsRequest { event }).await.unwrap();
     }

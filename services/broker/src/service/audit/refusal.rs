@@ -13,8 +13,7 @@ impl Audit {
     /// The status for a batch or hello that is not taken. A sign of tampering or loss goes on record, once.
     pub(super) async fn refuse(&self, node: &NodeGuest, held: &Position, error: &BatchError) -> Status {
         let on_record = error.is_alarm() || matches!(error, BatchError::Gap { .. });
-        self.refusal(node, held, kind(error), &error.to_string(), on_record)
-            .await
+        self.refusal(node, held, kind(error), &error.to_string(), on_record).await
     }
 
     /// The same for a record that the node may not make.

@@ -35,10 +35,7 @@ pub(super) struct Shipping {
 /// A batch that waits for its answer.
 enum UnderWay {
     /// It is on its way into the log.
-    Appending {
-        position: Position,
-        answer: oneshot::Receiver<Result<Recorded, LedgerError>>,
-    },
+    Appending { position: Position, answer: oneshot::Receiver<Result<Recorded, LedgerError>> },
     /// It is on record, or will be once those before it are.
     Repeated { last_seq: u64 },
 }
@@ -52,15 +49,7 @@ impl Shipping {
         checker: Checker,
     ) -> Shipping {
         let (under_way, given) = (VecDeque::new(), VecDeque::new());
-        Shipping {
-            service,
-            node,
-            said,
-            last_word: None,
-            checker,
-            under_way,
-            given,
-        }
+        Shipping { service, node, said, last_word: None, checker, under_way, given }
     }
 
     /// Where the journal stands once everything under way is durable.
@@ -100,9 +89,9 @@ impl Shipping {
         let heard = match said.event {
             Some(Said::Batch(batch)) => self.take(batch).await,
             Some(Said::Hello(_)) => Err(Status::invalid_argument("a journal says hello once")),
-            None => Err(Status::invalid_argument(
-                "a message of a journal says nothing that this broker knows",
-            )),
+            None => {
+                Err(Status::invalid_argument("a message of a journal says nothing that this broker knows"))
+            }
         };
         if let Err(status) = heard {
             self.last_word = Some(Err(status));
@@ -113,28 +102,19 @@ impl Shipping {
     async fn take(&mut self, batch: SignedBatch) -> Result<(), Status> {
         self.service.door.still_admits(Rpc::ShipJournal, &self.node)?;
         let key = &self.node.certificate.spki_der;
-        let checked = match self
-            .checker
-            .check(&batch, |message, signature| verify(key, message, signature))
-        {
+        let checked = match self.checker.check(&batch, |message, signature| verify(key, message, signature)) {
             Ok(checked) => checked,
             Err(BatchError::Duplicate { last_seq }) => {
                 self.under_way.push_back(UnderWay::Repeated { last_seq });
                 return Ok(());
             }
             Err(error) => {
-                return Err(self
-                    .service
-                    .refuse(&self.node, self.checker.position(), &error)
-                    .await);
+                return Err(self.service.refuse(&self.node, self.checker.position(), &error).await);
             }
         };
         for entry in &checked.entries {
             if let Err(error) = check_nodes_record(&self.node.name, entry) {
-                return Err(self
-                    .service
-                    .refuse_record(&self.node, self.checker.position(), error)
-                    .await);
+                return Err(self.service.refuse_record(&self.node, self.checker.position(), error).await);
             }
         }
         let mut entries: Vec<Vec<u8>> = checked.entries.into_iter().map(Vec::from).collect();
@@ -149,17 +129,9 @@ impl Shipping {
             signature: batch.signature,
             certificate: self.node.certificate.fingerprint(),
         };
-        let answer = self
-            .service
-            .ledger
-            .put(batch)
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let answer = self.service.ledger.put(batch).await.map_err(|error| unavailable(&error))?;
         self.checker.accept(checked.position);
-        self.under_way.push_back(UnderWay::Appending {
-            position: checked.position,
-            answer,
-        });
+        self.under_way.push_back(UnderWay::Appending { position: checked.position, answer });
         Ok(())
     }
 
@@ -182,12 +154,7 @@ impl Shipping {
     /// The receipt of a batch that is on record: the one given on this stream, or what the journal's position says.
     fn receipt_again(&self, last_seq: u64) -> Receipt {
         self.service.metrics.batch_repeated();
-        if let Some(receipt) = self
-            .given
-            .iter()
-            .rev()
-            .find(|receipt| receipt.last_seq == last_seq)
-        {
+        if let Some(receipt) = self.given.iter().rev().find(|receipt| receipt.last_seq == last_seq) {
             return receipt.clone();
         }
         let journal = self.service.ledger.positions().journal(&self.node.name);
