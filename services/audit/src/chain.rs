@@ -29,10 +29,7 @@ mod tests {
     #[test]
     fn a_step_is_the_prefixed_hash() {
         let leaf = leaf_hash(b"record");
-        assert_eq!(
-            step(&START, &leaf),
-            sha256(&[&[2][..], &[0; 32], &leaf.0].concat())
-        );
+        assert_eq!(step(&START, &leaf), sha256(&[&[2][..], &[0; 32], &leaf.0].concat()));
     }
 
     #[test]

@@ -79,11 +79,7 @@ impl MessageDigest {
     /// The digest before any message.
     pub fn new(key: &ExchangeKey) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
-        Self {
-            context: hmac::Context::with_key(&key),
-            messages: 0,
-            bytes: 0,
-        }
+        Self { context: hmac::Context::with_key(&key), messages: 0, bytes: 0 }
     }
 
     /// Takes in one whole message. gRPC bounds its length to `u32` (the length prefix of its framing); a longer
@@ -122,11 +118,7 @@ impl MessageDigest {
 
     /// The digest as the closing record states it.
     pub fn finish(self) -> Digest {
-        Digest {
-            hmac: self.context.sign().as_ref().to_vec(),
-            messages: self.messages,
-            bytes: self.bytes,
-        }
+        Digest { hmac: self.context.sign().as_ref().to_vec(), messages: self.messages, bytes: self.bytes }
     }
 }
 
@@ -159,10 +151,8 @@ mod tests {
         let mut digest = MessageDigest::new(&key());
         digest.message(b"abc");
         digest.message(b"");
-        let expected = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]),
-            b"\x00\x00\x00\x03abc\x00\x00\x00\x00",
-        );
+        let expected =
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), b"\x00\x00\x00\x03abc\x00\x00\x00\x00");
         let digest = digest.finish();
         assert_eq!(digest.hmac, expected.as_ref());
         assert_eq!((digest.messages, digest.bytes), (2, 3));

@@ -177,8 +177,7 @@ impl KeyFiles {
                 fs::rename(&fresh, &file.path)?;
             }
         }
-        self.files
-            .retain(|file| file.rows > 0 || Some(file.number) == active);
+        self.files.retain(|file| file.rows > 0 || Some(file.number) == active);
         File::open(&self.dir)?.sync_all()?;
         Ok(done)
     }
@@ -192,42 +191,23 @@ impl KeyFiles {
                 // A compaction that did not end; its source is still there.
                 Some("tmp") => fs::remove_file(&path)?,
                 Some("keys") => numbers.extend(
-                    path.file_stem()
-                        .and_then(|stem| stem.to_str())
-                        .and_then(|stem| stem.parse::<u64>().ok()),
+                    path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok()),
                 ),
                 _ => {}
             }
         }
         numbers.sort_unstable();
-        let files = numbers
-            .iter()
-            .map(|number| KeyFile::scan(dir, *number))
-            .collect::<io::Result<Vec<_>>>()?;
+        let files =
+            numbers.iter().map(|number| KeyFile::scan(dir, *number)).collect::<io::Result<Vec<_>>>()?;
         let Some(last) = files.last() else {
             let active = private().create_new(true).open(path_of(dir, 1))?;
             File::open(dir)?.sync_all()?;
-            let first = KeyFile {
-                number: 1,
-                path: path_of(dir, 1),
-                rows: 0,
-                span: None,
-            };
-            return Ok(Self {
-                dir: dir.to_owned(),
-                files: vec![first],
-                active,
-                rows_max,
-            });
+            let first = KeyFile { number: 1, path: path_of(dir, 1), rows: 0, span: None };
+            return Ok(Self { dir: dir.to_owned(), files: vec![first], active, rows_max });
         };
         let active = private().open(&last.path)?;
         active.set_len(last.rows * ROW_BYTES as u64)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            files,
-            active,
-            rows_max,
-        })
+        Ok(Self { dir: dir.to_owned(), files, active, rows_max })
     }
 
     fn begin_file(&mut self) -> io::Result<()> {
@@ -235,12 +215,7 @@ impl KeyFiles {
         let path = path_of(&self.dir, number);
         self.active = private().create_new(true).open(&path)?;
         File::open(&self.dir)?.sync_all()?;
-        self.files.push(KeyFile {
-            number,
-            path,
-            rows: 0,
-            span: None,
-        });
+        self.files.push(KeyFile { number, path, rows: 0, span: None });
         Ok(())
     }
 
@@ -257,18 +232,8 @@ impl KeyFile {
     fn scan(dir: &Path, number: u64) -> io::Result<Self> {
         let path = path_of(dir, number);
         let rows = fs::metadata(&path)?.len() / ROW_BYTES as u64;
-        let mut file = Self {
-            number,
-            path,
-            rows,
-            span: None,
-        };
-        let mut span = Self {
-            number,
-            path: PathBuf::new(),
-            rows: 0,
-            span: None,
-        };
+        let mut file = Self { number, path, rows, span: None };
+        let mut span = Self { number, path: PathBuf::new(), rows: 0, span: None };
         let mut damaged = 0_u64;
         file.for_each(|_, bytes| match decode(bytes) {
             Some(row) => span.widen(&row.exchange),
@@ -283,10 +248,7 @@ impl KeyFile {
 
     fn widen(&mut self, exchange: &[u8; 16]) {
         let time = time_of(exchange);
-        self.span = Some(
-            self.span
-                .map_or((time, time), |(from, to)| (from.min(time), to.max(time))),
-        );
+        self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));
     }
 
     /// Gives every row with its number, erased ones too.
@@ -309,9 +271,7 @@ impl KeyFile {
 
 /// The millisecond of a UUIDv7 (RFC 9562 §5.7).
 fn time_of(exchange: &[u8; 16]) -> u64 {
-    exchange[..6]
-        .iter()
-        .fold(0, |time, byte| time << 8 | u64::from(*byte))
+    exchange[..6].iter().fold(0, |time, byte| time << 8 | u64::from(*byte))
 }
 
 fn encode(row: &KeyRow) -> Zeroizing<[u8; ROW_BYTES]> {
@@ -357,11 +317,7 @@ mod tests {
         let mut exchange = [0; 16];
         exchange[4] = n;
         exchange[15] = n;
-        KeyRow {
-            exchange,
-            key: ExchangeKey::from_bytes([n; 32]),
-            salt: [n; 16],
-        }
+        KeyRow { exchange, key: ExchangeKey::from_bytes([n; 32]), salt: [n; 16] }
     }
 
     fn rows(range: std::ops::Range<u8>) -> Vec<KeyRow> {
@@ -409,13 +365,7 @@ mod tests {
         for n in (1..=10).chain(11..=17) {
             keys.erase(&row(n).exchange).unwrap();
         }
-        assert_eq!(
-            keys.compact().unwrap(),
-            Compacted {
-                files: 2,
-                bytes: 17 * 72
-            }
-        );
+        assert_eq!(keys.compact().unwrap(), Compacted { files: 2, bytes: 17 * 72 });
         for keys in [keys, KeyFiles::open_with(dir.path(), 10).unwrap()] {
             assert_eq!(keys.files.len(), 3);
             for n in 18..36 {

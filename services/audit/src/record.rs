@@ -77,9 +77,7 @@ pub fn kind(record: &[u8]) -> Kind {
         match field {
             (OPENING_FIELD, _) => kind = Kind::Opening,
             (CLOSING_FIELD, closing) => {
-                let hash = Fields(closing)
-                    .filter(|(number, _)| *number == CLOSING_OPENING_HASH_FIELD)
-                    .last();
+                let hash = Fields(closing).filter(|(number, _)| *number == CLOSING_OPENING_HASH_FIELD).last();
                 kind = match (hash, kind) {
                     // A field that comes twice is merged (protobuf encoding, "Last One Wins").
                     (None, Kind::Closing(earlier)) => Kind::Closing(earlier),
@@ -161,47 +159,23 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(body: Body) -> Record {
-        let time = Some(prost_types::Timestamp {
-            seconds: 1_763_700_000,
-            nanos: 5,
-        });
+        let time = Some(prost_types::Timestamp { seconds: 1_763_700_000, nanos: 5 });
         let (salt, recorder) = (vec![1; 16], "G01/node-1".to_owned());
-        Record {
-            version: RECORD_VERSION,
-            salt,
-            recorder,
-            time,
-            clock_error_us: 900,
-            body: Some(body),
-        }
+        Record { version: RECORD_VERSION, salt, recorder, time, clock_error_us: 900, body: Some(body) }
     }
 
     #[allow(clippy::unnecessary_wraps)] // as the fields are
     fn exchange() -> Option<Exchange> {
-        Some(Exchange {
-            id: vec![9; 16],
-            consumer: "H26.90".into(),
-            ..Exchange::default()
-        })
+        Some(Exchange { id: vec![9; 16], consumer: "H26.90".into(), ..Exchange::default() })
     }
 
     #[test]
     fn kinds_are_seen_without_decoding() {
         let opening = record(Body::Opening(Opening { exchange: exchange() }));
         let hash = leaf_hash(&encode(&opening).unwrap());
-        let closing = Closing {
-            exchange: exchange(),
-            opening_hash: hash.0.to_vec(),
-            ..Closing::default()
-        };
-        let unnamed = Closing {
-            exchange: exchange(),
-            ..Closing::default()
-        };
-        let denial = Denial {
-            exchange: exchange(),
-            ..Denial::default()
-        };
+        let closing = Closing { exchange: exchange(), opening_hash: hash.0.to_vec(), ..Closing::default() };
+        let unnamed = Closing { exchange: exchange(), ..Closing::default() };
+        let denial = Denial { exchange: exchange(), ..Denial::default() };
         for (record, expected) in [
             (opening, Kind::Opening),
             (record(Body::Closing(closing)), Kind::Closing(Some(hash))),
@@ -219,16 +193,10 @@ mod tests {
         assert_eq!(decode(&encode(&large).unwrap()).unwrap(), large);
         large.recorder = "x".repeat(RECORD_BYTES_MAX);
         assert!(matches!(encode(&large), Err(RecordError::TooLarge { .. })));
-        assert!(matches!(
-            decode(&large.encode_to_vec()),
-            Err(RecordError::TooLarge { .. })
-        ));
+        assert!(matches!(decode(&large.encode_to_vec()), Err(RecordError::TooLarge { .. })));
         assert!(matches!(decode(b"\xff\xff"), Err(RecordError::Undecodable(_))));
         assert_eq!(decode(b""), Err(RecordError::Version(0)));
-        let empty = Record {
-            version: RECORD_VERSION,
-            ..Record::default()
-        };
+        let empty = Record { version: RECORD_VERSION, ..Record::default() };
         assert_eq!(decode(&empty.encode_to_vec()), Err(RecordError::Empty));
     }
 

@@ -52,9 +52,7 @@ fn no_durable_record_is_lost_and_none_doubled() {
         let mut taken = 0;
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut take = |line: String| {
-            let Some((seq, leaf)) = line
-                .strip_prefix("durable ")
-                .and_then(|line| line.split_once(' '))
+            let Some((seq, leaf)) = line.strip_prefix("durable ").and_then(|line| line.split_once(' '))
             else {
                 return false;
             };
@@ -89,20 +87,14 @@ fn verify(dir: &Path, acknowledged: &HashMap<u64, String>) {
     let mut broker = Checker::new("G01/node-1", Position::start(journal.epoch()));
     let mut shipper = journal.shipper(&broker.position().to_proto()).unwrap();
     let mut leaves: Vec<Hash> = Vec::new();
-    while let Some(batch) = shipper
-        .next_batch(SystemTime::now(), |_| Ok::<_, String>(vec![]))
-        .unwrap()
-    {
+    while let Some(batch) = shipper.next_batch(SystemTime::now(), |_| Ok::<_, String>(vec![])).unwrap() {
         let judged = broker.check(&batch, |_, _| Ok::<_, String>(())).unwrap();
         leaves.extend(judged.entries.iter().map(|entry| leaf_hash(entry)));
         broker.accept(judged.position);
     }
     assert_eq!(leaves.len() as u64, last_seq);
     for (seq, leaf) in acknowledged {
-        let found = usize::try_from(seq - 1)
-            .ok()
-            .and_then(|at| leaves.get(at))
-            .map(ToString::to_string);
+        let found = usize::try_from(seq - 1).ok().and_then(|at| leaves.get(at)).map(ToString::to_string);
         assert_eq!(found.as_ref(), Some(leaf), "record {seq} of {last_seq}");
     }
     let mut unique = leaves.clone();
@@ -112,10 +104,7 @@ fn verify(dir: &Path, acknowledged: &HashMap<u64, String>) {
     drop(shipper);
     journal.close().unwrap();
     let checked = journal::check(dir).unwrap();
-    assert_eq!(
-        (checked.first_seq, checked.last_seq, checked.head),
-        (1, last_seq, broker.position().head)
-    );
+    assert_eq!((checked.first_seq, checked.last_seq, checked.head), (1, last_seq, broker.position().head));
 }
 
 /// Not a test: the process that is killed.
@@ -138,10 +127,7 @@ fn child() {
 }
 
 fn load(handle: &Handle, round: &str, thread: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
@@ -166,14 +152,7 @@ fn load(handle: &Handle, round: &str, thread: u64) {
 }
 
 fn denial(detail: &str) -> Vec<u8> {
-    let denial = Denial {
-        detail: detail.to_owned(),
-        ..Denial::default()
-    };
-    record::encode(&Record {
-        version: RECORD_VERSION,
-        body: Some(Body::Denial(denial)),
-        ..Record::default()
-    })
-    .unwrap()
+    let denial = Denial { detail: detail.to_owned(), ..Denial::default() };
+    record::encode(&Record { version: RECORD_VERSION, body: Some(Body::Denial(denial)), ..Record::default() })
+        .unwrap()
 }

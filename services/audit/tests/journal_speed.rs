@@ -39,12 +39,7 @@ fn durable_records_a_second() {
         let (cpu, start) = (process_cpu(), Instant::now());
         let mut latencies = load(&journal, threads, waiters);
         let (elapsed, cpu) = (start.elapsed(), process_cpu().saturating_sub(cpu));
-        report(
-            &format!("{waiters} waiters on {threads} runtimes"),
-            &mut latencies,
-            elapsed,
-            cpu,
-        );
+        report(&format!("{waiters} waiters on {threads} runtimes"), &mut latencies, elapsed, cpu);
     }
 }
 
@@ -79,10 +74,7 @@ fn durable_records_a_second_while_shipping() {
     report("64 waiters on 2 runtimes, shipping", &mut latencies, elapsed, cpu);
     done.store(true, Ordering::Relaxed);
     let (batches, records) = shipping.join().unwrap();
-    say(&format!(
-        "    shipped {records} records in {batches} batches; {:?}",
-        journal.backlog()
-    ));
+    say(&format!("    shipped {records} records in {batches} batches; {:?}", journal.backlog()));
 }
 
 #[test]
@@ -107,9 +99,7 @@ fn append_alone() {
 }
 
 fn next(shipper: &mut lienthong_audit::journal::Shipper) -> Option<SignedBatch> {
-    shipper
-        .next_batch(SystemTime::now(), |_| Ok::<_, String>(vec![0; 64]))
-        .unwrap()
+    shipper.next_batch(SystemTime::now(), |_| Ok::<_, String>(vec![0; 64])).unwrap()
 }
 
 /// A closed loop; returns how long each record took until it was durable.
@@ -120,10 +110,7 @@ fn load(journal: &Journal, threads: usize, waiters: usize) -> Vec<Duration> {
             std::thread::spawn(move || runtime().block_on(tasks(handle, waiters)))
         })
         .collect();
-    threads
-        .into_iter()
-        .flat_map(|thread| thread.join().unwrap())
-        .collect()
+    threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
 }
 
 async fn tasks(handle: Handle, waiters: usize) -> Vec<Duration> {
@@ -153,10 +140,7 @@ async fn tasks(handle: Handle, waiters: usize) -> Vec<Duration> {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn report(what: &str, latencies: &mut [Duration], elapsed: Duration, cpu: Duration) {
@@ -182,9 +166,6 @@ fn process_cpu() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     // utime and stime, in hundredths of a second (proc(5)).
-    let ticks: u64 = fields[11..13]
-        .iter()
-        .map(|field| field.parse::<u64>().unwrap())
-        .sum();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 10)
 }

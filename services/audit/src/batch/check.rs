@@ -51,16 +51,9 @@ pub fn verify_batch<E: std::fmt::Display>(
         head = chain::step(&head, &leaf);
         entries.extend(entry.filter(|_| seq > on_record.last_seq));
     }
-    let Claim {
-        first_seq, last_seq, ..
-    } = claim;
+    let Claim { first_seq, last_seq, .. } = claim;
     if head != claim.head {
-        return Err(BatchError::Chain {
-            first_seq,
-            last_seq,
-            signed: claim.head,
-            found: head,
-        });
+        return Err(BatchError::Chain { first_seq, last_seq, signed: claim.head, found: head });
     }
     meets(last_seq, &head, on_record)?;
     verify(&signed_message(&batch.header), &batch.signature).map_err(|error| BatchError::Signature {
@@ -68,23 +61,9 @@ pub fn verify_batch<E: std::fmt::Display>(
         last_seq,
         reason: error.to_string(),
     })?;
-    entries.extend(
-        batch
-            .late_openings
-            .iter()
-            .map(|opening| Bytes::copy_from_slice(opening)),
-    );
-    let position = Position {
-        epoch: on_record.epoch,
-        last_seq,
-        head,
-    };
-    Ok(CheckedBatch {
-        header: claim.header,
-        entries,
-        late: batch.late_openings.len(),
-        position,
-    })
+    entries.extend(batch.late_openings.iter().map(|opening| Bytes::copy_from_slice(opening)));
+    let position = Position { epoch: on_record.epoch, last_seq, head };
+    Ok(CheckedBatch { header: claim.header, entries, late: batch.late_openings.len(), position })
 }
 
 /// Judges the batches of one node, one after another, and remembers its last heads: so a batch sent twice is
@@ -99,11 +78,7 @@ pub struct Checker {
 impl Checker {
     /// A checker of `node`, of whose journal `position` is held.
     pub fn new(node: impl Into<String>, position: Position) -> Self {
-        Self {
-            node: node.into(),
-            position,
-            heads: VecDeque::from([(position.last_seq, position.head)]),
-        }
+        Self { node: node.into(), position, heads: VecDeque::from([(position.last_seq, position.head)]) }
     }
 
     /// What is held.
@@ -134,16 +109,13 @@ impl Checker {
 
     /// Tells a batch that was held before from another history.
     fn repeated(&self, batch: &SignedBatch, reached: u64, found: u64) -> BatchError {
-        let claimed = BatchHeader::decode(&batch.header[..])
-            .ok()
-            .and_then(|header| Hash::from_slice(&header.head));
+        let claimed =
+            BatchHeader::decode(&batch.header[..]).ok().and_then(|header| Hash::from_slice(&header.head));
         match (self.heads.iter().find(|(seq, _)| *seq == found), claimed) {
             (Some((_, head)), Some(claimed)) if *head == claimed => BatchError::Duplicate { last_seq: found },
-            (Some((_, head)), Some(claimed)) => BatchError::Fork {
-                seq: found,
-                expected: *head,
-                found: claimed,
-            },
+            (Some((_, head)), Some(claimed)) => {
+                BatchError::Fork { seq: found, expected: *head, found: claimed }
+            }
             _ => BatchError::Rollback { held: reached, found },
         }
     }
@@ -164,16 +136,10 @@ impl Claim {
         let header = BatchHeader::decode(&batch.header[..])
             .map_err(|error| BatchError::Malformed(format!("the header does not decode: {error}")))?;
         if header.node != node {
-            return Err(BatchError::Node {
-                expected: node.to_owned(),
-                found: header.node,
-            });
+            return Err(BatchError::Node { expected: node.to_owned(), found: header.node });
         }
         if header.journal_epoch != epoch {
-            return Err(BatchError::Epoch {
-                expected: epoch,
-                found: header.journal_epoch,
-            });
+            return Err(BatchError::Epoch { expected: epoch, found: header.journal_epoch });
         }
         let previous_head = Hash::from_slice(&header.previous_head)
             .ok_or_else(|| malformed("previous_head is not 32 bytes"))?;
@@ -194,65 +160,40 @@ impl Claim {
             return Err(malformed("seal_time is missing"));
         }
         let (first_seq, last_seq) = (header.first_seq, header.last_seq);
-        Ok(Self {
-            header,
-            first_seq,
-            last_seq,
-            previous_head,
-            head,
-        })
+        Ok(Self { header, first_seq, last_seq, previous_head, head })
     }
 
     /// Where the batch stands against what is held.
     fn place(&self, on_record: &Position) -> Result<(), BatchError> {
         let expected = on_record.last_seq + 1;
         if self.first_seq > expected {
-            return Err(BatchError::Gap {
-                expected,
-                found: self.first_seq,
-            });
+            return Err(BatchError::Gap { expected, found: self.first_seq });
         }
         if self.last_seq > on_record.last_seq || self.first_seq == expected {
             // It goes on from what is held; whether the chain meets the head is judged on the way.
             return Ok(());
         }
         if self.last_seq < on_record.last_seq {
-            return Err(BatchError::Rollback {
-                held: on_record.last_seq,
-                found: self.last_seq,
-            });
+            return Err(BatchError::Rollback { held: on_record.last_seq, found: self.last_seq });
         }
         if self.head == on_record.head {
-            return Err(BatchError::Duplicate {
-                last_seq: self.last_seq,
-            });
+            return Err(BatchError::Duplicate { last_seq: self.last_seq });
         }
-        Err(BatchError::Fork {
-            seq: self.last_seq,
-            expected: on_record.head,
-            found: self.head,
-        })
+        Err(BatchError::Fork { seq: self.last_seq, expected: on_record.head, found: self.head })
     }
 }
 
 /// A chain that passes the last record held must have the head on record there.
 fn meets(seq: u64, head: &Hash, on_record: &Position) -> Result<(), BatchError> {
     if seq == on_record.last_seq && *head != on_record.head {
-        return Err(BatchError::Fork {
-            seq,
-            expected: on_record.head,
-            found: *head,
-        });
+        return Err(BatchError::Fork { seq, expected: on_record.head, found: *head });
     }
     Ok(())
 }
 
 /// The leaf hash of every item, and the record where it is there in full; all forms and bounds checked.
 fn leaves_of(batch: &SignedBatch, first_seq: u64) -> Result<Vec<(Hash, Option<Bytes>)>, BatchError> {
-    let mut size = Size {
-        records: batch.items.len() + batch.late_openings.len(),
-        bytes: 0,
-    };
+    let mut size = Size { records: batch.items.len() + batch.late_openings.len(), bytes: 0 };
     size.check()?;
     let mut leaves = Vec::with_capacity(batch.items.len());
     for (seq, item) in (first_seq..).zip(&batch.items) {
@@ -274,9 +215,7 @@ fn leaves_of(batch: &SignedBatch, first_seq: u64) -> Result<Vec<(Hash, Option<By
     for opening in &batch.late_openings {
         size.add(opening.len())?;
         if well_formed(0, opening)? != Kind::Opening {
-            return Err(BatchError::Malformed(
-                "a late opening is not an opening record".to_owned(),
-            ));
+            return Err(BatchError::Malformed("a late opening is not an opening record".to_owned()));
         }
     }
     Ok(leaves)
@@ -304,10 +243,7 @@ impl Size {
 
     fn check(&self) -> Result<(), BatchError> {
         if self.records > BATCH_RECORDS_MAX || self.bytes > BATCH_BYTES_MAX {
-            return Err(BatchError::TooLarge {
-                records: self.records,
-                bytes: self.bytes,
-            });
+            return Err(BatchError::TooLarge { records: self.records, bytes: self.bytes });
         }
         Ok(())
     }

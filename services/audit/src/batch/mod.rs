@@ -42,30 +42,18 @@ pub struct Position {
 impl Position {
     /// The position of a journal of which nothing is held.
     pub const fn start(epoch: u64) -> Self {
-        Self {
-            epoch,
-            last_seq: 0,
-            head: chain::START,
-        }
+        Self { epoch, last_seq: 0, head: chain::START }
     }
 
     /// The position as the broker tells it to the node.
     pub fn to_proto(&self) -> JournalPosition {
-        JournalPosition {
-            journal_epoch: self.epoch,
-            last_seq: self.last_seq,
-            head: self.head.0.to_vec(),
-        }
+        JournalPosition { journal_epoch: self.epoch, last_seq: self.last_seq, head: self.head.0.to_vec() }
     }
 
     /// Reads what a broker told; `None` if the head is not a hash.
     pub fn from_proto(position: &JournalPosition) -> Option<Self> {
         let head = Hash::from_slice(&position.head)?;
-        Some(Self {
-            epoch: position.journal_epoch,
-            last_seq: position.last_seq,
-            head,
-        })
+        Some(Self { epoch: position.journal_epoch, last_seq: position.last_seq, head })
     }
 }
 
@@ -78,12 +66,7 @@ pub fn seal<E>(
 ) -> Result<SignedBatch, E> {
     let header = header.encode_to_vec();
     let signature = sign(&signed_message(&header))?;
-    Ok(SignedBatch {
-        header,
-        signature,
-        items,
-        late_openings,
-    })
+    Ok(SignedBatch { header, signature, items, late_openings })
 }
 
 /// The bytes that a batch's signature covers.

@@ -12,20 +12,12 @@ const NODE: &str = "G01/node-1";
 const EPOCH: u64 = 7;
 
 fn record(n: u64) -> Vec<u8> {
-    let body = Body::Administration(Administration {
-        epoch: n,
-        ..Administration::default()
-    });
+    let body = Body::Administration(Administration { epoch: n, ..Administration::default() });
     encode(body)
 }
 
 fn encode(body: Body) -> Vec<u8> {
-    record::encode(&Record {
-        version: RECORD_VERSION,
-        body: Some(body),
-        ..Record::default()
-    })
-    .unwrap()
+    record::encode(&Record { version: RECORD_VERSION, body: Some(body), ..Record::default() }).unwrap()
 }
 
 fn late_opening() -> Vec<u8> {
@@ -35,17 +27,11 @@ fn late_opening() -> Vec<u8> {
 /// The position behind the first `last_seq` records.
 fn position(last_seq: u64) -> Position {
     let leaves: Vec<Hash> = (1..=last_seq).map(|n| leaf_hash(&record(n))).collect();
-    Position {
-        epoch: EPOCH,
-        last_seq,
-        head: chain::advance(&chain::START, &leaves),
-    }
+    Position { epoch: EPOCH, last_seq, head: chain::advance(&chain::START, &leaves) }
 }
 
 fn entry(n: u64) -> BatchItem {
-    BatchItem {
-        item: Some(Item::Entry(Bytes::from(record(n)))),
-    }
+    BatchItem { item: Some(Item::Entry(Bytes::from(record(n)))) }
 }
 
 fn header(first_seq: u64, last_seq: u64) -> BatchHeader {
@@ -56,34 +42,20 @@ fn header(first_seq: u64, last_seq: u64) -> BatchHeader {
         last_seq,
         previous_head: position(first_seq - 1).head.0.to_vec(),
         head: position(last_seq).head.0.to_vec(),
-        seal_time: Some(prost_types::Timestamp {
-            seconds: 1_763_700_000,
-            nanos: 0,
-        }),
+        seal_time: Some(prost_types::Timestamp { seconds: 1_763_700_000, nanos: 0 }),
     }
 }
 
 fn signed(header: &BatchHeader, items: Vec<BatchItem>, late: Vec<Vec<u8>>) -> SignedBatch {
-    seal(header, items, late, |message| {
-        Ok::<_, String>(crate::hash::sha256(message).0.to_vec())
-    })
-    .unwrap()
+    seal(header, items, late, |message| Ok::<_, String>(crate::hash::sha256(message).0.to_vec())).unwrap()
 }
 
 fn batch(first_seq: u64, last_seq: u64) -> SignedBatch {
-    signed(
-        &header(first_seq, last_seq),
-        (first_seq..=last_seq).map(entry).collect(),
-        vec![],
-    )
+    signed(&header(first_seq, last_seq), (first_seq..=last_seq).map(entry).collect(), vec![])
 }
 
 fn verify(message: &[u8], signature: &[u8]) -> Result<(), &'static str> {
-    if crate::hash::sha256(message).0[..] == *signature {
-        Ok(())
-    } else {
-        Err("another key")
-    }
+    if crate::hash::sha256(message).0[..] == *signature { Ok(()) } else { Err("another key") }
 }
 
 fn judge(batch: &SignedBatch, last_seq: u64) -> Result<CheckedBatch, BatchError> {
@@ -101,9 +73,7 @@ fn a_good_batch_gives_its_entries_and_the_next_position() {
 #[test]
 fn elided_items_keep_the_chain_and_late_openings_come_last() {
     let mut items: Vec<_> = (1..=3).map(entry).collect();
-    items[1].item = Some(Item::ElidedLeafHash(Bytes::copy_from_slice(
-        &leaf_hash(&record(2)).0,
-    )));
+    items[1].item = Some(Item::ElidedLeafHash(Bytes::copy_from_slice(&leaf_hash(&record(2)).0)));
     let checked = judge(&signed(&header(1, 3), items, vec![late_opening()]), 0).unwrap();
     assert_eq!(checked.entries, [record(1), record(3), late_opening()]);
     assert_eq!((checked.position, checked.late), (position(3), 1));
@@ -115,10 +85,7 @@ fn a_batch_without_items_moves_nothing() {
     assert_eq!((checked.entries.len(), checked.position), (1, position(3)));
     let mut forked = header(4, 3);
     (forked.head, forked.previous_head) = (vec![1; 32], vec![1; 32]);
-    assert!(matches!(
-        judge(&signed(&forked, vec![], vec![]), 3),
-        Err(BatchError::Fork { seq: 3, .. })
-    ));
+    assert!(matches!(judge(&signed(&forked, vec![], vec![]), 3), Err(BatchError::Fork { seq: 3, .. })));
 }
 
 #[test]
@@ -146,41 +113,18 @@ fn faults_are_named() {
     let many = (1..=513).map(entry).collect();
     let malformed: Is = |error| matches!(error, BatchError::Malformed(_));
     let table: Vec<(&str, SignedBatch, Is)> = vec![
-        ("gap", batch(5, 6), |error| {
-            matches!(
-                error,
-                BatchError::Gap {
-                    expected: 4,
-                    found: 5
-                }
-            )
+        ("gap", batch(5, 6), |error| matches!(error, BatchError::Gap { expected: 4, found: 5 })),
+        ("rollback", batch(1, 2), |error| matches!(error, BatchError::Rollback { held: 3, found: 2 })),
+        ("duplicate", batch(2, 3), |error| *error == BatchError::Duplicate { last_seq: 3 }),
+        ("fork before", with(&|header| header.previous_head[0] ^= 1), |error| {
+            matches!(error, BatchError::Fork { seq: 3, .. })
         }),
-        ("rollback", batch(1, 2), |error| {
-            matches!(error, BatchError::Rollback { held: 3, found: 2 })
+        ("fork within", signed(&header(2, 5), [2, 9, 4, 5].map(entry).to_vec(), vec![]), |error| {
+            matches!(error, BatchError::Fork { seq: 3, .. })
         }),
-        ("duplicate", batch(2, 3), |error| {
-            *error == BatchError::Duplicate { last_seq: 3 }
-        }),
-        (
-            "fork before",
-            with(&|header| header.previous_head[0] ^= 1),
-            |error| matches!(error, BatchError::Fork { seq: 3, .. }),
-        ),
-        (
-            "fork within",
-            signed(&header(2, 5), [2, 9, 4, 5].map(entry).to_vec(), vec![]),
-            |error| matches!(error, BatchError::Fork { seq: 3, .. }),
-        ),
         (
             "fork at the end",
-            signed(
-                &BatchHeader {
-                    head: vec![5; 32],
-                    ..header(2, 3)
-                },
-                [2, 8].map(entry).to_vec(),
-                vec![],
-            ),
+            signed(&BatchHeader { head: vec![5; 32], ..header(2, 3) }, [2, 8].map(entry).to_vec(), vec![]),
             |error| matches!(error, BatchError::Fork { seq: 3, .. }),
         ),
         ("another head", with(&|header| header.head[9] ^= 1), |error| {
@@ -193,14 +137,7 @@ fn faults_are_named() {
             matches!(error, BatchError::Chain { .. })
         }),
         ("signature", broken(&|batch| batch.signature[0] ^= 1), |error| {
-            matches!(
-                error,
-                BatchError::Signature {
-                    first_seq: 4,
-                    last_seq: 5,
-                    ..
-                }
-            )
+            matches!(error, BatchError::Signature { first_seq: 4, last_seq: 5, .. })
         }),
         (
             "header after signing",
@@ -209,31 +146,13 @@ fn faults_are_named() {
             }),
             |error| matches!(error, BatchError::Signature { .. }),
         ),
-        ("node", with(&|header| header.node.push('2')), |error| {
-            matches!(error, BatchError::Node { .. })
-        }),
+        ("node", with(&|header| header.node.push('2')), |error| matches!(error, BatchError::Node { .. })),
         ("epoch", with(&|header| header.journal_epoch = 8), |error| {
-            *error
-                == BatchError::Epoch {
-                    expected: EPOCH,
-                    found: 8,
-                }
+            *error == BatchError::Epoch { expected: EPOCH, found: 8 }
         }),
-        (
-            "an item more",
-            broken(&|batch| batch.items.push(entry(6))),
-            malformed,
-        ),
-        (
-            "an item less",
-            broken(&|batch| drop(batch.items.pop())),
-            malformed,
-        ),
-        (
-            "an empty item",
-            broken(&|batch| batch.items[0].item = None),
-            malformed,
-        ),
+        ("an item more", broken(&|batch| batch.items.push(entry(6))), malformed),
+        ("an item less", broken(&|batch| drop(batch.items.pop())), malformed),
+        ("an empty item", broken(&|batch| batch.items[0].item = None), malformed),
         (
             "a short hash",
             broken(&|batch| batch.items[0].item = Some(Item::ElidedLeafHash(Bytes::from_static(&[1])))),
@@ -244,45 +163,26 @@ fn faults_are_named() {
             broken(&|batch| batch.items[0].item = Some(Item::Entry(Bytes::from_static(b"\xff")))),
             malformed,
         ),
-        (
-            "no opening",
-            broken(&|batch| batch.late_openings.push(record(1))),
-            malformed,
-        ),
+        ("no opening", broken(&|batch| batch.late_openings.push(record(1))), malformed),
         ("no header", broken(&|batch| batch.header = vec![0xff]), malformed),
         ("short heads", with(&|header| header.head.truncate(31)), malformed),
-        (
-            "record zero",
-            with(&|header| (header.first_seq, header.last_seq) = (0, 1)),
-            malformed,
-        ),
+        ("record zero", with(&|header| (header.first_seq, header.last_seq) = (0, 1)), malformed),
         (
             "the end of numbers",
             with(&|header| (header.first_seq, header.last_seq) = (u64::MAX, u64::MAX)),
             malformed,
         ),
         ("no time", with(&|header| header.seal_time = None), malformed),
-        (
-            "oversized",
-            broken(&|batch| batch.items[1].item = Some(Item::Entry(oversized.clone()))),
-            |error| {
-                *error
-                    == BatchError::Oversized {
-                        seq: 5,
-                        bytes: RECORD_BYTES_MAX + 1,
-                    }
-            },
-        ),
+        ("oversized", broken(&|batch| batch.items[1].item = Some(Item::Entry(oversized.clone()))), |error| {
+            *error == BatchError::Oversized { seq: 5, bytes: RECORD_BYTES_MAX + 1 }
+        }),
     ];
     for (name, batch, is) in table {
         let error = judge(&batch, 3).map(|_| ()).expect_err(name);
         assert!(is(&error), "{name}: {error:?}");
     }
     let many = signed(&header(1, 513), many, vec![]);
-    assert!(matches!(
-        judge(&many, 0),
-        Err(BatchError::TooLarge { records: 513, .. })
-    ));
+    assert!(matches!(judge(&many, 0), Err(BatchError::TooLarge { records: 513, .. })));
 }
 
 #[test]
@@ -293,32 +193,17 @@ fn a_checker_tells_a_repetition_from_a_rollback() {
         checker.accept(good.position);
     }
     assert_eq!(*checker.position(), position(6));
-    assert_eq!(
-        checker.check(&batch(1, 2), verify),
-        Err(BatchError::Duplicate { last_seq: 2 })
-    );
-    assert_eq!(
-        checker.check(&batch(3, 5), verify),
-        Err(BatchError::Duplicate { last_seq: 5 })
-    );
-    assert_eq!(
-        checker.check(&batch(6, 6), verify),
-        Err(BatchError::Duplicate { last_seq: 6 })
-    );
+    assert_eq!(checker.check(&batch(1, 2), verify), Err(BatchError::Duplicate { last_seq: 2 }));
+    assert_eq!(checker.check(&batch(3, 5), verify), Err(BatchError::Duplicate { last_seq: 5 }));
+    assert_eq!(checker.check(&batch(6, 6), verify), Err(BatchError::Duplicate { last_seq: 6 }));
     // A journal restored from before record 3 that went on differently.
     let mut other = header(3, 5);
     other.head = vec![1; 32];
     let other = signed(&other, vec![entry(3), entry(4), entry(50)], vec![]);
     let error = checker.check(&other, verify).unwrap_err();
-    assert!(
-        matches!(error, BatchError::Fork { seq: 5, .. }) && error.is_alarm(),
-        "{error}"
-    );
+    assert!(matches!(error, BatchError::Fork { seq: 5, .. }) && error.is_alarm(), "{error}");
     let error = checker.check(&batch(3, 4), verify).unwrap_err();
-    assert!(
-        matches!(error, BatchError::Rollback { held: 6, found: 4 }) && error.is_alarm(),
-        "{error}"
-    );
+    assert!(matches!(error, BatchError::Rollback { held: 6, found: 4 }) && error.is_alarm(), "{error}");
 }
 
 proptest! {

@@ -43,32 +43,14 @@ impl Account {
     pub fn new(last_seq: u64, acknowledged: u64, backlog_bytes: u64, backlog_since: Instant) -> Self {
         let mut marks = VecDeque::new();
         if last_seq > acknowledged {
-            marks.push_back(Mark {
-                seq: acknowledged + 1,
-                bytes: 0,
-                since: backlog_since,
-            });
+            marks.push_back(Mark { seq: acknowledged + 1, bytes: 0, since: backlog_since });
         }
-        Self {
-            acknowledged,
-            appended_bytes: backlog_bytes,
-            acknowledged_bytes: 0,
-            last_seq,
-            marks,
-        }
+        Self { acknowledged, appended_bytes: backlog_bytes, acknowledged_bytes: 0, last_seq, marks }
     }
 
     pub fn append(&mut self, seq: u64, size: u64) {
-        if self
-            .marks
-            .back()
-            .is_none_or(|mark| self.appended_bytes - mark.bytes >= MARK_BYTES)
-        {
-            self.marks.push_back(Mark {
-                seq,
-                bytes: self.appended_bytes,
-                since: Instant::now(),
-            });
+        if self.marks.back().is_none_or(|mark| self.appended_bytes - mark.bytes >= MARK_BYTES) {
+            self.marks.push_back(Mark { seq, bytes: self.appended_bytes, since: Instant::now() });
         }
         self.appended_bytes += size;
         self.last_seq = seq;
@@ -98,14 +80,7 @@ impl Account {
     }
 
     pub fn backlog(&self, now: Instant) -> Backlog {
-        let age = self
-            .marks
-            .front()
-            .map_or(Duration::ZERO, |mark| now.saturating_duration_since(mark.since));
-        Backlog {
-            records: self.records(),
-            bytes: self.bytes(),
-            age,
-        }
+        let age = self.marks.front().map_or(Duration::ZERO, |mark| now.saturating_duration_since(mark.since));
+        Backlog { records: self.records(), bytes: self.bytes(), age }
     }
 }

@@ -39,10 +39,7 @@ impl Cursor {
     pub fn open(folder: &Folder, epoch: u64, segments: &[u64], seq: u64) -> Result<Self, JournalError> {
         let behind = segments.partition_point(|first_seq| *first_seq <= seq);
         let Some(first_seq) = behind.checked_sub(1).and_then(|at| segments.get(at)) else {
-            return Err(JournalError::Missing {
-                dir: folder.dir().to_owned(),
-                first_seq: seq,
-            });
+            return Err(JournalError::Missing { dir: folder.dir().to_owned(), first_seq: seq });
         };
         let mut cursor = Self::enter(folder.clone(), epoch, *first_seq)?;
         while cursor.next_seq < seq {
@@ -73,13 +70,7 @@ impl Cursor {
                     let leaf = leaf_hash(&bytes);
                     self.head = chain::step(&self.head, &leaf);
                     self.next_seq += 1;
-                    return Ok(Item {
-                        seq,
-                        tag,
-                        leaf,
-                        head: self.head,
-                        bytes,
-                    });
+                    return Ok(Item { seq, tag, leaf, head: self.head, bytes });
                 }
                 // The journal goes on in the next segment, or something that was durable is gone.
                 None if self.folder.segment(self.next_seq) == self.path => {
@@ -103,27 +94,14 @@ impl Cursor {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(JournalError::Missing {
-                    dir: folder.dir().to_owned(),
-                    first_seq,
-                });
+                return Err(JournalError::Missing { dir: folder.dir().to_owned(), first_seq });
             }
             Err(error) => return Err(JournalError::io("open", &path)(error)),
         };
         let chunk = read_chunk(&path, &file, 0)?;
         let head = recover::header_of(&path, &chunk, epoch, first_seq)?.previous_head;
         let (chunk_at, passed) = (0, SEGMENT_HEADER_BYTES);
-        Ok(Self {
-            folder,
-            epoch,
-            next_seq: first_seq,
-            head,
-            path,
-            file,
-            chunk_at,
-            chunk,
-            passed,
-        })
+        Ok(Self { folder, epoch, next_seq: first_seq, head, path, file, chunk_at, chunk, passed })
     }
 
     /// The next frame of this segment: tag, sequence number, body; `None` at its end.
@@ -133,9 +111,7 @@ impl Cursor {
             match frame::read(self.chunk.get(self.passed..).unwrap_or_default()) {
                 Read::Frame(frame) => {
                     let (tag, seq, size) = (frame.tag, frame.seq, frame.size());
-                    let body = self
-                        .chunk
-                        .slice(self.passed + FRAME_HEADER_BYTES..self.passed + size);
+                    let body = self.chunk.slice(self.passed + FRAME_HEADER_BYTES..self.passed + size);
                     self.passed += size;
                     return Ok(Some((tag, seq, body)));
                 }
@@ -154,12 +130,7 @@ impl Cursor {
 
     fn damaged(&self, problem: String) -> JournalError {
         let offset = self.chunk_at + self.passed as u64;
-        JournalError::Damaged {
-            path: self.path.clone(),
-            offset,
-            seq: self.next_seq,
-            problem,
-        }
+        JournalError::Damaged { path: self.path.clone(), offset, seq: self.next_seq, problem }
     }
 }
 

@@ -114,20 +114,12 @@ pub enum JournalError {
 impl JournalError {
     /// For `map_err`: what was tried, on which path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            action,
-            path: path.to_owned(),
-            source: Arc::new(source),
-        }
+        move |source| Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
     /// Like [`JournalError::io`], for a write or sync of records.
     pub(super) fn fatal(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Fatal {
-            action,
-            path: path.to_owned(),
-            source: Arc::new(source),
-        }
+        move |source| Self::Fatal { action, path: path.to_owned(), source: Arc::new(source) }
     }
 }
 

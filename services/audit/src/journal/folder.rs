@@ -83,10 +83,7 @@ impl Folder {
     pub fn segments(&self) -> Result<Vec<u64>, JournalError> {
         let mut firsts = Vec::new();
         for name in self.names()? {
-            firsts.extend(
-                name.strip_suffix(".journal")
-                    .and_then(|stem| stem.parse::<u64>().ok()),
-            );
+            firsts.extend(name.strip_suffix(".journal").and_then(|stem| stem.parse::<u64>().ok()));
         }
         firsts.sort_unstable();
         Ok(firsts)
@@ -96,9 +93,7 @@ impl Folder {
     pub fn sweep_leftovers(&self) -> Result<(), JournalError> {
         for name in self.names()? {
             if name.starts_with("spare-")
-                || Path::new(&name)
-                    .extension()
-                    .is_some_and(|extension| extension == "tmp")
+                || Path::new(&name).extension().is_some_and(|extension| extension == "tmp")
             {
                 let path = self.0.join(name);
                 fs::remove_file(&path).map_err(JournalError::io("remove", &path))?;
@@ -109,9 +104,7 @@ impl Folder {
 
     /// Makes names that were created, renamed or removed durable.
     pub fn sync(&self) -> Result<(), JournalError> {
-        File::open(&self.0)
-            .and_then(|dir| dir.sync_all())
-            .map_err(JournalError::io("sync", &self.0))
+        File::open(&self.0).and_then(|dir| dir.sync_all()).map_err(JournalError::io("sync", &self.0))
     }
 
     pub fn identity_path(&self) -> PathBuf {
@@ -128,10 +121,7 @@ impl Folder {
             [IDENTITY_TITLE, node, epoch] => node
                 .strip_prefix("node ")
                 .zip(epoch.strip_prefix("epoch ").and_then(|epoch| epoch.parse().ok()))
-                .map(|(node, epoch)| Identity {
-                    node: node.to_owned(),
-                    epoch,
-                }),
+                .map(|(node, epoch)| Identity { node: node.to_owned(), epoch }),
             _ => None,
         };
         let problem = "its lines must be a title, `node NAME`, `epoch NUMBER`".to_owned();
@@ -139,10 +129,7 @@ impl Folder {
     }
 
     pub fn write_identity(&self, identity: &Identity) -> Result<(), JournalError> {
-        let text = format!(
-            "{IDENTITY_TITLE}\nnode {}\nepoch {}\n",
-            identity.node, identity.epoch
-        );
+        let text = format!("{IDENTITY_TITLE}\nnode {}\nepoch {}\n", identity.node, identity.epoch);
         self.replace(&self.identity_path(), &text)
     }
 
@@ -152,10 +139,7 @@ impl Folder {
         let Some(text) = read_text(&path)? else {
             return Ok(Acknowledged { seq: 0, floor: 1 });
         };
-        let numbers: Vec<u64> = text
-            .split_whitespace()
-            .map_while(|word| word.parse().ok())
-            .collect();
+        let numbers: Vec<u64> = text.split_whitespace().map_while(|word| word.parse().ok()).collect();
         match numbers[..] {
             [of, seq, floor] if of == epoch && floor >= 1 && floor <= seq.saturating_add(1) => {
                 Ok(Acknowledged { seq, floor })
@@ -189,9 +173,7 @@ impl Folder {
     fn names(&self) -> Result<Vec<String>, JournalError> {
         let entries = fs::read_dir(&self.0).map_err(JournalError::io("list", &self.0))?;
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-        names
-            .collect::<Result<_, _>>()
-            .map_err(JournalError::io("list", &self.0))
+        names.collect::<Result<_, _>>().map_err(JournalError::io("list", &self.0))
     }
 }
 

@@ -58,9 +58,7 @@ impl Frame<'_> {
 
     /// The chain head of a commit marker; `None` for other frames.
     pub fn head(&self) -> Option<Hash> {
-        let magic = (self.tag == Tag::Commit)
-            .then_some(self.body)?
-            .strip_prefix(MARKER_MAGIC)?;
+        let magic = (self.tag == Tag::Commit).then_some(self.body)?.strip_prefix(MARKER_MAGIC)?;
         Hash::from_slice(magic)
     }
 }
@@ -106,11 +104,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<'_> {
     if checksum(head, body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Read::Fault("the CRC of a frame does not match");
     }
-    Read::Frame(Frame {
-        tag,
-        seq: u64::from_le_bytes(seq),
-        body,
-    })
+    Read::Frame(Frame { tag, seq: u64::from_le_bytes(seq), body })
 }
 
 /// Appends a frame to a buffer. Its CRC is left to [`seal`], which the journal's thread calls, not the caller's.
@@ -151,10 +145,7 @@ pub(super) fn marker(seq: u64, head: &Hash) -> [u8; MARKER_BYTES] {
 
 /// Whether any valid commit marker starts in `bytes`, at whatever offset.
 pub(super) fn holds_marker(bytes: &[u8]) -> bool {
-    let magics = bytes
-        .windows(MARKER_MAGIC.len())
-        .enumerate()
-        .filter(|(_, window)| *window == MARKER_MAGIC);
+    let magics = bytes.windows(MARKER_MAGIC.len()).enumerate().filter(|(_, window)| *window == MARKER_MAGIC);
     magics
         .filter_map(|(at, _)| bytes.get(at.checked_sub(FRAME_HEADER_BYTES)?..))
         .any(|bytes| matches!(read(bytes), Read::Frame(frame) if frame.head().is_some()))
@@ -184,11 +175,7 @@ impl SegmentHeader {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let field = |from: usize| Some(u64::from_le_bytes(bytes.get(from..from + 8)?.try_into().ok()?));
         let (epoch, first_seq) = (field(8)?, field(16)?);
-        let header = Self {
-            epoch,
-            first_seq,
-            previous_head: Hash::from_slice(bytes.get(24..56)?)?,
-        };
+        let header = Self { epoch, first_seq, previous_head: Hash::from_slice(bytes.get(24..56)?)? };
         (bytes.get(..SEGMENT_HEADER_BYTES)? == header.to_bytes()).then_some(header)
     }
 }
@@ -219,9 +206,7 @@ mod tests {
     fn a_marker_carries_seq_and_head() {
         let head = crate::hash::leaf_hash(b"x");
         let marker = marker(77, &head);
-        let Read::Frame(frame) = read(&marker) else {
-            panic!("not a frame")
-        };
+        let Read::Frame(frame) = read(&marker) else { panic!("not a frame") };
         assert_eq!(
             (frame.tag, frame.seq, frame.head(), frame.size()),
             (Tag::Commit, 77, Some(head), MARKER_BYTES)
@@ -236,20 +221,13 @@ mod tests {
         assert_eq!(read(&[]), Read::End);
         assert_eq!(read(&[0; 5]), Read::End);
         assert_eq!(read(&[0; 100]), Read::End);
-        assert!(matches!(
-            read(&[0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]),
-            Read::Fault(_)
-        ));
+        assert!(matches!(read(&[0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]), Read::Fault(_)));
         assert!(matches!(read(&[1, 0]), Read::Fault(_)));
     }
 
     #[test]
     fn a_header_is_read_only_as_written() {
-        let header = SegmentHeader {
-            epoch: 9,
-            first_seq: 4,
-            previous_head: crate::hash::leaf_hash(b""),
-        };
+        let header = SegmentHeader { epoch: 9, first_seq: 4, previous_head: crate::hash::leaf_hash(b"") };
         let bytes = header.to_bytes();
         assert_eq!(SegmentHeader::from_bytes(&bytes), Some(header));
         for bit in 0..8 * SEGMENT_HEADER_BYTES {

@@ -41,25 +41,13 @@ impl History {
         let last_seq = ending.next_seq - 1;
         if last_seq < acknowledged.seq {
             let dir = folder.dir().to_owned();
-            return Err(JournalError::RolledBack {
-                dir,
-                last_seq,
-                acknowledged: acknowledged.seq,
-            });
+            return Err(JournalError::RolledBack { dir, last_seq, acknowledged: acknowledged.seq });
         }
-        Ok(Self {
-            path,
-            ending,
-            backlog_bytes,
-            backlog_made,
-        })
+        Ok(Self { path, ending, backlog_bytes, backlog_made })
     }
 
     pub fn backlog_since(&self, now: SystemTime) -> Instant {
-        let age = self
-            .backlog_made
-            .and_then(|made| now.duration_since(made).ok())
-            .unwrap_or_default();
+        let age = self.backlog_made.and_then(|made| now.duration_since(made).ok()).unwrap_or_default();
         Instant::now().checked_sub(age).unwrap_or_else(Instant::now)
     }
 }
@@ -101,11 +89,7 @@ pub(super) fn identity(
     if let Some(identity) = folder.identity()? {
         if identity.node != options.node {
             let (path, expected, found) = (folder.identity_path(), options.node.clone(), identity.node);
-            return Err(JournalError::Node {
-                path,
-                expected,
-                found,
-            });
+            return Err(JournalError::Node { path, expected, found });
         }
         return Ok(identity);
     }
@@ -120,24 +104,12 @@ pub(super) fn identity(
     };
     if !begun {
         let problem = "it is missing, though there are segments with records".to_owned();
-        return Err(JournalError::File {
-            path: folder.identity_path(),
-            problem,
-        });
+        return Err(JournalError::File { path: folder.identity_path(), problem });
     }
-    let epoch = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()
-        .and_then(|age| u64::try_from(age.as_millis()).ok());
-    let identity = Identity {
-        node: options.node.clone(),
-        epoch: epoch.unwrap_or(0).max(1),
-    };
-    let header = SegmentHeader {
-        epoch: identity.epoch,
-        first_seq: 1,
-        previous_head: chain::START,
-    };
+    let epoch =
+        now.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|age| u64::try_from(age.as_millis()).ok());
+    let identity = Identity { node: options.node.clone(), epoch: epoch.unwrap_or(0).max(1) };
+    let header = SegmentHeader { epoch: identity.epoch, first_seq: 1, previous_head: chain::START };
     let write = || -> io::Result<()> {
         fs::write(&path, header.to_bytes())?;
         File::open(&path)?.sync_all()

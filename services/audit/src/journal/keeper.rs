@@ -50,11 +50,7 @@ impl Pool {
                 return None;
             }
             // The timeout looks for a close, which has no other way to be heard here.
-            inner = self
-                .made
-                .wait_timeout(inner, TICK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            inner = self.made.wait_timeout(inner, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -84,11 +80,7 @@ impl Pool {
     fn wait(&self) -> bool {
         let mut inner = lock(&self.inner);
         if !inner.nudged && !inner.stopped {
-            inner = self
-                .chores
-                .wait_timeout(inner, TICK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            inner = self.chores.wait_timeout(inner, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         inner.nudged = false;
         inner.stopped
@@ -111,13 +103,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub fn new(shared: Arc<Shared>, written: Acknowledged) -> Self {
-        Self {
-            shared,
-            spares_made: 0,
-            written,
-            last_round: Instant::now(),
-            told: false,
-        }
+        Self { shared, spares_made: 0, written, last_round: Instant::now(), told: false }
     }
 
     /// Runs until the journal is closed, then does a last round.
@@ -162,22 +148,13 @@ impl Keeper {
 
     fn spares_wanted(&self) -> usize {
         let options = &self.shared.options;
-        let left = options
-            .backlog_bytes_max
-            .saturating_sub(self.shared.queue.backlog(Instant::now()).bytes);
+        let left = options.backlog_bytes_max.saturating_sub(self.shared.queue.backlog(Instant::now()).bytes);
         usize::try_from(left.div_ceil(options.segment_bytes_max) + 1).unwrap_or(usize::MAX)
     }
 
     fn make_spare(&self, path: PathBuf) -> io::Result<Spare> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
-        self.shared
-            .disk
-            .reserve(&file, self.shared.options.segment_bytes_max)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        self.shared.disk.reserve(&file, self.shared.options.segment_bytes_max)?;
         file.sync_all()?;
         Ok(Spare { path, file })
     }
@@ -212,11 +189,7 @@ impl Keeper {
         let options = &self.shared.options;
         let needed = self.written.floor.min(self.written.seq + 1);
         let segments = self.shared.segments.list();
-        let droppable = segments
-            .iter()
-            .skip(1)
-            .take_while(|next| **next <= needed)
-            .count();
+        let droppable = segments.iter().skip(1).take_while(|next| **next <= needed).count();
         for (index, first_seq) in segments.iter().take(droppable).enumerate() {
             let path = self.shared.folder.segment(*first_seq);
             let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());

@@ -107,9 +107,7 @@ impl Journal {
 
     /// The way into the journal, for traffic threads. Clones are cheap.
     pub fn handle(&self) -> Handle {
-        Handle {
-            shared: Arc::clone(&self.shared),
-        }
+        Handle { shared: Arc::clone(&self.shared) }
     }
 
     /// The last record that is durable; 0: none.
@@ -139,10 +137,7 @@ impl Journal {
 
     /// Starts shipping from what the broker holds; blocking, for it may read files. One shipper at a time.
     pub fn shipper(&self, position: &JournalPosition) -> Result<Shipper, ShipError> {
-        Shipper::start(
-            Arc::clone(&self.shared),
-            Position::from_proto(position).ok_or(ShipError::Position)?,
-        )
+        Shipper::start(Arc::clone(&self.shared), Position::from_proto(position).ok_or(ShipError::Position)?)
     }
 
     /// The exchanges that were open when the last process ended, oldest first; blocking. The node closes each
@@ -160,9 +155,7 @@ impl Journal {
 
     /// The side file of keys, for evidence, erasure and compaction.
     pub fn keys(&self) -> Keys {
-        Keys {
-            shared: Arc::clone(&self.shared),
-        }
+        Keys { shared: Arc::clone(&self.shared) }
     }
 
     /// Commits what was accepted, ends the threads and says how it went; blocking.
@@ -186,12 +179,8 @@ impl Journal {
         let identity = history::identity(&folder, &options, now)?;
         let acknowledged = folder.acknowledged(identity.epoch)?;
         let history = History::read(&folder, &identity, acknowledged)?;
-        let recovered = recover::repair(
-            history.path.clone(),
-            history.ending,
-            options.segment_bytes_max,
-            disk.as_ref(),
-        )?;
+        let recovered =
+            recover::repair(history.path.clone(), history.ending, options.segment_bytes_max, disk.as_ref())?;
         let last_seq = recovered.ending.next_seq - 1;
         let keys = KeyFiles::open(&folder.keys()).map_err(JournalError::io("open", &folder.keys()))?;
         let limits = Limits {
@@ -228,12 +217,8 @@ impl Journal {
             thread.map_err(JournalError::io("start a thread for", shared.folder.dir()))
         };
         let writer = spawn("journal", Box::new(move || writer.run()))?;
-        let mut journal = Self {
-            shared: Arc::clone(&shared),
-            writer: Some(writer),
-            keeper: None,
-            _lock: lock,
-        };
+        let mut journal =
+            Self { shared: Arc::clone(&shared), writer: Some(writer), keeper: None, _lock: lock };
         journal.keeper = Some(spawn("journal-keeper", Box::new(move || keeper.run()))?);
         Ok(journal)
     }
@@ -282,13 +267,7 @@ pub fn check(dir: impl AsRef<Path>) -> Result<Checked, JournalError> {
     let (_, ending) = recover::scan_all(&folder, identity.epoch, first_seq, |_| {})?;
     let last_seq = ending.next_seq - 1;
     let first_seq = first_seq.min(last_seq);
-    Ok(Checked {
-        node: identity.node,
-        epoch: identity.epoch,
-        first_seq,
-        last_seq,
-        head: ending.head,
-    })
+    Ok(Checked { node: identity.node, epoch: identity.epoch, first_seq, last_seq, head: ending.head })
 }
 
 /// What the threads of one journal share.

@@ -54,27 +54,13 @@ impl Openings {
     pub fn shipped_as_hash(&mut self, seq: u64, leaf: Hash, bytes: &[u8], now: SystemTime) {
         let due = now + LATE_OPENING_AFTER;
         self.waiting.push_back((due, seq));
-        self.follow(
-            seq,
-            Opening {
-                leaf,
-                due,
-                sent: Sent::Hash(bytes.to_vec()),
-            },
-        );
+        self.follow(seq, Opening { leaf, due, sent: Sent::Hash(bytes.to_vec()) });
     }
 
     /// An opening was shipped in full.
     pub fn shipped_in_full(&mut self, seq: u64, leaf: Hash) {
         if self.has_room(0) {
-            self.follow(
-                seq,
-                Opening {
-                    leaf,
-                    due: SystemTime::UNIX_EPOCH,
-                    sent: Sent::Held,
-                },
-            );
+            self.follow(seq, Opening { leaf, due: SystemTime::UNIX_EPOCH, sent: Sent::Held });
         } else {
             self.untracked.get_or_insert(seq);
         }
@@ -139,10 +125,7 @@ impl Openings {
                 opening.sent = Sent::Hash(std::mem::take(bytes));
             }
         }
-        let waiting = self
-            .open
-            .iter()
-            .filter(|(_, opening)| matches!(opening.sent, Sent::Hash(_)));
+        let waiting = self.open.iter().filter(|(_, opening)| matches!(opening.sent, Sent::Hash(_)));
         let mut waiting: Vec<_> = waiting.map(|(seq, opening)| (opening.due, *seq)).collect();
         waiting.sort_unstable();
         self.waiting = waiting.into();
@@ -155,9 +138,7 @@ impl Openings {
     }
 
     fn waits(&self, seq: u64) -> bool {
-        self.open
-            .get(&seq)
-            .is_some_and(|opening| matches!(opening.sent, Sent::Hash(_)))
+        self.open.get(&seq).is_some_and(|opening| matches!(opening.sent, Sent::Hash(_)))
     }
 
     fn follow(&mut self, seq: u64, opening: Opening) {
@@ -211,16 +192,12 @@ mod tests {
         openings.sent_late(2);
         openings.held(1);
         openings.rewind(3);
-        let due: Vec<u64> = (0..5)
-            .filter_map(|skip| Some(openings.due(at(9), skip)?.0))
-            .collect();
+        let due: Vec<u64> = (0..5).filter_map(|skip| Some(openings.due(at(9), skip)?.0)).collect();
         assert_eq!(due, [2, 3]);
         assert_eq!(openings.floor(4), 1);
         // What is shipped again is due once.
         ship(&mut openings, 4, 1);
-        let due: Vec<u64> = (0..5)
-            .filter_map(|skip| Some(openings.due(at(9), skip)?.0))
-            .collect();
+        let due: Vec<u64> = (0..5).filter_map(|skip| Some(openings.due(at(9), skip)?.0)).collect();
         assert_eq!(due, [2, 3, 4]);
     }
 

@@ -58,10 +58,7 @@ impl JournalOptions {
             return problem("segment_bytes_max", bounds);
         }
         if self.backlog_bytes_max.div_ceil(self.segment_bytes_max) >= SPARES_MAX {
-            return problem(
-                "backlog_bytes_max",
-                format!("must be less than {SPARES_MAX} segments"),
-            );
+            return problem("backlog_bytes_max", format!("must be less than {SPARES_MAX} segments"));
         }
         Ok(())
     }

@@ -63,11 +63,7 @@ pub(super) fn find(folder: &Folder, epoch: u64, floor: u64) -> Result<Vec<Orphan
         .into_iter()
         .filter_map(|(leaf_hash, (seq, bytes))| {
             // What does not decode was never an opening record.
-            Some(Orphan {
-                seq,
-                leaf_hash,
-                opening: record::decode(&bytes).ok()?,
-            })
+            Some(Orphan { seq, leaf_hash, opening: record::decode(&bytes).ok()? })
         })
         .collect();
     orphans.sort_unstable_by_key(|orphan| orphan.seq);

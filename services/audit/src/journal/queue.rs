@@ -144,11 +144,7 @@ impl Queue {
                 start.backlog_since,
             ),
         };
-        Self {
-            limits,
-            inner: Mutex::new(inner),
-            work: Condvar::new(),
-        }
+        Self { limits, inner: Mutex::new(inner), work: Condvar::new() }
     }
 
     /// Takes in a record, or refuses it. Never waits for the disk.
@@ -215,10 +211,7 @@ impl Queue {
                     return Work::Rescue;
                 }
             } else {
-                inner = self
-                    .work
-                    .wait(inner)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                inner = self.work.wait(inner).unwrap_or_else(std::sync::PoisonError::into_inner);
             }
             inner.asleep = false;
         }
@@ -308,11 +301,7 @@ impl Inner {
             _ => Place::NewDraft,
         };
         // Behind the frame there must be room for the marker that ends the segment.
-        let marker = if place == Place::Draft {
-            0
-        } else {
-            MARKER_BYTES as u64
-        };
+        let marker = if place == Place::Draft { 0 } else { MARKER_BYTES as u64 };
         if self.segment_offset + marker + size + MARKER_BYTES as u64 <= limits.segment_bytes {
             return Ok(place);
         }
@@ -340,9 +329,7 @@ impl Inner {
         }
         if let Some(draft) = self.drafts.back_mut() {
             // A draft is bounded by GROUP_BYTES_MAX, far below u32::MAX.
-            draft
-                .starts
-                .push(u32::try_from(draft.bytes.len()).unwrap_or(u32::MAX));
+            draft.starts.push(u32::try_from(draft.bytes.len()).unwrap_or(u32::MAX));
             frame::push(&mut draft.bytes, tag, seq, record);
             draft.leaves.push(leaf);
         }
@@ -376,18 +363,12 @@ mod tests {
         queue.append(Tag::Record, record, leaf_hash(record), None)
     }
 
-    const WIDE: Limits = Limits {
-        segment_bytes: 1 << 30,
-        backlog_records: u64::MAX,
-        backlog_bytes: u64::MAX,
-    };
+    const WIDE: Limits =
+        Limits { segment_bytes: 1 << 30, backlog_records: u64::MAX, backlog_bytes: u64::MAX };
 
     #[test]
     fn the_backlog_is_bounded_by_records_and_by_bytes() {
-        let by_records = queue(Limits {
-            backlog_records: 3,
-            ..WIDE
-        });
+        let by_records = queue(Limits { backlog_records: 3, ..WIDE });
         for seq in 1..=3 {
             assert_eq!(append(&by_records, b"abcd"), Ok(seq));
         }
@@ -396,14 +377,8 @@ mod tests {
         assert_eq!(append(&by_records, b"abcd"), Ok(4));
         assert_eq!(append(&by_records, b"abcd"), Err(AppendError::Full));
 
-        let by_bytes = queue(Limits {
-            backlog_bytes: 60,
-            ..WIDE
-        });
-        assert_eq!(
-            (append(&by_bytes, &[1; 14]), append(&by_bytes, &[1; 14])),
-            (Ok(1), Ok(2))
-        );
+        let by_bytes = queue(Limits { backlog_bytes: 60, ..WIDE });
+        assert_eq!((append(&by_bytes, &[1; 14]), append(&by_bytes, &[1; 14])), (Ok(1), Ok(2)));
         assert_eq!(append(&by_bytes, b""), Err(AppendError::Full));
         by_bytes.acknowledge(2);
         assert_eq!(append(&by_bytes, b""), Ok(3));
@@ -414,34 +389,21 @@ mod tests {
     fn the_queue_before_the_disk_is_bounded() {
         let queue = queue(WIDE);
         let record = [7; RECORD_BYTES_MAX];
-        let taken = (0..20_000)
-            .take_while(|_| append(&queue, &record).is_ok())
-            .count();
+        let taken = (0..20_000).take_while(|_| append(&queue, &record).is_ok()).count();
         assert!(
             (taken + 1) * (record.len() + FRAME_HEADER_BYTES) + 40 * MARKER_BYTES > QUEUE_BYTES_MAX,
             "{taken}"
         );
-        assert!(
-            taken * (record.len() + FRAME_HEADER_BYTES) <= QUEUE_BYTES_MAX,
-            "{taken}"
-        );
-        let Work::Commit(draft) = queue.next(Draft::like(0, 0), false, false) else {
-            panic!("no draft")
-        };
+        assert!(taken * (record.len() + FRAME_HEADER_BYTES) <= QUEUE_BYTES_MAX, "{taken}");
+        let Work::Commit(draft) = queue.next(Draft::like(0, 0), false, false) else { panic!("no draft") };
         assert!(draft.bytes.len() <= GROUP_BYTES_MAX);
         assert!(append(&queue, &record).is_ok());
-        assert_eq!(
-            append(&queue, &[0; RECORD_BYTES_MAX + 1]),
-            Err(AppendError::TooLarge { bytes: 4097 })
-        );
+        assert_eq!(append(&queue, &[0; RECORD_BYTES_MAX + 1]), Err(AppendError::TooLarge { bytes: 4097 }));
     }
 
     #[test]
     fn a_full_disk_refuses_only_what_has_no_place() {
-        let queue = queue(Limits {
-            segment_bytes: 1000,
-            ..WIDE
-        });
+        let queue = queue(Limits { segment_bytes: 1000, ..WIDE });
         queue.disk_full();
         let taken = (0..100).take_while(|_| append(&queue, &[1; 84]).is_ok()).count();
         assert_eq!(taken, (1000 - SEGMENT_HEADER_BYTES - 2 * MARKER_BYTES) / 100);

@@ -79,12 +79,7 @@ pub(super) fn scan(
                 break format!("record {} stands where {next_seq} belongs", frame.seq);
             }
             let leaf = leaf_hash(frame.body);
-            visit(&Found {
-                seq: next_seq,
-                size: frame.size(),
-                leaf,
-                body: frame.body,
-            });
+            visit(&Found { seq: next_seq, size: frame.size(), leaf, body: frame.body });
             head = chain::step(&head, &leaf);
             next_seq += 1;
             marked = false;
@@ -93,19 +88,9 @@ pub(super) fn scan(
     };
     let rest = bytes.get(offset..).unwrap_or_default();
     if frame::holds_marker(rest) {
-        return Err(Fault {
-            offset,
-            seq: next_seq,
-            problem,
-        });
+        return Err(Fault { offset, seq: next_seq, problem });
     }
-    Ok(Ending {
-        next_seq,
-        head,
-        offset,
-        marked,
-        torn: rest.iter().any(|byte| *byte != 0),
-    })
+    Ok(Ending { next_seq, head, offset, marked, torn: rest.iter().any(|byte| *byte != 0) })
 }
 
 /// Walks every segment from the one that holds `from` on. All but the last must be whole.
@@ -116,13 +101,8 @@ pub(super) fn scan_all(
     mut visit: impl FnMut(&Found<'_>),
 ) -> Result<(PathBuf, Ending), JournalError> {
     let segments = folder.segments()?;
-    let missing = |first_seq| JournalError::Missing {
-        dir: folder.dir().to_owned(),
-        first_seq,
-    };
-    let first = segments
-        .partition_point(|first_seq| *first_seq <= from)
-        .checked_sub(1);
+    let missing = |first_seq| JournalError::Missing { dir: folder.dir().to_owned(), first_seq };
+    let first = segments.partition_point(|first_seq| *first_seq <= from).checked_sub(1);
     let first = first.ok_or_else(|| missing(segments.first().map_or(1, |_| from)))?;
     let mut reached: Option<(PathBuf, Ending)> = None;
     for first_seq in &segments[first..] {
@@ -152,8 +132,7 @@ pub(super) fn repair(
             path = %path.display(), offset = ending.offset, next_seq = ending.next_seq,
             "the journal ends in a torn write, which was never acknowledged; it is cut off"
         );
-        file.set_len(ending.offset as u64)
-            .map_err(JournalError::io("truncate", &path))?;
+        file.set_len(ending.offset as u64).map_err(JournalError::io("truncate", &path))?;
     }
     if let Err(error) = disk.reserve(&file, segment_bytes_max) {
         tracing::warn!(path = %path.display(), %error, "cannot reserve space in the journal's last segment");
@@ -161,8 +140,7 @@ pub(super) fn repair(
     if !ending.marked {
         // Whole records without a marker: the power failed between their sync and the next write.
         let marker = frame::marker(ending.next_seq - 1, &ending.head);
-        disk.write(&file, &marker, ending.offset as u64)
-            .map_err(JournalError::fatal("write", &path))?;
+        disk.write(&file, &marker, ending.offset as u64).map_err(JournalError::fatal("write", &path))?;
         ending.offset += marker.len();
         ending.marked = true;
     }
@@ -179,28 +157,15 @@ pub(super) fn header_of(
 ) -> Result<SegmentHeader, JournalError> {
     let problem = match SegmentHeader::from_bytes(bytes) {
         Some(header) if header.epoch != epoch => {
-            format!(
-                "its header is of journal epoch {}, the identity of {epoch}",
-                header.epoch
-            )
+            format!("its header is of journal epoch {}, the identity of {epoch}", header.epoch)
         }
         Some(header) if header.first_seq != first_seq => {
-            format!(
-                "its header says it begins with record {}, its name says {first_seq}",
-                header.first_seq
-            )
+            format!("its header says it begins with record {}, its name says {first_seq}", header.first_seq)
         }
         Some(header) => return Ok(header),
         None => "the header of the segment does not match its CRC".to_owned(),
     };
-    Err(damaged(
-        path,
-        Fault {
-            offset: 0,
-            seq: first_seq,
-            problem,
-        },
-    ))
+    Err(damaged(path, Fault { offset: 0, seq: first_seq, problem }))
 }
 
 /// A segment must end whole, exactly where the next one begins.
@@ -213,40 +178,21 @@ fn joins(path: &Path, ending: &Ending, next: &SegmentHeader) -> Result<(), Journ
             ending.next_seq, next.first_seq
         )
     } else if ending.head != next.previous_head {
-        format!(
-            "its chain head is {}, the next segment goes on from {}",
-            ending.head, next.previous_head
-        )
+        format!("its chain head is {}, the next segment goes on from {}", ending.head, next.previous_head)
     } else {
         return Ok(());
     };
-    Err(damaged(
-        path,
-        Fault {
-            offset: ending.offset,
-            seq: ending.next_seq,
-            problem,
-        },
-    ))
+    Err(damaged(path, Fault { offset: ending.offset, seq: ending.next_seq, problem }))
 }
 
 fn damaged(path: &Path, fault: Fault) -> JournalError {
     let Fault { offset, seq, problem } = fault;
-    JournalError::Damaged {
-        path: path.to_owned(),
-        offset: offset as u64,
-        seq,
-        problem,
-    }
+    JournalError::Damaged { path: path.to_owned(), offset: offset as u64, seq, problem }
 }
 
 /// A segment without the reserved space at its end: whole zero blocks are compared, not walked.
 fn without_reserve(bytes: &[u8]) -> &[u8] {
     const BLOCK: [u8; 4096] = [0; 4096];
-    let used = bytes
-        .rchunks(BLOCK.len())
-        .skip_while(|chunk| BLOCK.starts_with(chunk))
-        .map(<[u8]>::len)
-        .sum();
+    let used = bytes.rchunks(BLOCK.len()).skip_while(|chunk| BLOCK.starts_with(chunk)).map(<[u8]>::len).sum();
     &bytes[..used]
 }

@@ -50,21 +50,11 @@ struct InFlight {
 
 impl Shipper {
     pub(super) fn start(shared: Arc<Shared>, position: Position) -> Result<Self, ShipError> {
-        let source = Source {
-            shared: Arc::clone(&shared),
-            group: None,
-            cursor: None,
-        };
+        let source = Source { shared: Arc::clone(&shared), group: None, cursor: None };
         let start = Position::start(shared.epoch);
         let openings = Openings::default();
-        let mut shipper = Self {
-            shared,
-            sent: start,
-            acknowledged: 0,
-            openings,
-            in_flight: VecDeque::new(),
-            source,
-        };
+        let mut shipper =
+            Self { shared, sent: start, acknowledged: 0, openings, in_flight: VecDeque::new(), source };
         shipper.sent = shipper.locate(&position)?;
         shipper.recall_openings()?;
         shipper.hold(position.last_seq);
@@ -130,24 +120,13 @@ impl Shipper {
     /// segments past their retention are dropped.
     pub fn acknowledge(&mut self, last_seq: u64) -> Result<(), ShipError> {
         if last_seq > self.sent.last_seq {
-            return Err(ShipError::NotSent {
-                acknowledged: last_seq,
-                sent: self.sent.last_seq,
-            });
+            return Err(ShipError::NotSent { acknowledged: last_seq, sent: self.sent.last_seq });
         }
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|batch| batch.last_seq < last_seq)
-        {
+        while self.in_flight.front().is_some_and(|batch| batch.last_seq < last_seq) {
             self.confirm_oldest();
         }
         // Batches without items end where others end: one receipt confirms one of them.
-        if self
-            .in_flight
-            .front()
-            .is_some_and(|batch| batch.last_seq == last_seq)
-        {
+        if self.in_flight.front().is_some_and(|batch| batch.last_seq == last_seq) {
             self.confirm_oldest();
         }
         self.hold(last_seq);
@@ -155,12 +134,7 @@ impl Shipper {
     }
 
     fn confirm_oldest(&mut self) {
-        for seq in self
-            .in_flight
-            .pop_front()
-            .into_iter()
-            .flat_map(|batch| batch.late)
-        {
+        for seq in self.in_flight.pop_front().into_iter().flat_map(|batch| batch.late) {
             self.openings.held(seq);
         }
     }
@@ -169,10 +143,7 @@ impl Shipper {
     fn hold(&mut self, last_seq: u64) {
         self.acknowledged = self.acknowledged.max(last_seq);
         let floor = self.openings.floor(self.acknowledged + 1);
-        *lock(&self.shared.acknowledged) = Acknowledged {
-            seq: self.acknowledged,
-            floor,
-        };
+        *lock(&self.shared.acknowledged) = Acknowledged { seq: self.acknowledged, floor };
         self.shared.queue.acknowledge(self.acknowledged);
     }
 
@@ -180,24 +151,15 @@ impl Shipper {
     fn locate(&mut self, position: &Position) -> Result<Position, ShipError> {
         let own = self.shared.epoch;
         if position.epoch != own {
-            return Err(ShipError::Epoch {
-                broker: position.epoch,
-                own,
-            });
+            return Err(ShipError::Epoch { broker: position.epoch, own });
         }
         let sealed = self.shared.sealed.level();
         if position.last_seq > sealed {
-            return Err(ShipError::RolledBack {
-                broker: position.last_seq,
-                own: sealed,
-            });
+            return Err(ShipError::RolledBack { broker: position.last_seq, own: sealed });
         }
         let first = self.shared.segments.list().first().copied().unwrap_or(1);
         if position.last_seq + 1 < first {
-            return Err(ShipError::Dropped {
-                asked: position.last_seq + 1,
-                first,
-            });
+            return Err(ShipError::Dropped { asked: position.last_seq + 1, first });
         }
         let head = match position.last_seq {
             0 => chain::START,
@@ -205,11 +167,7 @@ impl Shipper {
             seq => self.source.item(seq)?.head,
         };
         if head != position.head {
-            return Err(ShipError::Fork {
-                seq: position.last_seq,
-                broker: position.head,
-                own: head,
-            });
+            return Err(ShipError::Fork { seq: position.last_seq, broker: position.head, own: head });
         }
         Ok(*position)
     }
@@ -222,8 +180,7 @@ impl Shipper {
             match record::kind(&item.bytes) {
                 Kind::Opening if item.tag == Tag::Whole => self.openings.shipped_in_full(seq, item.leaf),
                 Kind::Opening if self.openings.has_room(0) => {
-                    self.openings
-                        .shipped_as_hash(seq, item.leaf, &item.bytes, SystemTime::now());
+                    self.openings.shipped_as_hash(seq, item.leaf, &item.bytes, SystemTime::now());
                 }
                 Kind::Opening => self.openings.shipped_in_full(seq, item.leaf),
                 Kind::Closing(Some(opening)) => self.openings.closed(&opening),
@@ -275,30 +232,18 @@ impl Shipper {
             .map_err(|error| ShipError::Sign(error.to_string()))?;
         for change in draft.opened {
             match change {
-                Opened {
-                    seq,
-                    leaf,
-                    bytes: Some(bytes),
-                } => self.openings.shipped_as_hash(seq, leaf, &bytes, now),
-                Opened {
-                    seq,
-                    leaf,
-                    bytes: None,
-                } => self.openings.shipped_in_full(seq, leaf),
+                Opened { seq, leaf, bytes: Some(bytes) } => {
+                    self.openings.shipped_as_hash(seq, leaf, &bytes, now)
+                }
+                Opened { seq, leaf, bytes: None } => self.openings.shipped_in_full(seq, leaf),
             }
         }
-        draft
-            .closed
-            .iter()
-            .for_each(|opening| self.openings.closed(opening));
+        draft.closed.iter().for_each(|opening| self.openings.closed(opening));
         let late: Vec<u64> = late;
         for seq in &late {
             self.openings.sent_late(*seq);
         }
-        self.in_flight.push_back(InFlight {
-            last_seq: draft.position.last_seq,
-            late,
-        });
+        self.in_flight.push_back(InFlight { last_seq: draft.position.last_seq, late });
         self.sent = draft.position;
         Ok(batch)
     }
@@ -346,13 +291,7 @@ impl Draft {
     }
 
     fn add(&mut self, item: Item, elide: bool) {
-        let Item {
-            seq,
-            tag,
-            leaf,
-            head,
-            bytes,
-        } = item;
+        let Item { seq, tag, leaf, head, bytes } = item;
         let kind = record::kind(&bytes);
         self.bytes += bytes.len();
         self.position.last_seq = seq;
@@ -365,11 +304,7 @@ impl Draft {
         }
         let elided = kind == Kind::Opening && tag == Tag::Record && elide;
         if kind == Kind::Opening {
-            self.opened.push(Opened {
-                seq,
-                leaf,
-                bytes: elided.then(|| bytes.clone()),
-            });
+            self.opened.push(Opened { seq, leaf, bytes: elided.then(|| bytes.clone()) });
         }
         let item = if elided {
             batch_item::Item::ElidedLeafHash(Bytes::copy_from_slice(leaf.as_bytes()))
@@ -406,12 +341,7 @@ impl Source {
     fn cursor_at(&mut self, seq: u64) -> Result<&mut Cursor, JournalError> {
         let cursor = match self.cursor.take() {
             Some(cursor) if cursor.next_seq() == seq => cursor,
-            _ => Cursor::open(
-                &self.shared.folder,
-                self.shared.epoch,
-                &self.shared.segments.list(),
-                seq,
-            )?,
+            _ => Cursor::open(&self.shared.folder, self.shared.epoch, &self.shared.segments.list(), seq)?,
         };
         Ok(self.cursor.insert(cursor))
     }

@@ -40,15 +40,8 @@ impl Group {
     pub fn item(&self, seq: u64) -> Option<Item> {
         let index = usize::try_from(seq.checked_sub(self.first_seq)?).ok()?;
         let start = *self.starts.get(index)? as usize;
-        let end = self
-            .starts
-            .get(index + 1)
-            .map_or(self.bytes.len(), |next| *next as usize);
-        let tag = if Tag::is_whole(self.bytes.get(start..end)?) {
-            Tag::Whole
-        } else {
-            Tag::Record
-        };
+        let end = self.starts.get(index + 1).map_or(self.bytes.len(), |next| *next as usize);
+        let tag = if Tag::is_whole(self.bytes.get(start..end)?) { Tag::Whole } else { Tag::Record };
         Some(Item {
             seq,
             tag,
@@ -74,10 +67,7 @@ struct Inner {
 
 impl Tail {
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            inner: Mutex::default(),
-        }
+        Self { bytes_max, inner: Mutex::default() }
     }
 
     pub fn push(&self, group: Group) {

@@ -33,11 +33,7 @@ pub(super) struct Watermark {
 
 impl Watermark {
     pub fn new(level: u64) -> Self {
-        Self {
-            level: AtomicU64::new(level),
-            failure: OnceLock::new(),
-            lanes: Default::default(),
-        }
+        Self { level: AtomicU64::new(level), failure: OnceLock::new(), lanes: Default::default() }
     }
 
     pub fn level(&self) -> u64 {
@@ -89,11 +85,7 @@ impl Watermark {
         }
         let failure = self.failure()?;
         // The level may have risen for the last time between the two looks.
-        Some(if self.level() >= seq {
-            Ok(())
-        } else {
-            Err(failure.clone())
-        })
+        Some(if self.level() >= seq { Ok(()) } else { Err(failure.clone()) })
     }
 
     fn lane(&self, index: usize) -> MutexGuard<'_, Lane> {
@@ -114,11 +106,7 @@ pub struct Wait {
 
 impl Wait {
     pub(super) fn new(watermark: Arc<Watermark>, seq: u64) -> Self {
-        Self {
-            watermark,
-            seq,
-            place: None,
-        }
+        Self { watermark, seq, place: None }
     }
 }
 
@@ -203,14 +191,7 @@ impl Lane {
         let id = self.entered;
         // Nearly always at the end: sequence numbers are waited for in the order in which they were given.
         let at = self.find(seq, id).unwrap_or_else(|at| at);
-        self.waiters.insert(
-            at,
-            Waiter {
-                seq,
-                id,
-                waker: waker.clone(),
-            },
-        );
+        self.waiters.insert(at, Waiter { seq, id, waker: waker.clone() });
         id
     }
 
@@ -223,9 +204,7 @@ impl Lane {
     fn find(&self, seq: u64, id: u64) -> Result<usize, usize> {
         match self.waiters.back() {
             Some(last) if (last.seq, last.id) < (seq, id) => Err(self.waiters.len()),
-            _ => self
-                .waiters
-                .binary_search_by_key(&(seq, id), |waiter| (waiter.seq, waiter.id)),
+            _ => self.waiters.binary_search_by_key(&(seq, id), |waiter| (waiter.seq, waiter.id)),
         }
     }
 
@@ -290,9 +269,7 @@ fn lane_of_this_thread() -> usize {
         static LANE: Cell<Option<usize>> = const { Cell::new(None) };
     }
     LANE.with(|lane| {
-        let index = lane
-            .get()
-            .unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed) % LANES);
+        let index = lane.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed) % LANES);
         lane.set(Some(index));
         index
     })
@@ -321,23 +298,15 @@ mod tests {
     impl Tasks {
         fn new(tasks: u64) -> Self {
             let watermark = Arc::new(Watermark::new(0));
-            let waits = (1..=tasks)
-                .map(|seq| Box::pin(Wait::new(Arc::clone(&watermark), seq)))
-                .collect();
-            let mut tasks = Self {
-                watermark,
-                waits,
-                count: Arc::default(),
-            };
+            let waits = (1..=tasks).map(|seq| Box::pin(Wait::new(Arc::clone(&watermark), seq))).collect();
+            let mut tasks = Self { watermark, waits, count: Arc::default() };
             assert_eq!(tasks.ready(), 0);
             tasks
         }
 
         /// Polls everybody; returns how many are ready.
         fn ready(&mut self) -> usize {
-            (0..self.waits.len())
-                .filter(|at| self.poll(*at).is_ready())
-                .count()
+            (0..self.waits.len()).filter(|at| self.poll(*at).is_ready()).count()
         }
 
         fn poll(&mut self, at: usize) -> Poll<Result<(), JournalError>> {
@@ -403,12 +372,6 @@ mod tests {
         tasks.waits.retain(|wait| wait.seq % 2 == 0);
         tasks.watermark.advance(10);
         assert_eq!((tasks.woken(), tasks.ready(), tasks.woken()), (1, 5, 5));
-        assert!(
-            tasks
-                .watermark
-                .lanes
-                .iter()
-                .all(|lane| lock(lane).waiters.is_empty())
-        );
+        assert!(tasks.watermark.lanes.iter().all(|lane| lock(lane).waiters.is_empty()));
     }
 }

@@ -33,15 +33,7 @@ impl Writer {
     pub fn new(shared: Arc<Shared>, recovered: Recovered) -> Self {
         let Recovered { path, file, ending } = recovered;
         let (offset, last_seq, head) = (ending.offset as u64, ending.next_seq - 1, ending.head);
-        Self {
-            shared,
-            path,
-            file,
-            offset,
-            last_seq,
-            head,
-            marker_owed: false,
-        }
+        Self { shared, path, file, offset, last_seq, head, marker_owed: false }
     }
 
     /// Runs until the journal is closed or fails.
@@ -58,11 +50,7 @@ impl Writer {
     fn work(&mut self) -> Result<(), JournalError> {
         let (mut bytes, mut records, mut leaders) = (0, 0, false);
         loop {
-            match self
-                .shared
-                .queue
-                .next(Draft::like(bytes, records), self.marker_owed, leaders)
-            {
+            match self.shared.queue.next(Draft::like(bytes, records), self.marker_owed, leaders) {
                 Work::Commit(draft) => {
                     // The next group will be about as large as this one.
                     (bytes, records) = (draft.bytes.len() * 5 / 4, draft.leaves.len() * 5 / 4);
@@ -79,10 +67,7 @@ impl Writer {
     /// Makes a group durable, tells whoever waits, and only then does what can be done later.
     fn commit(&mut self, mut draft: Draft) -> Result<(), JournalError> {
         for (index, start) in draft.starts.iter().enumerate() {
-            let end = draft
-                .starts
-                .get(index + 1)
-                .map_or(draft.bytes.len(), |next| *next as usize);
+            let end = draft.starts.get(index + 1).map_or(draft.bytes.len(), |next| *next as usize);
             frame::seal(&mut draft.bytes[*start as usize..end]);
         }
         if draft.rotate {
@@ -94,10 +79,7 @@ impl Writer {
             begin = 0;
         }
         let written = &draft.bytes[begin..];
-        self.shared
-            .disk
-            .write(&self.file, written, self.offset)
-            .map_err(self.fatal("write"))?;
+        self.shared.disk.write(&self.file, written, self.offset).map_err(self.fatal("write"))?;
         self.shared.disk.sync(&self.file).map_err(self.fatal("sync"))?;
         self.offset += written.len() as u64;
         self.last_seq = draft.last_seq();
@@ -130,10 +112,7 @@ impl Writer {
     fn write_marker(&mut self) -> Result<(), JournalError> {
         if self.marker_owed {
             let marker = frame::marker(self.last_seq, &self.head);
-            self.shared
-                .disk
-                .write(&self.file, &marker, self.offset)
-                .map_err(self.fatal("write"))?;
+            self.shared.disk.write(&self.file, &marker, self.offset).map_err(self.fatal("write"))?;
             self.offset += marker.len() as u64;
             self.marker_owed = false;
         }
@@ -145,22 +124,12 @@ impl Writer {
         self.write_marker()?;
         self.shared.disk.sync(&self.file).map_err(self.fatal("sync"))?;
         // Sleeps while the disk is full: what was accepted waits unacknowledged.
-        let spare = self
-            .shared
-            .pool
-            .take(&self.shared.queue)
-            .ok_or(JournalError::Closed)?;
-        let header = SegmentHeader {
-            epoch: self.shared.epoch,
-            first_seq,
-            previous_head: self.head,
-        };
+        let spare = self.shared.pool.take(&self.shared.queue).ok_or(JournalError::Closed)?;
+        let header = SegmentHeader { epoch: self.shared.epoch, first_seq, previous_head: self.head };
         let path = self.shared.folder.segment(first_seq);
         let disk = &self.shared.disk;
-        disk.write(&spare.file, &header.to_bytes(), 0)
-            .map_err(JournalError::fatal("write", &path))?;
-        disk.sync(&spare.file)
-            .map_err(JournalError::fatal("sync", &path))?;
+        disk.write(&spare.file, &header.to_bytes(), 0).map_err(JournalError::fatal("write", &path))?;
+        disk.sync(&spare.file).map_err(JournalError::fatal("sync", &path))?;
         std::fs::rename(&spare.path, &path).map_err(JournalError::fatal("rename", &path))?;
         self.shared.folder.sync()?;
         self.shared.segments.push(first_seq);

@@ -25,11 +25,7 @@ struct Sample {
 fn sample() -> Sample {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
-    let header = SegmentHeader {
-        epoch: journal.epoch(),
-        first_seq: 1,
-        previous_head: chain::START,
-    };
+    let header = SegmentHeader { epoch: journal.epoch(), first_seq: 1, previous_head: chain::START };
     journal.close().unwrap();
     // Made by hand, for which records share a group is otherwise a matter of luck.
     let (mut bytes, mut frames, mut head) = (header.to_bytes().to_vec(), Vec::new(), chain::START);
@@ -47,13 +43,7 @@ fn sample() -> Sample {
     let path = dir.path().join("00000000000000000001.journal");
     fs::write(&path, &bytes).unwrap();
     assert_eq!(check(dir.path()).unwrap().head, head);
-    Sample {
-        dir,
-        path,
-        end: bytes.len(),
-        bytes,
-        frames,
-    }
+    Sample { dir, path, end: bytes.len(), bytes, frames }
 }
 
 impl Sample {
@@ -64,11 +54,7 @@ impl Sample {
     /// Records that end at or before an offset.
     fn records_before(&self, offset: usize) -> usize {
         let ends = self.frames.iter().skip(1).map(|(at, _)| *at).chain([self.end]);
-        self.frames
-            .iter()
-            .zip(ends)
-            .filter(|((_, record), end)| *record && *end <= offset)
-            .count()
+        self.frames.iter().zip(ends).filter(|((_, record), end)| *record && *end <= offset).count()
     }
 
     fn frame_at(&self, offset: usize) -> usize {
@@ -84,11 +70,7 @@ fn a_tail_torn_at_any_byte_keeps_every_whole_record() {
             let mut bytes = sample.bytes[..cut].to_vec();
             bytes.resize(cut + reserve, 0);
             let ending = Sample::scan(&bytes).unwrap();
-            assert_eq!(
-                ending.next_seq,
-                1 + sample.records_before(cut) as u64,
-                "cut at {cut}"
-            );
+            assert_eq!(ending.next_seq, 1 + sample.records_before(cut) as u64, "cut at {cut}");
             let leaves: Vec<_> = sample
                 .frames
                 .iter()
@@ -97,11 +79,7 @@ fn a_tail_torn_at_any_byte_keeps_every_whole_record() {
                     _ => None,
                 })
                 .collect();
-            assert_eq!(
-                ending.head,
-                chain::advance(&chain::START, &leaves),
-                "cut at {cut}"
-            );
+            assert_eq!(ending.head, chain::advance(&chain::START, &leaves), "cut at {cut}");
         }
     }
 }
@@ -110,28 +88,16 @@ fn a_tail_torn_at_any_byte_keeps_every_whole_record() {
 fn a_journal_torn_anywhere_goes_on() {
     let sample = sample();
     // Every place where something begins or ends, and some within.
-    let cuts = sample
-        .frames
-        .iter()
-        .flat_map(|(at, _)| [*at, at + 1, at + 20])
-        .chain([sample.end]);
+    let cuts = sample.frames.iter().flat_map(|(at, _)| [*at, at + 1, at + 20]).chain([sample.end]);
     for cut in cuts {
         fs::write(&sample.path, &sample.bytes[..cut]).unwrap();
         let kept = sample.records_before(cut) as u64;
         let journal = open(sample.dir.path());
-        assert_eq!(
-            (journal.durable_seq(), journal.last_seq()),
-            (kept, kept),
-            "cut at {cut}"
-        );
+        assert_eq!((journal.durable_seq(), journal.last_seq()), (kept, kept), "cut at {cut}");
         assert_eq!(journal.backlog().records, kept);
         assert_eq!(commit(&journal.handle(), denial(99)).seq, kept + 1);
         journal.close().unwrap();
-        assert_eq!(
-            check(sample.dir.path()).unwrap().last_seq,
-            kept + 1,
-            "cut at {cut}"
-        );
+        assert_eq!(check(sample.dir.path()).unwrap().last_seq, kept + 1, "cut at {cut}");
     }
 }
 
@@ -158,17 +124,7 @@ fn a_flipped_bit_is_named_or_loses_nothing() {
         bytes[byte] ^= 0x10;
         fs::write(&sample.path, &bytes).unwrap();
         let error = Journal::open(sample.dir.path(), options(), now()).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                JournalError::Damaged {
-                    offset: 0,
-                    seq: 1,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, JournalError::Damaged { offset: 0, seq: 1, .. }), "{error}");
     }
 }
 
@@ -183,20 +139,11 @@ fn damage_stops_the_opening_with_its_position() {
         Journal::open(sample.dir.path(), options(), now()).unwrap_err(),
         check(sample.dir.path()).unwrap_err(),
     ] {
-        let JournalError::Damaged {
-            path, offset, seq, ..
-        } = &error
-        else {
-            panic!("{error}")
-        };
+        let JournalError::Damaged { path, offset, seq, .. } = &error else { panic!("{error}") };
         assert_eq!((path, *offset, *seq), (&sample.path, at as u64, 5), "{error}");
         assert!(error.to_string().contains("restore this segment"), "{error}");
     }
-    assert_eq!(
-        fs::read(&sample.path).unwrap(),
-        bytes,
-        "a damaged segment must not be touched"
-    );
+    assert_eq!(fs::read(&sample.path).unwrap(), bytes, "a damaged segment must not be touched");
 }
 
 #[test]
@@ -210,11 +157,7 @@ fn a_write_that_reached_the_disk_in_pieces_is_a_torn_tail() {
         let end = (hole + 40).min(bytes.len());
         bytes[hole..end].fill(0);
         let ending = Sample::scan(&bytes).unwrap();
-        assert_eq!(
-            ending.next_seq,
-            1 + sample.records_before(hole) as u64,
-            "hole at {hole}"
-        );
+        assert_eq!(ending.next_seq, 1 + sample.records_before(hole) as u64, "hole at {hole}");
         assert!(ending.next_seq >= 7);
     }
 }
@@ -223,9 +166,7 @@ fn a_write_that_reached_the_disk_in_pieces_is_a_torn_tail() {
 fn a_record_that_was_replaced_breaks_the_chain() {
     let sample = sample();
     let (at, _) = sample.frames[0];
-    let Read::Frame(frame) = read(&sample.bytes[at..]) else {
-        panic!("no frame")
-    };
+    let Read::Frame(frame) = read(&sample.bytes[at..]) else { panic!("no frame") };
     let mut body = frame.body.to_vec();
     *body.last_mut().unwrap() ^= 1;
     let mut forged = Vec::new();

@@ -62,11 +62,7 @@ impl Disk for FaultyDisk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         file.write_all_at(bytes, offset)?;
-        let mut rest = if bytes.len() == SEGMENT_HEADER_BYTES {
-            &[]
-        } else {
-            bytes
-        };
+        let mut rest = if bytes.len() == SEGMENT_HEADER_BYTES { &[] } else { bytes };
         while let Read::Frame(frame) = read(rest) {
             if frame.tag != Tag::Commit {
                 assert_eq!(frame.seq, state.written_seq + 1, "records are written in order");
@@ -107,21 +103,13 @@ fn an_error_of_sync_ends_the_journal_for_everybody() {
     disk.pause();
     let tickets: Vec<_> = (0..20).map(|n| handle.append(denial(n)).unwrap()).collect();
     runtime().block_on(async {
-        let waits: Vec<_> = tickets
-            .iter()
-            .map(|ticket| tokio::spawn(handle.durable(ticket.seq)))
-            .collect();
+        let waits: Vec<_> = tickets.iter().map(|ticket| tokio::spawn(handle.durable(ticket.seq))).collect();
         tokio::task::yield_now().await;
         disk.change(|state| (state.fail_sync, state.paused) = (true, false));
         for wait in waits {
-            let outcome = tokio::time::timeout(PATIENCE, wait)
-                .await
-                .expect("a waiter was forgotten")
-                .unwrap();
-            assert!(
-                matches!(outcome, Err(JournalError::Fatal { action: "sync", .. })),
-                "{outcome:?}"
-            );
+            let outcome =
+                tokio::time::timeout(PATIENCE, wait).await.expect("a waiter was forgotten").unwrap();
+            assert!(matches!(outcome, Err(JournalError::Fatal { action: "sync", .. })), "{outcome:?}");
         }
     });
     assert_eq!(handle.append(denial(1)), Err(AppendError::Closed));
@@ -157,11 +145,7 @@ fn an_error_of_write_ends_it_too_and_what_was_acknowledged_stays() {
 #[test]
 fn a_full_disk_refuses_and_recovers() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(FaultyDisk::default()));
-    let tight = JournalOptions {
-        segment_bytes_max: 8 * 1024,
-        backlog_bytes_max: 1024 * 1024,
-        ..options()
-    };
+    let tight = JournalOptions { segment_bytes_max: 8 * 1024, backlog_bytes_max: 1024 * 1024, ..options() };
     disk.change(|state| state.full = true);
     let journal = open_on(dir.path(), &disk, tight);
     let handle = journal.handle();
@@ -179,10 +163,7 @@ fn a_full_disk_refuses_and_recovers() {
     disk.change(|state| state.full = false);
     let deadline = std::time::Instant::now() + PATIENCE;
     while handle.append(denial(1)).is_err() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "no space was reserved again"
-        );
+        assert!(std::time::Instant::now() < deadline, "no space was reserved again");
         std::thread::park_timeout(Duration::from_millis(10));
     }
     wait(&handle, taken + 1).unwrap();
@@ -191,11 +172,7 @@ fn a_full_disk_refuses_and_recovers() {
 #[test]
 fn a_journal_closes_on_a_full_disk() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(FaultyDisk::default()));
-    let tight = JournalOptions {
-        segment_bytes_max: 8 * 1024,
-        backlog_bytes_max: 8 * 1024,
-        ..options()
-    };
+    let tight = JournalOptions { segment_bytes_max: 8 * 1024, backlog_bytes_max: 8 * 1024, ..options() };
     let journal = open_on(dir.path(), &disk, tight);
     disk.change(|state| state.full = true);
     let handle = journal.handle();
@@ -207,28 +184,15 @@ fn a_journal_closes_on_a_full_disk() {
 #[test]
 fn the_backlog_is_bounded_until_the_broker_acknowledges() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(
-        dir.path(),
-        JournalOptions {
-            backlog_records_max: 10,
-            ..options()
-        },
-        now(),
-    )
-    .unwrap();
+    let journal =
+        Journal::open(dir.path(), JournalOptions { backlog_records_max: 10, ..options() }, now()).unwrap();
     let handle = journal.handle();
-    let last = (0..10)
-        .map(|n| commit(&handle, denial(n)))
-        .fold(None, |_, ticket| Some(ticket))
-        .unwrap();
+    let last = (0..10).map(|n| commit(&handle, denial(n))).fold(None, |_, ticket| Some(ticket)).unwrap();
     assert_eq!(handle.append(denial(11)), Err(AppendError::Full));
     assert_eq!(journal.backlog().records, 10);
     let start = crate::batch::Position::start(journal.epoch()).to_proto();
     let mut shipper = journal.shipper(&start).unwrap();
-    shipper
-        .next_batch(now(), |_| Ok::<_, String>(vec![1]))
-        .unwrap()
-        .unwrap();
+    shipper.next_batch(now(), |_| Ok::<_, String>(vec![1])).unwrap().unwrap();
     shipper.acknowledge(last.seq - 3).unwrap();
     assert_eq!(journal.backlog().records, 3);
     assert_eq!(commit(&handle, denial(11)).seq, 11);

@@ -20,14 +20,7 @@ fn a_new_journal_has_an_epoch_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir.path().join("deep/journal"));
     assert_eq!(journal.epoch(), 1_763_700_000_000);
-    assert_eq!(
-        (
-            journal.last_seq(),
-            journal.durable_seq(),
-            journal.backlog().records
-        ),
-        (0, 0, 0)
-    );
+    assert_eq!((journal.last_seq(), journal.durable_seq(), journal.backlog().records), (0, 0, 0));
     assert!(journal.failure().is_none());
     drop(journal);
     let later = Journal::open(dir.path().join("deep/journal"), options(), now() + PATIENCE).unwrap();
@@ -53,14 +46,9 @@ fn records_survive_many_segments_and_restarts() {
     }
     let checked = check(dir.path()).unwrap();
     assert_eq!((checked.first_seq, checked.last_seq), (1, total));
-    let segments = fs::read_dir(dir.path()).unwrap().filter(|entry| {
-        entry
-            .as_ref()
-            .unwrap()
-            .file_name()
-            .to_string_lossy()
-            .ends_with(".journal")
-    });
+    let segments = fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".journal"));
     assert!(segments.count() >= 5);
 }
 
@@ -68,26 +56,11 @@ fn records_survive_many_segments_and_restarts() {
 fn bounds_of_options_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [
-        JournalOptions {
-            node: String::new(),
-            ..options()
-        },
-        JournalOptions {
-            node: "a\nb".to_owned(),
-            ..options()
-        },
-        JournalOptions {
-            segment_bytes_max: 100,
-            ..options()
-        },
-        JournalOptions {
-            segment_bytes_max: 1 << 40,
-            ..options()
-        },
-        JournalOptions {
-            backlog_bytes_max: u64::MAX,
-            ..options()
-        },
+        JournalOptions { node: String::new(), ..options() },
+        JournalOptions { node: "a\nb".to_owned(), ..options() },
+        JournalOptions { segment_bytes_max: 100, ..options() },
+        JournalOptions { segment_bytes_max: 1 << 40, ..options() },
+        JournalOptions { backlog_bytes_max: u64::MAX, ..options() },
     ];
     for options in bad {
         let error = Journal::open(dir.path(), options, now()).unwrap_err();
@@ -103,10 +76,7 @@ fn one_process_and_one_node_a_folder() {
     let error = Journal::open(dir.path(), options(), now()).unwrap_err();
     assert!(matches!(error, JournalError::Locked { .. }), "{error}");
     drop(journal);
-    let other = JournalOptions {
-        node: "G12/node-1".to_owned(),
-        ..options()
-    };
+    let other = JournalOptions { node: "G12/node-1".to_owned(), ..options() };
     let error = Journal::open(dir.path(), other, now()).unwrap_err();
     assert!(matches!(error, JournalError::Node { .. }), "{error}");
     open(dir.path());
@@ -115,10 +85,7 @@ fn one_process_and_one_node_a_folder() {
 #[test]
 fn what_is_missing_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let wide = JournalOptions {
-        backlog_bytes_max: 1024 * 1024,
-        ..options()
-    };
+    let wide = JournalOptions { backlog_bytes_max: 1024 * 1024, ..options() };
     let journal = Journal::open(dir.path(), wide.clone(), now()).unwrap();
     fill(&journal, 400);
     let segments = journal.shared.folder.segments().unwrap();
@@ -134,34 +101,15 @@ fn what_is_missing_is_named() {
         reopen().unwrap();
         error
     };
-    assert!(matches!(
-        without(&first),
-        JournalError::Missing { first_seq: 1, .. }
-    ));
+    assert!(matches!(without(&first), JournalError::Missing { first_seq: 1, .. }));
     let error = without(&second);
-    assert!(
-        matches!(error, JournalError::Damaged { seq, .. } if seq == segments[1]),
-        "{error}"
-    );
+    assert!(matches!(error, JournalError::Damaged { seq, .. } if seq == segments[1]), "{error}");
     let error = without(&dir.path().join("identity"));
     assert!(matches!(error, JournalError::File { .. }), "{error}");
     // A journal cut back by a whole segment is told by what was acknowledged.
-    fs::write(
-        dir.path().join("acknowledged"),
-        format!("{} 400 401\n", 1_763_700_000_000_u64),
-    )
-    .unwrap();
+    fs::write(dir.path().join("acknowledged"), format!("{} 400 401\n", 1_763_700_000_000_u64)).unwrap();
     let error = without(&last);
-    assert!(
-        matches!(
-            error,
-            JournalError::RolledBack {
-                acknowledged: 400,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, JournalError::RolledBack { acknowledged: 400, .. }), "{error}");
     fs::write(dir.path().join("acknowledged"), "7 400 401\n").unwrap();
     assert!(matches!(reopen().unwrap_err(), JournalError::File { .. }));
 }
@@ -180,10 +128,7 @@ fn too_large_a_record_is_refused_and_takes_no_number() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
     let handle = journal.handle();
-    assert_eq!(
-        handle.append(vec![0; 4097]),
-        Err(AppendError::TooLarge { bytes: 4097 })
-    );
+    assert_eq!(handle.append(vec![0; 4097]), Err(AppendError::TooLarge { bytes: 4097 }));
     assert_eq!(commit(&handle, vec![0; 4096]).seq, 1);
     drop(journal);
     assert_eq!(handle.append(b"x"), Err(AppendError::Closed));
@@ -194,11 +139,7 @@ fn too_large_a_record_is_refused_and_takes_no_number() {
 #[test]
 fn keys_are_found_before_and_after_they_reach_their_file() {
     let dir = tempfile::tempdir().unwrap();
-    let row = |n: u8| KeyRow {
-        exchange: [n; 16],
-        key: ExchangeKey::from_bytes([n; 32]),
-        salt: [n; 16],
-    };
+    let row = |n: u8| KeyRow { exchange: [n; 16], key: ExchangeKey::from_bytes([n; 32]), salt: [n; 16] };
     let journal = open(dir.path());
     let handle = journal.handle();
     for n in 1..=3 {
@@ -216,10 +157,7 @@ fn keys_are_found_before_and_after_they_reach_their_file() {
     let path = dir.path().join("keys/00000001.keys");
     let deadline = std::time::Instant::now() + PATIENCE;
     while fs::metadata(&path).unwrap().len() < 4 * 72 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the row did not reach its file"
-        );
+        assert!(std::time::Instant::now() < deadline, "the row did not reach its file");
         std::thread::park_timeout(Duration::from_millis(20));
     }
     assert_eq!(journal.keys().find(&[5; 16]).unwrap(), vec![row(5)]);
@@ -239,23 +177,12 @@ fn a_crash_leaves_orphans_and_a_sweep_closes_them_once() {
 
     let journal = open(dir.path());
     let orphans = journal.sweep().unwrap();
-    let expected: Vec<_> = [1, 3, 4]
-        .map(|n: usize| (tickets[n].seq, tickets[n].leaf_hash))
-        .to_vec();
-    assert_eq!(
-        orphans
-            .iter()
-            .map(|orphan| (orphan.seq, orphan.leaf_hash))
-            .collect::<Vec<_>>(),
-        expected
-    );
+    let expected: Vec<_> = [1, 3, 4].map(|n: usize| (tickets[n].seq, tickets[n].leaf_hash)).to_vec();
+    assert_eq!(orphans.iter().map(|orphan| (orphan.seq, orphan.leaf_hash)).collect::<Vec<_>>(), expected);
     for orphan in &orphans {
         let closing = orphan.closing([8; 16], prost_types::Timestamp::from(now()));
         let bytes = record::encode(&closing).unwrap();
-        assert_eq!(
-            record::kind(&bytes),
-            record::Kind::Closing(Some(orphan.leaf_hash))
-        );
+        assert_eq!(record::kind(&bytes), record::Kind::Closing(Some(orphan.leaf_hash)));
         commit(&journal.handle(), bytes);
     }
     journal.close().unwrap();

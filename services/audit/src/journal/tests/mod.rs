@@ -61,25 +61,16 @@ fn exchange(id: u64) -> Exchange {
 }
 
 fn opening(id: u64) -> Vec<u8> {
-    encode(Body::Opening(Opening {
-        exchange: Some(exchange(id)),
-    }))
+    encode(Body::Opening(Opening { exchange: Some(exchange(id)) }))
 }
 
 fn closing(id: u64, opening: &Ticket) -> Vec<u8> {
     let opening_hash = opening.leaf_hash.0.to_vec();
-    encode(Body::Closing(Closing {
-        exchange: Some(exchange(id)),
-        opening_hash,
-        ..Closing::default()
-    }))
+    encode(Body::Closing(Closing { exchange: Some(exchange(id)), opening_hash, ..Closing::default() }))
 }
 
 fn denial(id: u64) -> Vec<u8> {
-    encode(Body::Denial(Denial {
-        exchange: Some(exchange(id)),
-        ..Denial::default()
-    }))
+    encode(Body::Denial(Denial { exchange: Some(exchange(id)), ..Denial::default() }))
 }
 
 /// Appends a record and waits until it is durable.
@@ -91,17 +82,12 @@ fn commit(handle: &Handle, record: impl AsRef<[u8]>) -> Ticket {
 
 fn wait(handle: &Handle, seq: u64) -> Result<(), JournalError> {
     runtime().block_on(async {
-        tokio::time::timeout(PATIENCE, handle.durable(seq))
-            .await
-            .expect("it took too long")
+        tokio::time::timeout(PATIENCE, handle.durable(seq)).await.expect("it took too long")
     })
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// Long enough for the slowest disk; nothing waits that long unless it hangs.

@@ -85,20 +85,10 @@ impl Disk for WeakDisk {
         file.write_all_at(bytes, offset)?;
         let inode = file.metadata()?.ino();
         state.safe.entry(inode).or_default();
-        state
-            .unsafe_writes
-            .push((inode, usize::try_from(offset).unwrap(), bytes.to_vec()));
-        let mut rest = if bytes.len() == SEGMENT_HEADER_BYTES {
-            &[]
-        } else {
-            bytes
-        };
+        state.unsafe_writes.push((inode, usize::try_from(offset).unwrap(), bytes.to_vec()));
+        let mut rest = if bytes.len() == SEGMENT_HEADER_BYTES { &[] } else { bytes };
         while let Read::Frame(frame) = read(rest) {
-            state.written_seq = if frame.tag == Tag::Commit {
-                state.written_seq
-            } else {
-                frame.seq
-            };
+            state.written_seq = if frame.tag == Tag::Commit { state.written_seq } else { frame.seq };
             rest = &rest[frame.size()..];
         }
         self.tick(&mut state);

@@ -17,9 +17,7 @@ fn sign(message: &[u8]) -> Outcome<Vec<u8>> {
 
 fn verify(message: &[u8], signature: &[u8]) -> Outcome<()> {
     let signed = crate::hash::sha256(message);
-    (signed.0[..] == *signature)
-        .then_some(())
-        .ok_or_else(|| "not signed".to_owned())
+    (signed.0[..] == *signature).then_some(()).ok_or_else(|| "not signed".to_owned())
 }
 
 fn start(journal: &Journal) -> JournalPosition {
@@ -34,16 +32,12 @@ struct Broker {
 
 impl Broker {
     fn new(journal: &Journal) -> Self {
-        Self {
-            checker: Checker::new("G01/node-1", Position::start(journal.epoch())),
-            log: Vec::new(),
-        }
+        Self { checker: Checker::new("G01/node-1", Position::start(journal.epoch())), log: Vec::new() }
     }
 
     fn take(&mut self, batch: &SignedBatch) -> Result<u64, BatchError> {
         let checked = self.checker.check(batch, verify)?;
-        self.log
-            .extend(checked.entries.iter().map(|entry| entry.to_vec()));
+        self.log.extend(checked.entries.iter().map(|entry| entry.to_vec()));
         self.checker.accept(checked.position);
         Ok(checked.position.last_seq)
     }
@@ -66,10 +60,7 @@ impl Broker {
 }
 
 fn wide() -> JournalOptions {
-    JournalOptions {
-        backlog_bytes_max: 4 * 1024 * 1024,
-        ..options()
-    }
+    JournalOptions { backlog_bytes_max: 4 * 1024 * 1024, ..options() }
 }
 
 /// Waits until everything appended can be shipped.
@@ -92,10 +83,7 @@ fn a_closing_speaks_for_its_opening() {
     }
     settle(&journal);
     let (mut broker, mut shipper) = (Broker::new(&journal), journal.shipper(&start(&journal)).unwrap());
-    assert_eq!(
-        broker.drain(&mut shipper, now()),
-        2100_usize.div_ceil(BATCH_RECORDS_MAX)
-    );
+    assert_eq!(broker.drain(&mut shipper, now()), 2100_usize.div_ceil(BATCH_RECORDS_MAX));
     assert_eq!(broker.log, expected);
     assert_eq!(journal.backlog().records, 0);
     assert_eq!(journal.backlog().bytes, 0);
@@ -108,10 +96,7 @@ fn memory_and_files_tell_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let mut found = Vec::new();
     for tail_bytes_max in [0, 20_000, 16 << 20] {
-        let options = JournalOptions {
-            tail_bytes_max,
-            ..wide()
-        };
+        let options = JournalOptions { tail_bytes_max, ..wide() };
         let journal = Journal::open(dir.path(), options, now()).unwrap();
         for n in 0..500 {
             journal.handle().append(denial(n)).unwrap();
@@ -126,10 +111,7 @@ fn memory_and_files_tell_the_same() {
         journal.close().unwrap();
         fs::remove_file(dir.path().join("acknowledged")).unwrap();
     }
-    assert_eq!(
-        found.iter().map(|(records, _)| *records).collect::<Vec<_>>(),
-        [500, 1000, 1500]
-    );
+    assert_eq!(found.iter().map(|(records, _)| *records).collect::<Vec<_>>(), [500, 1000, 1500]);
 }
 
 #[test]
@@ -148,9 +130,7 @@ fn shipping_resumes_exactly_after_a_restart() {
         }
         settle(&journal);
         // Some batches arrive; of the last the receipt is lost; some never arrive.
-        let batches: Vec<_> = (0..3)
-            .map_while(|_| shipper.next_batch(now(), sign).unwrap())
-            .collect();
+        let batches: Vec<_> = (0..3).map_while(|_| shipper.next_batch(now(), sign).unwrap()).collect();
         for batch in batches.iter().take(usize::try_from(round).unwrap() % 3) {
             broker.take(batch).unwrap();
         }
@@ -178,13 +158,7 @@ fn an_opening_without_closing_is_sent_late_and_once() {
     assert!(broker.log.is_empty(), "both are elided at first");
     handle.append(closing(2, &closed)).unwrap();
     settle(&journal);
-    assert_eq!(
-        broker.drain(
-            &mut shipper,
-            now() + LATE_OPENING_AFTER - Duration::from_millis(1)
-        ),
-        1
-    );
+    assert_eq!(broker.drain(&mut shipper, now() + LATE_OPENING_AFTER - Duration::from_millis(1)), 1);
     assert_eq!(broker.log, [closing(2, &closed)]);
 
     // It is late, and there is no new record: a batch without items carries it.
@@ -213,25 +187,13 @@ fn ready_waits_for_records_and_for_late_openings() {
     let mut shipper = journal.shipper(&start(&journal)).unwrap();
     runtime().block_on(async {
         let short = Duration::from_millis(30);
-        assert!(
-            tokio::time::timeout(short, shipper.ready(now())).await.is_err(),
-            "there is nothing"
-        );
+        assert!(tokio::time::timeout(short, shipper.ready(now())).await.is_err(), "there is nothing");
         journal.handle().append(opening(1)).unwrap();
-        tokio::time::timeout(PATIENCE, shipper.ready(now()))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(PATIENCE, shipper.ready(now())).await.unwrap().unwrap();
         shipper.next_batch(now(), sign).unwrap().unwrap();
-        assert!(
-            tokio::time::timeout(short, shipper.ready(now())).await.is_err(),
-            "not late yet"
-        );
+        assert!(tokio::time::timeout(short, shipper.ready(now())).await.is_err(), "not late yet");
         let nearly = now() + LATE_OPENING_AFTER - Duration::from_millis(20);
-        tokio::time::timeout(PATIENCE, shipper.ready(nearly))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(PATIENCE, shipper.ready(nearly)).await.unwrap().unwrap();
     });
 }
 
@@ -259,9 +221,7 @@ fn a_batch_that_cannot_be_signed_comes_again() {
     journal.handle().append(closing(1, &opened)).unwrap();
     settle(&journal);
     let mut shipper = journal.shipper(&start(&journal)).unwrap();
-    let error = shipper
-        .next_batch(now(), |_| Err::<Vec<u8>, _>("no key"))
-        .unwrap_err();
+    let error = shipper.next_batch(now(), |_| Err::<Vec<u8>, _>("no key")).unwrap_err();
     assert!(matches!(error, ShipError::Sign(_)), "{error}");
     assert_eq!(shipper.in_flight(), 0);
     let mut broker = Broker::new(&journal);
@@ -290,35 +250,20 @@ fn positions_that_are_not_this_journals_are_named() {
         journal.shipper(&position).map(drop)
     };
     assert!(told(&|_| {}).is_ok());
-    assert!(matches!(
-        told(&|position| position.journal_epoch += 1),
-        Err(ShipError::Epoch { .. })
-    ));
+    assert!(matches!(told(&|position| position.journal_epoch += 1), Err(ShipError::Epoch { .. })));
     assert!(matches!(
         told(&|position| position.last_seq = 11),
         Err(ShipError::RolledBack { broker: 11, own: 10 })
     ));
-    assert!(matches!(
-        told(&|position| position.last_seq = 9),
-        Err(ShipError::Fork { seq: 9, .. })
-    ));
-    assert!(matches!(
-        told(&|position| position.head[0] ^= 1),
-        Err(ShipError::Fork { seq: 10, .. })
-    ));
-    assert!(matches!(
-        told(&|position| position.head.clear()),
-        Err(ShipError::Position)
-    ));
+    assert!(matches!(told(&|position| position.last_seq = 9), Err(ShipError::Fork { seq: 9, .. })));
+    assert!(matches!(told(&|position| position.head[0] ^= 1), Err(ShipError::Fork { seq: 10, .. })));
+    assert!(matches!(told(&|position| position.head.clear()), Err(ShipError::Position)));
 }
 
 #[test]
 fn acknowledged_segments_are_dropped_but_not_what_is_still_open() {
     let dir = tempfile::tempdir().unwrap();
-    let options = JournalOptions {
-        retention_segments_max: 0,
-        ..wide()
-    };
+    let options = JournalOptions { retention_segments_max: 0, ..wide() };
     let journal = Journal::open(dir.path(), options.clone(), now()).unwrap();
     let mut broker = Broker::new(&journal);
     let mut shipper = journal.shipper(&start(&journal)).unwrap();
@@ -348,10 +293,7 @@ fn acknowledged_segments_are_dropped_but_not_what_is_still_open() {
     // The first segment that is kept holds the exchange still open.
     until(&|segments| segments[0] >= held && segments[0] <= opened.seq && segments[1] > opened.seq);
     assert!(segments().len() > 2);
-    assert!(matches!(
-        journal.shipper(&start(&journal)),
-        Err(ShipError::Dropped { asked: 1, .. })
-    ));
+    assert!(matches!(journal.shipper(&start(&journal)), Err(ShipError::Dropped { asked: 1, .. })));
 
     journal.handle().append(closing(5, &opened)).unwrap();
     append(&mut broker, &mut shipper);
@@ -367,10 +309,7 @@ fn acknowledged_segments_are_dropped_but_not_what_is_still_open() {
 #[test]
 fn everything_arrives_once_and_in_order_under_load() {
     let dir = tempfile::tempdir().unwrap();
-    let options = JournalOptions {
-        tail_bytes_max: 50_000,
-        ..wide()
-    };
+    let options = JournalOptions { tail_bytes_max: 50_000, ..wide() };
     let journal = Journal::open(dir.path(), options, now()).unwrap();
     let mut broker = Broker::new(&journal);
     let mut shipper = journal.shipper(&start(&journal)).unwrap();
@@ -393,10 +332,7 @@ fn everything_arrives_once_and_in_order_under_load() {
     let all = 2 * threads * records;
     runtime().block_on(async {
         while shipper.position().last_seq < all {
-            tokio::time::timeout(PATIENCE, shipper.ready(now()))
-                .await
-                .unwrap()
-                .unwrap();
+            tokio::time::timeout(PATIENCE, shipper.ready(now())).await.unwrap().unwrap();
             let batch = shipper.next_batch(now(), sign).unwrap().expect("it was ready");
             shipper.acknowledge(broker.take(&batch).unwrap()).unwrap();
         }

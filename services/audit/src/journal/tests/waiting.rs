@@ -55,11 +55,7 @@ fn load(
 }
 
 fn wide() -> JournalOptions {
-    JournalOptions {
-        segment_bytes_max: 64 * 1024,
-        backlog_bytes_max: 8 * 1024 * 1024,
-        ..options()
-    }
+    JournalOptions { segment_bytes_max: 64 * 1024, backlog_bytes_max: 8 * 1024 * 1024, ..options() }
 }
 
 #[test]
@@ -87,20 +83,13 @@ fn nobody_is_woken_while_the_disk_stands_still() {
     let handle = journal.handle();
     let tickets: Vec<_> = (0..100).map(|n| handle.append(denial(n)).unwrap()).collect();
     runtime().block_on(async {
-        let waits: Vec<_> = tickets
-            .iter()
-            .map(|ticket| tokio::spawn(handle.durable(ticket.seq)))
-            .collect();
+        let waits: Vec<_> = tickets.iter().map(|ticket| tokio::spawn(handle.durable(ticket.seq))).collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(waits.iter().all(|wait| !wait.is_finished()));
         assert_eq!(handle.durable_seq(), 0);
         disk.resume();
         for wait in waits {
-            tokio::time::timeout(PATIENCE, wait)
-                .await
-                .expect("a waiter was forgotten")
-                .unwrap()
-                .unwrap();
+            tokio::time::timeout(PATIENCE, wait).await.expect("a waiter was forgotten").unwrap().unwrap();
         }
     });
     assert_eq!(journal.durable_seq(), 100);
@@ -117,24 +106,11 @@ fn a_leader_that_is_forgotten_holds_nobody_up() {
         let ticket = handle.append(denial(1)).unwrap();
         // Polled once, then held and never polled again.
         let mut forgotten = pin!(handle.durable(ticket.seq + 1));
-        assert!(
-            forgotten
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_pending()
-        );
+        assert!(forgotten.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let second = handle.append(denial(2)).unwrap();
         let other = handle.durable(second.seq);
-        tokio::time::timeout(PATIENCE, other)
-            .await
-            .expect("held up by a forgotten waiter")
-            .unwrap();
-        assert!(
-            forgotten
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_ready()
-        );
+        tokio::time::timeout(PATIENCE, other).await.expect("held up by a forgotten waiter").unwrap();
+        assert!(forgotten.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     });
 }
 
@@ -144,9 +120,5 @@ fn what_is_durable_already_needs_no_waiting() {
     let journal = open(dir.path());
     let ticket = commit(&journal.handle(), denial(1));
     let mut wait = pin!(journal.handle().durable(ticket.seq));
-    assert!(
-        wait.as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
-    );
+    assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
