@@ -233,7 +233,7 @@ impl Shipper {
         for change in draft.opened {
             match change {
                 Opened { seq, leaf, bytes: Some(bytes) } => {
-                    self.openings.shipped_as_hash(seq, leaf, &bytes, now)
+                    self.openings.shipped_as_hash(seq, leaf, &bytes, now);
                 }
                 Opened { seq, leaf, bytes: None } => self.openings.shipped_in_full(seq, leaf),
             }

@@ -42,9 +42,14 @@ impl Writer {
         if !matches!(end, JournalError::Closed) {
             tracing::error!(error = %end, "the journal has failed; nothing more is acknowledged");
         }
+        self.end(&end);
+    }
+
+    /// Nothing is taken any more and nobody waits in vain. Only the first call counts.
+    fn end(&self, end: &JournalError) {
         self.shared.queue.close();
         self.shared.durable.fail(end.clone());
-        self.shared.sealed.fail(end);
+        self.shared.sealed.fail(end.clone());
     }
 
     fn work(&mut self) -> Result<(), JournalError> {
@@ -139,5 +144,14 @@ impl Writer {
 
     fn fatal(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
         JournalError::fatal(action, &self.path)
+    }
+}
+
+/// A thread that panics must not leave anybody waiting for ever.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end(&self.fatal("go on writing")(std::io::Error::other("the journal's thread panicked")));
+        }
     }
 }

@@ -23,6 +23,7 @@ struct State {
     full: bool,
     fail_write: bool,
     fail_sync: bool,
+    panic: bool,
     written_seq: u64,
     synced_seq: u64,
     syncs: u64,
@@ -30,32 +31,33 @@ struct State {
 
 impl FaultyDisk {
     pub fn pause(&self) {
-        self.state.lock().unwrap().paused = true;
+        crate::journal::lock(&self.state).paused = true;
     }
 
     pub fn resume(&self) {
-        self.state.lock().unwrap().paused = false;
+        crate::journal::lock(&self.state).paused = false;
         self.changed.notify_all();
     }
 
     pub fn synced_seq(&self) -> u64 {
-        self.state.lock().unwrap().synced_seq
+        crate::journal::lock(&self.state).synced_seq
     }
 
     pub fn syncs(&self) -> u64 {
-        self.state.lock().unwrap().syncs
+        crate::journal::lock(&self.state).syncs
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap());
+        change(&mut crate::journal::lock(&self.state));
         self.changed.notify_all();
     }
 }
 
 impl Disk for FaultyDisk {
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let state = self.state.lock().unwrap();
+        let state = crate::journal::lock(&self.state);
         let mut state = self.changed.wait_while(state, |state| state.paused).unwrap();
+        assert!(!state.panic, "on purpose");
         if state.fail_write {
             // Half of it reaches the disk, as in life.
             file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
@@ -75,9 +77,9 @@ impl Disk for FaultyDisk {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        let before = self.state.lock().unwrap().written_seq;
+        let before = crate::journal::lock(&self.state).written_seq;
         file.sync_data()?;
-        let mut state = self.state.lock().unwrap();
+        let mut state = crate::journal::lock(&self.state);
         if state.fail_sync {
             return Err(io::Error::other("the platter is gone"));
         }
@@ -87,7 +89,7 @@ impl Disk for FaultyDisk {
     }
 
     fn reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
-        if self.state.lock().unwrap().full {
+        if crate::journal::lock(&self.state).full {
             return Err(io::ErrorKind::StorageFull.into());
         }
         crate::journal::disk::SystemDisk.reserve(file, bytes)
@@ -140,6 +142,20 @@ fn an_error_of_write_ends_it_too_and_what_was_acknowledged_stays() {
     let journal = open(dir.path());
     assert_eq!(journal.durable_seq(), 5);
     assert_eq!(commit(&journal.handle(), denial(8)).seq, 6);
+}
+
+#[test]
+fn a_panic_of_the_thread_leaves_nobody_waiting() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(FaultyDisk::default()));
+    let journal = open_on(dir.path(), &disk, options());
+    let handle = journal.handle();
+    disk.pause();
+    let ticket = handle.append(denial(1)).unwrap();
+    disk.change(|state| (state.panic, state.paused) = (true, false));
+    assert!(matches!(wait(&handle, ticket.seq), Err(JournalError::Fatal { .. })));
+    assert_eq!(handle.append(denial(2)), Err(AppendError::Closed));
+    assert!(journal.close().is_err());
+    assert_eq!(open(dir.path()).durable_seq(), 0);
 }
 
 #[test]
