@@ -31,7 +31,7 @@ outside_parties:
   - {code: "9900000099", name_vi: Công ty Ví Dụ}
 "#;
 
-const DATABASES: &str = r#"databases:
+const DATABASES: &str = r"databases:
   - id: dan_cu
     name_vi: Dân cư
     kind: NATIONAL_DB
@@ -47,9 +47,9 @@ const DATABASES: &str = r#"databases:
     datasets: [{id: mat.dac_biet}]
 dictionary:
   - {id: con_nguoi.ho_ten, label_vi: Họ tên}
-"#;
+";
 
-const ENTRIES: &str = r#"entries:
+const ENTRIES: &str = r"entries:
   - id: CE-0001
     version: 1
     dataset_id: dancu.cong_dan
@@ -68,7 +68,7 @@ const ENTRIES: &str = r#"entries:
     deadline: 2026-12-31
     approved_by: [operator.catalog.01, operator.legal.02]
     status: ACTIVE
-"#;
+";
 
 const REGISTRY: &str = r#"nodes:
   - agency: G01

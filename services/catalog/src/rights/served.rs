@@ -32,11 +32,11 @@ pub(super) fn contracts<'a>(
                     models.insert(contract.provider.as_str(), model);
                 }
                 Some(finding) => {
-                    problems.note(format!("the contract of {} is left out: {finding}", contract.provider))
+                    problems.note(format!("the contract of {} is left out: {finding}", contract.provider));
                 }
             },
             Err(error) => {
-                problems.note(format!("the contract of {} is left out: {error}", contract.provider))
+                problems.note(format!("the contract of {} is left out: {error}", contract.provider));
             }
         }
     }
