@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost_types::Timestamp;
 
-use crate::limits::{BOARD_TEXT_BYTES_MAX, WATCHES_PER_NODE_MAX};
+use crate::limits::BOARD_TEXT_BYTES_MAX;
 use crate::text;
 
 /// What is known of one node.
@@ -52,19 +52,15 @@ impl Board {
         self.lock().values().filter(|row| row.watches > 0 && row.applied_epoch < epoch).count()
     }
 
-    /// Enters a watch stream of `node`; it leaves when the entry is dropped. `None` when the node holds
-    /// [`WATCHES_PER_NODE_MAX`] already.
-    pub(crate) fn enter(&self, node: &str, software_version: &str, held_epoch: u64) -> Option<Entry> {
+    /// Enters a watch stream of `node`; it leaves when the entry is dropped.
+    pub(crate) fn enter(&self, node: &str, software_version: &str, held_epoch: u64) -> Entry {
         let mut rows = self.lock();
         let row = rows.entry(node.to_owned()).or_default();
-        if row.watches >= WATCHES_PER_NODE_MAX {
-            return None;
-        }
         row.watches += 1;
         cut(software_version).clone_into(&mut row.software_version);
         row.applied_epoch = held_epoch;
         drop(rows);
-        Some(Entry { board: self.clone(), node: node.to_owned() })
+        Entry { board: self.clone(), node: node.to_owned() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
@@ -124,7 +120,7 @@ mod tests {
     #[test]
     fn a_node_is_behind_until_it_says_otherwise() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0).unwrap();
+        let entry = board.enter(NODE, "0.1.0", 0);
         entry.sent(3);
         assert_eq!((board.connected(), board.behind(3)), (1, 1));
         entry.acknowledged(3, Some(Timestamp { seconds: 9, nanos: 0 }), "");
@@ -137,20 +133,10 @@ mod tests {
     #[test]
     fn a_refused_bundle_leaves_the_epoch_and_shows_why() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 2).unwrap();
+        let entry = board.enter(NODE, "0.1.0", 2);
         entry.acknowledged(3, None, &"lỗi ".repeat(200));
         let row = board.row(NODE).unwrap();
         assert_eq!(row.applied_epoch, 2);
         assert!(row.error.starts_with("lỗi") && row.error.len() <= BOARD_TEXT_BYTES_MAX);
-    }
-
-    #[test]
-    fn watches_are_bounded_and_given_back() {
-        let board = Board::default();
-        let mut entries: Vec<_> =
-            (0..WATCHES_PER_NODE_MAX).map(|_| board.enter(NODE, "", 0).unwrap()).collect();
-        assert!(board.enter(NODE, "", 0).is_none());
-        entries.pop();
-        assert!(board.enter(NODE, "", 0).is_some());
     }
 }

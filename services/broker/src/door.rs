@@ -14,12 +14,14 @@ use crate::access::{self, Rpc};
 use crate::generation::Generation;
 use crate::identity::Caller;
 use crate::metrics::BrokerMetrics;
+use crate::quiet::Quiet;
 
 /// Who may come in, by the newest generation of the registry. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Door {
     generations: watch::Receiver<Arc<Generation>>,
     metrics: BrokerMetrics,
+    quiet: Quiet,
 }
 
 /// A caller who was admitted.
@@ -49,7 +51,7 @@ pub struct NodeGuest {
 impl Door {
     /// A door for the registry that `generations` shows.
     pub fn new(generations: watch::Receiver<Arc<Generation>>, metrics: BrokerMetrics) -> Door {
-        Door { generations, metrics }
+        Door { generations, metrics, quiet: Quiet::default() }
     }
 
     /// Admits the caller of `request` to `rpc`.
@@ -100,9 +102,17 @@ impl Door {
         Err(self.refuse(rpc, &caller, &error))
     }
 
+    /// Whether one more line about a caller may go into the broker's own log.
+    pub fn may_log(&self) -> bool {
+        self.quiet.allows()
+    }
+
     fn refuse(&self, rpc: Rpc, caller: &Caller, error: &MeshError) -> Status {
         self.metrics.refused(rpc, caller.role());
-        tracing::warn!(rpc = rpc.path(), caller = %caller, reason = error.reason.name(), "call refused");
+        if self.quiet.allows() {
+            let reason = error.reason.name();
+            tracing::warn!(rpc = rpc.path(), %caller, reason, detail = error.detail, "call refused");
+        }
         error.to_status()
     }
 }

@@ -9,10 +9,11 @@
 use std::sync::Arc;
 
 use lienthong_audit::batch::Position;
-use lienthong_audit::log::{ENTRY_BYTES_MAX, Log, LogError};
+use lienthong_audit::log::{ENTRY_BYTES_MAX, Log, LogError, LogReader};
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use prost_types::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 
 use crate::clock;
 use crate::limits::LEDGER_JOBS_WAITING_MAX;
@@ -29,6 +30,7 @@ pub struct Ledger {
     jobs: mpsc::Sender<Job>,
     positions: Arc<Positions>,
     checkpoint: watch::Receiver<Arc<str>>,
+    reader: LogReader,
 }
 
 /// A checked batch on its way into the log.
@@ -100,7 +102,7 @@ impl Ledger {
     ) -> (Ledger, impl Future<Output = Result<(), LedgerError>> + use<>) {
         let (jobs, waiting) = mpsc::channel(LEDGER_JOBS_WAITING_MAX);
         let (announce, checkpoint) = watch::channel(Arc::from(checkpoint));
-        let ledger = Ledger { jobs, positions: Arc::clone(&positions), checkpoint };
+        let ledger = Ledger { jobs, positions: Arc::clone(&positions), checkpoint, reader: log.reader() };
         let writer = Writer { log, positions, announce };
         let task = tokio::spawn(writer.run(waiting));
         // A task that was cancelled or panicked has not closed the log.
@@ -112,7 +114,17 @@ impl Ledger {
         &self.positions
     }
 
-    /// The newest signed checkpoint.
+    /// The published checkpoint: everything that it covers can be read from the log's folder.
+    ///
+    /// # Errors
+    /// [`LogError`] if it cannot be read.
+    pub async fn published(&self) -> Result<String, LogError> {
+        let reader = self.reader.clone();
+        let read = spawn_blocking(move || reader.checkpoint_note()).await;
+        read.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// The newest signed checkpoint; it binds the log, and is published within a second.
     pub fn checkpoint(&self) -> Arc<str> {
         self.checkpoint.borrow().clone()
     }

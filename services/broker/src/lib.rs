@@ -33,7 +33,7 @@
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
 //! | [`declared`], [`sources`], [`trust`] | the operator's files |
-//! | [`paging`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
+//! | [`paging`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
 pub mod board;
@@ -52,7 +52,9 @@ pub mod ledger;
 pub mod limits;
 pub mod metrics;
 pub mod paging;
+pub mod places;
 pub mod positions;
+pub mod quiet;
 pub mod records;
 pub mod saver;
 pub mod service;

@@ -21,6 +21,12 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 /// Watch streams that one node may hold at once: an old connection may linger while a new one begins.
 pub const WATCHES_PER_NODE_MAX: usize = 4;
 
+/// Journal streams that one node may hold at once; as above.
+pub const SHIPMENTS_PER_NODE_MAX: usize = 4;
+
+/// Lines about callers that go into the broker's own log in one second; the rest is only counted.
+pub const CALLER_LINES_PER_SECOND_MAX: u32 = 50;
+
 /// Batches of one node that may be on their way into the log at once.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
 

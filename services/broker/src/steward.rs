@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lienthong_catalog::{ContractError, Severity};
+use lienthong_catalog::catalog::Agency;
+use lienthong_catalog::{ContractError, Finding, Severity};
 use prost_types::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
@@ -40,6 +41,8 @@ struct Desk {
     /// Version and time of each contract, by provider.
     about: BTreeMap<String, StoredContract>,
     newest: StoredEpoch,
+    /// What the newest compilation noticed.
+    findings: Vec<Finding>,
 }
 
 /// What became of a contract.
@@ -65,6 +68,12 @@ pub enum PublishError {
     /// Not a descriptor set that can be read.
     #[error("the contract cannot be read: {0}")]
     Unreadable(#[from] ContractError),
+    /// The agency is none that may serve data.
+    #[error(
+        "{0} is no active agency with the role PROVIDER, so that its contract would serve nobody; have the operator \
+             enter the role in the catalog"
+    )]
+    NotAProvider(String),
     /// It breaks rules.
     #[error("the contract has {} mistake(s) that forbid publication: {}", .0.len(), .0.first().map_or("", String::as_str))]
     Findings(Vec<String>),
@@ -101,11 +110,17 @@ impl Steward {
         let Declared { catalog, revocation_lists, operators } = declared;
         let material = Material { mesh: mesh.into(), catalog, contracts, revocation_lists, operators };
         let mut newest = issuer.newest().await?;
-        let draft = compile(material.clone()).await?;
+        let mut findings = Vec::new();
+        let draft = compile(material.clone(), &mut findings).await?;
         let generation = issuer.issue(&mut newest, draft, CATALOG_APPLIED).await?;
         metrics.epoch(generation.epoch());
         let generations = watch::Sender::new(Arc::new(generation));
-        Ok(Steward { issuer, metrics, generations, desk: Mutex::new(Desk { material, about, newest }) })
+        Ok(Steward {
+            issuer,
+            metrics,
+            generations,
+            desk: Mutex::new(Desk { material, about, newest, findings }),
+        })
     }
 
     /// The newest generation.
@@ -126,7 +141,7 @@ impl Steward {
         let mut desk = self.desk.lock().await;
         let Declared { catalog, revocation_lists, operators } = declared;
         let material = Material { catalog, revocation_lists, operators, ..desk.material.clone() };
-        let draft = compile(material.clone()).await?;
+        let draft = compile(material.clone(), &mut desk.findings).await?;
         let before = self.current().epoch();
         let generation = self.issuer.issue(&mut desk.newest, draft, CATALOG_APPLIED).await?;
         desk.material = material;
@@ -145,6 +160,9 @@ impl Steward {
         descriptor_set: Bytes,
     ) -> Result<Published, PublishError> {
         let mut desk = self.desk.lock().await;
+        if !desk.material.catalog.agency(agency).is_some_and(Agency::is_provider) {
+            return Err(PublishError::NotAProvider(agency.to_owned()));
+        }
         let hash = sha256(&descriptor_set);
         let held =
             desk.material.contracts.get(agency).filter(|held| held.carried.hash == hash.as_slice()).cloned();
@@ -182,7 +200,7 @@ impl Steward {
     ) -> Result<(), BrokerError> {
         let mut material = desk.material.clone();
         material.contracts.insert(agency.to_owned(), Arc::clone(contract));
-        let draft = compile(material.clone()).await?;
+        let draft = compile(material.clone(), &mut desk.findings).await?;
         let version = desk.about.get(agency).map_or(1, |before| before.version + 1);
         let shelved = Shelved::new(version, clock::now(), publisher, contract.carried.descriptor_set.clone());
         let act = Act {
@@ -221,13 +239,18 @@ const CATALOG_APPLIED: Occasion<'static> = Occasion {
     contract: None,
 };
 
-/// Compiles on a thread that may take its time: a national catalog needs a while.
-async fn compile(material: Material) -> Result<Draft, BrokerError> {
+/// Compiles on a thread that may take its time: a national catalog needs a while. Of what the compilation notices,
+/// the log is told what is new and what is settled since `before`.
+async fn compile(material: Material, before: &mut Vec<Finding>) -> Result<Draft, BrokerError> {
     let draft =
         spawn_blocking(move || Draft::compile(&material)).await.map_err(|_| BrokerError::Stopped)??;
-    for finding in &draft.findings {
-        tracing::warn!(%finding, "compiled with a finding");
+    for finding in draft.findings.iter().filter(|finding| !before.contains(finding)) {
+        tracing::warn!(%finding, "noticed");
     }
+    for finding in before.iter().filter(|finding| !draft.findings.contains(finding)) {
+        tracing::info!(%finding, "settled");
+    }
+    before.clone_from(&draft.findings);
     Ok(draft)
 }
 

@@ -105,7 +105,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn only_nodes_publish_and_only_for_their_own_agency() {
+async fn only_nodes_of_providers_publish() {
     let mesh = Mesh::new();
     let broker = mesh.start().await;
     for who in [&mesh.h26_system, &mesh.officer, &mesh.unbound] {
@@ -114,12 +114,12 @@ async fn only_nodes_publish_and_only_for_their_own_agency() {
             .unwrap_err();
         assert_eq!(status::read(&refused).unwrap().reason, Reason::DenyCertificate);
     }
-    // H26.90 may publish, but what it publishes is H26.90's: G01's datasets stay unserved.
+    // H26.90 is a consumer: nobody is to be served by it.
     let mut h26 = mesh.registry(&broker, &mesh.h26);
-    let published = soon(h26.publish_contract(publish(descriptors::DANCU))).await.unwrap().into_inner();
-    let (bundle, _) = Watcher::new(&mesh, &broker, &mesh.h26).await.snapshot().await;
-    assert_eq!(bundle.epoch, published.epoch);
-    assert!(!bundle.rights.iter().any(|right| right.dataset == "dancu.cong_dan" && right.provider == "G01"));
+    let refused = soon(h26.publish_contract(publish(descriptors::DANCU))).await.unwrap_err();
+    assert_eq!(status::read(&refused).unwrap().reason, Reason::DenyNotEntitled);
+    assert!(refused.message().contains("PROVIDER"), "{refused}");
+    assert_eq!(broker.epoch(), 1);
     soon(broker.stop()).await.unwrap();
 }
 

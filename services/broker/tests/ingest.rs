@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use common::journal::{Journal, Shipper};
 use common::{G01, H26, Mesh, ORIGIN, soon};
@@ -13,6 +14,7 @@ use lienthong_audit::batch::Position;
 use lienthong_audit::checkpoint::Checkpoint;
 use lienthong_audit::log::{LogKey, LogReader};
 use lienthong_broker::Broker;
+use lienthong_broker::limits::SHIPMENTS_PER_NODE_MAX;
 use lienthong_certs::pki::Issued;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{
@@ -81,9 +83,17 @@ async fn a_journal_is_put_on_record_and_receipted() {
     let checkpoint = Checkpoint::open(&second.checkpoint, log_key.verifier()).unwrap();
     assert!(checkpoint.origin == ORIGIN && checkpoint.size >= second.first_index + 3);
     let mut stranger = mesh.audit(&broker, &mesh.unbound);
-    let newest =
-        soon(stranger.get_checkpoint(GetCheckpointRequest {})).await.unwrap().into_inner().checkpoint;
-    assert!(Checkpoint::open(&newest, log_key.verifier()).unwrap().size >= checkpoint.size);
+    soon(async {
+        loop {
+            let published =
+                stranger.get_checkpoint(GetCheckpointRequest {}).await.unwrap().into_inner().checkpoint;
+            if Checkpoint::open(&published, log_key.verifier()).unwrap().size >= checkpoint.size {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 
     soon(broker.stop()).await.unwrap();
     assert_holds(&mesh, &journal, 5);
@@ -220,6 +230,42 @@ async fn what_was_under_way_is_answered_before_the_refusal() {
     assert_eq!(shipper.receipt().await.unwrap().last_seq, 2);
     assert_eq!(violation(&shipper.receipt().await.unwrap_err()), "JOURNAL_GAP");
     soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_of_one_node_are_bounded() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut shippers = Vec::new();
+    for _ in 0..SHIPMENTS_PER_NODE_MAX {
+        shippers.push(Shipper::new(&mesh, &broker, &mesh.g01, 1).await.0);
+    }
+    let one_more = Shipper::open(&mesh, &broker, &mesh.g01, 1).await.err().unwrap();
+    assert_eq!(one_more.code(), Code::ResourceExhausted);
+    Shipper::new(&mesh, &broker, &mesh.h26, 1).await.0.finish().await.unwrap();
+    for shipper in shippers {
+        shipper.finish().await.unwrap();
+    }
+    Shipper::new(&mesh, &broker, &mesh.g01, 1).await.0.finish().await.unwrap();
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_streams_of_one_node_double_nothing() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut journal = Journal::new(G01, &mesh.g01, 1, "a");
+    let (mut first, _) = Shipper::new(&mesh, &broker, &mesh.g01, 1).await;
+    let (mut second, _) = Shipper::new(&mesh, &broker, &mesh.g01, 1).await;
+    let batch = journal.batch(3);
+    first.send(batch.clone()).await;
+    second.send(batch).await;
+    let answers = [first.receipt().await, second.receipt().await];
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((taken.len(), refused.len()), (1, 1));
+    assert_eq!(refused[0].as_ref().unwrap_err().code(), Code::Aborted);
+    soon(broker.stop()).await.unwrap();
+    assert_holds(&mesh, &journal, 3);
 }
 
 #[tokio::test]

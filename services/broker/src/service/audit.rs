@@ -24,6 +24,7 @@ use crate::findings::Findings;
 use crate::ledger::Ledger;
 use crate::limits::HELLO_TIMEOUT_MS;
 use crate::metrics::BrokerMetrics;
+use crate::places::{Place, Places};
 
 mod refusal;
 mod shipping;
@@ -40,6 +41,7 @@ pub struct Audit {
     pub(crate) metrics: BrokerMetrics,
     pub(crate) drain: Drain,
     pub(crate) batches_in_flight_max: usize,
+    pub(crate) places: Places,
 }
 
 #[tonic::async_trait]
@@ -51,7 +53,8 @@ impl AuditService for Audit {
         request: Request<Streaming<ShipJournalRequest>>,
     ) -> Result<Response<Self::ShipJournalStream>, Status> {
         let node = self.door.admit_node(Rpc::ShipJournal, &request)?;
-        let opening = Opening { service: self.clone(), node, said: request.into_inner() };
+        let place = self.places.take(&node.name)?;
+        let opening = Opening { service: self.clone(), node, said: request.into_inner(), place };
         Ok(Response::new(stream::unfold(State::Opening(Box::new(opening)), step).boxed()))
     }
 
@@ -60,7 +63,13 @@ impl AuditService for Audit {
         request: Request<GetCheckpointRequest>,
     ) -> Result<Response<GetCheckpointResponse>, Status> {
         self.door.admit(Rpc::GetCheckpoint, &request)?;
-        Ok(Response::new(GetCheckpointResponse { checkpoint: self.ledger.checkpoint().to_string() }))
+        match self.ledger.published().await {
+            Ok(checkpoint) => Ok(Response::new(GetCheckpointResponse { checkpoint })),
+            Err(error) => {
+                tracing::error!(%error, "the published checkpoint cannot be read");
+                Err(Status::unavailable("the published checkpoint cannot be read now; ask again"))
+            }
+        }
     }
 }
 
@@ -99,11 +108,12 @@ struct Opening {
     service: Audit,
     node: NodeGuest,
     said: Streaming<ShipJournalRequest>,
+    place: Place,
 }
 
 impl Opening {
     async fn hello(self: Box<Self>) -> Result<Shipping, Status> {
-        let Opening { service, node, mut said } = *self;
+        let Opening { service, node, mut said, place } = *self;
         let first =
             timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message()).await.map_err(|_| {
                 Status::deadline_exceeded("no hello within 10 s; it is the first message of a journal")
@@ -128,13 +138,11 @@ impl Opening {
             }
             _ => Position::start(hello.journal_epoch),
         };
-        tracing::info!(
-            node = node.name,
-            epoch = position.epoch,
-            last_seq = position.last_seq,
-            "journal ships"
-        );
+        if service.door.may_log() {
+            let Position { epoch, last_seq, .. } = position;
+            tracing::info!(node = node.name, epoch, last_seq, "journal ships");
+        }
         let checker = Checker::new(node.name.clone(), position);
-        Ok(Shipping::new(service, node, said, checker))
+        Ok(Shipping::new(service, node, said, checker, place))
     }
 }

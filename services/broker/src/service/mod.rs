@@ -15,8 +15,11 @@ use crate::bundle::BundleSigner;
 use crate::door::Door;
 use crate::findings::Findings;
 use crate::ledger::Ledger;
-use crate::limits::{NAME_SHOWN_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{
+    NAME_SHOWN_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX, WATCHES_PER_NODE_MAX,
+};
 use crate::metrics::BrokerMetrics;
+use crate::places::Places;
 use crate::steward::Steward;
 use crate::text;
 
@@ -54,6 +57,7 @@ pub fn routes(ground: Ground) -> Routes {
         signer,
         board,
         drain: drain.clone(),
+        places: Places::new(WATCHES_PER_NODE_MAX),
     };
     let findings = Findings::new(ledger.clone());
     let audit = audit::Audit {
@@ -63,6 +67,7 @@ pub fn routes(ground: Ground) -> Routes {
         metrics: metrics.clone(),
         drain,
         batches_in_flight_max,
+        places: Places::new(SHIPMENTS_PER_NODE_MAX),
     };
     let registry = registry::Registry { door: door.clone(), steward, metrics };
     let catalog = catalog::Catalog { door };

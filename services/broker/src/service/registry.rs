@@ -7,6 +7,8 @@ use lienthong_proto::lienthong::registry::v1::{
     GetAgencyRequest, GetAgencyResponse, ListAgenciesRequest, ListAgenciesResponse, PublishContractRequest,
     PublishContractResponse,
 };
+use lienthong_proto::reason::Reason;
+use lienthong_proto::status::MeshError;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -82,6 +84,9 @@ impl RegistryService for Registry {
 
 fn status(error: &PublishError) -> Status {
     match error {
+        PublishError::NotAProvider(_) => {
+            MeshError::new(Reason::DenyNotEntitled, error.to_string()).with_rule("R-09").to_status()
+        }
         PublishError::Unreadable(_) => Status::invalid_argument(error.to_string()),
         PublishError::Findings(findings) => {
             let mut details = ErrorDetails::new();

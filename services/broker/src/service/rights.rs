@@ -22,7 +22,9 @@ use crate::bundle::{BundleSigner, SealedBundle};
 use crate::clock;
 use crate::door::{Door, NodeGuest};
 use crate::generation::Generation;
-use crate::limits::{HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS, WATCHES_PER_NODE_MAX};
+use crate::limits::{BOARD_TEXT_BYTES_MAX, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS};
+use crate::places::{Place, Places};
+use crate::text;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ pub struct Rights {
     pub(crate) signer: BundleSigner,
     pub(crate) board: Board,
     pub(crate) drain: Drain,
+    pub(crate) places: Places,
 }
 
 #[tonic::async_trait]
@@ -43,7 +46,8 @@ impl RightsService for Rights {
         request: Request<Streaming<WatchRightsRequest>>,
     ) -> Result<Response<Self::WatchRightsStream>, Status> {
         let node = self.door.admit_node(Rpc::WatchRights, &request)?;
-        let watch = Opening { service: self.clone(), node, said: request.into_inner() };
+        let place = self.places.take(&node.name)?;
+        let watch = Opening { service: self.clone(), node, said: request.into_inner(), place };
         Ok(Response::new(stream::unfold(State::Opening(Box::new(watch)), step).boxed()))
     }
 }
@@ -77,11 +81,12 @@ struct Opening {
     service: Rights,
     node: NodeGuest,
     said: Streaming<WatchRightsRequest>,
+    place: Place,
 }
 
 impl Opening {
     async fn hello(self: Box<Self>) -> Result<Watch, Status> {
-        let Opening { service, node, mut said } = *self;
+        let Opening { service, node, mut said, place } = *self;
         let first =
             timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message()).await.map_err(|_| {
                 Status::deadline_exceeded("no hello within 10 s; it is the first message of a watch")
@@ -91,17 +96,15 @@ impl Opening {
         else {
             return Err(Status::invalid_argument("the first message of a watch is a hello"));
         };
-        let entry = service.board.enter(&node.name, &software_version, held_epoch).ok_or_else(|| {
-            Status::resource_exhausted(format!(
-                "{} holds {WATCHES_PER_NODE_MAX} watches already; close one, or wait until the broker sees it gone",
-                node.name
-            ))
-        })?;
-        tracing::info!(node = node.name, held_epoch, software_version, "watch begins");
+        let entry = service.board.enter(&node.name, &software_version, held_epoch);
+        if service.door.may_log() {
+            let version = text::cut(&software_version, BOARD_TEXT_BYTES_MAX);
+            tracing::info!(node = node.name, held_epoch, version, "watch begins");
+        }
         let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Rights { door, generations, signer, drain, .. } = service;
-        Ok(Watch { door, generations, signer, drain, node, entry, said, beat, held_hash })
+        Ok(Watch { door, generations, signer, drain, node, entry, said, beat, held_hash, _place: place })
     }
 }
 
@@ -117,6 +120,7 @@ struct Watch {
     beat: Interval,
     /// Hash of the bundle that the node holds, or is about to.
     held_hash: Vec<u8>,
+    _place: Place,
 }
 
 impl Watch {
@@ -162,17 +166,12 @@ impl Watch {
     fn hear(&self, said: WatchRightsRequest) -> Result<(), Status> {
         match said.event {
             Some(Said::Acknowledgement(acknowledgement)) => {
-                let node = &self.node.name;
-                let epoch = acknowledgement.epoch;
-                if acknowledgement.error.is_empty() {
-                    tracing::info!(node, epoch, "bundle took effect");
-                } else {
-                    tracing::error!(
-                        node,
-                        epoch,
-                        error = acknowledgement.error,
-                        "node did not take the bundle"
-                    );
+                let (node, epoch) = (&self.node.name, acknowledgement.epoch);
+                let error = text::cut(&acknowledgement.error, BOARD_TEXT_BYTES_MAX);
+                match (self.door.may_log(), error) {
+                    (true, "") => tracing::info!(node, epoch, "bundle took effect"),
+                    (true, error) => tracing::error!(node, epoch, error, "node did not take the bundle"),
+                    (false, _) => {}
                 }
                 self.entry.acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
                 Ok(())

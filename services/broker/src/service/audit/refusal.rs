@@ -35,7 +35,9 @@ impl Audit {
         on_record: bool,
     ) -> Status {
         self.metrics.batch_refused(kind);
-        tracing::error!(node = node.name, kind, description, "journal refused");
+        if self.door.may_log() {
+            tracing::error!(node = node.name, kind, description, "journal refused");
+        }
         if on_record && let Err(error) = self.findings.journal(&node.name, held, kind, description).await {
             return unavailable(&error);
         }

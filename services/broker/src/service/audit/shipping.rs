@@ -15,6 +15,7 @@ use crate::access::Rpc;
 use crate::door::NodeGuest;
 use crate::ledger::{Batch, LedgerError, Recorded};
 use crate::limits::RECEIPTS_REMEMBERED_MAX;
+use crate::places::Place;
 use crate::records::check_nodes_record;
 
 /// A journal on its way.
@@ -30,6 +31,7 @@ pub(super) struct Shipping {
     under_way: VecDeque<UnderWay>,
     /// The newest receipts, for batches that are sent again.
     given: VecDeque<Receipt>,
+    _place: Place,
 }
 
 /// A batch that waits for its answer.
@@ -47,9 +49,10 @@ impl Shipping {
         node: NodeGuest,
         said: Streaming<ShipJournalRequest>,
         checker: Checker,
+        place: Place,
     ) -> Shipping {
         let (under_way, given) = (VecDeque::new(), VecDeque::new());
-        Shipping { service, node, said, last_word: None, checker, under_way, given }
+        Shipping { service, node, said, last_word: None, checker, under_way, given, _place: place }
     }
 
     /// Where the journal stands once everything under way is durable.
