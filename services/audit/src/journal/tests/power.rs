@@ -118,7 +118,7 @@ impl Disk for WeakDisk {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn a_power_cut_costs_nothing_that_was_durable(
