@@ -101,10 +101,7 @@ impl Batch {
             return refuse(format!("two different requirements on key {}", show(key)));
         }
         if self.operations.len() > BATCH_OPERATIONS_MAX {
-            return refuse(format!(
-                "{} operations, at most {BATCH_OPERATIONS_MAX}",
-                self.operations.len()
-            ));
+            return refuse(format!("{} operations, at most {BATCH_OPERATIONS_MAX}", self.operations.len()));
         }
         if self.requirements.len() > BATCH_REQUIREMENTS_MAX {
             return refuse(format!(
@@ -131,19 +128,14 @@ impl Batch {
         }
         let bytes = self.bytes();
         if bytes > BATCH_BYTES_MAX {
-            return refuse(format!(
-                "{bytes} bytes of keys and values, at most {BATCH_BYTES_MAX}"
-            ));
+            return refuse(format!("{bytes} bytes of keys and values, at most {BATCH_BYTES_MAX}"));
         }
         Ok(())
     }
 
     /// Bytes of all keys and values that are put or deleted.
     pub(crate) fn bytes(&self) -> usize {
-        self.operations
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-            .sum()
+        self.operations.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum()
     }
 }
 
@@ -159,10 +151,7 @@ pub struct KeyRange {
 impl KeyRange {
     /// Every key.
     pub fn all() -> Self {
-        Self {
-            from: Vec::new(),
-            to: None,
-        }
+        Self { from: Vec::new(), to: None }
     }
 
     /// Every key that begins with `prefix`.
@@ -181,10 +170,7 @@ impl KeyRange {
 
     /// Keys from `from`, inclusive, up to `to`, exclusive.
     pub fn between(from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) -> Self {
-        Self {
-            from: from.into(),
-            to: Some(to.into()),
-        }
+        Self { from: from.into(), to: Some(to.into()) }
     }
 
     /// What is left of the range after a key: for the next page.
@@ -192,10 +178,7 @@ impl KeyRange {
     pub fn after(&self, key: &[u8]) -> Self {
         let mut from = key.to_vec();
         from.push(0);
-        Self {
-            from: from.max(self.from.clone()),
-            to: self.to.clone(),
-        }
+        Self { from: from.max(self.from.clone()), to: self.to.clone() }
     }
 
     /// Whether no key can be in the range.
@@ -233,9 +216,7 @@ mod tests {
         let many =
             |count: usize| (0..count).fold(Batch::new(), |batch, index| batch.put(format!("{index}"), ""));
         let required = |count: usize| {
-            (0..count).fold(Batch::new(), |batch, index| {
-                batch.require_absent(format!("{index}"))
-            })
+            (0..count).fold(Batch::new(), |batch, index| batch.require_absent(format!("{index}")))
         };
         let wide = |count: usize| {
             (0..count).fold(Batch::new(), |batch, index| {
@@ -257,21 +238,10 @@ mod tests {
             (required(BATCH_REQUIREMENTS_MAX + 1), "129 requirements"),
             (Batch::new().put("", ""), "empty key"),
             (Batch::new().require_absent(""), "empty key"),
-            (
-                Batch::new().delete(vec![1; KEY_BYTES_MAX + 1]),
-                "a key of 1025 bytes",
-            ),
-            (
-                Batch::new().put("k", vec![1; VALUE_BYTES_MAX + 1]),
-                "a value of 524289 bytes",
-            ),
+            (Batch::new().delete(vec![1; KEY_BYTES_MAX + 1]), "a key of 1025 bytes"),
+            (Batch::new().put("k", vec![1; VALUE_BYTES_MAX + 1]), "a value of 524289 bytes"),
             (wide(4), "1048580 bytes"),
-            (
-                Batch::new()
-                    .require_absent("k")
-                    .require("k", Expected::At(Revision(3))),
-                "two different",
-            ),
+            (Batch::new().require_absent("k").require("k", Expected::At(Revision(3))), "two different"),
         ] {
             let error = refused.check().unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -44,10 +44,7 @@ impl Retention {
 
 /// Bytes that a change counts for.
 pub(crate) fn event_bytes(events: &[Event]) -> usize {
-    events
-        .iter()
-        .map(|event| event.key().len() + event.value().map_or(0, <[u8]>::len))
-        .sum()
+    events.iter().map(|event| event.key().len() + event.value().map_or(0, <[u8]>::len)).sum()
 }
 
 /// The durable changes, and how far they have come.
@@ -79,10 +76,7 @@ impl ChangeLog {
         let changes = changes.into_iter().map(Arc::new).collect();
         Self {
             shared: Arc::new(Mutex::new(Kept { after, changes })),
-            sign: watch::Sender::new(Reached {
-                revision,
-                closed: false,
-            }),
+            sign: watch::Sender::new(Reached { revision, closed: false }),
         }
     }
 
@@ -94,18 +88,11 @@ impl ChangeLog {
         let mut kept = lock(&self.shared);
         kept.changes.extend(changes.into_iter().map(Arc::new));
         kept.after = after;
-        while kept
-            .changes
-            .front()
-            .is_some_and(|change| change.revision <= after)
-        {
+        while kept.changes.front().is_some_and(|change| change.revision <= after) {
             kept.changes.pop_front();
         }
         drop(kept);
-        self.sign.send_replace(Reached {
-            revision,
-            closed: false,
-        });
+        self.sign.send_replace(Reached { revision, closed: false });
     }
 
     /// Ends all watches: no further change will become durable.
@@ -121,9 +108,7 @@ impl ChangeLog {
     /// Waits until the changes up to a revision are durable.
     pub(crate) async fn durable(&self, revision: Revision) -> Result<(), StoreError> {
         let mut sign = self.sign.subscribe();
-        let reached = sign
-            .wait_for(|reached| reached.revision >= revision || reached.closed)
-            .await;
+        let reached = sign.wait_for(|reached| reached.revision >= revision || reached.closed).await;
         match reached {
             Ok(reached) if reached.revision >= revision => Ok(()),
             _ => Err(closed()),
@@ -135,17 +120,9 @@ impl ChangeLog {
         let sign = self.sign.subscribe();
         let current = sign.borrow().revision;
         if after > current {
-            return Err(StoreError::RevisionAhead {
-                asked: after,
-                current,
-            });
+            return Err(StoreError::RevisionAhead { asked: after, current });
         }
-        let reader = Reader {
-            shared: Arc::clone(&self.shared),
-            sign,
-            prefix: prefix.to_vec(),
-            after,
-        };
+        let reader = Reader { shared: Arc::clone(&self.shared), sign, prefix: prefix.to_vec(), after };
         // What is gone already is told at once, not first when the stream is polled.
         reader.check()?;
         let stream = stream::unfold(Some(reader), |reader| async {
@@ -186,17 +163,10 @@ impl Reader {
     fn look(&mut self) -> Result<Option<Change>, StoreError> {
         while let Some(change) = self.check()? {
             self.after = change.revision;
-            let events: Vec<Event> = change
-                .events
-                .iter()
-                .filter(|event| event.key().starts_with(&self.prefix))
-                .cloned()
-                .collect();
+            let events: Vec<Event> =
+                change.events.iter().filter(|event| event.key().starts_with(&self.prefix)).cloned().collect();
             if !events.is_empty() {
-                return Ok(Some(Change {
-                    revision: change.revision,
-                    events,
-                }));
+                return Ok(Some(Change { revision: change.revision, events }));
             }
         }
         Ok(None)
@@ -206,21 +176,15 @@ impl Reader {
     fn check(&self) -> Result<Option<Arc<Change>>, StoreError> {
         let kept = lock(&self.shared);
         if self.after < kept.after {
-            return Err(StoreError::Compacted {
-                kept_after: kept.after,
-            });
+            return Err(StoreError::Compacted { kept_after: kept.after });
         }
-        let index = kept
-            .changes
-            .partition_point(|change| change.revision <= self.after);
+        let index = kept.changes.partition_point(|change| change.revision <= self.after);
         Ok(kept.changes.get(index).map(Arc::clone))
     }
 }
 
 fn closed() -> StoreError {
-    StoreError::Unavailable {
-        reason: "it was closed, or failed to write; its log says which".to_owned(),
-    }
+    StoreError::Unavailable { reason: "it was closed, or failed to write; its log says which".to_owned() }
 }
 
 /// Nothing panics while the log is held, so a poisoned lock still guards whole data.

@@ -67,10 +67,7 @@ pub struct SledOptions {
 impl Default for SledOptions {
     /// 64 MiB of cache, verified at open.
     fn default() -> Self {
-        Self {
-            cache_bytes: 64 << 20,
-            verify_at_open: true,
-        }
+        Self { cache_bytes: 64 << 20, verify_at_open: true }
     }
 }
 
@@ -136,9 +133,7 @@ impl SledStore {
         let Self { inner, jobs, writer } = self;
         drop((inner, jobs));
         blocking(&folder, move || {
-            writer.join().map_err(|_| StoreError::Unavailable {
-                reason: "the writer failed".to_owned(),
-            })
+            writer.join().map_err(|_| StoreError::Unavailable { reason: "the writer failed".to_owned() })
         })
         .await
     }
@@ -174,9 +169,7 @@ impl Store for SledStore {
         async {
             batch.check()?;
             let (reply, answer) = oneshot::channel();
-            let gone = || StoreError::Unavailable {
-                reason: "its writer has failed, see its log".to_owned(),
-            };
+            let gone = || StoreError::Unavailable { reason: "its writer has failed, see its log".to_owned() };
             self.jobs.send(Job { batch, reply }).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
         }
@@ -210,9 +203,7 @@ fn open_now(folder: &Path, options: &SledOptions) -> Result<SledStore, StoreErro
     };
     if meta.revision < watermark.revision() {
         let (there, acknowledged) = (meta.revision, watermark.revision());
-        return Err(disk.corrupt(format!(
-            "it ends at revision {there}, but {acknowledged} was acknowledged"
-        )));
+        return Err(disk.corrupt(format!("it ends at revision {there}, but {acknowledged} was acknowledged")));
     }
     if options.verify_at_open {
         verify::verify(&disk)?;
@@ -227,12 +218,7 @@ fn open_now(folder: &Path, options: &SledOptions) -> Result<SledStore, StoreErro
         retention.admit(change.revision, event_bytes(&change.events));
     }
     let changes = ChangeLog::new(meta.kept_after, changes);
-    let inner = Arc::new(Inner {
-        disk,
-        changes,
-        applied: RwLock::new(meta.revision),
-        _lock: lock,
-    });
+    let inner = Arc::new(Inner { disk, changes, applied: RwLock::new(meta.revision), _lock: lock });
     let (jobs, queue) = mpsc::channel(COMMITS_QUEUED_MAX);
     let writer = Writer::new(Arc::clone(&inner), watermark, meta, retention).start(queue)?;
     Ok(SledStore { inner, jobs, writer })
@@ -241,10 +227,7 @@ fn open_now(folder: &Path, options: &SledOptions) -> Result<SledStore, StoreErro
 fn import_now(folder: &Path, cache_bytes: u64, file: &Path) -> Result<(), StoreError> {
     let _lock = lock_folder(folder)?;
     if folder.join(disk::SLED_FOLDER).exists() {
-        return Err(io_error(
-            folder,
-            &"a store is there already: import into a folder without one",
-        ));
+        return Err(io_error(folder, &"a store is there already: import into a folder without one"));
     }
     export::check(file)?;
     let disk = Disk::open(folder, cache_bytes)?;
@@ -264,9 +247,7 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
         .map_err(|error| io_error(&path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: folder.display().to_string(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: folder.display().to_string() }),
         Err(TryLockError::Error(error)) => Err(io_error(&path, &error)),
     }
 }
@@ -280,9 +261,7 @@ async fn blocking<T: Send + 'static>(
     let folder: PathBuf = folder.to_owned();
     let work = move || guarded(&folder, work);
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(StoreError::Unavailable {
-            reason: "the runtime is shutting down".to_owned(),
-        })
+        Err(StoreError::Unavailable { reason: "the runtime is shutting down".to_owned() })
     })
 }
 
@@ -290,9 +269,7 @@ async fn blocking<T: Send + 'static>(
 fn guarded<T>(folder: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
         Err(StoreError::Corrupt {
             path: folder.display().to_string(),
             reason: format!("sled gave up: {words}"),
@@ -301,15 +278,10 @@ fn guarded<T>(folder: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Re
 }
 
 fn io_error(path: &Path, reason: &dyn Display) -> StoreError {
-    StoreError::Io {
-        path: path.display().to_string(),
-        reason: reason.to_string(),
-    }
+    StoreError::Io { path: path.display().to_string(), reason: reason.to_string() }
 }
 
 /// Makes the names in a folder durable.
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| io_error(folder, &error))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_error(folder, &error))
 }

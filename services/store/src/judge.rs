@@ -13,11 +13,7 @@ pub(crate) fn judge(
     for (key, expected) in &batch.requirements {
         let (required, found) = (expected.revision(), revision_of(key)?);
         if required != found {
-            return Err(StoreError::Conflict {
-                key: key.clone(),
-                required,
-                found,
-            });
+            return Err(StoreError::Conflict { key: key.clone(), required, found });
         }
     }
     let mut events = Vec::with_capacity(batch.operations.len());

@@ -34,18 +34,13 @@ struct State {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            changes: ChangeLog::new(Revision::ZERO, Vec::new()),
-        }
+        Self { state: Mutex::default(), changes: ChangeLog::new(Revision::ZERO, Vec::new()) }
     }
 
     fn commit_now(&self, batch: Batch) -> Result<Revision, StoreError> {
         batch.check()?;
         let mut state = self.lock();
-        let events = judge(batch, |key| {
-            Ok(state.entries.get(key).map(|versioned| versioned.revision))
-        })?;
+        let events = judge(batch, |key| Ok(state.entries.get(key).map(|versioned| versioned.revision)))?;
         if events.is_empty() {
             return Ok(state.revision);
         }
@@ -54,13 +49,7 @@ impl MemoryStore {
         for event in &events {
             match event {
                 Event::Put { key, value } => {
-                    state.entries.insert(
-                        key.clone(),
-                        Versioned {
-                            value: value.clone(),
-                            revision,
-                        },
-                    );
+                    state.entries.insert(key.clone(), Versioned { value: value.clone(), revision });
                 }
                 Event::Delete { key } => {
                     state.entries.remove(key);
@@ -71,27 +60,19 @@ impl MemoryStore {
             state.kept_after = *last;
         }
         // Published under the lock: watches see the changes in order.
-        self.changes
-            .publish(vec![Change { revision, events }], state.kept_after);
+        self.changes.publish(vec![Change { revision, events }], state.kept_after);
         Ok(revision)
     }
 
     fn range_now(&self, range: &KeyRange, limit: usize) -> Page {
         let state = self.lock();
-        let mut page = Page {
-            entries: Vec::new(),
-            more: false,
-            revision: state.revision,
-        };
+        let mut page = Page { entries: Vec::new(), more: false, revision: state.revision };
         if range.is_empty() {
             return page;
         }
         let to = range.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut bytes = 0;
-        for (key, versioned) in state
-            .entries
-            .range::<[u8], _>((Bound::Included(range.from.as_slice()), to))
-        {
+        for (key, versioned) in state.entries.range::<[u8], _>((Bound::Included(range.from.as_slice()), to)) {
             if page.entries.len() >= limit.clamp(1, RANGE_ENTRIES_MAX) || bytes >= RANGE_BYTES_MAX {
                 page.more = true;
                 break;

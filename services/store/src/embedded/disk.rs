@@ -33,16 +33,9 @@ impl Disk {
             .flush_every_ms(Some(SLED_FLUSH_EVERY_MS));
         let db = config.open().map_err(|error| sled_error(folder, &error))?;
         let path = path.join("db");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(|error| io_error(&path, &error))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            db,
-            file,
-        })
+        let file =
+            File::options().read(true).write(true).open(&path).map_err(|error| io_error(&path, &error))?;
+        Ok(Self { folder: folder.to_owned(), db, file })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -103,22 +96,12 @@ impl Disk {
 
     /// A page of entries.
     pub(super) fn page(&self, range: &KeyRange, limit: usize) -> Result<Page, StoreError> {
-        let revision = self
-            .meta()?
-            .ok_or_else(|| self.corrupt("its head is lost"))?
-            .revision;
-        let mut page = Page {
-            entries: Vec::new(),
-            more: false,
-            revision,
-        };
+        let revision = self.meta()?.ok_or_else(|| self.corrupt("its head is lost"))?.revision;
+        let mut page = Page { entries: Vec::new(), more: false, revision };
         if range.is_empty() {
             return Ok(page);
         }
-        let to = range
-            .to
-            .as_ref()
-            .map_or_else(layout::data_end, |to| layout::data_key(to));
+        let to = range.to.as_ref().map_or_else(layout::data_end, |to| layout::data_key(to));
         let mut bytes = 0;
         for found in self.scan(layout::data_key(&range.from), to) {
             let (key, head) = found?;
@@ -144,10 +127,7 @@ impl Disk {
         let mut changes = Vec::new();
         for revision in meta.kept_after.0 + 1..=meta.revision.0 {
             let key = layout::change_key(Revision(revision));
-            let body = self
-                .value(&key)?
-                .ok_or_else(|| self.damaged(&key, "is lost"))?
-                .value;
+            let body = self.value(&key)?.ok_or_else(|| self.damaged(&key, "is lost"))?.value;
             let change = layout::decode_change(Revision(revision), &body);
             changes.push(change.ok_or_else(|| self.damaged(&key, "is not a change"))?);
         }
@@ -166,26 +146,17 @@ impl Disk {
 
     /// Brings writes into the tree, all or none; they are durable after [`Self::sync`].
     pub(super) fn write(&self, writes: Writes) -> Result<(), StoreError> {
-        self.db
-            .apply_batch(writes.0)
-            .map_err(|error| sled_error(&self.folder, &error))
+        self.db.apply_batch(writes.0).map_err(|error| sled_error(&self.folder, &error))
     }
 
     /// Makes all that was written durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.db
-            .flush()
-            .map_err(|error| sled_error(&self.folder, &error))?;
-        self.file
-            .sync_data()
-            .map_err(|error| io_error(&self.folder.join(SLED_FOLDER).join("db"), &error))
+        self.db.flush().map_err(|error| sled_error(&self.folder, &error))?;
+        self.file.sync_data().map_err(|error| io_error(&self.folder.join(SLED_FOLDER).join("db"), &error))
     }
 
     pub(super) fn corrupt(&self, reason: impl Into<String>) -> StoreError {
-        StoreError::Corrupt {
-            path: self.folder.display().to_string(),
-            reason: reason.into(),
-        }
+        StoreError::Corrupt { path: self.folder.display().to_string(), reason: reason.into() }
     }
 
     pub(super) fn damaged(&self, key: &[u8], words: &str) -> StoreError {
@@ -194,9 +165,7 @@ impl Disk {
 
     fn entry(&self, key: &[u8], head: Head) -> Result<Entry, StoreError> {
         let Versioned { value, revision } = self.content(key, head)?;
-        let key = layout::key_of_data(key)
-            .ok_or_else(|| self.damaged(key, "is no entry"))?
-            .to_vec();
+        let key = layout::key_of_data(key).ok_or_else(|| self.damaged(key, "is no entry"))?.to_vec();
         Ok(Entry { key, value, revision })
     }
 
@@ -213,11 +182,7 @@ impl Disk {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        match self
-            .db
-            .get(key)
-            .map_err(|error| sled_error(&self.folder, &error))?
-        {
+        match self.db.get(key).map_err(|error| sled_error(&self.folder, &error))? {
             Some(record) => self.decode(key, &record, decode).map(Some),
             None => Ok(None),
         }
@@ -246,19 +211,13 @@ impl Writes {
     /// Gives a tree key a value, in chunks if it is long. What was there before is [removed](Self::remove) first.
     pub(super) fn value(&mut self, key: Vec<u8>, revision: Revision, slot: u16, value: &[u8]) {
         if value.len() <= CHUNK_BYTES as usize {
-            let head = Head {
-                revision,
-                content: Content::Inline(value.to_vec()),
-            };
+            let head = Head { revision, content: Content::Inline(value.to_vec()) };
             self.seal(key, &head.encode());
             return;
         }
         // A change holds a whole batch at most, far below the bound of u32.
         let bytes = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        let head = Head {
-            revision,
-            content: Content::Chunked { slot, bytes },
-        };
+        let head = Head { revision, content: Content::Chunked { slot, bytes } };
         for (chunk_key, chunk) in head.chunk_keys().zip(value.chunks(CHUNK_BYTES as usize)) {
             self.seal(chunk_key, chunk);
         }
@@ -286,13 +245,7 @@ fn sled_error(folder: &Path, error: &sled::Error) -> StoreError {
         sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {
             StoreError::Locked { path }
         }
-        sled::Error::Io(io) => StoreError::Io {
-            path,
-            reason: io.to_string(),
-        },
-        other => StoreError::Corrupt {
-            path,
-            reason: other.to_string(),
-        },
+        sled::Error::Io(io) => StoreError::Io { path, reason: io.to_string() },
+        other => StoreError::Corrupt { path, reason: other.to_string() },
     }
 }

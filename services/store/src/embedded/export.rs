@@ -25,10 +25,7 @@ pub(super) fn export(disk: &Disk, path: &Path) -> Result<Revision, StoreError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let file = File::create(&partial).map_err(fail)?;
-    let mut out = Summed {
-        inner: BufWriter::new(file),
-        sum: 0,
-    };
+    let mut out = Summed { inner: BufWriter::new(file), sum: 0 };
     out.put(TITLE).map_err(fail)?;
     out.put(&meta.revision.0.to_be_bytes()).map_err(fail)?;
     out.put(&meta.entries.to_be_bytes()).map_err(fail)?;
@@ -72,11 +69,7 @@ pub(super) fn import(disk: &Disk, path: &Path) -> Result<Revision, StoreError> {
     disk.write(writes)?;
     disk.sync()?;
     let mut head = Writes::default();
-    head.meta(Meta {
-        revision,
-        kept_after: revision,
-        ..meta
-    });
+    head.meta(Meta { revision, kept_after: revision, ..meta });
     disk.write(head)?;
     disk.sync()?;
     sync_folder(&disk.folder().join(super::disk::SLED_FOLDER))?;
@@ -99,23 +92,16 @@ fn read(
     path: &Path,
     mut each: impl FnMut(Entry) -> Result<(), StoreError>,
 ) -> Result<(Revision, u64), StoreError> {
-    let invalid = |reason: &str| StoreError::ExportInvalid {
-        path: path.display().to_string(),
-        reason: reason.into(),
-    };
+    let invalid =
+        |reason: &str| StoreError::ExportInvalid { path: path.display().to_string(), reason: reason.into() };
     let fail = |error: io::Error| match error.kind() {
         ErrorKind::UnexpectedEof => invalid("it is cut short"),
         _ => io_error(path, &error),
     };
     let file = File::open(path).map_err(fail)?;
-    let mut input = Summed {
-        inner: BufReader::new(file),
-        sum: 0,
-    };
+    let mut input = Summed { inner: BufReader::new(file), sum: 0 };
     let mut title = [0; TITLE.len()];
-    input
-        .take(&mut title)
-        .map_err(|_| invalid("it is no export of a store"))?;
+    input.take(&mut title).map_err(|_| invalid("it is no export of a store"))?;
     if title != *TITLE {
         return Err(invalid("it is no export of a store, or of another version"));
     }
@@ -123,9 +109,8 @@ fn read(
     let count = input.u64().map_err(fail)?;
     let mut last: Option<Vec<u8>> = None;
     for _ in 0..count {
-        let entry = read_entry(&mut input)
-            .map_err(fail)?
-            .ok_or_else(|| invalid("an entry is out of bounds"))?;
+        let entry =
+            read_entry(&mut input).map_err(fail)?.ok_or_else(|| invalid("an entry is out of bounds"))?;
         if last.as_ref().is_some_and(|last| *last >= entry.key) || entry.revision > revision {
             return Err(invalid("its entries are not in order"));
         }

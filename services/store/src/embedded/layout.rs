@@ -108,10 +108,7 @@ impl Head {
         let content = match body.u8()? {
             0 => Content::Inline(body.rest().to_vec()),
             1 => {
-                let content = Content::Chunked {
-                    slot: body.u16()?,
-                    bytes: body.u32()?,
-                };
+                let content = Content::Chunked { slot: body.u16()?, bytes: body.u32()? };
                 body.end(content)?
             }
             _ => return None,
@@ -154,13 +151,7 @@ pub(super) fn data_end() -> Vec<u8> {
 }
 
 pub(super) fn chunk_key(revision: Revision, slot: u16, number: u32) -> Vec<u8> {
-    [
-        &[CHUNK][..],
-        &revision.0.to_be_bytes(),
-        &slot.to_be_bytes(),
-        &number.to_be_bytes(),
-    ]
-    .concat()
+    [&[CHUNK][..], &revision.0.to_be_bytes(), &slot.to_be_bytes(), &number.to_be_bytes()].concat()
 }
 
 pub(super) fn change_key(revision: Revision) -> Vec<u8> {
@@ -246,10 +237,7 @@ pub(super) fn decode_change(revision: Revision, body: &[u8]) -> Option<Change> {
         };
         let key = body.block()?.to_vec();
         events.push(if put {
-            Event::Put {
-                key,
-                value: body.block()?.to_vec(),
-            }
+            Event::Put { key, value: body.block()?.to_vec() }
         } else {
             Event::Delete { key }
         });
@@ -324,14 +312,12 @@ mod tests {
     use super::*;
 
     fn event() -> impl Strategy<Value = Event> {
-        (
-            vec(any::<u8>(), 1..5),
-            proptest::option::of(vec(any::<u8>(), 0..5)),
-        )
-            .prop_map(|(key, value)| match value {
+        (vec(any::<u8>(), 1..5), proptest::option::of(vec(any::<u8>(), 0..5))).prop_map(|(key, value)| {
+            match value {
                 Some(value) => Event::Put { key, value },
                 None => Event::Delete { key },
-            })
+            }
+        })
     }
 
     proptest! {
@@ -370,9 +356,6 @@ mod tests {
     fn a_record_of_a_later_format_is_named() {
         let mut record = seal(b"k", b"body");
         record[0] = 2;
-        assert_eq!(
-            unseal(b"k", &record),
-            Err("has format 2, this version reads 1".to_owned())
-        );
+        assert_eq!(unseal(b"k", &record), Err("has format 2, this version reads 1".to_owned()));
     }
 }

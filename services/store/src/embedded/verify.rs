@@ -21,11 +21,7 @@ pub struct Verified {
 pub(super) fn verify(disk: &Disk) -> Result<Verified, StoreError> {
     let meta = disk.meta()?.ok_or_else(|| disk.corrupt("its head is lost"))?;
     let mut chunks = 0;
-    let mut found = Meta {
-        revision: meta.revision,
-        kept_after: meta.kept_after,
-        ..Meta::default()
-    };
+    let mut found = Meta { revision: meta.revision, kept_after: meta.kept_after, ..Meta::default() };
     let mut changes = 0;
     for record in disk.keys() {
         let (key, kind) = record?;
@@ -57,9 +53,33 @@ pub(super) fn verify(disk: &Disk) -> Result<Verified, StoreError> {
     if row.len() as u64 != changes {
         return Err(disk.corrupt("it holds changes that are older than those it keeps"));
     }
-    Ok(Verified {
-        revision: meta.revision,
-        entries: meta.entries,
-        changes,
-    })
+    Ok(Verified { revision: meta.revision, entries: meta.entries, changes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::disk::Writes;
+    use crate::embedded::layout::data_key;
+
+    #[test]
+    fn chunks_that_belong_to_no_value_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path(), 1 << 20).unwrap();
+        let put = |revision: u64, bytes: usize| {
+            let mut writes = Writes::default();
+            let mut meta =
+                Meta { revision: Revision(revision), kept_after: Revision(revision), ..Meta::default() };
+            meta.add(b"k", meta.revision);
+            writes.value(data_key(b"k"), meta.revision, 0, &vec![1; bytes]);
+            writes.meta(meta);
+            disk.write(writes).unwrap();
+        };
+        put(1, 10_000);
+        assert_eq!(verify(&disk).unwrap().entries, 1);
+        // Overwritten without taking the old value away.
+        put(2, 10);
+        let error = verify(&disk).unwrap_err();
+        assert!(error.to_string().contains("3 chunks that belong to no value"), "{error}");
+    }
 }

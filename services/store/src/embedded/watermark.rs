@@ -51,12 +51,7 @@ impl Watermark {
         if empty {
             sync_folder(folder)?;
         }
-        Ok(Self {
-            path,
-            file,
-            revision,
-            next_slot: 1 - slot,
-        })
+        Ok(Self { path, file, revision, next_slot: 1 - slot })
     }
 
     /// The last acknowledged revision.
@@ -104,21 +99,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("watermark");
         for revision in 1..=5 {
-            Watermark::open(folder.path())
-                .unwrap()
-                .write(Revision(revision))
-                .unwrap();
+            Watermark::open(folder.path()).unwrap().write(Revision(revision)).unwrap();
         }
         assert_eq!(Watermark::open(folder.path()).unwrap().revision(), Revision(5));
         let whole = fs::read(&path).unwrap();
 
         // Revision 5 stands in the slot of the odd ones; a torn write of it leaves 4.
         let mut torn = whole.clone();
-        let newest = if read(&File::open(&path).unwrap(), 0) == Some(Revision(5)) {
-            0
-        } else {
-            4_096
-        };
+        let newest = if read(&File::open(&path).unwrap(), 0) == Some(Revision(5)) { 0 } else { 4_096 };
         torn[newest + 12] ^= 1;
         fs::write(&path, &torn).unwrap();
         assert_eq!(Watermark::open(folder.path()).unwrap().revision(), Revision(4));

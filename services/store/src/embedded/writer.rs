@@ -35,12 +35,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(inner: Arc<Inner>, watermark: Watermark, meta: Meta, retention: Retention) -> Self {
-        Self {
-            inner,
-            watermark,
-            meta,
-            retention,
-        }
+        Self { inner, watermark, meta, retention }
     }
 
     /// Starts the thread. It ends when nobody can send it jobs any more, or when the disk fails.
@@ -69,9 +64,7 @@ impl Writer {
                     // After a failed write nobody knows what is on the disk: only opening it again tells.
                     tracing::error!(%error, "store stops: a commit could not be written");
                     for reply in replies {
-                        let _ = reply.send(Err(StoreError::Unavailable {
-                            reason: error.to_string(),
-                        }));
+                        let _ = reply.send(Err(StoreError::Unavailable { reason: error.to_string() }));
                     }
                     break;
                 }
@@ -87,9 +80,8 @@ impl Writer {
         let mut changes = Vec::new();
         for batch in batches {
             let inner = Arc::clone(&self.inner);
-            let judged = judge(batch, |key| {
-                Ok(inner.disk.head(&layout::data_key(key))?.map(|head| head.revision))
-            });
+            let judged =
+                judge(batch, |key| Ok(inner.disk.head(&layout::data_key(key))?.map(|head| head.revision)));
             match judged {
                 Ok(events) if events.is_empty() => answers.push(Ok(self.meta.revision)),
                 Ok(events) => {
@@ -112,10 +104,7 @@ impl Writer {
     /// Brings the events of one commit into the tree.
     fn apply(&mut self, events: Vec<Event>) -> Result<Change, StoreError> {
         let revision = Revision(self.meta.revision.0 + 1);
-        let mut meta = Meta {
-            revision,
-            ..self.meta
-        };
+        let mut meta = Meta { revision, ..self.meta };
         let mut writes = Writes::default();
         for (slot, event) in (0..CHANGE_SLOT).zip(&events) {
             let key = layout::data_key(event.key());
@@ -128,12 +117,7 @@ impl Writer {
                 writes.value(key, revision, slot, value);
             }
         }
-        writes.value(
-            layout::change_key(revision),
-            revision,
-            CHANGE_SLOT,
-            &layout::encode_events(&events),
-        );
+        writes.value(layout::change_key(revision), revision, CHANGE_SLOT, &layout::encode_events(&events));
         for evicted in self.retention.admit(revision, event_bytes(&events)) {
             let key = layout::change_key(evicted);
             if let Some(head) = self.inner.disk.head(&key)? {

@@ -47,6 +47,7 @@ on_every_store![
     ranges_are_in_order_and_paged,
     pages_are_bounded_in_bytes,
     a_page_is_of_one_revision,
+    what_is_read_is_durable,
     counting_by_compare_and_commit_loses_nothing,
     a_watch_tells_what_was_and_what_comes,
     a_watch_sees_its_prefix_only,
@@ -59,30 +60,19 @@ on_every_store![
 
 async fn sled() -> (SledStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    (
-        SledStore::open(folder.path(), SledOptions::default())
-            .await
-            .unwrap(),
-        folder,
-    )
+    (SledStore::open(folder.path(), SledOptions::default()).await.unwrap(), folder)
 }
 
 async fn an_empty_store_is_at_revision_zero(store: &dyn Store) {
     assert_eq!(store.revision().await, Ok(Revision::ZERO));
     assert_eq!(store.get(b"k").await, Ok(None));
     let page = store.range(&KeyRange::all(), 10).await.unwrap();
-    assert_eq!(
-        (page.entries.len(), page.more, page.revision),
-        (0, false, Revision::ZERO)
-    );
+    assert_eq!((page.entries.len(), page.more, page.revision), (0, false, Revision::ZERO));
     assert_eq!(store.commit(Batch::new()).await, Ok(Revision::ZERO));
 }
 
 async fn values_come_back_with_their_revision(store: &dyn Store) {
-    let first = store
-        .commit(Batch::new().put("a", "1").put("b", ""))
-        .await
-        .unwrap();
+    let first = store.commit(Batch::new().put("a", "1").put("b", "")).await.unwrap();
     let second = store.commit(Batch::new().put("a", "2")).await.unwrap();
     let a = store.get(b"a").await.unwrap().unwrap();
     assert_eq!((a.value.as_slice(), a.revision), (&b"2"[..], second));
@@ -100,30 +90,16 @@ async fn every_effective_commit_raises_the_revision(store: &dyn Store) {
     let second = store.commit(Batch::new().put("a", "1")).await.unwrap();
     assert!(second > first);
     assert_eq!(store.commit(Batch::new().delete("nothing")).await, Ok(second));
-    assert_eq!(
-        store.commit(Batch::new().require_absent("nothing")).await,
-        Ok(second)
-    );
-    let third = store
-        .commit(Batch::new().delete("a").delete("nothing"))
-        .await
-        .unwrap();
+    assert_eq!(store.commit(Batch::new().require_absent("nothing")).await, Ok(second));
+    let third = store.commit(Batch::new().delete("a").delete("nothing")).await.unwrap();
     assert!(third > second);
     assert_eq!(store.revision().await, Ok(third));
 }
 
 async fn a_batch_is_all_or_nothing(store: &dyn Store) {
     let before = store.commit(Batch::new().put("a", "1")).await.unwrap();
-    let batch = Batch::new()
-        .put("b", "2")
-        .delete("a")
-        .require_absent("c")
-        .require_absent("a");
-    let conflict = StoreError::Conflict {
-        key: b"a".to_vec(),
-        required: None,
-        found: Some(before),
-    };
+    let batch = Batch::new().put("b", "2").delete("a").require_absent("c").require_absent("a");
+    let conflict = StoreError::Conflict { key: b"a".to_vec(), required: None, found: Some(before) };
     assert_eq!(store.commit(batch).await, Err(conflict));
     assert_eq!(store.get(b"b").await, Ok(None));
     assert_eq!(store.get(b"a").await.unwrap().unwrap().value, b"1");
@@ -131,60 +107,22 @@ async fn a_batch_is_all_or_nothing(store: &dyn Store) {
 }
 
 async fn requirements_compare_revisions(store: &dyn Store) {
-    let first = store
-        .commit(Batch::new().put("a", "1").require_absent("a"))
-        .await
-        .unwrap();
-    let second = store
-        .commit(Batch::new().put("a", "2").require("a", Some(first)))
-        .await
-        .unwrap();
+    let first = store.commit(Batch::new().put("a", "1").require_absent("a")).await.unwrap();
+    let second = store.commit(Batch::new().put("a", "2").require("a", Some(first))).await.unwrap();
     for required in [Some(first), None, Some(Revision(99))] {
-        let conflict = StoreError::Conflict {
-            key: b"a".to_vec(),
-            required,
-            found: Some(second),
-        };
-        assert_eq!(
-            store
-                .commit(Batch::new().put("a", "x").require("a", required))
-                .await,
-            Err(conflict)
-        );
+        let conflict = StoreError::Conflict { key: b"a".to_vec(), required, found: Some(second) };
+        assert_eq!(store.commit(Batch::new().put("a", "x").require("a", required)).await, Err(conflict));
     }
-    let gone = StoreError::Conflict {
-        key: b"b".to_vec(),
-        required: Some(first),
-        found: None,
-    };
-    assert_eq!(
-        store
-            .commit(Batch::new().put("b", "x").require("b", Expected::At(first)))
-            .await,
-        Err(gone)
-    );
+    let gone = StoreError::Conflict { key: b"b".to_vec(), required: Some(first), found: None };
+    assert_eq!(store.commit(Batch::new().put("b", "x").require("b", Expected::At(first))).await, Err(gone));
     // A key that was deleted is absent; one that came back is another one.
-    store
-        .commit(Batch::new().delete("a").require("a", Some(second)))
-        .await
-        .unwrap();
-    store
-        .commit(Batch::new().put("a", "2").require_absent("a"))
-        .await
-        .unwrap();
-    assert!(
-        store
-            .commit(Batch::new().put("a", "x").require("a", Some(second)))
-            .await
-            .is_err()
-    );
+    store.commit(Batch::new().delete("a").require("a", Some(second))).await.unwrap();
+    store.commit(Batch::new().put("a", "2").require_absent("a")).await.unwrap();
+    assert!(store.commit(Batch::new().put("a", "x").require("a", Some(second))).await.is_err());
 }
 
 async fn a_batch_out_of_bounds_is_refused(store: &dyn Store) {
-    for batch in [
-        Batch::new().put("", "x"),
-        Batch::new().put("k", vec![0; VALUE_BYTES_MAX + 1]),
-    ] {
+    for batch in [Batch::new().put("", "x"), Batch::new().put("k", vec![0; VALUE_BYTES_MAX + 1])] {
         let error = store.commit(batch).await.unwrap_err();
         assert!(matches!(error, StoreError::BatchInvalid { .. }), "{error}");
     }
@@ -193,42 +131,17 @@ async fn a_batch_out_of_bounds_is_refused(store: &dyn Store) {
 
 async fn long_values_come_back_whole(store: &dyn Store) {
     let value = |bytes: usize| -> Vec<u8> { (0..=250).cycle().take(bytes).collect() };
-    let lengths = [
-        0,
-        1,
-        3_999,
-        4_000,
-        4_001,
-        8_000,
-        8_001,
-        100_000,
-        VALUE_BYTES_MAX,
-        10,
-        5_000,
-    ];
+    let lengths = [0, 1, 3_999, 4_000, 4_001, 8_000, 8_001, 100_000, VALUE_BYTES_MAX, 10, 5_000];
     for (index, bytes) in lengths.into_iter().enumerate() {
         // One key is overwritten again and again; the others stay.
         let own = format!("k{index}");
-        store
-            .commit(
-                Batch::new()
-                    .put("k", value(bytes))
-                    .put(own.as_str(), value(bytes / 2)),
-            )
-            .await
-            .unwrap();
+        store.commit(Batch::new().put("k", value(bytes)).put(own.as_str(), value(bytes / 2))).await.unwrap();
         assert_eq!(store.get(b"k").await.unwrap().unwrap().value, value(bytes));
-        assert_eq!(
-            store.get(own.as_bytes()).await.unwrap().unwrap().value,
-            value(bytes / 2)
-        );
+        assert_eq!(store.get(own.as_bytes()).await.unwrap().unwrap().value, value(bytes / 2));
     }
     let mut watch = store.watch(b"k8", Revision::ZERO).await.unwrap();
     let change = next(&mut watch).await;
-    assert_eq!(
-        change.events[0].value(),
-        Some(value(VALUE_BYTES_MAX / 2).as_slice())
-    );
+    assert_eq!(change.events[0].value(), Some(value(VALUE_BYTES_MAX / 2).as_slice()));
     store.commit(Batch::new().delete("k")).await.unwrap();
     assert_eq!(store.get(b"k").await, Ok(None));
     let page = store.range(&KeyRange::prefix("k"), 100).await.unwrap();
@@ -236,17 +149,7 @@ async fn long_values_come_back_whole(store: &dyn Store) {
 }
 
 async fn ranges_are_in_order_and_paged(store: &dyn Store) {
-    let keys: [&[u8]; 9] = [
-        b"a",
-        b"a\x00",
-        b"a\x01b",
-        b"aa",
-        b"ab",
-        b"b",
-        b"\x00",
-        b"\xff",
-        b"\xff\xff",
-    ];
+    let keys: [&[u8]; 9] = [b"a", b"a\x00", b"a\x01b", b"aa", b"ab", b"b", b"\x00", b"\xff", b"\xff\xff"];
     let batch = keys.iter().fold(Batch::new(), |batch, key| batch.put(*key, *key));
     let revision = store.commit(batch).await.unwrap();
     let mut sorted = keys.to_vec();
@@ -254,10 +157,7 @@ async fn ranges_are_in_order_and_paged(store: &dyn Store) {
 
     for (range, expected) in [
         (KeyRange::all(), sorted.clone()),
-        (
-            KeyRange::prefix("a"),
-            vec![&b"a"[..], b"a\x00", b"a\x01b", b"aa", b"ab"],
-        ),
+        (KeyRange::prefix("a"), vec![&b"a"[..], b"a\x00", b"a\x01b", b"aa", b"ab"]),
         (KeyRange::prefix([0xff]), vec![&b"\xff"[..], b"\xff\xff"]),
         (KeyRange::between("a\x00", "aa"), vec![&b"a\x00"[..], b"a\x01b"]),
         (KeyRange::between("b", "a"), vec![]),
@@ -295,17 +195,11 @@ async fn all_pages(store: &dyn Store, range: &KeyRange, limit: usize, revision: 
 async fn pages_are_bounded_in_bytes(store: &dyn Store) {
     let count = RANGE_BYTES_MAX / VALUE_BYTES_MAX + 2;
     for index in 0..count {
-        store
-            .commit(Batch::new().put(format!("{index:03}"), vec![0; VALUE_BYTES_MAX]))
-            .await
-            .unwrap();
+        store.commit(Batch::new().put(format!("{index:03}"), vec![0; VALUE_BYTES_MAX])).await.unwrap();
     }
     let page = store.range(&KeyRange::all(), 100).await.unwrap();
     assert!(page.more && page.entries.len() < count, "{}", page.entries.len());
-    let rest = store
-        .range(&KeyRange::all().after(&page.entries.last().unwrap().key), 100)
-        .await
-        .unwrap();
+    let rest = store.range(&KeyRange::all().after(&page.entries.last().unwrap().key), 100).await.unwrap();
     assert!(!rest.more);
     assert_eq!(page.entries.len() + rest.entries.len(), count);
 }
@@ -316,9 +210,8 @@ async fn a_page_is_of_one_revision(store: &dyn Store) {
         for index in 0..ROUNDS {
             // Long values too, so that chunks of two revisions could mix.
             let value = index.to_string().repeat(3_000);
-            let batch = ["a", "b", "c", "d"]
-                .iter()
-                .fold(Batch::new(), |batch, key| batch.put(*key, value.clone()));
+            let batch =
+                ["a", "b", "c", "d"].iter().fold(Batch::new(), |batch, key| batch.put(*key, value.clone()));
             store.commit(batch).await.unwrap();
         }
     };
@@ -329,12 +222,31 @@ async fn a_page_is_of_one_revision(store: &dyn Store) {
             assert!(page.revision >= last);
             last = page.revision;
             for entry in &page.entries {
-                assert_eq!(
-                    (entry.revision, &entry.value),
-                    (page.revision, &page.entries[0].value)
-                );
+                assert_eq!((entry.revision, &entry.value), (page.revision, &page.entries[0].value));
             }
             assert_eq!(page.entries.is_empty(), last == Revision::ZERO);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(write, read);
+}
+
+async fn what_is_read_is_durable(store: &dyn Store) {
+    const ROUNDS: u64 = 300;
+    let write = async {
+        for index in 0..ROUNDS {
+            store.commit(Batch::new().put("k", index.to_string())).await.unwrap();
+        }
+    };
+    let read = async {
+        let mut seen = Revision::ZERO;
+        while seen < Revision(ROUNDS) {
+            if let Some(found) = store.get(b"k").await.unwrap() {
+                seen = found.revision;
+                // The store's own revision is that of the last durable change.
+                let durable = store.revision().await.unwrap();
+                assert!(durable >= seen, "{seen} was shown, {durable} is durable");
+            }
             tokio::task::yield_now().await;
         }
     };
@@ -348,15 +260,11 @@ async fn counting_by_compare_and_commit_loses_nothing(store: &dyn Store) {
         let mut counted = 0;
         while counted < ROUNDS {
             let found = store.get(b"count").await.unwrap();
-            let value = found.as_ref().map_or(0, |found| {
-                std::str::from_utf8(&found.value).unwrap().parse().unwrap()
-            });
+            let value =
+                found.as_ref().map_or(0, |found| std::str::from_utf8(&found.value).unwrap().parse().unwrap());
             let next: u64 = value + 1;
             let batch = Batch::new().put("count", next.to_string());
-            match store
-                .commit(batch.require("count", found.map(|found| found.revision)))
-                .await
-            {
+            match store.commit(batch.require("count", found.map(|found| found.revision))).await {
                 Ok(_) => counted += 1,
                 Err(StoreError::Conflict { .. }) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
@@ -370,28 +278,17 @@ async fn counting_by_compare_and_commit_loses_nothing(store: &dyn Store) {
 }
 
 async fn a_watch_tells_what_was_and_what_comes(store: &dyn Store) {
-    let first = store
-        .commit(Batch::new().put("b", "1").put("a", "1"))
-        .await
-        .unwrap();
+    let first = store.commit(Batch::new().put("b", "1").put("a", "1")).await.unwrap();
     let mut watch = store.watch(b"", Revision::ZERO).await.unwrap();
     let mut fresh = store.watch(b"", first).await.unwrap();
     assert_eq!(
         next(&mut watch).await,
-        Change {
-            revision: first,
-            events: vec![put("a", "1"), put("b", "1")]
-        }
+        Change { revision: first, events: vec![put("a", "1"), put("b", "1")] }
     );
 
-    let second = store
-        .commit(Batch::new().delete("a").delete("none").put("c", "2"))
-        .await
-        .unwrap();
-    let expected = Change {
-        revision: second,
-        events: vec![Event::Delete { key: b"a".to_vec() }, put("c", "2")],
-    };
+    let second = store.commit(Batch::new().delete("a").delete("none").put("c", "2")).await.unwrap();
+    let expected =
+        Change { revision: second, events: vec![Event::Delete { key: b"a".to_vec() }, put("c", "2")] };
     assert_eq!(next(&mut watch).await, expected);
     assert_eq!(next(&mut fresh).await, expected);
 
@@ -399,41 +296,21 @@ async fn a_watch_tells_what_was_and_what_comes(store: &dyn Store) {
     let waited = tokio::time::timeout(Duration::from_millis(50), watch.next()).await;
     assert!(waited.is_err());
     let (change, third) = tokio::join!(next(&mut watch), store.commit(Batch::new().put("d", "3")));
-    assert_eq!(
-        change,
-        Change {
-            revision: third.unwrap(),
-            events: vec![put("d", "3")]
-        }
-    );
+    assert_eq!(change, Change { revision: third.unwrap(), events: vec![put("d", "3")] });
 }
 
 async fn a_watch_sees_its_prefix_only(store: &dyn Store) {
     let mut watch = store.watch(b"a/", Revision::ZERO).await.unwrap();
     store.commit(Batch::new().put("b/1", "x")).await.unwrap();
     store.commit(Batch::new().put("a", "x")).await.unwrap();
-    let revision = store
-        .commit(Batch::new().put("a/1", "y").put("a0", "z").put("b/2", "z"))
-        .await
-        .unwrap();
-    assert_eq!(
-        next(&mut watch).await,
-        Change {
-            revision,
-            events: vec![put("a/1", "y")]
-        }
-    );
+    let revision = store.commit(Batch::new().put("a/1", "y").put("a0", "z").put("b/2", "z")).await.unwrap();
+    assert_eq!(next(&mut watch).await, Change { revision, events: vec![put("a/1", "y")] });
 }
 
 async fn a_watch_is_taken_up_where_it_ended(store: &dyn Store) {
     let mut expected = Vec::new();
     for index in 0..20 {
-        expected.push(
-            store
-                .commit(Batch::new().put("k", index.to_string()))
-                .await
-                .unwrap(),
-        );
+        expected.push(store.commit(Batch::new().put("k", index.to_string())).await.unwrap());
     }
     let mut seen = Vec::new();
     let mut after = Revision::ZERO;
@@ -481,15 +358,8 @@ async fn a_range_and_a_watch_hold_the_whole_state(store: &dyn Store) {
     let write = async {
         for index in 0..300u32 {
             let batch = Batch::new();
-            let batch = if index % 5 == 0 {
-                batch.delete(format!("{:02}", (index + 7) % 37))
-            } else {
-                batch
-            };
-            store
-                .commit(batch.put(format!("{:02}", index % 37), index.to_string()))
-                .await
-                .unwrap();
+            let batch = if index % 5 == 0 { batch.delete(format!("{:02}", (index + 7) % 37)) } else { batch };
+            store.commit(batch.put(format!("{:02}", index % 37), index.to_string())).await.unwrap();
         }
     };
     let follow = async {
@@ -523,13 +393,7 @@ async fn a_range_and_a_watch_hold_the_whole_state(store: &dyn Store) {
     };
     let (state, ()) = tokio::join!(follow, write);
     let page = store.range(&KeyRange::all(), RANGE_ENTRIES_MAX).await.unwrap();
-    assert_eq!(
-        state,
-        page.entries
-            .into_iter()
-            .map(|entry| (entry.key, entry.value))
-            .collect()
-    );
+    assert_eq!(state, page.entries.into_iter().map(|entry| (entry.key, entry.value)).collect());
 }
 
 /// Random batches on a few keys, side by side with a plain map.
@@ -552,10 +416,7 @@ async fn follows_the_model(store: &dyn Store) {
             Err(error) => panic!("{error}"),
         }
         let page = store.range(&KeyRange::all(), 100).await.unwrap();
-        let found = page
-            .entries
-            .into_iter()
-            .map(|entry| (entry.key, (entry.value, entry.revision)));
+        let found = page.entries.into_iter().map(|entry| (entry.key, (entry.value, entry.revision)));
         assert_eq!(found.collect::<BTreeMap<_, _>>(), model.entries);
         assert_eq!(page.revision, model.revision);
     }
@@ -602,9 +463,8 @@ impl Model {
     }
 
     fn apply(&mut self, operations: Operations) {
-        let effective = operations
-            .iter()
-            .any(|(key, value)| value.is_some() || self.entries.contains_key(key));
+        let effective =
+            operations.iter().any(|(key, value)| value.is_some() || self.entries.contains_key(key));
         self.revision.0 += u64::from(effective);
         for (key, value) in operations {
             match value {
@@ -616,16 +476,9 @@ impl Model {
 }
 
 fn put(key: &str, value: &str) -> Event {
-    Event::Put {
-        key: key.into(),
-        value: value.into(),
-    }
+    Event::Put { key: key.into(), value: value.into() }
 }
 
 async fn next(watch: &mut Watch) -> Change {
-    tokio::time::timeout(Duration::from_secs(20), watch.next())
-        .await
-        .expect("a change")
-        .unwrap()
-        .unwrap()
+    tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("a change").unwrap().unwrap()
 }

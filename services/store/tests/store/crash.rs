@@ -39,56 +39,28 @@ async fn no_acknowledged_commit_is_lost() {
             numbers.insert(acknowledged.worker, acknowledged.number);
             revision = revision.max(acknowledged.revision);
         }
-        let store = SledStore::open(folder.path(), SledOptions::default())
-            .await
-            .unwrap();
+        let store = SledStore::open(folder.path(), SledOptions::default()).await.unwrap();
         let reached = store.verify().await.unwrap().revision;
-        assert!(
-            reached >= Revision(revision),
-            "{reached} after {revision} was acknowledged"
-        );
+        assert!(reached >= Revision(revision), "{reached} after {revision} was acknowledged");
         for (worker, number) in &numbers {
-            let found = store
-                .get(format!("{worker}/a").as_bytes())
-                .await
-                .unwrap()
-                .expect(worker);
-            let found: u64 = std::str::from_utf8(&found.value[..20])
-                .unwrap()
-                .trim()
-                .parse()
-                .unwrap();
-            assert!(
-                found >= *number,
-                "{worker}: {found} after {number} was acknowledged"
-            );
+            let found = store.get(format!("{worker}/a").as_bytes()).await.unwrap().expect(worker);
+            let found: u64 = std::str::from_utf8(&found.value[..20]).unwrap().trim().parse().unwrap();
+            assert!(found >= *number, "{worker}: {found} after {number} was acknowledged");
         }
         // Both keys of a batch, or none.
         let page = store.range(&KeyRange::all(), 1_000).await.unwrap();
         for pair in page.entries.chunks(2) {
-            assert_eq!(
-                (&pair[0].value, pair[0].revision),
-                (&pair[1].value, pair[1].revision)
-            );
+            assert_eq!((&pair[0].value, pair[0].revision), (&pair[1].value, pair[1].revision));
         }
         store.close().await.unwrap();
     }
-    assert!(
-        revision > ROUNDS * WORKERS,
-        "only {revision} commits: the children hardly ran"
-    );
+    assert!(revision > ROUNDS * WORKERS, "only {revision} commits: the children hardly ran");
 }
 
 /// Starts a child and kills it a while after its first acknowledgement; answers all acknowledgements that it gave.
 async fn run_and_kill(folder: &Path, round: u64) -> Vec<Acknowledged> {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args([
-            "crash::child",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["crash::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
@@ -99,10 +71,7 @@ async fn run_and_kill(folder: &Path, round: u64) -> Vec<Acknowledged> {
     let output = child.stdout.take().unwrap().into_owned_fd().unwrap();
     let (first, started) = oneshot::channel();
     let reader = tokio::task::spawn_blocking(move || read_acknowledgements(output.into(), first));
-    tokio::time::timeout(Duration::from_secs(60), started)
-        .await
-        .expect("the child never committed")
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(60), started).await.expect("the child never committed").unwrap();
     // From at once to a good while later, in steps that are not those of the disk.
     tokio::time::sleep(Duration::from_micros(round * round * 331 % 150_000)).await;
     child.kill().await.unwrap();
@@ -116,11 +85,7 @@ fn read_acknowledgements(output: std::fs::File, first: oneshot::Sender<()>) -> V
         // The last line may be cut in the middle: it counts only with its end mark.
         if let ["ack", worker, number, revision, "."] = line.split(' ').collect::<Vec<_>>()[..] {
             let (number, revision) = (number.parse().unwrap(), revision.parse().unwrap());
-            all.push(Acknowledged {
-                worker: worker.to_owned(),
-                number,
-                revision,
-            });
+            all.push(Acknowledged { worker: worker.to_owned(), number, revision });
             if let Some(first) = first.take() {
                 first.send(()).unwrap();
             }
@@ -136,24 +101,17 @@ fn child() {
     let (Ok(folder), Ok(round)) = (env::var(FOLDER), env::var(ROUND)) else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = SledStore::open(Path::new(&folder), SledOptions::default())
-            .await
-            .unwrap();
+        let store = SledStore::open(Path::new(&folder), SledOptions::default()).await.unwrap();
         let work = |worker: u64| {
             let (store, name) = (&store, format!("{round:0>3}-{worker}"));
             async move {
                 for number in 0usize.. {
                     // Short values and long ones.
                     let value = format!("{number:>20}{}", "x".repeat(number % 4 * 3_000));
-                    let batch = Batch::new()
-                        .put(format!("{name}/a"), value.clone())
-                        .put(format!("{name}/b"), value);
+                    let batch =
+                        Batch::new().put(format!("{name}/a"), value.clone()).put(format!("{name}/b"), value);
                     let revision = store.commit(batch).await.unwrap();
                     let mut out = std::io::stdout().lock();
                     writeln!(out, "ack {name} {number} {revision} .").unwrap();

@@ -17,13 +17,8 @@ async fn filled(folder: &Path) -> Vec<Entry> {
     let store = open(folder).await.unwrap();
     for index in 0..60u8 {
         let value = vec![index; usize::from(index) * 300];
-        let batch = Batch::new()
-            .delete(format!("k{:02}", index / 3))
-            .put("last", index.to_string());
-        store
-            .commit(batch.put(format!("k{:02}", index % 45), value))
-            .await
-            .unwrap();
+        let batch = Batch::new().delete(format!("k{:02}", index / 3)).put("last", index.to_string());
+        store.commit(batch.put(format!("k{:02}", index % 45), value)).await.unwrap();
     }
     let entries = entries(&store).await;
     store.close().await.unwrap();
@@ -54,10 +49,7 @@ async fn everything_is_there_after_a_restart() {
     for revision in [59, 60] {
         let change = watch.next().await.unwrap().unwrap();
         assert_eq!(change.revision, Revision(revision));
-        assert_eq!(
-            change.events[0].value(),
-            Some((revision - 1).to_string().as_bytes())
-        );
+        assert_eq!(change.events[0].value(), Some((revision - 1).to_string().as_bytes()));
     }
 }
 
@@ -67,15 +59,10 @@ async fn changes_that_were_dropped_stay_dropped_after_a_restart() {
     let store = open(folder.path()).await.unwrap();
     // Each change is half a MiB: after 16 MiB the oldest go.
     for index in 0..40u8 {
-        store
-            .commit(Batch::new().put("k", vec![index; 512 << 10]))
-            .await
-            .unwrap();
+        store.commit(Batch::new().put("k", vec![index; 512 << 10])).await.unwrap();
     }
     let gone = store.watch(b"", Revision(1)).await.map(drop).unwrap_err();
-    let StoreError::Compacted { kept_after } = gone else {
-        panic!("{gone}")
-    };
+    let StoreError::Compacted { kept_after } = gone else { panic!("{gone}") };
     assert!(kept_after >= Revision(8));
     store.close().await.unwrap();
 
@@ -83,10 +70,7 @@ async fn changes_that_were_dropped_stay_dropped_after_a_restart() {
     assert_eq!(store.watch(b"", Revision(1)).await.map(drop).unwrap_err(), gone);
     assert_eq!(store.verify().await.unwrap().changes, 40 - kept_after.0);
     let mut watch = store.watch(b"", kept_after).await.unwrap();
-    assert_eq!(
-        watch.next().await.unwrap().unwrap().revision,
-        Revision(kept_after.0 + 1)
-    );
+    assert_eq!(watch.next().await.unwrap().unwrap().revision, Revision(kept_after.0 + 1));
 }
 
 #[tokio::test]
@@ -98,10 +82,7 @@ async fn closing_ends_watches_and_frees_the_folder() {
     store.close().await.unwrap();
     // What is durable is still told.
     assert_eq!(watch.next().await.unwrap().unwrap().revision, Revision(1));
-    assert!(matches!(
-        watch.next().await,
-        Some(Err(StoreError::Unavailable { .. }))
-    ));
+    assert!(matches!(watch.next().await, Some(Err(StoreError::Unavailable { .. }))));
     assert!(watch.next().await.is_none());
     for _ in 0..5 {
         drop(open(folder.path()).await.unwrap());
@@ -137,9 +118,7 @@ async fn a_damaged_database_file_is_refused_or_harmless() {
         let damaged = tempfile::tempdir().unwrap();
         copy(folder.path(), damaged.path());
         fs::write(damaged.path().join("sled/db"), &spoiled).unwrap();
-        let opened = tokio::time::timeout(Duration::from_secs(30), open(damaged.path()))
-            .await
-            .expect(&name);
+        let opened = tokio::time::timeout(Duration::from_secs(30), open(damaged.path())).await.expect(&name);
         match opened {
             Ok(store) => assert_eq!(entries(&store).await, before, "{name}: opened with other content"),
             Err(error) => {
@@ -166,10 +145,7 @@ fn damages(whole: &[u8]) -> Vec<(String, Vec<u8>)> {
         damages.push((format!("byte {at} changed"), spoiled));
     }
     for part in [0, 1, 2, 3, 5, 9] {
-        damages.push((
-            format!("cut to {part} tenths"),
-            whole[..used * part / 10].to_vec(),
-        ));
+        damages.push((format!("cut to {part} tenths"), whole[..used * part / 10].to_vec()));
     }
     let mut spoiled = whole.to_vec();
     spoiled[used / 2..(used / 2 + 20_000).min(used)].fill(0);
@@ -192,12 +168,7 @@ async fn a_database_that_lost_its_end_or_went_missing_is_refused() {
     fs::remove_dir_all(folder.path().join("sled")).unwrap();
     copy(&older.path().join("sled"), &folder.path().join("sled"));
     let error = open(folder.path()).await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("ends at revision 60, but 61 was acknowledged"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("ends at revision 60, but 61 was acknowledged"), "{error}");
 
     fs::remove_dir_all(folder.path().join("sled")).unwrap();
     let error = open(folder.path()).await.unwrap_err();
@@ -217,10 +188,7 @@ async fn a_record_that_is_gone_or_changed_is_found() {
                 continue;
             }
             let error = open(damaged.path()).await.map(drop).unwrap_err();
-            assert!(
-                matches!(error, StoreError::Corrupt { .. }),
-                "{name} {change}: {error}"
-            );
+            assert!(matches!(error, StoreError::Corrupt { .. }), "{name} {change}: {error}");
         }
     }
 }
@@ -254,33 +222,23 @@ async fn an_export_comes_back_with_its_revisions() {
     assert_eq!(store.export(&file).await, Ok(Revision(60)));
 
     let other = tempfile::tempdir().unwrap();
-    let copy = SledStore::import(&other.path().join("new"), SledOptions::default(), &file)
-        .await
-        .unwrap();
+    let copy = SledStore::import(&other.path().join("new"), SledOptions::default(), &file).await.unwrap();
     assert_eq!(entries(&copy).await, before);
     assert_eq!(copy.revision().await, Ok(Revision(60)));
     let verified = copy.verify().await.unwrap();
     assert_eq!((verified.entries, verified.changes), (before.len() as u64, 0));
     // Requirements taken from the original still hold; older changes are not there to watch.
     let last = before.iter().find(|entry| entry.key == b"last").unwrap();
-    let batch = Batch::new()
-        .put("last", "x".repeat(9_000))
-        .require("last", Some(last.revision));
+    let batch = Batch::new().put("last", "x".repeat(9_000)).require("last", Some(last.revision));
     assert_eq!(copy.commit(batch).await, Ok(Revision(61)));
     let error = copy.watch(b"", Revision(59)).await.map(drop).unwrap_err();
-    assert_eq!(
-        error,
-        StoreError::Compacted {
-            kept_after: Revision(60)
-        }
-    );
+    assert_eq!(error, StoreError::Compacted { kept_after: Revision(60) });
     copy.verify().await.unwrap();
 
     // Not into a store that is there.
     copy.close().await.unwrap();
-    let error = SledStore::import(&other.path().join("new"), SledOptions::default(), &file)
-        .await
-        .unwrap_err();
+    let error =
+        SledStore::import(&other.path().join("new"), SledOptions::default(), &file).await.unwrap_err();
     assert!(error.to_string().contains("a store is there already"), "{error}");
 }
 
@@ -303,12 +261,42 @@ async fn a_damaged_export_makes_no_store() {
     for spoiled in cases {
         fs::write(&file, spoiled).unwrap();
         let target = folder.path().join("target");
-        let error = SledStore::import(&target, SledOptions::default(), &file)
-            .await
-            .unwrap_err();
+        let error = SledStore::import(&target, SledOptions::default(), &file).await.unwrap_err();
         assert!(matches!(error, StoreError::ExportInvalid { .. }), "{error}");
         assert!(!target.join("sled").exists());
     }
+}
+
+/// A file that was made, not damaged: its checksum is right.
+#[tokio::test]
+async fn an_export_with_entries_out_of_order_makes_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export");
+    let make = |keys: [&str; 2], revisions: [u64; 2]| {
+        let mut bytes = b"lienthong-store export 1\n".to_vec();
+        bytes.extend([5u64, 2].iter().flat_map(|word| word.to_be_bytes()));
+        for (key, revision) in keys.iter().zip(revisions) {
+            bytes.extend(
+                [key.len(), 0].iter().flat_map(|length| u32::try_from(*length).unwrap().to_be_bytes()),
+            );
+            bytes.extend(revision.to_be_bytes());
+            bytes.extend(key.as_bytes());
+        }
+        let sum = crc32c::crc32c(&bytes);
+        bytes.extend(sum.to_be_bytes());
+        fs::write(&file, bytes).unwrap();
+    };
+    for (keys, revisions) in
+        [(["b", "a"], [1, 2]), (["a", "a"], [1, 2]), (["a", "b"], [1, 6]), (["", "b"], [1, 2])]
+    {
+        make(keys, revisions);
+        let error =
+            SledStore::import(&folder.path().join("no"), SledOptions::default(), &file).await.unwrap_err();
+        assert!(matches!(error, StoreError::ExportInvalid { .. }), "{error}");
+    }
+    make(["a", "b"], [1, 5]);
+    let store = SledStore::import(&folder.path().join("yes"), SledOptions::default(), &file).await.unwrap();
+    assert_eq!(entries(&store).await.len(), 2);
 }
 
 #[tokio::test]
