@@ -43,9 +43,7 @@ impl FileResolver for Source {
             message Place { string ma_tinh = 1; string ma_xa = 2; string dia_chi = 3; }
             message Wide { FIELDS }
         "#;
-        let wide: Vec<String> = (1..=200)
-            .map(|number| format!("string f{number} = {number};"))
-            .collect();
+        let wide: Vec<String> = (1..=200).map(|number| format!("string f{number} = {number};")).collect();
         File::from_source(name, &PERSON.replace("FIELDS", &wide.concat()))
     }
 }
@@ -59,13 +57,7 @@ fn message(name: &str) -> MessageDescriptor {
 /// One record of many short strings, every second granted: the most headers a byte.
 fn flat() -> (MessageDescriptor, Vec<u8>, Grant) {
     let response = message("t.Flat");
-    let wide = response
-        .get_field(1)
-        .unwrap()
-        .kind()
-        .as_message()
-        .unwrap()
-        .clone();
+    let wide = response.get_field(1).unwrap().kind().as_message().unwrap().clone();
     let mut record = DynamicMessage::new(wide);
     for number in 1..=190 {
         record.set_field_by_number(number, Value::String("Thành phố Hà Nội".into()));
@@ -79,13 +71,7 @@ fn flat() -> (MessageDescriptor, Vec<u8>, Grant) {
 /// A page of records as a population register gives them, half of the fields granted.
 fn page() -> (MessageDescriptor, Vec<u8>, Grant) {
     let response = message("t.Page");
-    let person = response
-        .get_field(1)
-        .unwrap()
-        .kind()
-        .as_message()
-        .unwrap()
-        .clone();
+    let person = response.get_field(1).unwrap().kind().as_message().unwrap().clone();
     let place = person.get_field(5).unwrap().kind().as_message().unwrap().clone();
     let mut home = DynamicMessage::new(place);
     for (number, text) in [(1, "01"), (2, "00070"), (3, "số 12 ngõ 34 phố Hàng Bạc")] {
@@ -118,19 +104,8 @@ fn page() -> (MessageDescriptor, Vec<u8>, Grant) {
         records.push(Value::Message(record));
         answer.set_field_by_number(1, Value::List(records.clone()));
     }
-    let granted = [
-        "so_dinh_danh",
-        "ho_ten",
-        "ngay_sinh",
-        "gioi_tinh",
-        "noi_thuong_tru",
-        "quoc_tich",
-    ];
-    (
-        response,
-        answer.encode_to_vec(),
-        Grant::new(granted.into_iter().collect()),
-    )
+    let granted = ["so_dinh_danh", "ho_ten", "ngay_sinh", "gioi_tinh", "noi_thuong_tru", "quoc_tich"];
+    (response, answer.encode_to_vec(), Grant::new(granted.into_iter().collect()))
 }
 
 /// The slow way: decode, drop, mask, encode.
@@ -147,21 +122,15 @@ fn drop_fields(record: &mut Value, grant: &Grant) {
     let (Value::Message(record), FieldSet::Only(ids)) = (record, &grant.fields) else {
         return;
     };
-    let ungranted: Vec<FieldDescriptor> = record
-        .fields()
-        .map(|(field, _)| field)
-        .filter(|field| !ids.contains(field.name()))
-        .collect();
+    let ungranted: Vec<FieldDescriptor> =
+        record.fields().map(|(field, _)| field).filter(|field| !ids.contains(field.name())).collect();
     for field in ungranted {
         record.clear_field(&field);
     }
     for (id, masking) in &grant.masking {
         if let (Masking::Partial, Some(Value::String(text))) = (masking, record.get_field_by_name_mut(id)) {
-            *text = text
-                .chars()
-                .enumerate()
-                .map(|(i, c)| if (2..10).contains(&i) { '*' } else { c })
-                .collect();
+            *text =
+                text.chars().enumerate().map(|(i, c)| if (2..10).contains(&i) { '*' } else { c }).collect();
         }
     }
 }
@@ -173,11 +142,9 @@ fn bench(criterion: &mut Criterion) {
         hash_key: Some(HashKey::new(&[7; 32]).unwrap()),
         ..masked
     };
-    for (name, (response, bytes, grant)) in [
-        ("flat", flat()),
-        ("page", page()),
-        ("page_masked", (response, bytes, masked)),
-    ] {
+    for (name, (response, bytes, grant)) in
+        [("flat", flat()), ("page", page()), ("page_masked", (response, bytes, masked))]
+    {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         let plan = Plan::compile(&response, &ByName, &grant).unwrap();

@@ -33,14 +33,7 @@ pub(crate) fn inside(
             report.subjects.insert(&bytes[field.value()], field.start)?;
         }
         if let Action::Enter(child) | Action::DropObserved(child) = &slot.action {
-            inside(
-                plan,
-                plan.node(*child),
-                &bytes[..field.body_end],
-                field.body,
-                depth + 1,
-                report,
-            )?;
+            inside(plan, plan.node(*child), &bytes[..field.body_end], field.body, depth + 1, report)?;
         }
     }
     Ok(())

@@ -65,20 +65,13 @@ struct Share {
 
 impl Share {
     fn of(grant: &Grant) -> Self {
-        Self {
-            prefix: Some(String::new()),
-            fields: grant.fields.clone(),
-            masking: grant.masking.clone(),
-        }
+        Self { prefix: Some(String::new()), fields: grant.fields.clone(), masking: grant.masking.clone() }
     }
 
     /// The share of a field of this place; `None` if nothing of it is granted.
     fn field(&self, name: &str) -> Option<Self> {
-        let mut masking: BTreeMap<String, Masking> = self
-            .masking
-            .iter()
-            .filter_map(|(id, masking)| Some((beneath(id, name)?, *masking)))
-            .collect();
+        let mut masking: BTreeMap<String, Masking> =
+            self.masking.iter().filter_map(|(id, masking)| Some((beneath(id, name)?, *masking))).collect();
         if masking.get("") == Some(&Masking::Omit) {
             return None;
         }
@@ -98,11 +91,7 @@ impl Share {
             (Some(prefix), FieldSet::Only(_)) => Some(format!("{prefix}{name}.")),
             _ => None,
         };
-        Some(Self {
-            prefix,
-            fields,
-            masking,
-        })
+        Some(Self { prefix, fields, masking })
     }
 
     fn is_whole(&self) -> bool {
@@ -153,10 +142,7 @@ impl<'a> Compiler<'a> {
         while let Some((message, view)) = self.queue.get(nodes.len()).cloned() {
             nodes.push(self.build(&message, &view)?);
         }
-        Ok(Compiled {
-            nodes: nodes.into(),
-            ids: self.ids.into(),
-        })
+        Ok(Compiled { nodes: nodes.into(), ids: self.ids.into() })
     }
 
     fn node(&mut self, message: MessageDescriptor, view: View) -> Result<NodeIndex, PlanError> {
@@ -167,9 +153,7 @@ impl<'a> Compiler<'a> {
         let index = NodeIndex::try_from(self.queue.len())
             .ok()
             .filter(|index| usize::from(*index) < PLAN_NODES_MAX)
-            .ok_or_else(|| PlanError::TooLarge {
-                message: self.outermost.full_name().to_owned(),
-            })?;
+            .ok_or_else(|| PlanError::TooLarge { message: self.outermost.full_name().to_owned() })?;
         self.queue.push((message, key.1.clone()));
         self.known.insert(key, index);
         Ok(index)
@@ -178,10 +162,7 @@ impl<'a> Compiler<'a> {
     fn build(&mut self, message: &MessageDescriptor, view: &View) -> Result<Node, PlanError> {
         let fields = message.fields().len();
         if fields > FIELDS_PER_MESSAGE_MAX {
-            return Err(PlanError::TooManyFields {
-                message: message.full_name().to_owned(),
-                fields,
-            });
+            return Err(PlanError::TooManyFields { message: message.full_name().to_owned(), fields });
         }
         let mut keys = Keys::default();
         let mut slots = Vec::with_capacity(fields);
@@ -194,9 +175,7 @@ impl<'a> Compiler<'a> {
     fn slot(&mut self, field: &FieldDescriptor, view: &View, keys: &mut Keys) -> Result<Slot, PlanError> {
         let subject = self.annotations.is_subject(field);
         if subject && field.kind() != Kind::String {
-            return Err(PlanError::SubjectKind {
-                field: field.full_name().to_owned(),
-            });
+            return Err(PlanError::SubjectKind { field: field.full_name().to_owned() });
         }
         let record = self.annotations.is_record(field);
         let (action, id) = match view {
@@ -207,9 +186,7 @@ impl<'a> Compiler<'a> {
             }
             View::Observed => (Action::Keep, None),
             View::Record(_) | View::MapEntry(_) if record => {
-                return Err(PlanError::RecordInRecord {
-                    field: field.full_name().to_owned(),
-                });
+                return Err(PlanError::RecordInRecord { field: field.full_name().to_owned() });
             }
             View::Record(share) => self.granted_or_not(field, share)?,
             View::MapEntry(_) if field.number() == MAP_KEY_NUMBER => (Action::Keep, None),
@@ -232,9 +209,7 @@ impl<'a> Compiler<'a> {
             (Kind::Message(message), Some(grant)) if !field.is_map() => {
                 Ok(Action::Enter(self.node(message, View::Record(Share::of(grant)))?))
             }
-            _ => Err(PlanError::RecordKind {
-                field: field.full_name().to_owned(),
-            }),
+            _ => Err(PlanError::RecordKind { field: field.full_name().to_owned() }),
         }
     }
 
@@ -292,9 +267,7 @@ impl<'a> Compiler<'a> {
     fn hash_key(&self, field: &FieldDescriptor) -> Result<HashKey, PlanError> {
         self.grant
             .and_then(|grant| grant.hash_key.clone())
-            .ok_or_else(|| PlanError::HashKeyMissing {
-                field: field.full_name().to_owned(),
-            })
+            .ok_or_else(|| PlanError::HashKeyMissing { field: field.full_name().to_owned() })
     }
 
     fn id(&mut self, id: String) -> Result<u16, PlanError> {
@@ -308,9 +281,7 @@ impl<'a> Compiler<'a> {
                 self.id_index.insert(id, short);
                 Ok(short)
             }
-            _ => Err(PlanError::TooManyIds {
-                message: self.outermost.full_name().to_owned(),
-            }),
+            _ => Err(PlanError::TooManyIds { message: self.outermost.full_name().to_owned() }),
         }
     }
 
@@ -374,9 +345,7 @@ fn record_types(
         .filter_map(|field| field.kind().as_message().cloned())
         .collect();
     if records.is_empty() {
-        return Err(PlanError::NoRecord {
-            message: message.full_name().to_owned(),
-        });
+        return Err(PlanError::NoRecord { message: message.full_name().to_owned() });
     }
     Ok(records)
 }
@@ -413,18 +382,14 @@ fn check_grant(
         FieldSet::Only(ids) => ids.len(),
     };
     if ids.max(grant.masking.len()) > FIELD_IDS_MAX {
-        return Err(PlanError::TooManyIds {
-            message: message.full_name().to_owned(),
-        });
+        return Err(PlanError::TooManyIds { message: message.full_name().to_owned() });
     }
     let find = |id: &str| {
         if id.split('.').count() > DEPTH_MAX {
             return Err(PlanError::IdTooDeep { id: id.to_owned() });
         }
-        let fields: Vec<FieldDescriptor> = records
-            .iter()
-            .filter_map(|record| field_of_id(record, id))
-            .collect();
+        let fields: Vec<FieldDescriptor> =
+            records.iter().filter_map(|record| field_of_id(record, id)).collect();
         if fields.is_empty() {
             return Err(PlanError::UnknownField {
                 id: id.to_owned(),
@@ -465,10 +430,7 @@ fn field_of_name(message: &MessageDescriptor, name: &str) -> Option<FieldDescrip
 }
 
 fn check_masking(id: &str, masking: Masking, kind: &Kind) -> Result<(), PlanError> {
-    let misfit = |masking| PlanError::MaskingKind {
-        id: id.to_owned(),
-        masking,
-    };
+    let misfit = |masking| PlanError::MaskingKind { id: id.to_owned(), masking };
     match (masking, kind) {
         (Masking::None | Masking::Omit, _)
         | (Masking::Partial, Kind::String)

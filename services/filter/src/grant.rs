@@ -26,11 +26,7 @@ pub struct Grant {
 impl Grant {
     /// A grant of these fields, nothing masked.
     pub fn new(fields: FieldSet) -> Self {
-        Self {
-            fields,
-            masking: BTreeMap::new(),
-            hash_key: None,
-        }
+        Self { fields, masking: BTreeMap::new(), hash_key: None }
     }
 }
 
@@ -47,11 +43,7 @@ impl<S: Into<String>> FromIterator<S> for FieldSet {
     /// The set of these ids; [`FieldSet::All`] if `"*"` is among them.
     fn from_iter<I: IntoIterator<Item = S>>(ids: I) -> Self {
         let ids: BTreeSet<String> = ids.into_iter().map(Into::into).collect();
-        if ids.contains("*") {
-            Self::All
-        } else {
-            Self::Only(ids)
-        }
+        if ids.contains("*") { Self::All } else { Self::Only(ids) }
     }
 }
 

@@ -67,7 +67,5 @@ fn hash_bytes(key: &HashKey, value: &[u8], out: &mut Vec<u8>) {
 
 /// Byte offset of the character with this index; the length of the text if there are not so many.
 fn offset(text: &str, index: usize) -> usize {
-    text.char_indices()
-        .nth(index)
-        .map_or(text.len(), |(offset, _)| offset)
+    text.char_indices().nth(index).map_or(text.len(), |(offset, _)| offset)
 }

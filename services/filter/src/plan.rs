@@ -54,10 +54,7 @@ impl Plan {
     /// message may be released.
     pub fn apply(&self, message: &[u8], out: &mut Vec<u8>, report: &mut Report) -> Result<(), FilterError> {
         check_length(message)?;
-        let before = Before {
-            out: out.len(),
-            report: report.checkpoint(),
-        };
+        let before = Before { out: out.len(), report: report.checkpoint() };
         out.reserve(message.len());
         let result = match self.kind {
             PlanKind::Release => self.release(message, out, report, before),
@@ -99,11 +96,7 @@ impl Plan {
     }
 
     fn new(compiled: Compiled, kind: PlanKind) -> Self {
-        Self {
-            nodes: compiled.nodes,
-            ids: compiled.ids,
-            kind,
-        }
+        Self { nodes: compiled.nodes, ids: compiled.ids, kind }
     }
 
     pub(crate) fn root(&self) -> &Node {
@@ -198,11 +191,7 @@ impl Node {
             }
         }
         sparse.sort_unstable();
-        Self {
-            slots: slots.into(),
-            dense: dense.into(),
-            sparse: sparse.into(),
-        }
+        Self { slots: slots.into(), dense: dense.into(), sparse: sparse.into() }
     }
 
     /// The slot of the field with this number, if the descriptor knows it, and the slot's index.

@@ -35,10 +35,7 @@ impl Report {
 
     /// An empty report that keeps up to `max` subjects, for answers whose subjects fill several audit records.
     pub fn with_subjects_max(max: usize) -> Self {
-        Self {
-            subjects: Subjects::with_max(max),
-            ..Self::default()
-        }
+        Self { subjects: Subjects::with_max(max), ..Self::default() }
     }
 
     /// Empties the report, keeps its memory.
@@ -100,9 +97,7 @@ impl FieldBits {
 
     /// Whether the field with this index is in the set.
     pub fn contains(&self, index: usize) -> bool {
-        self.0
-            .get(index / 64)
-            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     /// The indexes in the set, rising.

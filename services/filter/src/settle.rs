@@ -26,13 +26,7 @@ pub(crate) fn filter(
     report: &mut Report,
 ) -> Result<(), FilterError> {
     let whole = 0..message.len();
-    Settle {
-        plan,
-        input: message,
-        out,
-        report,
-    }
-    .message(plan.root(), slice::from_ref(&whole), 0)
+    Settle { plan, input: message, out, report }.message(plan.root(), slice::from_ref(&whole), 0)
 }
 
 struct Settle<'a> {
@@ -82,11 +76,9 @@ impl Settle<'_> {
             return Ok(());
         };
         let parts = match slot.action {
-            Action::Enter(_) | Action::DropObserved(_) => all
-                .iter()
-                .rev()
-                .take_while(|other| other.slot == last.slot)
-                .count(),
+            Action::Enter(_) | Action::DropObserved(_) => {
+                all.iter().rev().take_while(|other| other.slot == last.slot).count()
+            }
             _ => 1,
         };
         let superseded = all.len() - parts;
@@ -112,9 +104,7 @@ impl Settle<'_> {
         depth: usize,
     ) -> Result<(), FilterError> {
         if slot.subject {
-            self.report
-                .subjects
-                .insert(&self.input[field.value()], field.start)?;
+            self.report.subjects.insert(&self.input[field.value()], field.start)?;
         }
         if let Some(id) = slot.id {
             self.report.fields_released.insert(id);
@@ -153,8 +143,7 @@ impl Settle<'_> {
         depth: usize,
     ) -> Result<(), FilterError> {
         let plan = self.plan;
-        self.out
-            .extend_from_slice(&self.input[field.start..field.tag_end]);
+        self.out.extend_from_slice(&self.input[field.start..field.tag_end]);
         if field.wire == Wire::Group {
             self.message(plan.node(child), segments, depth + 1)?;
             self.out.extend_from_slice(&self.input[field.body_end..field.end]);
@@ -205,11 +194,7 @@ impl Occurrences {
                         reason = "MESSAGE_BYTES_MAX is checked at the door"
                     )]
                     let start = field.start as u32;
-                    found.push(Occurrence {
-                        key,
-                        slot: slot_index,
-                        start,
-                    });
+                    found.push(Occurrence { key, slot: slot_index, start });
                 }
             }
         }

@@ -94,10 +94,7 @@ impl Subjects {
 
     /// Where the set stands, to come back to with [`Self::truncate`].
     pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            len: self.len(),
-            overflow: self.overflow,
-        }
+        Mark { len: self.len(), overflow: self.overflow }
     }
 
     /// Forgets what was taken in since the mark.
@@ -202,26 +199,13 @@ mod tests {
         subjects.insert(&value(4_999), 0).unwrap();
         assert_eq!(subjects.len(), 5_000);
         subjects.insert(&value(5_000), 0).unwrap();
-        assert!(
-            subjects
-                .iter()
-                .map(<[u8]>::to_vec)
-                .eq((0..=5_000).map(|index| value(index).to_vec()))
-        );
+        assert!(subjects.iter().map(<[u8]>::to_vec).eq((0..=5_000).map(|index| value(index).to_vec())));
     }
 
     #[test]
     fn refuses_what_no_record_can_hold() {
-        let error = Subjects::default()
-            .insert(&[b'1'; SUBJECT_BYTES_MAX + 1], 7)
-            .unwrap_err();
-        assert_eq!(
-            error,
-            FilterError {
-                position: 7,
-                fault: Fault::SubjectTooLong
-            }
-        );
+        let error = Subjects::default().insert(&[b'1'; SUBJECT_BYTES_MAX + 1], 7).unwrap_err();
+        assert_eq!(error, FilterError { position: 7, fault: Fault::SubjectTooLong });
     }
 
     #[test]

@@ -33,13 +33,7 @@ pub(crate) fn filter(
     out: &mut Vec<u8>,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let mut walk = Walk {
-        plan,
-        input: message,
-        out,
-        report,
-        copied: 0,
-    };
+    let mut walk = Walk { plan, input: message, out, report, copied: 0 };
     walk.message(plan.root(), 0, message.len(), 0)?;
     walk.copy_until(message.len());
     Ok(())
@@ -145,15 +139,18 @@ impl Walk<'_> {
     }
 }
 
-/// The keys that were seen in one message.
+/// The keys that were seen in one message: the first 64, which are mostly all, in a register.
 #[derive(Default)]
-struct Seen([u64; FIELDS_PER_MESSAGE_MAX / 64]);
+struct Seen {
+    low: u64,
+    high: [u64; FIELDS_PER_MESSAGE_MAX / 64],
+}
 
 impl Seen {
     /// Notes a key; whether it was there already.
     #[inline]
     fn again(&mut self, key: u16) -> bool {
-        let word = &mut self.0[usize::from(key) / 64];
+        let word = if key < 64 { &mut self.low } else { &mut self.high[usize::from(key) / 64] };
         let bit = 1 << (key % 64);
         let again = *word & bit != 0;
         *word |= bit;

@@ -51,31 +51,16 @@ fn releases(grant: &Grant, record: &Wire, expected: &Wire) -> Report {
 #[track_caller]
 fn refuses(bytes: &[u8], position: usize, fault: Fault) {
     let everything = grant(["*"]);
-    assert_eq!(
-        filter(&person(), &everything, bytes).unwrap_err(),
-        FilterError { position, fault }
-    );
+    assert_eq!(filter(&person(), &everything, bytes).unwrap_err(), FilterError { position, fault });
 }
 
 // What stays, what goes.
 
 #[test]
 fn keeps_granted_fields_in_their_order_and_counts_the_rest() {
-    let record = Wire::new()
-        .len(2, "An")
-        .int(77, 5)
-        .len(1, "1")
-        .len(10, [0; 300])
-        .len(77, "x");
-    let report = releases(
-        &grant(["name", "subject_id"]),
-        &record,
-        &Wire::new().len(2, "An").len(1, "1"),
-    );
-    assert_eq!(
-        (report.records, report.dropped_fields, report.dropped_unknown),
-        (1, 1, 2)
-    );
+    let record = Wire::new().len(2, "An").int(77, 5).len(1, "1").len(10, [0; 300]).len(77, "x");
+    let report = releases(&grant(["name", "subject_id"]), &record, &Wire::new().len(2, "An").len(1, "1"));
+    assert_eq!((report.records, report.dropped_fields, report.dropped_unknown), (1, 1, 2));
     assert_eq!((report.masked, report.superseded), (0, 0));
 }
 
@@ -88,31 +73,16 @@ fn keeps_the_envelope_and_drops_what_is_unknown_in_it() {
         .len(2, "next")
         .len(1, Wire::new().len(2, "Bình"));
     let (out, report) = filter(&person(), &grant(["years"]), &bytes.0).unwrap();
-    assert_eq!(
-        out,
-        Wire::new()
-            .len(3, Wire::new().int(1, 2))
-            .len(1, "")
-            .len(2, "next")
-            .len(1, "")
-            .0
-    );
-    assert_eq!(
-        (report.records, report.dropped_fields, report.dropped_unknown),
-        (2, 2, 2)
-    );
+    assert_eq!(out, Wire::new().len(3, Wire::new().int(1, 2)).len(1, "").len(2, "next").len(1, "").0);
+    assert_eq!((report.records, report.dropped_fields, report.dropped_unknown), (2, 2, 2));
 }
 
 #[test]
 fn grants_part_of_a_message_by_dotted_ids() {
     let place = Wire::new().len(2, "Lê Lợi").len(1, "Hà Nội");
-    let record = Wire::new()
-        .len(3, &place)
-        .len(9, Wire::new().len(1, "quê").len(2, &place));
+    let record = Wire::new().len(3, &place).len(9, Wire::new().len(1, "quê").len(2, &place));
     let granted = Wire::new().len(1, "Hà Nội");
-    let expected = Wire::new()
-        .len(3, &granted)
-        .len(9, Wire::new().len(1, "quê").len(2, &granted));
+    let expected = Wire::new().len(3, &granted).len(9, Wire::new().len(1, "quê").len(2, &granted));
     let plan = Plan::compile(&person(), &ByName, &grant(["home.province", "places.province"])).unwrap();
     let mut report = Report::new();
     let mut out = Vec::new();
@@ -123,64 +93,34 @@ fn grants_part_of_a_message_by_dotted_ids() {
 
 #[test]
 fn reports_the_ids_that_were_granted_and_seen() {
-    let plan = Plan::compile(
-        &person(),
-        &ByName,
-        &grant(["name", "home", "home.street", "photo"]),
-    )
-    .unwrap();
+    let plan = Plan::compile(&person(), &ByName, &grant(["name", "home", "home.street", "photo"])).unwrap();
     assert!(plan.ids().iter().map(|id| &**id).eq(["name", "home", "photo"]));
     let mut report = Report::new();
-    let record = Wire::new()
-        .len(3, Wire::new().len(1, "Huế"))
-        .len(2, "An")
-        .int(5, 0);
+    let record = Wire::new().len(3, Wire::new().len(1, "Huế")).len(2, "An").int(5, 0);
     assert!(plan.apply(&one(&record), &mut Vec::new(), &mut report).is_err());
     assert!(report.fields_released.is_empty());
-    plan.apply(
-        &one(&Wire::new().len(3, "").len(2, "")),
-        &mut Vec::new(),
-        &mut report,
-    )
-    .unwrap();
+    plan.apply(&one(&Wire::new().len(3, "").len(2, "")), &mut Vec::new(), &mut report).unwrap();
     assert_eq!(plan.released(&report).collect::<Vec<_>>(), ["name", "home"]);
-    assert_eq!(
-        (
-            report.fields_released.len(),
-            report.fields_released.iter().count()
-        ),
-        (2, 2)
-    );
+    assert_eq!((report.fields_released.len(), report.fields_released.iter().count()), (2, 2));
 }
 
 #[test]
 fn follows_recursive_types_and_numbers_above_the_table() {
-    let parent = |inner: &Wire| {
-        Wire::new()
-            .int(99, 1)
-            .len(11, inner)
-            .raw(&[0xc1, 0xb8, 0x02])
-            .raw(&[9; 8])
-    };
+    let parent = |inner: &Wire| Wire::new().int(99, 1).len(11, inner).raw(&[0xc1, 0xb8, 0x02]).raw(&[9; 8]);
     let kept = |inner: &Wire| Wire::new().len(11, inner).raw(&[0xc1, 0xb8, 0x02]).raw(&[9; 8]);
     let record = parent(&parent(&parent(&Wire::new())));
     releases(&grant(["*"]), &record, &kept(&kept(&kept(&Wire::new()))));
     releases(
         &grant(["parent.parent.wide"]),
         &record,
-        &Wire::new().len(
-            11,
-            Wire::new().len(11, Wire::new().raw(&[0xc1, 0xb8, 0x02]).raw(&[9; 8])),
-        ),
+        &Wire::new().len(11, Wire::new().len(11, Wire::new().raw(&[0xc1, 0xb8, 0x02]).raw(&[9; 8]))),
     );
 }
 
 #[test]
 fn lengths_shrink_across_the_border_of_a_byte() {
     for hidden in [0, 1, 100, 126, 127, 128, 16_200, 16_383, 16_384, 70_000] {
-        let record = Wire::new()
-            .len(3, Wire::new().len(1, "Huế").len(2, vec![b'x'; hidden]))
-            .len(2, "An");
+        let record = Wire::new().len(3, Wire::new().len(1, "Huế").len(2, vec![b'x'; hidden])).len(2, "An");
         releases(
             &grant(["home.province", "name"]),
             &record,
@@ -191,26 +131,16 @@ fn lengths_shrink_across_the_border_of_a_byte() {
 
 #[test]
 fn lists_come_packed_or_not() {
-    let record = Wire::new()
-        .len(6, [1, 2, 0x80, 1])
-        .int(6, 7)
-        .len(7, [0; 8])
-        .raw(&[0x3d, 1, 2, 3, 4])
-        .len(6, "");
+    let record =
+        Wire::new().len(6, [1, 2, 0x80, 1]).int(6, 7).len(7, [0; 8]).raw(&[0x3d, 1, 2, 3, 4]).len(6, "");
     releases(&grant(["years", "codes"]), &record, &record);
-    releases(
-        &grant(["codes"]),
-        &record,
-        &Wire::new().len(7, [0; 8]).raw(&[0x3d, 1, 2, 3, 4]),
-    );
+    releases(&grant(["codes"]), &record, &Wire::new().len(7, [0; 8]).raw(&[0x3d, 1, 2, 3, 4]));
 }
 
 #[test]
 fn groups_are_filtered_and_skipped() {
-    let note = Wire::new()
-        .len(2, "secret")
-        .len(1, "open")
-        .group(70, &Wire::new().group(71, &Wire::new().int(1, 1)));
+    let note =
+        Wire::new().len(2, "secret").len(1, "open").group(70, &Wire::new().group(71, &Wire::new().int(1, 1)));
     let record = Wire::new().group(8, &note).group(99, &note).len(2, "An");
     let report = releases(
         &grant(["note.text", "name"]),
@@ -234,18 +164,10 @@ fn the_last_scalar_wins() {
 fn a_later_member_of_a_oneof_hides_an_earlier_one() {
     let record = Wire::new().len(4, "alive").len(5, Wire::new().len(1, "Huế"));
     releases(&grant(["alive"]), &record, &Wire::new());
-    releases(
-        &grant(["dead"]),
-        &record,
-        &Wire::new().len(5, Wire::new().len(1, "Huế")),
-    );
+    releases(&grant(["dead"]), &record, &Wire::new().len(5, Wire::new().len(1, "Huế")));
     // Going back and forth begins the message anew.
     let back = Wire::new().len(5, Wire::new().len(2, "gone")).raw(&record.0);
-    let report = releases(
-        &grant(["dead", "alive"]),
-        &back,
-        &Wire::new().len(5, Wire::new().len(1, "Huế")),
-    );
+    let report = releases(&grant(["dead", "alive"]), &back, &Wire::new().len(5, Wire::new().len(1, "Huế")));
     assert_eq!(report.superseded, 2);
 }
 
@@ -262,24 +184,14 @@ fn parts_of_a_message_merge() {
         .len(3, Wire::new().len(1, "new"))
         .group(8, &Wire::new().len(1, "a").len(2, "b"));
     let report = releases(&grant(["home.province", "name", "note"]), &record, &expected);
-    assert_eq!(
-        (report.superseded, report.dropped_fields, report.dropped_unknown),
-        (1, 1, 1)
-    );
+    assert_eq!((report.superseded, report.dropped_fields, report.dropped_unknown), (1, 1, 1));
 }
 
 #[test]
 fn a_part_that_is_cut_short_stays_an_error() {
     // Joined, the two would read as one whole field.
     let record = Wire::new().len(3, [0x0a, 5]).len(3, "abcde");
-    refuses(
-        &one(&record),
-        5,
-        Fault::LengthBeyondEnd {
-            length: 5,
-            remaining: 0,
-        },
-    );
+    refuses(&one(&record), 5, Fault::LengthBeyondEnd { length: 5, remaining: 0 });
 }
 
 #[test]
@@ -292,11 +204,7 @@ fn elements_of_lists_do_not_merge() {
     let (out, report) = filter(&person(), &grant(["name"]), &bytes.0).unwrap();
     assert_eq!(
         out,
-        Wire::new()
-            .len(1, Wire::new().len(2, "An"))
-            .len(1, Wire::new().len(2, "Bình"))
-            .len(2, "b")
-            .0
+        Wire::new().len(1, Wire::new().len(2, "An")).len(1, Wire::new().len(2, "Bình")).len(2, "b").0
     );
     assert_eq!((report.records, report.superseded), (2, 1));
 }
@@ -331,10 +239,7 @@ fn partial_shows_at_most_a_third_on_character_borders() {
         ("Đống Đa", "Đ*****a"),
         ("001099012345", "00********45"),
         ("Nguyễn Thị Ánh Tuyết", "Ngu**************yết"),
-        (
-            "\u{1F600}\u{1F601}\u{1F602}\u{1F603}\u{1F604}\u{1F605}",
-            "\u{1F600}****\u{1F605}",
-        ),
+        ("\u{1F600}\u{1F601}\u{1F602}\u{1F603}\u{1F604}\u{1F605}", "\u{1F600}****\u{1F605}"),
         (&"x".repeat(100), &format!("xxx{}xxx", "*".repeat(94))),
     ] {
         let report = releases(
@@ -350,13 +255,7 @@ fn partial_shows_at_most_a_third_on_character_borders() {
 fn partial_needs_text() {
     let bytes = one(&Wire::new().len(2, [0xff]));
     let error = filter(&person(), &masked("name", Masking::Partial), &bytes).unwrap_err();
-    assert_eq!(
-        error,
-        FilterError {
-            position: 2,
-            fault: Fault::NotUtf8 { number: 2 }
-        }
-    );
+    assert_eq!(error, FilterError { position: 2, fault: Fault::NotUtf8 { number: 2 } });
     // Unmasked it is copied as it is: for the receiver to refuse.
     assert!(filter(&person(), &grant(["*"]), &bytes).is_ok());
 }
@@ -386,24 +285,14 @@ fn hash_gives_one_token_for_one_value_and_key() {
 fn masks_reach_into_lists_maps_and_messages() {
     let record = Wire::new()
         .len(12, Wire::new().len(1, "key").len(2, "123456"))
-        .len(
-            9,
-            Wire::new()
-                .len(1, "key")
-                .len(2, Wire::new().len(2, "Lê Lợi").len(1, "Huế")),
-        )
+        .len(9, Wire::new().len(1, "key").len(2, Wire::new().len(2, "Lê Lợi").len(1, "Huế")))
         .len(3, Wire::new().len(2, "Lê Lợi"));
     let mut grant = masked("labels", Masking::Partial);
     grant.masking.insert("places.street".into(), Masking::Partial);
     grant.masking.insert("home.street".into(), Masking::Omit);
     let expected = Wire::new()
         .len(12, Wire::new().len(1, "key").len(2, "1****6"))
-        .len(
-            9,
-            Wire::new()
-                .len(1, "key")
-                .len(2, Wire::new().len(2, "L****i").len(1, "Huế")),
-        )
+        .len(9, Wire::new().len(1, "key").len(2, Wire::new().len(2, "L****i").len(1, "Huế")))
         .len(3, "");
     let report = releases(&grant, &record, &expected);
     assert_eq!((report.masked, report.dropped_fields), (2, 1));
@@ -422,9 +311,7 @@ fn masks_hold_after_settlement_too() {
 
 #[test]
 fn subjects_are_seen_granted_or_not_and_unmasked() {
-    let record = Wire::new()
-        .len(1, "A")
-        .len(11, Wire::new().len(1, "B").len(11, Wire::new().len(1, "C")));
+    let record = Wire::new().len(1, "A").len(11, Wire::new().len(1, "B").len(11, Wire::new().len(1, "C")));
     for mut grant in [grant(["name"]), grant(["*"]), grant(["parent.name"])] {
         grant.masking.insert("subject_id".into(), Masking::Hash);
         let (_, report) = filter(&person(), &grant, &one(&record)).unwrap();
@@ -435,11 +322,7 @@ fn subjects_are_seen_granted_or_not_and_unmasked() {
 #[test]
 fn a_request_is_observed_and_kept() {
     let plan = Plan::observe(&person(), &ByName).unwrap();
-    let request = one(&Wire::new()
-        .len(1, "A")
-        .len(1, "B")
-        .int(99, 9)
-        .len(11, Wire::new().len(1, "A")));
+    let request = one(&Wire::new().len(1, "A").len(1, "B").int(99, 9).len(11, Wire::new().len(1, "A")));
     let mut report = Report::new();
     let mut out = Vec::new();
     plan.apply(&request, &mut out, &mut report).unwrap();
@@ -448,16 +331,8 @@ fn a_request_is_observed_and_kept() {
     report.reset();
     plan.subjects(&request, &mut report).unwrap();
     assert_eq!(report.subjects.len(), 2);
-    let error = plan
-        .subjects(&[0x0a, 4, 0x0a, 1, b'C', 0x08], &mut report)
-        .unwrap_err();
-    assert_eq!(
-        error,
-        FilterError {
-            position: 6,
-            fault: Fault::Truncated
-        }
-    );
+    let error = plan.subjects(&[0x0a, 4, 0x0a, 1, b'C', 0x08], &mut report).unwrap_err();
+    assert_eq!(error, FilterError { position: 6, fault: Fault::Truncated });
     assert_eq!(report.subjects.len(), 2);
 }
 
@@ -468,10 +343,7 @@ fn subjects_beyond_the_bound_are_counted() {
         bytes = bytes.len(1, Wire::new().len(1, index.to_string()));
     }
     let (_, report) = filter(&person(), &grant(["name"]), &bytes.0).unwrap();
-    assert_eq!(
-        (report.records, report.subjects.len(), report.subjects.overflow()),
-        (40, 32, 8)
-    );
+    assert_eq!((report.records, report.subjects.len(), report.subjects.overflow()), (40, 32, 8));
 }
 
 // Malformed messages.
@@ -485,16 +357,11 @@ fn an_empty_message_is_one() {
 
 #[test]
 fn truncation_anywhere_is_refused_or_shorter() {
-    let record = Wire::new()
-        .len(2, "An")
-        .len(3, Wire::new().len(1, "Huế"))
-        .group(8, &Wire::new().len(1, "n"));
+    let record =
+        Wire::new().len(2, "An").len(3, Wire::new().len(1, "Huế")).group(8, &Wire::new().len(1, "n"));
     let whole = one(&record);
     for cut in 1..whole.len() {
-        assert!(
-            filter(&person(), &grant(["*"]), &whole[..cut]).is_err(),
-            "cut at {cut}"
-        );
+        assert!(filter(&person(), &grant(["*"]), &whole[..cut]).is_err(), "cut at {cut}");
     }
 }
 
@@ -507,26 +374,14 @@ fn malformed_fields_are_refused_with_their_place() {
     refuses(&[0x80, 0x80, 0x80, 0x80, 0x10, 0], 0, Fault::FieldNumberTooLarge);
     refuses(&[0x0e], 0, Fault::WireTypeUnknown { wire_type: 6 });
     refuses(&[0x0f], 0, Fault::WireTypeUnknown { wire_type: 7 });
-    refuses(
-        &[0x12, 3, b'a'],
-        1,
-        Fault::LengthBeyondEnd {
-            length: 3,
-            remaining: 1,
-        },
-    );
-    let overlong = [
-        0x98, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02,
-    ];
+    refuses(&[0x12, 3, b'a'], 1, Fault::LengthBeyondEnd { length: 3, remaining: 1 });
+    let overlong = [0x98, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
     refuses(&overlong, 2, Fault::VarintOverlong);
     refuses(&[0xff; 30], 0, Fault::VarintOverlong);
     refuses(
         &[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
         1,
-        Fault::LengthBeyondEnd {
-            length: u64::MAX,
-            remaining: 0,
-        },
+        Fault::LengthBeyondEnd { length: u64::MAX, remaining: 0 },
     );
     refuses(&[0x9d, 0x06, 1, 2, 3], 2, Fault::Truncated);
     refuses(&[0x99, 0x06, 1, 2, 3, 4, 5, 6, 7], 2, Fault::Truncated);
@@ -534,73 +389,27 @@ fn malformed_fields_are_refused_with_their_place() {
     refuses(
         &[0x0a, 3, 0x12, 9, b'a', 0x12, 2, b'b', b'c'],
         3,
-        Fault::LengthBeyondEnd {
-            length: 9,
-            remaining: 1,
-        },
+        Fault::LengthBeyondEnd { length: 9, remaining: 1 },
     );
 }
 
 #[test]
 fn a_wrong_wire_type_of_a_known_field_is_refused() {
-    refuses(
-        &one(&Wire::new().int(2, 1)),
-        2,
-        Fault::WireTypeMismatch {
-            number: 2,
-            expected: 2,
-            found: 0,
-        },
-    );
-    refuses(
-        &[0x08, 1],
-        0,
-        Fault::WireTypeMismatch {
-            number: 1,
-            expected: 2,
-            found: 0,
-        },
-    );
+    refuses(&one(&Wire::new().int(2, 1)), 2, Fault::WireTypeMismatch { number: 2, expected: 2, found: 0 });
+    refuses(&[0x08, 1], 0, Fault::WireTypeMismatch { number: 1, expected: 2, found: 0 });
     let wide = Wire::new().len(5_000, "12345678");
-    refuses(
-        &one(&wide),
-        2,
-        Fault::WireTypeMismatch {
-            number: 5_000,
-            expected: 1,
-            found: 2,
-        },
-    );
+    refuses(&one(&wide), 2, Fault::WireTypeMismatch { number: 5_000, expected: 1, found: 2 });
     // Also where the field is not granted, and where the message holds repeats.
     let record = Wire::new().len(1, "a").len(1, "b").int(2, 1);
     let error = filter(&person(), &grant(["years"]), &one(&record)).unwrap_err();
-    assert_eq!(
-        error.fault,
-        Fault::WireTypeMismatch {
-            number: 2,
-            expected: 2,
-            found: 0
-        }
-    );
+    assert_eq!(error.fault, Fault::WireTypeMismatch { number: 2, expected: 2, found: 0 });
 }
 
 #[test]
 fn packed_lists_must_be_whole() {
-    refuses(
-        &one(&Wire::new().len(6, [1, 0x80])),
-        4,
-        Fault::PackedMalformed { number: 6 },
-    );
-    refuses(
-        &one(&Wire::new().len(6, [0xff; 11])),
-        4,
-        Fault::PackedMalformed { number: 6 },
-    );
-    refuses(
-        &one(&Wire::new().len(7, [0; 6])),
-        4,
-        Fault::PackedMalformed { number: 7 },
-    );
+    refuses(&one(&Wire::new().len(6, [1, 0x80])), 4, Fault::PackedMalformed { number: 6 });
+    refuses(&one(&Wire::new().len(6, [0xff; 11])), 4, Fault::PackedMalformed { number: 6 });
+    refuses(&one(&Wire::new().len(7, [0; 6])), 4, Fault::PackedMalformed { number: 7 });
     let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     let record = Wire::new().len(6, largest);
     releases(&grant(["years"]), &record, &record);
@@ -612,11 +421,7 @@ fn groups_must_close_by_their_own_end() {
     refuses(&[0x9b, 0x06, 0xa4, 0x06], 2, Fault::GroupUnclosed { number: 99 });
     refuses(&[0x9c, 0x06], 0, Fault::GroupEndUnexpected { number: 99 });
     // An end in a nested message does not close a group around it.
-    refuses(
-        &one(&Wire::new().raw(&[0x43, 0x44, 0x44])),
-        4,
-        Fault::GroupEndUnexpected { number: 8 },
-    );
+    refuses(&one(&Wire::new().raw(&[0x43, 0x44, 0x44])), 4, Fault::GroupEndUnexpected { number: 8 });
 }
 
 #[test]
@@ -633,35 +438,19 @@ fn depth_is_bounded_in_messages_and_groups() {
     let error = filter(&person(), &everything, &nest(DEPTH_MAX - 1)).unwrap_err();
     assert_eq!(error.fault, Fault::TooDeep);
     // Observed inside what is dropped, too.
-    assert_eq!(
-        filter(&person(), &grant(["name"]), &nest(100)).unwrap_err().fault,
-        Fault::TooDeep
-    );
+    assert_eq!(filter(&person(), &grant(["name"]), &nest(100)).unwrap_err().fault, Fault::TooDeep);
 
     let groups = |levels: usize| [[0x9b, 0x06].repeat(levels), [0x9c, 0x06].repeat(levels)].concat();
     assert!(filter(&person(), &everything, &groups(DEPTH_MAX)).is_ok());
-    assert_eq!(
-        filter(&person(), &everything, &groups(DEPTH_MAX + 1))
-            .unwrap_err()
-            .fault,
-        Fault::TooDeep
-    );
-    assert_eq!(
-        filter(&person(), &everything, &groups(1_000_000))
-            .unwrap_err()
-            .fault,
-        Fault::TooDeep
-    );
+    assert_eq!(filter(&person(), &everything, &groups(DEPTH_MAX + 1)).unwrap_err().fault, Fault::TooDeep);
+    assert_eq!(filter(&person(), &everything, &groups(1_000_000)).unwrap_err().fault, Fault::TooDeep);
 }
 
 #[test]
 fn padded_varints_are_read_and_lengths_written_shortest() {
     // Padded tag, padded length: kept where nothing changes, shortest where something does.
     let untouched = [0x8a, 0x00, 0x84, 0x00, 0x12, 0x02, b'A', b'n'];
-    assert_eq!(
-        filter(&person(), &grant(["name"]), &untouched).unwrap().0,
-        untouched
-    );
+    assert_eq!(filter(&person(), &grant(["name"]), &untouched).unwrap().0, untouched);
     let changed = [0x8a, 0x00, 0x86, 0x00, 0x12, 0x02, b'A', b'n', 0x32, 0x00];
     let expected = [0x8a, 0x00, 0x04, 0x12, 0x02, b'A', b'n'];
     assert_eq!(filter(&person(), &grant(["name"]), &changed).unwrap().0, expected);
@@ -672,21 +461,11 @@ fn a_refused_message_leaves_no_trace() {
     let plan = Plan::compile(&person(), &ByName, &grant(["name"])).unwrap();
     let mut out = b"kept".to_vec();
     let mut report = Report::new();
-    plan.apply(
-        &one(&Wire::new().len(1, "A").len(2, "An").int(99, 1)),
-        &mut out,
-        &mut report,
-    )
-    .unwrap();
+    plan.apply(&one(&Wire::new().len(1, "A").len(2, "An").int(99, 1)), &mut out, &mut report).unwrap();
     let (out_before, report_before) = (out.clone(), format!("{report:?}"));
     for spoiled in [
         Wire::new().len(1, "B").len(2, "Bình").int(99, 1).raw(&[0]),
-        Wire::new()
-            .len(1, "B")
-            .len(1, "C")
-            .len(2, "Bình")
-            .len(2, "Bình")
-            .raw(&[0]),
+        Wire::new().len(1, "B").len(1, "C").len(2, "Bình").len(2, "Bình").raw(&[0]),
         Wire::new().len(1, "x".repeat(257)),
     ] {
         assert!(plan.apply(&one(&spoiled), &mut out, &mut report).is_err());

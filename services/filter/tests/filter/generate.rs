@@ -59,11 +59,7 @@ pub fn schema(tape: &mut Tape) -> String {
     }
     let body = fields(tape, proto2, true, 0);
     let label = label(tape, proto2);
-    write!(
-        text,
-        "message Response {{\n{body}{label}M0 record_last = 536870910;\n}}\n"
-    )
-    .unwrap();
+    write!(text, "message Response {{\n{body}{label}M0 record_last = 536870910;\n}}\n").unwrap();
     text
 }
 
@@ -96,11 +92,7 @@ fn fields(tape: &mut Tape, proto2: bool, envelope: bool, depth: usize) -> String
             7 => {
                 let key = tape.pick(&KEYS);
                 let message = format!("M{}", tape.below(3));
-                let value = if tape.one_in(2) {
-                    &*message
-                } else {
-                    tape.pick(&SCALARS)
-                };
+                let value = if tape.one_in(2) { &*message } else { tape.pick(&SCALARS) };
                 writeln!(text, "map<{key}, {value}> map{name} = {number};").unwrap();
             }
             8 if proto2 && depth < 2 => {
@@ -129,11 +121,7 @@ fn fields(tape: &mut Tape, proto2: bool, envelope: bool, depth: usize) -> String
 fn scalar(tape: &mut Tape, proto2: bool, name: usize, number: u32, text: &mut String) {
     let label = label(tape, proto2);
     let kind = *tape.pick(&SCALARS);
-    let role = if kind == "string" && tape.one_in(3) {
-        "subject"
-    } else {
-        "f"
-    };
+    let role = if kind == "string" && tape.one_in(3) { "subject" } else { "f" };
     let packable = label == "repeated " && kind != "string" && kind != "bytes";
     let packed = match tape.below(3) {
         0 if packable => " [packed = true]",
@@ -147,10 +135,7 @@ fn scalar(tape: &mut Tape, proto2: bool, name: usize, number: u32, text: &mut St
 pub fn grant(tape: &mut Tape, response: &MessageDescriptor) -> Grant {
     let mut known = BTreeMap::new();
     for index in 0..3 {
-        let message = response
-            .parent_pool()
-            .get_message_by_name(&format!("t.M{index}"))
-            .unwrap();
+        let message = response.parent_pool().get_message_by_name(&format!("t.M{index}")).unwrap();
         if is_record_type(response, &message) {
             list_ids(&message, "", 0, &mut known);
         }
@@ -166,16 +151,8 @@ pub fn grant(tape: &mut Tape, response: &MessageDescriptor) -> Grant {
             masking.insert(id.clone(), *tape.pick(kinds));
         }
     }
-    let fields = if tape.one_in(5) {
-        FieldSet::All
-    } else {
-        FieldSet::Only(ids)
-    };
-    Grant {
-        fields,
-        masking,
-        hash_key: Some(hash_key()),
-    }
+    let fields = if tape.one_in(5) { FieldSet::All } else { FieldSet::Only(ids) };
+    Grant { fields, masking, hash_key: Some(hash_key()) }
 }
 
 fn is_record_type(message: &MessageDescriptor, record: &MessageDescriptor) -> bool {
@@ -195,9 +172,7 @@ fn list_ids(
 ) {
     for field in message.fields() {
         let id = format!("{prefix}{}", field.name());
-        let kinds = known
-            .entry(id.clone())
-            .or_insert_with(|| maskings(&field).to_vec());
+        let kinds = known.entry(id.clone()).or_insert_with(|| maskings(&field).to_vec());
         kinds.retain(|kind| maskings(&field).contains(kind));
         let kind = field.kind();
         let inner = match kind.as_message() {
@@ -248,9 +223,8 @@ fn write_fields(
         }
         let field = tape.pick(&fields);
         if !field.is_list() && !field.is_map() {
-            let key = field
-                .containing_oneof()
-                .map_or(field.name().to_owned(), |oneof| oneof.name().to_owned());
+            let key =
+                field.containing_oneof().map_or(field.name().to_owned(), |oneof| oneof.name().to_owned());
             if !seen.insert(key) {
                 if honest {
                     continue;
@@ -329,15 +303,8 @@ fn write_unknown(tape: &mut Tape, message: &MessageDescriptor, depth: usize, out
 }
 
 fn scalar_value(tape: &mut Tape, kind: &Kind, out: &mut Vec<u8>) {
-    const TEXTS: [&str; 7] = [
-        "001099012345",
-        "",
-        "Nguyễn Thị Ánh Tuyết",
-        "a",
-        "Đống Đa",
-        "999190000001",
-        "12345\u{1F600}",
-    ];
+    const TEXTS: [&str; 7] =
+        ["001099012345", "", "Nguyễn Thị Ánh Tuyết", "a", "Đống Đa", "999190000001", "12345\u{1F600}"];
     match kind {
         Kind::String => {
             let text = *tape.pick(&TEXTS);

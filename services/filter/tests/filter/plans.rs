@@ -24,10 +24,7 @@ const SCHEMA: &str = r#"
 
 #[track_caller]
 fn refuses(source: &str, grant: &Grant, expected: &PlanError) {
-    assert_eq!(
-        &Plan::compile(&response(source), &ByName, grant).unwrap_err(),
-        expected
-    );
+    assert_eq!(&Plan::compile(&response(source), &ByName, grant).unwrap_err(), expected);
 }
 
 fn with_masking(id: &str, masking: Masking) -> Grant {
@@ -57,10 +54,7 @@ fn ids_that_exist_nowhere_are_refused() {
         "record.name",
         "Name",
     ] {
-        let expected = PlanError::UnknownField {
-            id: id.into(),
-            message: "t.Response".into(),
-        };
+        let expected = PlanError::UnknownField { id: id.into(), message: "t.Response".into() };
         refuses(SCHEMA, &grant([id]), &expected);
         refuses(SCHEMA, &with_masking(id, Masking::Omit), &expected);
     }
@@ -70,12 +64,7 @@ fn ids_that_exist_nowhere_are_refused() {
 fn ids_deeper_than_any_message_are_refused() {
     let deep = |levels: usize| "children.".repeat(levels - 1) + "name";
     assert!(
-        Plan::compile(
-            &response(SCHEMA),
-            &ByName,
-            &with_masking(&deep(DEPTH_MAX), Masking::Omit)
-        )
-        .is_ok()
+        Plan::compile(&response(SCHEMA), &ByName, &with_masking(&deep(DEPTH_MAX), Masking::Omit)).is_ok()
     );
     for levels in [DEPTH_MAX + 1, 100_000] {
         let expected = PlanError::IdTooDeep { id: deep(levels) };
@@ -92,20 +81,9 @@ fn maskings_must_fit_their_fields() {
         ("home", Masking::Hash, "HASH"),
         ("places", Masking::Partial, "PARTIAL"),
     ] {
-        refuses(
-            SCHEMA,
-            &with_masking(id, masking),
-            &PlanError::MaskingKind {
-                id: id.into(),
-                masking: name,
-            },
-        );
+        refuses(SCHEMA, &with_masking(id, masking), &PlanError::MaskingKind { id: id.into(), masking: name });
     }
-    for (id, masking) in [
-        ("age", Masking::Omit),
-        ("home", Masking::None),
-        ("photo", Masking::Hash),
-    ] {
+    for (id, masking) in [("age", Masking::Omit), ("home", Masking::None), ("photo", Masking::Hash)] {
         assert!(Plan::compile(&response(SCHEMA), &ByName, &with_masking(id, masking)).is_ok());
     }
 }
@@ -114,35 +92,17 @@ fn maskings_must_fit_their_fields() {
 fn a_granted_hash_needs_a_key() {
     let mut without = with_masking("name", Masking::Hash);
     without.hash_key = None;
-    refuses(
-        SCHEMA,
-        &without,
-        &PlanError::HashKeyMissing {
-            field: "t.Person.name".into(),
-        },
-    );
+    refuses(SCHEMA, &without, &PlanError::HashKeyMissing { field: "t.Person.name".into() });
     without.fields = ["age"].into_iter().collect();
     assert!(Plan::compile(&response(SCHEMA), &ByName, &without).is_ok());
-    assert_eq!(
-        HashKey::new(b"short").unwrap_err(),
-        PlanError::HashKeyLength { given: 5 }
-    );
-    assert_eq!(
-        format!("{:?}", HashKey::new(&[7; 32]).unwrap()),
-        "HashKey(secret)"
-    );
+    assert_eq!(HashKey::new(b"short").unwrap_err(), PlanError::HashKeyLength { given: 5 });
+    assert_eq!(format!("{:?}", HashKey::new(&[7; 32]).unwrap()), "HashKey(secret)");
 }
 
 #[test]
 fn a_response_without_a_record_is_refused() {
     let source = "syntax = \"proto3\"; package t; message Response { string name = 1; Response next = 2; }";
-    refuses(
-        source,
-        &grant(["*"]),
-        &PlanError::NoRecord {
-            message: "t.Response".into(),
-        },
-    );
+    refuses(source, &grant(["*"]), &PlanError::NoRecord { message: "t.Response".into() });
 }
 
 #[test]
@@ -152,31 +112,13 @@ fn marks_in_wrong_places_are_refused() {
             "syntax = \"proto3\"; package t; message Response {{ {line} }} message P {{ string a = 1; P b = 2; }}"
         )
     };
-    let kind = PlanError::RecordKind {
-        field: "t.Response.record2".into(),
-    };
+    let kind = PlanError::RecordKind { field: "t.Response.record2".into() };
     refuses(&with("P record = 1; string record2 = 2;"), &grant(["*"]), &kind);
-    refuses(
-        &with("P record = 1; map<string, P> record2 = 2;"),
-        &grant(["*"]),
-        &kind,
-    );
-    let subject = PlanError::SubjectKind {
-        field: "t.Response.subject".into(),
-    };
-    refuses(
-        &with("P record = 1; uint64 subject = 2;"),
-        &grant(["*"]),
-        &subject,
-    );
+    refuses(&with("P record = 1; map<string, P> record2 = 2;"), &grant(["*"]), &kind);
+    let subject = PlanError::SubjectKind { field: "t.Response.subject".into() };
+    refuses(&with("P record = 1; uint64 subject = 2;"), &grant(["*"]), &subject);
     let nested = "syntax = \"proto3\"; package t; message Response { P record = 1; } message P { Q q = 1; } message Q { P record = 1; }";
-    refuses(
-        nested,
-        &grant(["*"]),
-        &PlanError::RecordInRecord {
-            field: "t.Q.record".into(),
-        },
-    );
+    refuses(nested, &grant(["*"]), &PlanError::RecordInRecord { field: "t.Q.record".into() });
 }
 
 #[test]
@@ -194,10 +136,7 @@ fn records_may_sit_deep_in_the_envelope_and_be_of_several_types() {
             .len(2, Wire::new().len(1, "key").len(2, page(p.clone())))
             .len(3, q)
     };
-    let message = build(
-        &Wire::new().len(1, "a").len(2, "b"),
-        &Wire::new().len(1, "b").len(2, "c"),
-    );
+    let message = build(&Wire::new().len(1, "a").len(2, "b"), &Wire::new().len(1, "b").len(2, "c"));
     let mut out = Vec::new();
     let mut report = Report::new();
     plan.apply(&message.0, &mut out, &mut report).unwrap();
@@ -213,12 +152,7 @@ fn nothing_granted_releases_nothing_of_a_record() {
     let plan = Plan::compile(&response(SCHEMA), &ByName, &none).unwrap();
     let mut out = Vec::new();
     let mut report = Report::new();
-    plan.apply(
-        &Wire::new().len(1, Wire::new().len(1, "An").int(2, 5)).0,
-        &mut out,
-        &mut report,
-    )
-    .unwrap();
+    plan.apply(&Wire::new().len(1, Wire::new().len(1, "An").int(2, 5)).0, &mut out, &mut report).unwrap();
     assert_eq!(out, [0x0a, 0x00]);
     assert_eq!((report.records, report.dropped_fields), (1, 2));
     assert!(plan.ids().is_empty());
@@ -227,35 +161,20 @@ fn nothing_granted_releases_nothing_of_a_record() {
 #[test]
 fn bounds_hold() {
     let fields = |prefix: &str, count: usize| {
-        let lines: Vec<String> = (1..=count)
-            .map(|i| format!("string {prefix}{i} = {i};"))
-            .collect();
+        let lines: Vec<String> = (1..=count).map(|i| format!("string {prefix}{i} = {i};")).collect();
         lines.concat()
     };
     let head = "syntax = \"proto3\"; package t; message Response";
-    let schema = |count| {
-        format!(
-            "{head} {{ P record = 1; }} message P {{ {} }}",
-            fields("f", count)
-        )
-    };
+    let schema = |count| format!("{head} {{ P record = 1; }} message P {{ {} }}", fields("f", count));
     assert!(Plan::compile(&response(&schema(FIELDS_PER_MESSAGE_MAX)), &ByName, &grant(["*"])).is_ok());
-    let expected = PlanError::TooManyFields {
-        message: "t.P".into(),
-        fields: FIELDS_PER_MESSAGE_MAX + 1,
-    };
+    let expected = PlanError::TooManyFields { message: "t.P".into(), fields: FIELDS_PER_MESSAGE_MAX + 1 };
     refuses(&schema(FIELDS_PER_MESSAGE_MAX + 1), &grant(["*"]), &expected);
 
     // The three records of the response together have more ids than a report has room for.
     let records =
         ["P", "Q", "R"].map(|name| format!("message {name} {{ {} }}", fields(name, FIELD_IDS_MAX / 3 + 1)));
-    let source = format!(
-        "{head} {{ P record1 = 1; Q record2 = 2; R record3 = 3; }} {}",
-        records.concat()
-    );
-    let expected = PlanError::TooManyIds {
-        message: "t.Response".into(),
-    };
+    let source = format!("{head} {{ P record1 = 1; Q record2 = 2; R record3 = 3; }} {}", records.concat());
+    let expected = PlanError::TooManyIds { message: "t.Response".into() };
     refuses(&source, &grant(["*"]), &expected);
     let many = Grant::new((0..=FIELD_IDS_MAX).map(|index| format!("f{index}")).collect());
     refuses(SCHEMA, &many, &expected);

@@ -18,17 +18,9 @@ pub struct Released {
 
 /// The response, filtered.
 pub fn release(response: &DynamicMessage, grant: &Grant) -> Released {
-    let mut reference = Reference {
-        grant,
-        records: 0,
-        ids: BTreeSet::new(),
-    };
+    let mut reference = Reference { grant, records: 0, ids: BTreeSet::new() };
     let message = reference.envelope(response);
-    Released {
-        message,
-        records: reference.records,
-        ids: reference.ids,
-    }
+    Released { message, records: reference.records, ids: reference.ids }
 }
 
 /// All subject values in a message, at whatever depth.
@@ -95,9 +87,7 @@ impl Reference<'_> {
     fn granted(&self, path: &str) -> bool {
         match &self.grant.fields {
             FieldSet::All => true,
-            FieldSet::Only(ids) => ids
-                .iter()
-                .any(|id| path == id || path.starts_with(&format!("{id}."))),
+            FieldSet::Only(ids) => ids.iter().any(|id| path == id || path.starts_with(&format!("{id}."))),
         }
     }
 
@@ -122,10 +112,8 @@ fn mask(masking: Masking, value: &Value) -> Value {
             let chars: Vec<char> = text.chars().collect();
             let shown = (chars.len() / 6).min(3);
             let visible = |index: usize| index < shown || index >= chars.len() - shown;
-            let masked = chars
-                .iter()
-                .enumerate()
-                .map(|(index, char)| if visible(index) { *char } else { '*' });
+            let masked =
+                chars.iter().enumerate().map(|(index, char)| if visible(index) { *char } else { '*' });
             Value::String(masked.collect())
         }
         (Masking::Hash, Value::String(text)) if !text.is_empty() => {
@@ -157,12 +145,9 @@ fn rebuild(
 fn map_value(value: &Value, change: &mut dyn FnMut(&Value) -> Value) -> Value {
     match value {
         Value::List(values) => Value::List(values.iter().map(change).collect()),
-        Value::Map(entries) => Value::Map(
-            entries
-                .iter()
-                .map(|(key, value)| (key.clone(), change(value)))
-                .collect(),
-        ),
+        Value::Map(entries) => {
+            Value::Map(entries.iter().map(|(key, value)| (key.clone(), change(value))).collect())
+        }
         value => change(value),
     }
 }
@@ -202,10 +187,8 @@ fn write_value(value: &Value, text: &mut String) {
             text.push(']');
         }
         Value::Map(entries) => {
-            let sorted: BTreeMap<String, &Value> = entries
-                .iter()
-                .map(|(key, value)| (key_text(key), value))
-                .collect();
+            let sorted: BTreeMap<String, &Value> =
+                entries.iter().map(|(key, value)| (key_text(key), value)).collect();
             for (key, value) in sorted {
                 write!(text, "{key}=>").unwrap();
                 write_value(value, text);
@@ -222,10 +205,7 @@ fn key_text(key: &MapKey) -> String {
 
 /// Whether a schema, from this message on, has a map field; prost-reflect reads those more leniently.
 pub fn has_map(message: &prost_reflect::MessageDescriptor) -> bool {
-    message
-        .parent_pool()
-        .all_messages()
-        .any(|message| message.fields().any(|field| field.is_map()))
+    message.parent_pool().all_messages().any(|message| message.fields().any(|field| field.is_map()))
 }
 
 /// The kinds of masking that a field can have.

@@ -37,17 +37,12 @@ pub fn pool(source: &str) -> DescriptorPool {
     // The resolver must be 'static; tests are short-lived.
     let source: &'static str = String::from(source).leak();
     let mut compiler = protox::Compiler::with_file_resolver(Source(source));
-    compiler
-        .open_file("t.proto")
-        .unwrap_or_else(|error| panic!("{error:?}\n{source}"));
+    compiler.open_file("t.proto").unwrap_or_else(|error| panic!("{error:?}\n{source}"));
     compiler.descriptor_pool()
 }
 
 pub fn grant<const N: usize>(ids: [&str; N]) -> Grant {
-    Grant {
-        hash_key: Some(hash_key()),
-        ..Grant::new(ids.into_iter().collect::<FieldSet>())
-    }
+    Grant { hash_key: Some(hash_key()), ..Grant::new(ids.into_iter().collect::<FieldSet>()) }
 }
 
 /// Compiles and applies in one go.
