@@ -11,13 +11,16 @@ use std::net::SocketAddr;
 use common::journal::{Journal, Shipper};
 use common::watcher::Watcher;
 use common::{G01, Mesh, soon};
+use lienthong_audit::log::LogReader;
 use lienthong_broker::{Broker, BrokerConfig, check, run};
 use lienthong_certs::judge::RevocationReason;
 use lienthong_certs::pki::DevAuthority;
 use lienthong_proto::descriptors;
-use lienthong_proto::lienthong::audit::v1::ShipJournalRequest;
+use lienthong_proto::lienthong::audit::v1::record::Body;
+use lienthong_proto::lienthong::audit::v1::{Record, ShipJournalRequest};
 use lienthong_proto::lienthong::control::v1::WatchRightsRequest;
 use lienthong_proto::lienthong::registry::v1::PublishContractRequest;
+use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -261,4 +264,33 @@ async fn run_ends_when_told_and_leaves_everything_closed() {
     soon(running).await.unwrap().unwrap();
     // Nothing is held any more.
     soon(mesh.start().await.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn sighup_takes_over_a_changed_catalog() {
+    let mesh = Mesh::new();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(run(mesh.config(), async move {
+        let _ = stopped.await;
+    }));
+    soon(epoch_on_record(&mesh, 1)).await;
+    mesh.edit("agencies.yaml", "name_vi: Bộ Công an", "name_vi: Bộ Công an (thử)");
+    let me = std::process::id().to_string();
+    assert!(std::process::Command::new("kill").args(["-HUP", &me]).status().unwrap().success());
+    soon(epoch_on_record(&mesh, 2)).await;
+    stop.send(()).unwrap();
+    soon(running).await.unwrap().unwrap();
+}
+
+/// Waits until the published log says that this epoch was published.
+async fn epoch_on_record(mesh: &Mesh, epoch: u64) {
+    let reader = LogReader::new(&mesh.data_dir().join("log"));
+    loop {
+        let entries = reader.size().and_then(|size| reader.entries(0..size)).unwrap_or_default();
+        let mut bodies = entries.iter().filter_map(|entry| Record::decode(entry.as_slice()).unwrap().body);
+        if bodies.any(|body| matches!(body, Body::BundlePublished(published) if published.epoch == epoch)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }
