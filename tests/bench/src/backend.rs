@@ -26,9 +26,7 @@ pub fn start(pki: &Pki) -> anyhow::Result<Servers> {
     let config = pki.server_config(Role::Backend)?;
     let known = PAYLOADS_BYTES.iter().map(|bytes| Exchange::of(*bytes));
     let known: Arc<[Exchange]> = known.collect::<Option<_>>().context("a payload is too small")?;
-    Servers::start("backend", move |listener| {
-        serve(listener, Arc::clone(&config), Arc::clone(&known))
-    })
+    Servers::start("backend", move |listener| serve(listener, Arc::clone(&config), Arc::clone(&known)))
 }
 
 async fn serve(

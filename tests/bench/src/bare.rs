@@ -17,9 +17,7 @@ use crate::threads::Servers;
 /// Starts a proxy that plays `role` before `upstream`.
 pub fn start(pki: &Pki, role: Role, upstream: SocketAddr) -> anyhow::Result<Servers> {
     let material = pki.material(role)?;
-    Servers::start("bare", move |listener| {
-        forward(listener, material.clone(), upstream)
-    })
+    Servers::start("bare", move |listener| forward(listener, material.clone(), upstream))
 }
 
 async fn forward(
@@ -41,14 +39,6 @@ async fn forward(
             async move { channel.send(request).await }
         })
     };
-    serve(
-        listener,
-        material,
-        Limits::default(),
-        connections,
-        Drain::new(),
-        make,
-    )
-    .await;
+    serve(listener, material, Limits::default(), connections, Drain::new(), make).await;
     Ok(())
 }

@@ -105,8 +105,7 @@ impl Site {
 
 /// A path as an argument or a configuration value.
 pub fn text(path: &Path) -> anyhow::Result<&str> {
-    path.to_str()
-        .with_context(|| format!("{} is not UTF-8", path.display()))
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// The processes of one contestant, running.
@@ -163,8 +162,5 @@ async fn proxies(site: &Site, command: &str, backend: SocketAddr) -> anyhow::Res
     };
     let (provider, next) = start("provider-node", backend).await?;
     let (consumer, address) = start("consumer-node", next).await?;
-    Ok(Chain::Proxies {
-        address,
-        hops: Box::new([consumer, provider]),
-    })
+    Ok(Chain::Proxies { address, hops: Box::new([consumer, provider]) })
 }

@@ -52,9 +52,7 @@ impl Exchange {
             ..Citizen::default()
         };
         Some(Self {
-            request: frame(&GetCitizenRequest {
-                so_dinh_danh: number(payload_bytes),
-            }),
+            request: frame(&GetCitizenRequest { so_dinh_danh: number(payload_bytes) }),
             answer: frame(&response(citizen)),
             released: frame(&response(released)),
         })
@@ -80,10 +78,7 @@ fn citizen_of(payload_bytes: usize) -> Option<Citizen> {
         noi_o_hien_tai: "So 2 duong Mau".into(),
         tinh_trang_hon_nhan: "doc than".into(),
         trang_thai: "song".into(),
-        cap_nhat_luc: Some(prost_types::Timestamp {
-            seconds: 1_795_000_000,
-            nanos: 0,
-        }),
+        cap_nhat_luc: Some(prost_types::Timestamp { seconds: 1_795_000_000, nanos: 0 }),
     };
     // Each round may overshoot by the bytes by which a length prefix grows; the name takes up what is then missing.
     let missing = missing_bytes(&citizen, payload_bytes)?;
@@ -102,9 +97,7 @@ fn missing_bytes(citizen: &Citizen, payload_bytes: usize) -> Option<usize> {
 }
 
 fn response(citizen: Citizen) -> GetCitizenResponse {
-    GetCitizenResponse {
-        citizen: Some(citizen),
-    }
+    GetCitizenResponse { citizen: Some(citizen) }
 }
 
 fn frame(message: &impl Message) -> Bytes {
@@ -140,9 +133,6 @@ mod tests {
 
     #[test]
     fn the_question_tells_the_payloads_apart() {
-        assert_ne!(
-            Exchange::of(256).unwrap().request,
-            Exchange::of(4096).unwrap().request
-        );
+        assert_ne!(Exchange::of(256).unwrap().request, Exchange::of(4096).unwrap().request);
     }
 }

@@ -25,10 +25,7 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
         let Ok(statistics) = std::fs::read_to_string(task?.path().join("schedstat")) else {
             continue;
         };
-        let nanoseconds = statistics
-            .split(' ')
-            .next()
-            .and_then(|number| number.parse().ok());
+        let nanoseconds = statistics.split(' ').next().and_then(|number| number.parse().ok());
         total += Duration::from_nanos(nanoseconds.context("this kernel keeps no schedstat")?);
     }
     Ok(total)
@@ -38,11 +35,41 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("no VmRSS")?
-        .parse()?;
+    let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?;
     Ok(kib * 1024)
+}
+
+/// Share of the processors that was busy since an earlier look; taken while nothing of the run works, it is what others
+/// take from everybody.
+#[derive(Debug, Clone, Copy)]
+pub struct Processors {
+    busy: u64,
+    all: u64,
+}
+
+impl Processors {
+    /// Looks now.
+    pub fn look() -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string("/proc/stat")?;
+        Self::read(&text).context("/proc/stat tells no processor times")
+    }
+
+    /// From 0 to 1.
+    pub fn busy_since(self, earlier: Self) -> f64 {
+        let (busy, all) = (self.busy - earlier.busy, self.all - earlier.all);
+        let of = |ticks: u64| f64::from(u32::try_from(ticks).unwrap_or(u32::MAX));
+        of(busy) / of(all.max(1))
+    }
+
+    /// The line `cpu user nice system idle iowait irq softirq steal …`, in ticks.
+    fn read(text: &str) -> Option<Self> {
+        let times = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let times: Vec<u64> =
+            times.split_whitespace().take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+        let all = times.iter().sum();
+        let idle = times.get(3)? + times.get(4)?;
+        Some(Self { busy: all - idle, all })
+    }
 }
 
 /// How long the disk takes to make a small append durable.
@@ -70,10 +97,7 @@ pub fn probe_disk(folder: &Path) -> anyhow::Result<DiskProbe> {
     took.sort_unstable();
     let at = |share| quantile(&took, share).map(|ns| Duration::from_nanos(ns).as_secs_f64() * 1e6);
     let (p50, p99) = (at(0.5), at(0.99));
-    Ok(DiskProbe {
-        p50_us: p50.context("no append")?,
-        p99_us: p99.context("no append")?,
-    })
+    Ok(DiskProbe { p50_us: p50.context("no append")?, p99_us: p99.context("no append")? })
 }
 
 /// Refuses a folder that is in memory: journals there would be durable in name only.
@@ -91,25 +115,15 @@ pub fn check_durable(folder: &Path) -> anyhow::Result<()> {
 pub fn facts() -> Vec<(&'static str, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_default();
-        line.split_once(':')
-            .map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
     };
     vec![
-        (
-            "processor",
-            format!("{} × {}", cores(), field(&read("/proc/cpuinfo"), "model name")),
-        ),
+        ("processor", format!("{} × {}", cores(), field(&read("/proc/cpuinfo"), "model name"))),
         ("memory", field(&read("/proc/meminfo"), "MemTotal")),
         ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
         ("compiler", said("rustc", &["--version"])),
-        (
-            "project",
-            format!("commit {}", said("git", &["rev-parse", "--short=12", "HEAD"])),
-        ),
+        ("project", format!("commit {}", said("git", &["rev-parse", "--short=12", "HEAD"]))),
         ("libraries", locked(include_str!("../../../Cargo.lock"))),
     ]
 }
@@ -117,14 +131,9 @@ pub fn facts() -> Vec<(&'static str, String)> {
 /// What a tool prints, if it is there.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program).args(arguments).output();
-    let text = output
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        .unwrap_or_default();
-    if text.is_empty() {
-        "unknown".to_owned()
-    } else {
-        text
-    }
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
 /// Versions, from the lock file, of the libraries that carry the traffic.
@@ -135,11 +144,7 @@ fn locked(lock: &str) -> String {
         Some(format!("{name} {version}"))
     };
     let names = ["tonic", "hyper", "h2", "rustls", "aws-lc-rs", "tokio", "mimalloc"];
-    names
-        .iter()
-        .filter_map(|name| version(name))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().filter_map(|name| version(name)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -156,6 +161,15 @@ mod tests {
         }
         assert!(cpu_time(pid).unwrap() > before);
         assert!(resident_bytes(pid).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn idle_and_waiting_are_not_busy() {
+        let of = |text: &str| Processors::read(text).unwrap();
+        let earlier = of("cpu  10 0 10 100 0 0 0 0 0 0\ncpu0 1 1 1 1\n");
+        let later = of("cpu  20 0 10 120 5 0 5 10 0 0\n");
+        assert!((later.busy_since(earlier) - 0.5).abs() < 1e-9);
+        assert!(Processors::read("intr 1 2 3").is_none());
     }
 
     #[test]

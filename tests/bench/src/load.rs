@@ -82,11 +82,7 @@ pub fn run(measurement: &Measurement, pki: &Pki) -> anyhow::Result<Measured> {
 impl Measurement {
     fn expected(&self) -> bytes::Bytes {
         let Exchange { answer, released, .. } = &self.exchange;
-        if self.released {
-            released.clone()
-        } else {
-            answer.clone()
-        }
+        if self.released { released.clone() } else { answer.clone() }
     }
 
     /// The longest that the measurement may take before it counts as stuck.
@@ -105,10 +101,7 @@ struct Window {
 impl Window {
     fn beginning(now: Instant, measurement: &Measurement) -> Self {
         let from = now + measurement.warmup;
-        Self {
-            from,
-            until: from + measurement.window,
-        }
+        Self { from, until: from + measurement.window }
     }
 }
 
@@ -159,10 +152,7 @@ mod tests {
     #[test]
     fn only_answers_within_the_window_count_and_all_are_remembered() {
         let now = Instant::now();
-        let window = Window {
-            from: now + Duration::from_millis(10),
-            until: now + Duration::from_millis(20),
-        };
+        let window = Window { from: now + Duration::from_millis(10), until: now + Duration::from_millis(20) };
         let mut counted = Counted::default();
         for after_ms in [5, 10, 19, 20] {
             counted.answer(window, now, now + Duration::from_millis(after_ms));

@@ -101,10 +101,7 @@ fn load(arguments: &LoadArgs) -> anyhow::Result<()> {
         exchange: Exchange::of(arguments.payload)
             .context("the payload is smaller than a filled record (200 bytes)")?,
         released: arguments.released,
-        shape: arguments
-            .shape
-            .shape()
-            .context("give --concurrency or --per-second")?,
+        shape: arguments.shape.shape().context("give --concurrency or --per-second")?,
         warmup: arguments.warmup(),
         window: arguments.window(),
     };

@@ -49,7 +49,7 @@ pub struct Mesh {
 struct Counts {
     /// Answers delivered, by each node.
     delivered: [u64; 2],
-    /// Entries of the broker's log.
+    /// Records of nodes that are durable in the broker's log; the seals of batches are counted apart.
     log: u64,
 }
 
@@ -64,10 +64,8 @@ impl Mesh {
         };
         let mut broker = start("broker", "broker", &files.broker)?;
         broker.ready(async || is_ready(files.broker_admin).await).await?;
-        let mut nodes = [
-            start("node-H26.90", "node", &files.nodes[0])?,
-            start("node-G01", "node", &files.nodes[1])?,
-        ];
+        let mut nodes =
+            [start("node-H26.90", "node", &files.nodes[0])?, start("node-G01", "node", &files.nodes[1])?];
         for (node, admin) in nodes.iter_mut().zip(files.node_admins) {
             node.ready(async || is_ready(admin).await).await?;
         }
@@ -77,15 +75,10 @@ impl Mesh {
             address: files.local_listener,
             node_admins: files.node_admins,
             broker_admin: files.broker_admin,
-            counted: Counts {
-                delivered: [0; 2],
-                log: 0,
-            },
+            counted: Counts { delivered: [0; 2], log: 0 },
         };
         let agreeing = tokio::time::timeout(Duration::from_millis(RIGHTS_TIMEOUT_MS), mesh.agree());
-        agreeing
-            .await
-            .context("the nodes do not come to decide by the broker's newest rights")??;
+        agreeing.await.context("the nodes do not come to decide by the broker's newest rights")??;
         mesh.counted = mesh.stand_still().await?;
         Ok(mesh)
     }
@@ -105,10 +98,8 @@ impl Mesh {
         let begun = Instant::now();
         let before = self.counted;
         let records = RECORDS_PER_EXCHANGE * answered;
-        let expected = Counts {
-            delivered: before.delivered.map(|count| count + answered),
-            log: before.log + records,
-        };
+        let expected =
+            Counts { delivered: before.delivered.map(|count| count + answered), log: before.log + records };
         let mut now = self.counts().await?;
         let backlog = expected.log.saturating_sub(now.log);
         while now != expected {
@@ -118,21 +109,13 @@ impl Mesh {
             ensure!(
                 !over && !late,
                 "{answered} calls were answered, but the records {}: expected {expected:?}, counted {now:?}",
-                if over {
-                    "are too many"
-                } else {
-                    "do not come to the log"
-                },
+                if over { "are too many" } else { "do not come to the log" },
             );
             pause().await;
             now = self.counts().await?;
         }
         self.counted = now;
-        Ok(Recorded {
-            records,
-            backlog,
-            drain_seconds: begun.elapsed().as_secs_f64(),
-        })
+        Ok(Recorded { records, backlog, drain_seconds: begun.elapsed().as_secs_f64() })
     }
 
     /// Waits until the provider's contract is published and both nodes decide by the epoch that came of it.
@@ -140,11 +123,7 @@ impl Mesh {
         loop {
             let broker = metrics(self.broker_admin).await?;
             let epoch = value(&broker, "lienthong_broker_epoch", "");
-            let published = value(
-                &broker,
-                "lienthong_broker_contracts_total",
-                r#"outcome="published""#,
-            );
+            let published = value(&broker, "lienthong_broker_contracts_total", r#"outcome="published""#);
             let mut agreed = published.is_some_and(|contracts| contracts > 0);
             for admin in self.node_admins {
                 agreed &= value(&metrics(admin).await?, "lienthong_node_epoch", "") == epoch;
@@ -173,22 +152,10 @@ impl Mesh {
         let mut delivered = [0; 2];
         for (count, admin) in delivered.iter_mut().zip(self.node_admins) {
             let metrics = metrics(admin).await?;
-            *count = value(
-                &metrics,
-                "lienthong_node_exchanges_total",
-                r#"status="DELIVERED""#,
-            )
-            .unwrap_or(0);
+            *count = value(&metrics, "lienthong_node_exchanges_total", r#"status="DELIVERED""#).unwrap_or(0);
         }
-        let log = value(
-            &metrics(self.broker_admin).await?,
-            "lienthong_broker_log_entries",
-            "",
-        );
-        Ok(Counts {
-            delivered,
-            log: log.context("the broker does not tell the size of its log")?,
-        })
+        let log = value(&metrics(self.broker_admin).await?, "lienthong_broker_journal_entries_total", "");
+        Ok(Counts { delivered, log: log.context("the broker does not tell how many records it has")? })
     }
 }
 
@@ -208,16 +175,11 @@ async fn metrics(admin: SocketAddr) -> anyhow::Result<String> {
 async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(admin).await?;
     // HTTP/1.0: the body ends where the connection does, and is not chunked.
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())
-        .await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
     let mut page = String::new();
     stream.take(METRICS_BYTES_MAX).read_to_string(&mut page).await?;
     let (head, body) = page.split_once("\r\n\r\n").context("no answer")?;
-    ensure!(
-        head.split(' ').nth(1) == Some("200"),
-        "{path} of {admin} answers {head}"
-    );
+    ensure!(head.split(' ').nth(1) == Some("200"), "{path} of {admin} answers {head}");
     Ok(body.to_owned())
 }
 
@@ -225,9 +187,7 @@ async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
 fn value(metrics: &str, name: &str, label: &str) -> Option<u64> {
     let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
     let of_name = lines.filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label));
-    of_name
-        .filter_map(|rest| rest.rsplit(' ').next())
-        .find_map(|value| value.parse().ok())
+    of_name.filter_map(|rest| rest.rsplit(' ').next()).find_map(|value| value.parse().ok())
 }
 
 #[cfg(test)]

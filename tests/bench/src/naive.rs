@@ -49,18 +49,13 @@ impl Naive {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server_tls = ServerTlsConfig::new()
-            .identity(identity)
-            .client_ca_root(authority);
+        let server_tls = ServerTlsConfig::new().identity(identity).client_ca_root(authority);
         let serving = Server::builder()
             .tls_config(server_tls)?
             .max_concurrent_streams(STREAMS_MAX)
             .add_service(Proxy { channel })
             .serve_with_incoming(incoming);
-        Ok(Self {
-            address,
-            serving: tokio::spawn(serving),
-        })
+        Ok(Self { address, serving: tokio::spawn(serving) })
     }
 
     /// Serves until it fails.
@@ -116,10 +111,7 @@ impl UnaryService<Bytes> for Forward {
         let (channel, path) = (self.channel.clone(), self.path.clone());
         Box::pin(async move {
             let mut client = tonic::client::Grpc::new(channel);
-            client
-                .ready()
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             client.unary(request, path, Raw).await
         })
     }

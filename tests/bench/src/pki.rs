@@ -35,13 +35,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 5] = [
-        Self::Consumer,
-        Self::ConsumerNode,
-        Self::ProviderNode,
-        Self::Backend,
-        Self::Broker,
-    ];
+    const ALL: [Self; 5] =
+        [Self::Consumer, Self::ConsumerNode, Self::ProviderNode, Self::Backend, Self::Broker];
 
     /// Agency and id, as the certificate names them.
     fn names(self) -> (&'static str, &'static str) {
@@ -58,16 +53,12 @@ impl Role {
         let (agency, id) = self.names();
         let (agency_code, agency_name) = (agency.to_owned(), "DEMO – Đo tốc độ".to_owned());
         match self {
-            Self::Consumer | Self::Backend => Holder::System {
-                agency_code,
-                agency_name,
-                system_id: id.to_owned(),
-            },
-            Self::ConsumerNode | Self::ProviderNode | Self::Broker => Holder::Node {
-                agency_code,
-                agency_name,
-                node_id: id.to_owned(),
-            },
+            Self::Consumer | Self::Backend => {
+                Holder::System { agency_code, agency_name, system_id: id.to_owned() }
+            }
+            Self::ConsumerNode | Self::ProviderNode | Self::Broker => {
+                Holder::Node { agency_code, agency_name, node_id: id.to_owned() }
+            }
         }
     }
 }
@@ -98,14 +89,18 @@ impl Pki {
         issued.with_context(|| format!("the PKI of this run has no certificate for {role:?}"))
     }
 
-    /// The authority that issued every certificate, PEM.
-    pub fn authority(&self) -> anyhow::Result<PathBuf> {
-        let mut files = self.0.trust_files().into_iter();
-        let (_, state) = files.next().context("the PKI of this run names no authority")?;
-        Ok(state)
+    /// The authorities of the PKI, PEM: state, party, public. The first one issued every certificate here.
+    pub fn authorities(&self) -> anyhow::Result<[PathBuf; 3]> {
+        let files: Vec<PathBuf> = self.0.trust_files().into_iter().map(|(_, file)| file).collect();
+        files.try_into().ok().context("the PKI of this run does not have three authorities")
     }
 
-    /// The revocation lists, for those who read them.
+    /// The authority that issued every certificate, PEM.
+    pub fn authority(&self) -> anyhow::Result<PathBuf> {
+        self.authorities().map(|[state, ..]| state)
+    }
+
+    /// The revocation lists of all authorities.
     pub fn revocation_lists(&self) -> Vec<PathBuf> {
         self.0.crl_files()
     }

@@ -26,20 +26,12 @@ pub struct Case {
 impl Case {
     /// Closed loop.
     pub const fn closed(payload_bytes: usize, concurrency: usize) -> Self {
-        Self {
-            payload_bytes,
-            shape: Shape::Closed { concurrency },
-        }
+        Self { payload_bytes, shape: Shape::Closed { concurrency } }
     }
 
     /// Open loop at [`OPEN_PER_SECOND`].
     pub const fn open(payload_bytes: usize) -> Self {
-        Self {
-            payload_bytes,
-            shape: Shape::Open {
-                per_second: OPEN_PER_SECOND,
-            },
-        }
+        Self { payload_bytes, shape: Shape::Open { per_second: OPEN_PER_SECOND } }
     }
 
     /// Every case, in the order of the tables.
@@ -57,19 +49,15 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = size(self.payload_bytes);
         match self.shape {
-            Shape::Closed { concurrency } => write!(f, "{size} c{concurrency}"),
-            Shape::Open { per_second } => write!(f, "{size} {per_second}/s"),
+            Shape::Closed { concurrency } => f.pad(&format!("{size} c{concurrency}")),
+            Shape::Open { per_second } => f.pad(&format!("{size} {per_second}/s")),
         }
     }
 }
 
 /// A size as in the names of goals: `256B`, `4KiB`.
 pub fn size(bytes: usize) -> String {
-    if bytes.is_multiple_of(1024) {
-        format!("{}KiB", bytes / 1024)
-    } else {
-        format!("{bytes}B")
-    }
+    if bytes.is_multiple_of(1024) { format!("{}KiB", bytes / 1024) } else { format!("{bytes}B") }
 }
 
 /// How a run goes.
@@ -119,11 +107,7 @@ impl Plan {
             let first = usize::from(round) % order.len().max(1);
             order.rotate_left(first);
             Case::all().into_iter().flat_map(move |case| {
-                order.clone().into_iter().map(move |contestant| Turn {
-                    round,
-                    case,
-                    contestant,
-                })
+                order.clone().into_iter().map(move |contestant| Turn { round, case, contestant })
             })
         })
     }
@@ -162,25 +146,15 @@ mod tests {
         let distinct: HashSet<_> = turns.iter().map(|turn| format!("{turn:?}")).collect();
         assert_eq!(distinct.len(), turns.len());
         let first = |round| turns.iter().find(|turn| turn.round == round).unwrap().contestant;
-        assert_eq!(
-            [first(0), first(1), first(2)],
-            [Contestant::Direct, Contestant::Naive, Contestant::Bare]
-        );
+        assert_eq!([first(0), first(1), first(2)], [Contestant::Direct, Contestant::Naive, Contestant::Bare]);
         // Those that are compared stand side by side.
-        assert!(
-            turns
-                .chunks(4)
-                .all(|side| side.iter().all(|turn| turn.case == side[0].case))
-        );
+        assert!(turns.chunks(4).all(|side| side.iter().all(|turn| turn.case == side[0].case)));
     }
 
     #[test]
     fn the_quick_run_measures_for_less_than_five_minutes() {
         let plan = Plan::quick(Contestant::ALL.to_vec());
-        let measured: Duration = plan
-            .turns()
-            .map(|turn| plan.warmup + plan.window_of(turn.case))
-            .sum();
+        let measured: Duration = plan.turns().map(|turn| plan.warmup + plan.window_of(turn.case)).sum();
         assert!(measured < Duration::from_secs(200), "{measured:?}");
     }
 

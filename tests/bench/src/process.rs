@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::oneshot;
 
 /// How long a process may take to say that it is ready.
 const READY_TIMEOUT_MS: u64 = 20_000;
@@ -58,12 +59,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start {} for {name}", program.display()))?;
         let stdout = child.stdout.take().map(BufReader::new);
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            stdout,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, stdout, log })
     }
 
     /// Its name.
@@ -84,9 +80,7 @@ impl Process {
             let read = tokio::time::timeout(Duration::from_millis(READY_TIMEOUT_MS), reading).await;
             read.with_context(|| self.complaint("is not ready"))??;
         }
-        line.trim()
-            .parse()
-            .with_context(|| self.complaint("ended before it was ready"))
+        line.trim().parse().with_context(|| self.complaint("ended before it was ready"))
     }
 
     /// Waits until `ready` says yes, asking again and again.
@@ -101,10 +95,7 @@ impl Process {
             Ok(())
         };
         let waited = tokio::time::timeout(Duration::from_millis(READY_TIMEOUT_MS), waiting).await;
-        waited
-            .context("it took too long")
-            .flatten()
-            .with_context(|| self.complaint("is not ready"))
+        waited.context("it took too long").flatten().with_context(|| self.complaint("is not ready"))
     }
 
     /// Waits for its end, and gives all that it printed; it must have ended well.
@@ -114,11 +105,7 @@ impl Process {
             stdout.read_to_string(&mut text).await?;
         }
         let status = self.child.wait().await?;
-        if status.success() {
-            Ok(text)
-        } else {
-            bail!(self.complaint(&format!("ended with {status}")))
-        }
+        if status.success() { Ok(text) } else { bail!(self.complaint(&format!("ended with {status}"))) }
     }
 
     /// What is wrong with it, with the end of its log.
@@ -131,9 +118,15 @@ impl Process {
 }
 
 /// Returns when stdin closes, as it does when the process that started this one ends.
+///
+/// Reads on a thread of its own, for which nobody waits: tokio's stdin would keep a process that fails from ending.
 pub async fn parent_left() {
-    let mut buffer = [0; 64];
-    let mut stdin = tokio::io::stdin();
-    // An error says the same as an end: nobody is there.
-    while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
+    let (left, leaves) = oneshot::channel();
+    std::thread::spawn(move || {
+        // An error says the same as an end: nobody is there.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = left.send(());
+    });
+    // A thread that could not wait says the same, too.
+    let _ = leaves.await;
 }

@@ -5,11 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The value below which `share` (0 to 1) of `sorted` lies, by the nearest-rank method; `None` of nothing.
 pub fn quantile(sorted: &[u64], share: f64) -> Option<u64> {
     let last = sorted.len().checked_sub(1)?;
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     // A rank of at most a few million, and a share between 0 and 1: the product is a small positive number.
     let rank = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
     sorted.get(rank.min(last)).copied()
@@ -36,11 +32,7 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let (lower, upper) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Self {
-            median: f64::midpoint(lower, upper),
-            min,
-            max,
-        })
+        Some(Self { median: f64::midpoint(lower, upper), min, max })
     }
 }
 

@@ -12,6 +12,9 @@ use crate::quantile::Spread;
 use crate::summary::{Goal, Recorded, Results, Sample};
 use table::Table;
 
+/// Percent of the processors that others may keep busy before a run counts as disturbed.
+const OTHERS_BUSY_PERCENT_MAX: f64 = 10.0;
+
 /// Everything that a report tells.
 pub struct Report<'a> {
     /// How the run went.
@@ -32,10 +35,7 @@ impl Report<'_> {
     /// For a terminal.
     pub fn text(&self) -> String {
         let tables = self.tables().into_iter().map(|table| table.text());
-        tables
-            .chain([self.remarks().join("\n")])
-            .collect::<Vec<_>>()
-            .join("\n")
+        tables.chain([self.remarks().join("\n")]).collect::<Vec<_>>().join("\n")
     }
 
     /// One JSON object a goal, one a line.
@@ -52,18 +52,9 @@ impl Report<'_> {
              the load generator too: compare ratios, not numbers, and only of one run.\n\n## Who takes part\n\n"
         );
         for contestant in &self.plan.contestants {
-            let _ = writeln!(
-                page,
-                "- **{}**: {}.",
-                contestant.title(),
-                contestant.description()
-            );
+            let _ = writeln!(page, "- **{}**: {}.", contestant.title(), contestant.description());
         }
-        let _ = write!(
-            page,
-            "\n## Fair play\n\n{}\n\n## What came out\n",
-            self.fair_play()
-        );
+        let _ = write!(page, "\n## Fair play\n\n{}\n\n## What came out\n", self.fair_play());
         for table in self.tables() {
             let _ = write!(page, "\n{}", table.markdown());
         }
@@ -79,13 +70,7 @@ impl Report<'_> {
     }
 
     fn fair_play(&self) -> String {
-        let Plan {
-            rounds,
-            warmup,
-            window,
-            open_window,
-            ..
-        } = self.plan;
+        let Plan { rounds, warmup, window, open_window, .. } = self.plan;
         format!(
             "The same load generator, backend, certificates (ECDSA P-256), allocator (mimalloc) and release profile for \
              all; real processes; nobody is pinned to a core. Every answer is compared byte for byte. For d the expected \
@@ -100,15 +85,8 @@ impl Report<'_> {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let mut tables: Vec<Table> = PAYLOADS_BYTES
-            .iter()
-            .map(|bytes| self.throughput(*bytes))
-            .collect();
-        tables.extend([
-            self.latency(),
-            self.cpu(),
-            of_goals("Valid baselines", self.validity),
-        ]);
+        let mut tables: Vec<Table> = PAYLOADS_BYTES.iter().map(|bytes| self.throughput(*bytes)).collect();
+        tables.extend([self.latency(), self.cpu(), of_goals("Valid baselines", self.validity)]);
         if !self.goals.is_empty() {
             tables.push(of_goals("Goals", self.goals));
         }
@@ -128,17 +106,13 @@ impl Report<'_> {
 
     fn latency(&self) -> Table {
         let cases = PAYLOADS_BYTES.map(Case::open);
-        let columns = cases
-            .iter()
-            .flat_map(|case| ["p50", "p99"].map(|percentile| format!("{case} {percentile}")));
+        let columns =
+            cases.iter().flat_map(|case| ["p50", "p99"].map(|percentile| format!("{case} {percentile}")));
         let title = "Latency at a steady rate, µs from the moment a call was due".to_owned();
         let mut table = self.table(title, columns.collect(), |contestant| {
             let of = |case, number: fn(&Sample) -> f64| self.results.spread(contestant, case, number);
             let percentiles = cases.iter().flat_map(|case| {
-                [
-                    of(*case, |sample| sample.measured.p50_us),
-                    of(*case, |sample| sample.measured.p99_us),
-                ]
+                [of(*case, |sample| sample.measured.p50_us), of(*case, |sample| sample.measured.p99_us)]
             });
             percentiles.map(|spread| number(spread, 0)).collect()
         });
@@ -152,18 +126,14 @@ impl Report<'_> {
     fn cpu(&self) -> Table {
         let cases = PAYLOADS_BYTES.map(|bytes| Case::closed(bytes, 64));
         let hops = ["consumer side", "provider side", "broker"];
-        let columns = cases
-            .iter()
-            .flat_map(|case| hops.map(|hop| format!("{case} {hop}")));
+        let columns = cases.iter().flat_map(|case| hops.map(|hop| format!("{case} {hop}")));
         let title = "CPU time of one exchange, µs".to_owned();
         self.table(title, columns.collect(), |contestant| {
             let cell = |(case, hop): (Case, usize)| {
                 let spent = |sample: &Sample| sample.hop_cpu_us.get(hop).copied().unwrap_or(f64::NAN);
                 number(self.results.spread(contestant, case, spent), 1)
             };
-            let cells = cases
-                .iter()
-                .flat_map(|case| (0..hops.len()).map(|hop| (*case, hop)));
+            let cells = cases.iter().flat_map(|case| (0..hops.len()).map(|hop| (*case, hop)));
             cells.map(cell).collect()
         })
     }
@@ -179,20 +149,20 @@ impl Report<'_> {
 
     fn remarks(&self) -> Vec<String> {
         let mut remarks = vec![self.verdict().to_owned()];
-        let recorded: Vec<Recorded> = self
-            .results
-            .samples
-            .iter()
-            .filter_map(|sample| sample.recorded)
-            .collect();
+        let others = Spread::of(self.results.others_busy.iter().map(|share| share * 100.0));
+        if let Some(Spread { median, min, max }) = others {
+            let whether = if max > OTHERS_BUSY_PERCENT_MAX { "DISTURBED" } else { "QUIET" };
+            remarks.push(format!(
+                "{whether}: before the rounds, while nothing of the run worked, others kept the processors {median:.0} % \
+                 busy ({min:.0}–{max:.0})."
+            ));
+        }
+        let recorded: Vec<Recorded> =
+            self.results.samples.iter().filter_map(|sample| sample.recorded).collect();
         let drain = Spread::of(recorded.iter().map(|recorded| recorded.drain_seconds));
         if let Some(Spread { median, min, max }) = drain {
             let records: u64 = recorded.iter().map(|recorded| recorded.records).sum();
-            let backlog = recorded
-                .iter()
-                .map(|recorded| recorded.backlog)
-                .max()
-                .unwrap_or(0);
+            let backlog = recorded.iter().map(|recorded| recorded.backlog).max().unwrap_or(0);
             remarks.push(format!(
                 "d: {records} records on the broker's log, two an answered call, none missing, none too many; {} right(s) \
                  in the provider's bundle; at most {backlog} records under way at the end of a measurement, all on the \
@@ -201,14 +171,8 @@ impl Report<'_> {
             ));
         }
         if !self.memory_mib.is_empty() {
-            let each = self
-                .memory_mib
-                .iter()
-                .map(|(name, mib)| format!("{name} {mib:.0}"));
-            remarks.push(format!(
-                "d: memory at the end, MiB: {}.",
-                each.collect::<Vec<_>>().join(", ")
-            ));
+            let each = self.memory_mib.iter().map(|(name, mib)| format!("{name} {mib:.0}"));
+            remarks.push(format!("d: memory at the end, MiB: {}.", each.collect::<Vec<_>>().join(", ")));
         }
         remarks
     }
@@ -252,30 +216,17 @@ mod tests {
     fn a_run_without_a_baseline_says_so() {
         let plan = Plan::quick(vec![Contestant::Direct]);
         let results = Results::default();
-        let report = Report {
-            plan: &plan,
-            results: &results,
-            validity: &[],
-            goals: &[],
-            rights: 1,
-            memory_mib: &[],
-        };
+        let report =
+            Report { plan: &plan, results: &results, validity: &[], goals: &[], rights: 1, memory_mib: &[] };
         assert!(report.text().contains("NOT A WHOLE RUN"));
         assert_eq!(report.json().unwrap(), "");
         let page = report.markdown("2026-11-21", &[("processor", "2 × test".into())]);
-        assert!(
-            page.contains("## Who takes part") && page.ends_with("- processor: 2 × test\n"),
-            "{page}"
-        );
+        assert!(page.contains("## Who takes part") && page.ends_with("- processor: 2 × test\n"), "{page}");
     }
 
     #[test]
     fn a_spread_is_shown_with_its_extremes() {
-        let spread = Spread {
-            median: 1.25,
-            min: 1.0,
-            max: 2.0,
-        };
+        let spread = Spread { median: 1.25, min: 1.0, max: 2.0 };
         assert_eq!(number(Some(spread), 1), "1.2 (1.0–2.0)");
         assert_eq!(number(None, 1), "–");
     }

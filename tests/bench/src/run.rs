@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::RunArgs;
 use crate::contestant::{Chain, Contestant, Site};
@@ -21,17 +22,19 @@ use crate::{host, out};
 
 /// Where the report goes with `--write`, under the present folder.
 const REPORT: &str = "docs/benchmarks.md";
+/// How long others are looked at before each round.
+const OTHERS_LOOK_MS: u64 = 500;
 /// Exit code of a run whose baselines were no good builds.
 const INVALID: u8 = 2;
 
-/// Runs until done or interrupted; either way no process and no temporary file stays.
+/// Runs until done, interrupted or terminated; in no case does a process or a temporary file stay.
 pub async fn run_until_interrupted(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::select! {
         done = run(arguments) => done,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            anyhow::bail!("interrupted")
-        }
+        _ = interrupted.recv() => anyhow::bail!("interrupted"),
+        _ = terminated.recv() => anyhow::bail!("terminated"),
     }
 }
 
@@ -57,11 +60,7 @@ async fn run(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
         rights: arguments.rights,
         memory_mib: &memory,
     };
-    out::line(&if arguments.json {
-        report.json()?
-    } else {
-        report.text()
-    });
+    out::line(&if arguments.json { report.json()? } else { report.text() });
     if arguments.write {
         let date = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]"))?;
         std::fs::write(REPORT, report.markdown(&date, &host::facts()))
@@ -69,17 +68,11 @@ async fn run(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     out::note(&format!("the run took {} s", begun.elapsed().as_secs()));
     let valid = validity.iter().all(|goal| goal.ok);
-    Ok(if valid {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(INVALID)
-    })
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
 }
 
 fn plan(arguments: &RunArgs) -> Plan {
-    let taking_part = Contestant::ALL
-        .into_iter()
-        .filter(|contestant| arguments.only.contains(contestant));
+    let taking_part = Contestant::ALL.into_iter().filter(|contestant| arguments.only.contains(contestant));
     let mut plan = if arguments.quick {
         Plan::quick(taking_part.collect())
     } else {
@@ -112,13 +105,7 @@ fn site(arguments: &RunArgs, folder: &Path) -> anyhow::Result<Site> {
     );
     let data = folder.join("data");
     std::fs::create_dir(&data)?;
-    Ok(Site {
-        program,
-        lienthong,
-        pki: folder.join("pki"),
-        data,
-        rights: arguments.rights,
-    })
+    Ok(Site { program, lienthong, pki: folder.join("pki"), data, rights: arguments.rights })
 }
 
 /// All processes of a run.
@@ -140,11 +127,7 @@ impl<'a> Stage<'a> {
             let chain = chain.with_context(|| format!("{} cannot start", contestant.title()))?;
             chains.push((*contestant, chain));
         }
-        Ok(Self {
-            site,
-            chains,
-            _backend: backend,
-        })
+        Ok(Self { site, chains, _backend: backend })
     }
 
     /// Every turn of the plan; the disk is measured between the rounds, when nothing else runs.
@@ -152,10 +135,9 @@ impl<'a> Stage<'a> {
         let mut results = Results::default();
         for turn in plan.turns() {
             if usize::from(turn.round) == results.disk.len() {
+                results.others_busy.push(others_busy().await?);
                 let data = self.site.data.clone();
-                results
-                    .disk
-                    .push(tokio::task::spawn_blocking(move || host::probe_disk(&data)).await??);
+                results.disk.push(tokio::task::spawn_blocking(move || host::probe_disk(&data)).await??);
             }
             let sample = self.measure(plan, turn).await;
             let sample = sample.with_context(|| format!("{} in {}", turn.contestant.title(), turn.case))?;
@@ -166,10 +148,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn measure(&mut self, plan: &Plan, turn: Turn) -> anyhow::Result<Sample> {
-        let found = self
-            .chains
-            .iter_mut()
-            .find(|(contestant, _)| *contestant == turn.contestant);
+        let found = self.chains.iter_mut().find(|(contestant, _)| *contestant == turn.contestant);
         let (_, chain) = found.context("it was not started")?;
         let before = cpu_of(chain)?;
         let measured = load(self.site, chain, plan, turn.case, turn.contestant.releases()).await?;
@@ -177,10 +156,8 @@ impl<'a> Stage<'a> {
             Chain::Mesh(mesh) => Some(mesh.settle(measured.answered).await?),
             Chain::Direct(_) | Chain::Proxies { .. } => None,
         };
-        let spent = cpu_of(chain)?
-            .into_iter()
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(before));
+        let spent =
+            cpu_of(chain)?.into_iter().zip(before).map(|(after, before)| after.saturating_sub(before));
         let answered = f64::from(u32::try_from(measured.answered)?);
         Ok(Sample {
             turn,
@@ -192,17 +169,11 @@ impl<'a> Stage<'a> {
 
     /// Memory of each process of our mesh.
     fn memory_mib(&self) -> anyhow::Result<Vec<(String, f64)>> {
-        let mesh = self
-            .chains
-            .iter()
-            .filter(|(_, chain)| matches!(chain, Chain::Mesh(_)));
+        let mesh = self.chains.iter().filter(|(_, chain)| matches!(chain, Chain::Mesh(_)));
         let processes = mesh.flat_map(|(_, chain)| chain.hops());
         let of = |process: &Process| {
             let bytes = host::resident_bytes(process.pid().context("it ended")?)?;
-            Ok((
-                process.name().to_owned(),
-                f64::from(u32::try_from(bytes / 1024)?) / 1024.0,
-            ))
+            Ok((process.name().to_owned(), f64::from(u32::try_from(bytes / 1024)?) / 1024.0))
         };
         processes.map(of).collect()
     }
@@ -210,12 +181,17 @@ impl<'a> Stage<'a> {
 
 fn cpu_of(chain: &Chain) -> anyhow::Result<Vec<Duration>> {
     let time = |process: &Process| {
-        let pid = process
-            .pid()
-            .with_context(|| format!("{} ended", process.name()))?;
+        let pid = process.pid().with_context(|| format!("{} ended", process.name()))?;
         host::cpu_time(pid)
     };
     chain.hops().into_iter().map(time).collect()
+}
+
+/// How busy others keep the processors while nothing of the run works.
+async fn others_busy() -> anyhow::Result<f64> {
+    let before = host::Processors::look()?;
+    tokio::time::sleep(Duration::from_millis(OTHERS_LOOK_MS)).await;
+    Ok(host::Processors::look()?.busy_since(before))
 }
 
 /// Runs the load generator once.
@@ -242,25 +218,11 @@ async fn load(
 }
 
 fn progress(plan: &Plan, sample: &Sample) -> String {
-    let Turn {
-        round,
-        case,
-        contestant,
-    } = sample.turn;
-    let Measured {
-        per_second,
-        p50_us,
-        p99_us,
-        ..
-    } = sample.measured;
-    let hops = sample
-        .hop_cpu_us
-        .iter()
-        .map(|us| format!("{us:.1}"))
-        .collect::<Vec<_>>()
-        .join(" + ");
+    let Turn { round, case, contestant } = sample.turn;
+    let Measured { per_second, p50_us, p99_us, .. } = sample.measured;
+    let hops = sample.hop_cpu_us.iter().map(|us| format!("{us:.1}")).collect::<Vec<_>>().join(" + ");
     format!(
-        "round {}/{}  {case:<12} {:<26} {per_second:>8.0}/s  p50 {p50_us:>6.0} µs  p99 {p99_us:>6.0} µs  cpu {hops} µs",
+        "round {}/{}  {case:<11} {:<25} {per_second:>8.0}/s  p50 {p50_us:>6.0} µs  p99 {p99_us:>6.0} µs  cpu µs {hops}",
         round + 1,
         plan.rounds,
         contestant.title(),

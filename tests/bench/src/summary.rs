@@ -46,6 +46,8 @@ pub struct Results {
     pub samples: Vec<Sample>,
     /// The disk, once a round.
     pub disk: Vec<DiskProbe>,
+    /// Share of the processors that others kept busy while nothing of the run worked, once a round.
+    pub others_busy: Vec<f64>,
 }
 
 impl Results {
@@ -61,9 +63,7 @@ impl Results {
 
     /// Throughput of one contestant over that of another.
     pub fn ratio(&self, of: Contestant, to: Contestant, case: Case) -> Option<Spread> {
-        self.compare(of, to, case, |of, to| {
-            of.measured.per_second / to.measured.per_second
-        })
+        self.compare(of, to, case, |of, to| of.measured.per_second / to.measured.per_second)
     }
 
     /// Median and 99th percentile of the disk's `fdatasync`, microseconds.
@@ -141,14 +141,7 @@ impl Goal {
     fn new(name: String, spread: Spread, bound: Bound, unit: &'static str) -> Self {
         // Judged as shown, so that no one reads "1.5, goal ≥ 1.5, not met".
         let value = (spread.median * 1000.0).round() / 1000.0;
-        Self {
-            name,
-            value,
-            bound: bound.to_string(),
-            unit,
-            ok: bound.holds(value),
-            spread,
-        }
+        Self { name, value, bound: bound.to_string(), unit, ok: bound.holds(value), spread }
     }
 }
 
@@ -209,12 +202,7 @@ fn node_cpu(results: &Results) -> Option<Goal> {
     let beyond = |ours: &Sample, bare: &Sample| of_a_hop(ours) - of_a_hop(bare);
     let spread = results.compare(Contestant::Ours, Contestant::Bare, NODE_CPU_CASE, beyond)?;
     let name = format!("node cpu d-g {NODE_CPU_CASE}");
-    Some(Goal::new(
-        name,
-        spread,
-        Bound::AtMost(NODE_CPU_BEYOND_BARE_US_MAX),
-        "µs",
-    ))
+    Some(Goal::new(name, spread, Bound::AtMost(NODE_CPU_BEYOND_BARE_US_MAX), "µs"))
 }
 
 fn latency(results: &Results) -> Option<[Goal; 2]> {
@@ -239,11 +227,7 @@ mod tests {
 
     fn sample(contestant: Contestant, case: Case, round: u16, per_second: f64, hop_cpu_us: &[f64]) -> Sample {
         Sample {
-            turn: Turn {
-                round,
-                case,
-                contestant,
-            },
+            turn: Turn { round, case, contestant },
             measured: Measured {
                 answered: 1,
                 per_second,
@@ -256,14 +240,8 @@ mod tests {
     }
 
     fn results(samples: Vec<Sample>) -> Results {
-        let probe = DiskProbe {
-            p50_us: 500.0,
-            p99_us: 1_000.0,
-        };
-        Results {
-            samples,
-            disk: vec![probe],
-        }
+        let probe = DiskProbe { p50_us: 500.0, p99_us: 1_000.0 };
+        Results { samples, disk: vec![probe], others_busy: vec![0.0] }
     }
 
     #[test]
@@ -278,14 +256,8 @@ mod tests {
             // Nothing to compare it with.
             sample(Contestant::Naive, case, 2, 1.0, &[]),
         ]);
-        let ratio = results
-            .ratio(Contestant::Naive, Contestant::Direct, case)
-            .unwrap();
-        assert!(
-            [ratio.median, ratio.min, ratio.max]
-                .iter()
-                .all(|value| (value - 0.2).abs() < 1e-9)
-        );
+        let ratio = results.ratio(Contestant::Naive, Contestant::Direct, case).unwrap();
+        assert!([ratio.median, ratio.min, ratio.max].iter().all(|value| (value - 0.2).abs() < 1e-9));
         let valid = validity(&results);
         assert_eq!(valid.len(), 1);
         assert!(valid[0].ok && valid[0].name == "valid b/a 256B c64", "{valid:?}");
@@ -322,11 +294,7 @@ mod tests {
 
     #[test]
     fn a_goal_reads_as_others_parse_it() {
-        let spread = Spread {
-            median: 1.6204,
-            min: 1.0,
-            max: 2.0,
-        };
+        let spread = Spread { median: 1.6204, min: 1.0, max: 2.0 };
         let goal = Goal::new("d/b 256B c256".into(), spread, Bound::AtLeast(1.5), "ratio");
         assert_eq!(
             serde_json::to_string(&goal).unwrap(),

@@ -16,10 +16,7 @@ pub fn cores() -> usize {
 
 /// A runtime that stays on the thread that polls it.
 pub fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")
+    Builder::new_current_thread().enable_all().build().context("cannot start a runtime")
 }
 
 /// Servers on all cores.

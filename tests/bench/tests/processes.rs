@@ -6,18 +6,13 @@
 use std::process::{Command, Output};
 
 fn bench(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bench"))
-        .args(arguments)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_bench")).args(arguments).output().unwrap()
 }
 
 /// Folders that a run left behind.
 fn left_in(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
@@ -37,26 +32,14 @@ fn every_contestant_carries_the_exchange_and_nothing_stays() {
         "--data",
         folder,
     ]);
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // 2: measured, but too short or too disturbed for the baselines to prove themselves.
-    assert!(
-        matches!(output.status.code(), Some(0 | 2)),
-        "{:?}: {stderr}",
-        output.status
-    );
-    let goals: Vec<serde_json::Value> = stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{:?}: {stderr}", output.status);
+    let goals: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = goals.iter().map(|goal| goal["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["valid b/a 256B c64", "valid g/a 256B c64"]);
-    assert!(
-        goals.iter().all(|goal| goal["value"].as_f64().unwrap() > 0.0),
-        "{stdout}"
-    );
+    assert!(goals.iter().all(|goal| goal["value"].as_f64().unwrap() > 0.0), "{stdout}");
     assert_eq!(left_in(data.path()), Vec::<String>::new());
 }
 
@@ -64,35 +47,22 @@ fn every_contestant_carries_the_exchange_and_nothing_stays() {
 fn a_wrong_answer_ends_the_measurement() {
     let chain = Backend::start();
     let right = chain.load(&["--payload", "256"]);
-    assert!(
-        right.status.success(),
-        "{}",
-        String::from_utf8_lossy(&right.stderr)
-    );
+    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stderr));
     // The backend itself releases nothing: it sends all fields.
     let wrong = chain.load(&["--payload", "256", "--released"]);
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
-    assert!(
-        !wrong.status.success() && said.contains("a wrong answer"),
-        "{said}"
-    );
+    assert!(!wrong.status.success() && said.contains("a wrong answer"), "{said}");
     // A question that the backend does not know.
     let unknown = chain.load(&["--payload", "300"]);
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
-    assert!(
-        !unknown.status.success() && said.contains("grpc-status 3"),
-        "{said}"
-    );
+    assert!(!unknown.status.success() && said.contains("grpc-status 3"), "{said}");
 }
 
 #[test]
 fn without_our_program_the_run_says_what_to_do() {
     let output = bench(&["run", "--quick", "--lienthong", "/nonexistent/lienthong"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !output.status.success() && said.contains("--only a,b,g"),
-        "{said}"
-    );
+    assert!(!output.status.success() && said.contains("--only a,b,g"), "{said}");
 }
 
 /// A backend of its own, with its certificates.
@@ -115,27 +85,13 @@ impl Backend {
             .spawn()
             .unwrap();
         let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut address)
-            .unwrap();
-        Self {
-            child,
-            address: address.trim().to_owned(),
-            pki,
-        }
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { child, address: address.trim().to_owned(), pki }
     }
 
     fn load(&self, more: &[&str]) -> Output {
         let pki = self.pki.path().to_str().unwrap();
-        let given = [
-            "load",
-            "--address",
-            &self.address,
-            "--pki",
-            pki,
-            "--concurrency",
-            "4",
-        ];
+        let given = ["load", "--address", &self.address, "--pki", pki, "--concurrency", "4"];
         bench(&[&given[..], &["--warmup-ms", "10", "--window-ms", "100"], more].concat())
     }
 }

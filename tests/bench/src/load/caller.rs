@@ -33,9 +33,7 @@ impl Caller {
         config: Arc<rustls::ClientConfig>,
         measurement: &Measurement,
     ) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("cannot reach {address}"))?;
+        let socket = TcpStream::connect(address).await.with_context(|| format!("cannot reach {address}"))?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(SERVER_NAME)?;
         let tls = TlsConnector::from(config).connect(name, socket).await;
@@ -70,12 +68,7 @@ impl Caller {
             "a wrong answer: {} bytes where {} were expected, first difference at byte {}",
             arrived.message.len(),
             self.expected.len(),
-            arrived
-                .message
-                .iter()
-                .zip(&self.expected)
-                .take_while(|(a, b)| a == b)
-                .count(),
+            arrived.message.iter().zip(&self.expected).take_while(|(a, b)| a == b).count(),
         );
         Ok(())
     }
@@ -98,13 +91,7 @@ fn is_ok(trailers: &HeaderMap) -> bool {
 
 fn reason(status: StatusCode, trailers: &HeaderMap) -> String {
     let text = |name| {
-        trailers.get(name).map_or("absent", |value: &HeaderValue| {
-            value.to_str().unwrap_or("unreadable")
-        })
+        trailers.get(name).map_or("absent", |value: &HeaderValue| value.to_str().unwrap_or("unreadable"))
     };
-    format!(
-        "HTTP {status}, grpc-status {}, grpc-message {}",
-        text("grpc-status"),
-        text("grpc-message")
-    )
+    format!("HTTP {status}, grpc-status {}, grpc-message {}", text("grpc-status"), text("grpc-message"))
 }

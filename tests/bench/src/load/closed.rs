@@ -29,9 +29,8 @@ pub(super) fn run(measurement: &Measurement, pki: &Pki, concurrency: usize) -> a
             .map(|part| scope.spawn(|| thread(measurement, *part, Arc::clone(&config), &start)))
             .collect();
         for thread in threads {
-            let counted = thread
-                .join()
-                .map_err(|_| anyhow::anyhow!("a thread of the load generator panicked"))?;
+            let counted =
+                thread.join().map_err(|_| anyhow::anyhow!("a thread of the load generator panicked"))?;
             all.add(counted?);
         }
         anyhow::Ok(())
@@ -45,10 +44,7 @@ fn parts(concurrency: usize, threads: usize) -> Vec<Part> {
     let threads = threads.clamp(1, connections.max(1));
     let share = |of: usize, index: usize| of / threads + usize::from(index < of % threads);
     (0..threads)
-        .map(|index| Part {
-            connections: share(connections, index),
-            concurrency: share(concurrency, index),
-        })
+        .map(|index| Part { connections: share(connections, index), concurrency: share(concurrency, index) })
         .collect()
 }
 
@@ -59,10 +55,7 @@ fn thread(
     start: &Barrier,
 ) -> anyhow::Result<Counted> {
     let runtime = runtime();
-    let connected = runtime
-        .as_ref()
-        .ok()
-        .map(|runtime| runtime.block_on(connect(measurement, part, config)));
+    let connected = runtime.as_ref().ok().map(|runtime| runtime.block_on(connect(measurement, part, config)));
     // Reached in every case, so that no thread waits for one that failed.
     start.wait();
     let callers = connected.transpose()?.unwrap_or_default();
@@ -126,16 +119,11 @@ mod tests {
         for concurrency in [1, 2, 3, 16, 17, 64, 256] {
             for threads in 1..5 {
                 let parts = parts(concurrency, threads);
-                assert_eq!(
-                    parts.iter().map(|part| part.concurrency).sum::<usize>(),
-                    concurrency
-                );
+                assert_eq!(parts.iter().map(|part| part.concurrency).sum::<usize>(), concurrency);
                 let connections: usize = parts.iter().map(|part| part.connections).sum();
                 assert_eq!(connections, concurrency.min(CONNECTIONS_MAX));
                 assert!(
-                    parts
-                        .iter()
-                        .all(|part| 0 < part.connections && part.connections <= part.concurrency)
+                    parts.iter().all(|part| 0 < part.connections && part.connections <= part.concurrency)
                 );
             }
         }

@@ -16,9 +16,7 @@ const OUTSTANDING_MAX: usize = 4_096;
 
 pub(super) fn run(measurement: &Measurement, pki: &Pki, per_second: u32) -> anyhow::Result<Counted> {
     let config = pki.client_config(Role::Consumer)?;
-    let interval = Duration::from_secs(1)
-        .checked_div(per_second)
-        .context("a rate of 0 calls a second")?;
+    let interval = Duration::from_secs(1).checked_div(per_second).context("a rate of 0 calls a second")?;
     runtime()?.block_on(async {
         let mut callers = Vec::with_capacity(CONNECTIONS_MAX);
         for _ in 0..CONNECTIONS_MAX {

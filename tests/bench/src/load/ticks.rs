@@ -14,14 +14,9 @@ impl Ticks {
     /// The first tick comes one interval from now.
     pub fn start(interval: Duration) -> anyhow::Result<Self> {
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
-        let interval = Timespec {
-            tv_sec: interval.as_secs().try_into()?,
-            tv_nsec: interval.subsec_nanos().into(),
-        };
-        let spec = Itimerspec {
-            it_interval: interval,
-            it_value: interval,
-        };
+        let interval =
+            Timespec { tv_sec: interval.as_secs().try_into()?, tv_nsec: interval.subsec_nanos().into() };
+        let spec = Itimerspec { it_interval: interval, it_value: interval };
         rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
         // tokio's own replacement is `unsafe`; an `OwnedFd` is what it asks for: nobody else closes the timer.
         #[expect(deprecated)]
@@ -56,10 +51,7 @@ mod tests {
             while count < 50 {
                 count += ticks.next().await.unwrap();
                 let elapsed = begun.elapsed().as_millis();
-                assert!(
-                    u128::from(count) <= elapsed + 1,
-                    "{count} ticks after {elapsed} ms"
-                );
+                assert!(u128::from(count) <= elapsed + 1, "{count} ticks after {elapsed} ms");
             }
         });
     }

@@ -87,20 +87,10 @@ impl Files {
                 admin: ours[2],
                 backends: json!([]),
             },
-            Node {
-                role: Role::ProviderNode,
-                agency: "G01",
-                mesh,
-                local,
-                admin,
-                backends,
-            },
+            Node { role: Role::ProviderNode, agency: "G01", mesh, local, admin, backends },
         ];
 
-        fs::write(
-            folder.join("catalog/catalog.yaml"),
-            catalog(site.rights).to_string(),
-        )?;
+        fs::write(folder.join("catalog/catalog.yaml"), catalog(site.rights).to_string())?;
         fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
         let keys = Keys::write(&folder.join("keys"))?;
         let files = Self {
@@ -237,7 +227,10 @@ fn node_config(
 }
 
 fn trust(pki: &Pki) -> anyhow::Result<Value> {
-    Ok(json!({"state": [pki.authority()?], "revocation_lists": pki.revocation_lists()}))
+    let [state, party, public] = pki.authorities()?;
+    Ok(json!({
+        "state": [state], "party": [party], "public": [public], "revocation_lists": pki.revocation_lists(),
+    }))
 }
 
 /// Addresses on loopback that were free a moment ago. All are held until the last is found, so that none comes twice.

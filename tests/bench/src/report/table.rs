@@ -14,17 +14,12 @@ impl Table {
     /// Without rows.
     pub(super) fn new(title: String, columns: Vec<String>) -> Self {
         let header = [String::new()].into_iter().chain(columns).collect();
-        Self {
-            title,
-            header,
-            rows: Vec::new(),
-        }
+        Self { title, header, rows: Vec::new() }
     }
 
     /// One more row; cells that are missing at its end stay empty.
     pub(super) fn push(&mut self, name: &str, cells: Vec<String>) {
-        self.rows
-            .push([name.to_owned()].into_iter().chain(cells).collect());
+        self.rows.push([name.to_owned()].into_iter().chain(cells).collect());
     }
 
     /// Aligned columns.
@@ -75,10 +70,7 @@ mod tests {
         let mut table = Table::new("Bảng".into(), vec!["c1".into(), "c64".into()]);
         table.push("a", vec!["10".into(), "1000".into()]);
         table.push("đĩa", vec!["5".into()]);
-        assert_eq!(
-            table.text(),
-            "Bảng\n       c1   c64\n  a    10  1000\n  đĩa   5\n"
-        );
+        assert_eq!(table.text(), "Bảng\n       c1   c64\n  a    10  1000\n  đĩa   5\n");
         let markdown = "### Bảng\n\n|  | c1 | c64 |\n|---|---:|---:|\n| a | 10 | 1000 |\n| đĩa | 5 | |\n";
         assert_eq!(table.markdown(), markdown);
     }
