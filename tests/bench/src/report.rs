@@ -86,10 +86,10 @@ impl Report<'_> {
 
     fn tables(&self) -> Vec<Table> {
         let mut tables: Vec<Table> = PAYLOADS_BYTES.iter().map(|bytes| self.throughput(*bytes)).collect();
-        tables.extend([self.latency(), self.cpu(), of_goals("Valid baselines", self.validity)]);
-        if !self.goals.is_empty() {
-            tables.push(of_goals("Goals", self.goals));
-        }
+        tables.extend([self.latency(), self.cpu()]);
+        let goals = [("Valid baselines", self.validity), ("Goals", self.goals)];
+        let judged = goals.into_iter().filter(|(_, goals)| !goals.is_empty());
+        tables.extend(judged.map(|(title, goals)| of_goals(title, goals)));
         tables
     }
 

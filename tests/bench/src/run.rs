@@ -220,9 +220,15 @@ async fn load(
 fn progress(plan: &Plan, sample: &Sample) -> String {
     let Turn { round, case, contestant } = sample.turn;
     let Measured { per_second, p50_us, p99_us, .. } = sample.measured;
-    let hops = sample.hop_cpu_us.iter().map(|us| format!("{us:.1}")).collect::<Vec<_>>().join(" + ");
+    let cpu = match &sample.hop_cpu_us[..] {
+        [] => String::new(),
+        hops => {
+            let each: Vec<_> = hops.iter().map(|us| format!("{us:.1}")).collect();
+            format!("  cpu {} µs", each.join(" + "))
+        }
+    };
     format!(
-        "round {}/{}  {case:<11} {:<25} {per_second:>8.0}/s  p50 {p50_us:>6.0} µs  p99 {p99_us:>6.0} µs  cpu µs {hops}",
+        "round {}/{}  {case:<11} {:<25} {per_second:>8.0}/s  p50 {p50_us:>6.0} µs  p99 {p99_us:>6.0} µs{cpu}",
         round + 1,
         plan.rounds,
         contestant.title(),
