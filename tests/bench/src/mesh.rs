@@ -3,6 +3,7 @@
 //! After each measurement the records are counted where an operator would look: the nodes' own metrics and the
 //! broker's. Every answered call must have left one pair of records, no more and no fewer.
 
+mod catalog;
 mod files;
 
 use std::net::SocketAddr;

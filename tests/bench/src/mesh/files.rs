@@ -11,33 +11,15 @@ use lienthong_certs::MeshKey;
 use lienthong_proto::descriptors;
 use serde_json::{Value, json};
 
+use super::catalog;
 use crate::contestant::Site;
-use crate::exchange::{GRANTED, PURPOSE, SERVICE};
+use crate::exchange::SERVICE;
 use crate::pki::{MESH, Pki, Role, SERVER_NAME};
 
 const LOG_ORIGIN: &str = "log.bench.invalid/lienthong";
 const BUNDLE_KEY_NAME: &str = "bundle-1";
 /// Space that each node reserves for records the broker does not have yet: far more than a measurement leaves.
 const JOURNAL_BACKLOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-
-/// Entries of the data dictionary that the provider's contract refers to.
-const DICTIONARY: [&str; 15] = [
-    "chung.cap_nhat_luc",
-    "chung.ket_qua_khop",
-    "chung.thoi_diem",
-    "con_nguoi.dan_toc",
-    "con_nguoi.gioi_tinh",
-    "con_nguoi.ho_ten",
-    "con_nguoi.ngay_sinh",
-    "con_nguoi.que_quan",
-    "con_nguoi.quoc_tich",
-    "con_nguoi.so_dinh_danh",
-    "con_nguoi.tinh_trang_hon_nhan",
-    "con_nguoi.trang_thai",
-    "dia_chi.ma_dvhc",
-    "dia_chi.noi_o_hien_tai",
-    "dia_chi.noi_thuong_tru",
-];
 
 /// Where everything lies and listens.
 pub(super) struct Files {
@@ -90,7 +72,9 @@ impl Files {
             Node { role: Role::ProviderNode, agency: "G01", mesh, local, admin, backends },
         ];
 
-        fs::write(folder.join("catalog/catalog.yaml"), catalog(site.rights).to_string())?;
+        for (number, file) in catalog::files(site.rights).iter().enumerate() {
+            fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
+        }
         fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
         let keys = Keys::write(&folder.join("keys"))?;
         let files = Self {
@@ -132,40 +116,6 @@ impl Keys {
             log_public: log_key.verifier().to_string(),
         })
     }
-}
-
-/// One entry; it makes one right for each local agency, and only H26.90 ever asks.
-fn catalog(rights: u32) -> Value {
-    let agency = |code: &str, bloc: &str, level: &str, role: &str, systems: Value| {
-        json!({
-            "code": code, "name_vi": format!("DEMO {code}"), "bloc": bloc, "level": level, "roles": [role],
-            "security_level": 3, "systems": systems,
-        })
-    };
-    let system = |id: &str| json!([{"id": id, "name_vi": format!("DEMO {id}"), "security_level": 3}]);
-    let mut agencies = vec![
-        agency("G01", "GOVERNMENT", "CENTRAL", "PROVIDER", system("dancu")),
-        agency("H26.90", "LOCAL", "PROVINCE", "CONSUMER", system("mot-cua")),
-    ];
-    let others = (1..rights).map(|number| format!("H90.{number:07}"));
-    agencies.extend(others.map(|code| agency(&code, "LOCAL", "COMMUNE", "CONSUMER", json!([]))));
-    let basis = json!([{"instrument": "278/2025/NĐ-CP", "article": "Điều 8", "note": "demo – verify"}]);
-    json!({
-        "agencies": agencies,
-        "databases": [{
-            "id": "dan_cu", "name_vi": "DEMO dân cư", "kind": "NATIONAL_DB", "owner_code": "G01", "legal_basis": basis,
-            "datasets": [{"id": "dancu.cong_dan", "master": true}, {"id": "dancu.xac_nhan_cu_tru"}],
-        }],
-        "dictionary": DICTIONARY.map(|id| json!({"id": id, "label_vi": format!("DEMO {id}")})),
-        "entries": [{
-            "id": "CE-0001", "version": 1, "dataset_id": "dancu.cong_dan", "provider_code": "G01", "legal_basis": basis,
-            "mandatory_consumers": ["LOCAL.ALL"], "purposes": [PURPOSE], "fields_by_purpose": {PURPOSE: GRANTED},
-            "classification": {"sharing": "SHARED", "importance": "OTHER", "secrecy": "NONE", "personal": "BASIC"},
-            "methods": ["QUERY"], "freshness": "REALTIME", "min_security_level": 3,
-            "fee_policy": {"state_bodies": "EXEMPT"}, "effective_from": "2025-11-01", "deadline": "2026-12-31",
-            "approved_by": ["operator.catalog.01", "operator.legal.02"], "status": "ACTIVE",
-        }],
-    })
 }
 
 fn registry(pki: &Pki, nodes: &[Node]) -> anyhow::Result<Value> {
@@ -248,12 +198,6 @@ fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_catalog_grows_by_local_agencies() {
-        assert_eq!(catalog(1)["agencies"].as_array().unwrap().len(), 2);
-        assert_eq!(catalog(1_000)["agencies"].as_array().unwrap().len(), 1_001);
-    }
 
     #[test]
     fn free_addresses_are_all_different() {
