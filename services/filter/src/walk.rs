@@ -139,18 +139,15 @@ impl Walk<'_> {
     }
 }
 
-/// The keys that were seen in one message: the first 64, which are mostly all, in a register.
+/// The keys that were seen in one message.
 #[derive(Default)]
-struct Seen {
-    low: u64,
-    high: [u64; FIELDS_PER_MESSAGE_MAX / 64],
-}
+struct Seen([u64; FIELDS_PER_MESSAGE_MAX / 64]);
 
 impl Seen {
     /// Notes a key; whether it was there already.
     #[inline]
     fn again(&mut self, key: u16) -> bool {
-        let word = if key < 64 { &mut self.low } else { &mut self.high[usize::from(key) / 64] };
+        let word = &mut self.0[usize::from(key) / 64];
         let bit = 1 << (key % 64);
         let again = *word & bit != 0;
         *word |= bit;

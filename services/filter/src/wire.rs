@@ -64,13 +64,15 @@ impl Field {
     }
 }
 
-/// Reads the field that starts at `at`, which is inside `bytes`. Strings, messages and numbers, which most fields are,
-/// are told apart first.
+/// Reads the field that starts at `at`, which is inside `bytes`.
 #[inline]
 pub(crate) fn field(bytes: &[u8], at: usize) -> Result<Field, FilterError> {
     let (tag, body) = varint(bytes, at)?;
     let number = number(tag, at)?;
+    let plain = |wire, end| Field { number, wire, start: at, tag_end: body, body, body_end: end, end };
     match tag & 7 {
+        0 => Ok(plain(Wire::Varint, varint(bytes, body)?.1)),
+        1 => Ok(plain(Wire::Fixed64, fixed(bytes, body, 8)?)),
         2 => {
             let (length, value) = varint(bytes, body)?;
             let remaining = bytes.len() - value;
@@ -90,43 +92,14 @@ pub(crate) fn field(bytes: &[u8], at: usize) -> Result<Field, FilterError> {
                 _ => Err(FilterError::new(body, Fault::LengthBeyondEnd { length, remaining })),
             }
         }
-        0 => {
-            let end = varint(bytes, body)?.1;
-            Ok(Field { number, wire: Wire::Varint, start: at, tag_end: body, body, body_end: end, end })
-        }
-        other => field_of_other_type(bytes, at, other, number, body),
-    }
-}
-
-/// A field whose value begins at `body` and is neither a varint nor of a given length.
-#[inline(never)]
-fn field_of_other_type(
-    bytes: &[u8],
-    at: usize,
-    wire_type: u64,
-    number: u32,
-    body: usize,
-) -> Result<Field, FilterError> {
-    let (wire, body_end, end) = match wire_type {
-        1 | 5 => {
-            let (wire, length) = if wire_type == 1 { (Wire::Fixed64, 8) } else { (Wire::Fixed32, 4) };
-            if bytes.len() - body < length {
-                return Err(FilterError::new(body, Fault::Truncated));
-            }
-            (wire, body + length, body + length)
-        }
         3 => {
             let (body_end, end) = group_end(bytes, body, number, at)?;
-            (Wire::Group, body_end, end)
+            Ok(Field { body_end, ..plain(Wire::Group, end) })
         }
-        4 => return Err(FilterError::new(at, Fault::GroupEndUnexpected { number })),
-        _ => {
-            #[expect(clippy::cast_possible_truncation, reason = "three bits")]
-            let wire_type = wire_type as u8;
-            return Err(FilterError::new(at, Fault::WireTypeUnknown { wire_type }));
-        }
-    };
-    Ok(Field { number, wire, start: at, tag_end: body, body, body_end, end })
+        4 => Err(FilterError::new(at, Fault::GroupEndUnexpected { number })),
+        5 => Ok(plain(Wire::Fixed32, fixed(bytes, body, 4)?)),
+        other => Err(unknown_wire_type(other, at)),
+    }
 }
 
 /// Checks a packed list: whole elements of the given wire type from `field.body` to its end.
@@ -215,6 +188,21 @@ fn number(tag: u64, at: usize) -> Result<u32, FilterError> {
         number @ 1..=FIELD_NUMBER_MAX => Ok(number as u32),
         _ => Err(FilterError::new(at, Fault::FieldNumberTooLarge)),
     }
+}
+
+#[inline]
+fn fixed(bytes: &[u8], at: usize, length: usize) -> Result<usize, FilterError> {
+    if bytes.len() - at < length {
+        return Err(FilterError::new(at, Fault::Truncated));
+    }
+    Ok(at + length)
+}
+
+#[cold]
+fn unknown_wire_type(wire_type: u64, at: usize) -> FilterError {
+    #[expect(clippy::cast_possible_truncation, reason = "three bits")]
+    let wire_type = wire_type as u8;
+    FilterError::new(at, Fault::WireTypeUnknown { wire_type })
 }
 
 /// Finds the end tag of group `number`, whose content starts at `at`: its first byte and the one after it.
