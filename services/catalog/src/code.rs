@@ -41,6 +41,11 @@ pub fn is_business_number(text: &str) -> bool {
     is_digits(number, 10) && branch.is_none_or(|branch| is_digits(branch, 3))
 }
 
+/// True for the code of any party: a state body, another scheme, or a business number.
+pub fn is_party_code(text: &str) -> bool {
+    is_state_code(text) || is_other_scheme_code(text) || is_business_number(text)
+}
+
 /// True where `code` is `ancestor` or stands below it. `H26` is above `H26.90` and not above `H260`; codes of
 /// other schemes have nothing below them.
 pub fn is_within(code: &str, ancestor: &str) -> bool {

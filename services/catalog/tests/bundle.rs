@@ -9,7 +9,7 @@ use common::{CITIZENS, GET_CITIZEN, NOW, binding, bundle, index, method, proto, 
 use lienthong_catalog::{BundleError, Question, Resolution, RightsIndex, decide};
 use lienthong_filter::{HashKey, Report};
 use lienthong_proto::descriptors;
-use lienthong_proto::lienthong::control::v1::{Right, RightOrigin, RightsBundle};
+use lienthong_proto::lienthong::control::v1::{Dataset, Right, RightOrigin, RightsBundle};
 use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose};
 use lienthong_proto::reason::Reason;
 use lienthong_proto::vn::dancu::v1::{Citizen, GetCitizenResponse};
@@ -118,6 +118,17 @@ fn a_right_that_makes_no_sense_allows_nothing_and_is_told() {
         let get = method(&index, GET_CITIZEN);
         assert!(decide(&index, &question(&get, "H26.90", "ADMIN_PROCEDURE")).is_err(), "{words}");
         assert!(decide(&index, &question(&get, "H29", "ADMIN_PROCEDURE")).is_err(), "{words}");
+    }
+}
+
+#[test]
+fn words_that_this_version_does_not_know_allow_nothing() {
+    for change in [(|d| d.decision_mode = 99) as fn(&mut Dataset), |d| d.release_gate = 99] {
+        let mut bundle = bundle();
+        change(&mut bundle.datasets[0]);
+        let index = RightsIndex::from_bundle(&bundle).unwrap();
+        assert!(index.problems()[0].contains("unknown gate or decision"), "{:?}", index.problems());
+        assert!(matches!(index.method(GET_CITIZEN, None), Resolution::Unknown));
     }
 }
 

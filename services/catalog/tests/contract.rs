@@ -178,6 +178,25 @@ fn a_record_that_contains_itself_never_opens_what_it_hides() {
 }
 
 #[test]
+fn classes_of_a_later_version_are_the_strictest() {
+    let vocabulary = proto::vocabulary()
+        .replacen("SECRECY_TOP_SECRET = 4;", "SECRECY_TOP_SECRET = 4; SECRECY_LATER = 9;", 1)
+        .replacen("PERSONAL_SENSITIVE = 3;", "PERSONAL_SENSITIVE = 3; PERSONAL_LATER = 9;", 1);
+    let read = |text: &str| ContractModel::read(&proto::compile_with(text, &vocabulary)).unwrap();
+    let model = read(&CONTRACT.replace(
+        "label_vi: \"Lương\" personal: PERSONAL_SENSITIVE",
+        "label_vi: \"Lương\" personal: PERSONAL_LATER",
+    ));
+    assert!(model.datasets()[0].fields()[1].is_sensitive() && !model.datasets()[0].is_secret());
+    for secret in [
+        CONTRACT.replace("secrecy: SECRECY_NONE", "secrecy: SECRECY_LATER"),
+        CONTRACT.replace("label_vi: \"Lương\"", "label_vi: \"Lương\" secrecy: SECRECY_LATER"),
+    ] {
+        assert!(read(&secret).datasets()[0].is_secret());
+    }
+}
+
+#[test]
 fn what_is_no_contract_is_refused() {
     assert!(matches!(ContractModel::read(b"rubbish"), Err(ContractError::DescriptorSet(_))));
     assert!(matches!(ContractModel::read(&vec![0; 2 << 20]), Err(ContractError::DescriptorSet(_))));

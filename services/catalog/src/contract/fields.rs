@@ -30,9 +30,10 @@ impl ContractField {
         self.personal == Personal::Sensitive
     }
 
-    /// True where the field is declared a state secret.
+    /// True where the field is declared a state secret, in a word that is known or not.
     pub fn is_secret(&self) -> bool {
-        !matches!(self.options.secrecy(), Secrecy::Unspecified | Secrecy::None)
+        let harmless = [Secrecy::Unspecified, Secrecy::None].map(i32::from);
+        !harmless.contains(&self.options.secrecy)
     }
 
     /// Protobuf type, for people.
@@ -120,9 +121,11 @@ fn descend(
             return false;
         }
         let options = options::field(&descriptor).unwrap_or_default();
-        let personal = match options.personal() {
-            Personal::Unspecified => around,
-            own => own,
+        let personal = match Personal::try_from(options.personal) {
+            Ok(Personal::Unspecified) => around,
+            Ok(own) => own,
+            // A class that this version does not know is not one to be generous with.
+            Err(_) => Personal::Sensitive,
         };
         let id = format!("{prefix}{}", descriptor.name());
         let inside = content(&descriptor);

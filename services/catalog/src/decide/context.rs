@@ -32,6 +32,11 @@ fn check_dossier(purpose: Purpose, dossier: Option<&str>) -> Result<(), &'static
     }
 }
 
+/// True for a text that may stand on record as the id of an end user.
+pub fn is_user(user: &str) -> bool {
+    check_user(user).is_ok()
+}
+
 fn check_user(user: &str) -> Result<(), &'static str> {
     if user.is_empty() || user.chars().count() > USER_CHARS_MAX || user.chars().any(char::is_control) {
         return Err("mesh-user is not 1 to 64 printable characters");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lienthong_filter::Plan;
 use lienthong_proto::lienthong::control::v1::{Contract, Dataset as DeclaredDataset};
+use lienthong_proto::lienthong::options::v1::{DecisionMode, ReleaseGate};
 
 use super::identities::Identities;
 use super::load::Problems;
@@ -70,13 +71,19 @@ pub(super) fn datasets<'a>(
             ));
             continue;
         };
+        let (Ok(release_gate), Ok(decision_mode)) =
+            (ReleaseGate::try_from(declared.release_gate), DecisionMode::try_from(declared.decision_mode))
+        else {
+            problems.note(format!("dataset {} of {} is left out: an unknown gate or decision", key.1, key.0));
+            continue;
+        };
         let class = Classification::from(contract.options());
         let slot = u32::try_from(datasets.len()).unwrap_or(slot_max);
         slots.insert(key, slot);
         datasets.push(Dataset {
             secret: contract.is_secret(),
-            release_gate: declared.release_gate(),
-            decision_mode: declared.decision_mode(),
+            release_gate,
+            decision_mode,
             // Absent or negative: no age at all is young enough.
             bundle_age_max: declared
                 .bundle_age_max
