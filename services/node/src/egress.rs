@@ -24,13 +24,14 @@ use crate::{
         close::Closer,
         deadline::Deadline,
         deny::deny,
-        forward::{self, Unanswered},
+        forward::{self, Unanswered, check_head},
         identify::{self, Caller},
         metadata::{self, CallMetadata},
         open::{self, open},
         release::{Released, release},
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
+        standing::Standing,
     },
     clock,
     core::Core,
@@ -45,6 +46,7 @@ struct Outgoing {
     rights: Arc<RightsIndex>,
     id: Uuid,
     received: Instant,
+    caller: Caller,
     stated: CallMetadata,
     method: Arc<Method>,
     permitted: Permitted,
@@ -80,8 +82,13 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
         Ok((method, permitted, deadline)) => {
-            let outgoing = Outgoing { core, rights, id, received, stated, method, permitted, deadline };
-            match outgoing.exchange(exchange, request).await {
+            let outgoing =
+                Outgoing { core, rights, id, received, caller, stated, method, permitted, deadline };
+            let nodes = match outgoing.provider_nodes() {
+                Ok(nodes) => nodes,
+                Err(error) => return deny(&outgoing.core, exchange, id, &error),
+            };
+            match outgoing.exchange(exchange, nodes, request).await {
                 Ok(released) => released.holding(slot).into_answer(),
                 Err(error) => answer::error(&error, Some(id)),
             }
@@ -100,8 +107,9 @@ fn judge(
 ) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), stated.provider.as_deref())?;
     open::resolved(exchange, &method);
+    check_head(request)?;
     let permitted = authorize(&core.node, rights, &method, caller, stated)?;
-    open::decided(exchange, &permitted);
+    open::decided(exchange, &permitted, stated);
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
     Ok((method, permitted, deadline))
 }
@@ -111,9 +119,9 @@ impl Outgoing {
     async fn exchange(
         self,
         mut exchange: Exchange,
+        nodes: Vec<Arc<ProviderNode>>,
         request: Request<Incoming>,
     ) -> Result<Released, MeshError> {
-        let nodes = self.provider_nodes()?;
         exchange.provider_node.clone_from(&nodes[0].name);
         let key = ExchangeKey::random().map_err(open::unavailable)?;
         let system = exchange.system.clone();
@@ -124,26 +132,27 @@ impl Outgoing {
         let mut closer = Closer::new(Arc::clone(&self.core), opened, tally.clone());
 
         if !self.method.has_no_side_effects()
-            && let Err(error) = self.core.journal.durable(seq).await
+            && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
         {
-            return Err(closer.fail(open::unavailable(error)));
+            return Err(closer.fail(error));
         }
         let (parts, body) = request.into_parts();
-        let Some(path) = parts.uri.path_and_query() else {
-            return Err(closer.fail(MeshError::new(Reason::DenyContext, "the request has no path")));
-        };
         let subjects = Some(Arc::clone(self.method.request_plan()));
         let body = RequestBody::new(body, self.core.node.limits.message_bytes_max, subjects, tally);
         let call = [(metadata::CALL, metadata::call_header(&context))];
-        let onward = forward::request(path, &parts.headers, self.deadline, call, body);
+        let onward = forward::request(self.method.path(), &parts.headers, self.deadline, call, body);
         let (response, in_flight) = match self.send(&nodes, onward, &mut closer).await {
             Ok(answered) => answered,
             Err(error) => return Err(closer.fail(error)),
         };
-        if let Err(error) = self.core.journal.durable(seq).await {
-            return Err(closer.fail(open::unavailable(error)));
+        if let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await {
+            return Err(closer.fail(error));
         }
-        Ok(release(Side::Consumer, response, self.permitted, self.deadline, closer, &key).holding(in_flight))
+        let streams = self.method.is_response_streaming();
+        let standing = streams.then(|| Standing::new(self.caller, self.stated));
+        let released =
+            release(Side::Consumer, response, self.permitted, standing, self.deadline, closer, &key);
+        Ok(released.holding(in_flight))
     }
 
     /// Sends the request to one of the provider's nodes; to the next one only if it was certainly not
@@ -161,7 +170,8 @@ impl Outgoing {
                 Ok(answered) => return Ok(answered),
                 Err(Unanswered::NotSent { error, request: Some(unsent) }) => {
                     request = *unsent;
-                    last = Some(MeshError::new(Reason::FailProviderUnreachable, error.to_string()));
+                    tracing::warn!(%error, node = node.name, "a provider's node could not be reached");
+                    last = Some(MeshError::new(Reason::FailProviderUnreachable, node.name.clone()));
                 }
                 Err(other) => {
                     let caused_by_request = closer.request().error();

@@ -1,47 +1,62 @@
 //! How old the rights are, and whether the clock can be believed (design §6, Freshness and clock).
 //!
-//! The age runs on the monotonic clock since the last heartbeat that the broker signed. It is written to
-//! disk once a second; after a restart it goes on from there, so that restarting a node that is cut off
-//! from the broker never makes its rights younger. The largest broker time ever seen is kept as well: a
-//! wall clock behind it by more than 5 s is no clock to judge validity by.
+//! The age runs on the monotonic clock since the last heartbeat that the broker signed; where the machine slept,
+//! which that clock does not count, the wall clock makes it older. It is written to disk once a second together
+//! with the bundle that it is about; after a restart it goes on from there, so that restarting a node that is
+//! cut off from the broker never makes its rights younger, and a bundle that was put back never takes the age of
+//! a newer one. The largest broker time ever seen is kept as well: a wall clock behind it by more than 5 s is no
+//! clock to judge validity by.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::CLOCK_BEHIND_MS_MAX;
+use crate::{clock, limits::CLOCK_BEHIND_MS_MAX};
 
 /// What stands on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // units are last in a name
 struct Saved {
     /// Unix time of this file, milliseconds, by the node's clock.
-    saved_unix_ms: u64,
+    written_unix_ms: u64,
     /// Age of the rights at that time, milliseconds.
     age_ms: u64,
     /// Largest broker time ever seen, Unix milliseconds.
     broker_time_max_ms: u64,
+    /// Epoch of the bundle that the last heartbeat was about.
+    epoch: u64,
+    /// SHA-256 of that bundle, hexadecimal.
+    bundle_hash: String,
 }
 
 /// Age of the rights and trust in the clock.
 #[derive(Debug)]
 pub struct Freshness {
     path: PathBuf,
-    start: Instant,
-    /// Monotonic milliseconds since `start` of the last heartbeat, minus the age carried over from disk,
-    /// shifted by `SHIFT` to stay positive. 0: no heartbeat has ever been seen.
-    last_heartbeat: AtomicU64,
-    broker_time_max_ms: AtomicU64,
+    state: Mutex<State>,
 }
 
-/// Larger than any age that can be carried over: a century.
-const SHIFT: u64 = 100 * 366 * 24 * 3600 * 1000;
+#[derive(Debug, Clone, Default)]
+struct State {
+    /// The last sign of life; `None`: the rights count as infinitely old.
+    heard: Option<Heard>,
+    broker_time_max_ms: u64,
+    epoch: u64,
+    bundle_hash: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    at: Instant,
+    at_unix_ms: u64,
+    /// What the age was already at that moment: carried over from disk.
+    age_before: Duration,
+}
 
 /// Why the file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,62 +92,84 @@ impl Freshness {
                 message: error.message().to_owned(),
             })?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => {
-                return Err(FreshnessError::Io { path: path.to_owned(), source });
-            }
+            Err(source) => return Err(FreshnessError::Io { path: path.to_owned(), source }),
         };
-        let (last, broker_time_max_ms) = match saved {
-            None => (0, 0),
-            Some(saved) => {
-                // The time in which the node did not run counts; a clock that went back counts as zero
-                // here and is caught by `clock_is_behind`.
-                let age = saved.age_ms.saturating_add(now_unix_ms.saturating_sub(saved.saved_unix_ms));
-                (SHIFT.saturating_sub(age), saved.broker_time_max_ms)
+        let state = saved.map_or_else(State::default, |saved| {
+            // The time in which the node did not run counts; a clock that went back counts as zero here and is
+            // caught by `clock_is_behind`.
+            let age = saved.age_ms.saturating_add(now_unix_ms.saturating_sub(saved.written_unix_ms));
+            let age_before = Duration::from_millis(age);
+            State {
+                heard: Some(Heard { at: Instant::now(), at_unix_ms: now_unix_ms, age_before }),
+                broker_time_max_ms: saved.broker_time_max_ms,
+                epoch: saved.epoch,
+                bundle_hash: saved.bundle_hash,
             }
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            start: Instant::now(),
-            last_heartbeat: AtomicU64::new(last),
-            broker_time_max_ms: AtomicU64::new(broker_time_max_ms),
-        })
+        });
+        Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
     }
 
-    /// Takes a heartbeat whose signature was checked; `broker_unix_ms` is the time it states. False, and
-    /// without effect, where that is not later than the largest seen: it is played back.
-    pub fn heartbeat(&self, broker_unix_ms: u64) -> bool {
-        let before = self.broker_time_max_ms.fetch_max(broker_unix_ms, Ordering::AcqRel);
-        if broker_unix_ms <= before {
+    /// Takes a heartbeat whose signature was checked, about the bundle that is held; `broker_unix_ms` is the time
+    /// it states. False, and without effect, where that is not later than the largest seen: it is played back.
+    pub fn heartbeat(&self, broker_unix_ms: u64, epoch: u64, bundle_hash: &[u8]) -> bool {
+        let mut state = self.lock();
+        if broker_unix_ms <= state.broker_time_max_ms {
             return false;
         }
-        self.last_heartbeat.store(self.monotonic_ms() + SHIFT, Ordering::Release);
+        state.broker_time_max_ms = broker_unix_ms;
+        state.heard =
+            Some(Heard { at: Instant::now(), at_unix_ms: clock::unix_ms(), age_before: Duration::ZERO });
+        if state.epoch != epoch {
+            state.epoch = epoch;
+            state.bundle_hash = hex::encode(bundle_hash);
+        }
         true
+    }
+
+    /// Largest epoch that a heartbeat was about: an older bundle is never taken.
+    pub fn epoch(&self) -> u64 {
+        self.lock().epoch
+    }
+
+    /// Told at start which bundle lies on disk: the age on disk counts for that one only. False where it is
+    /// another; its rights then count as infinitely old until the broker is heard.
+    pub fn is_about(&self, epoch: u64, bundle_hash: &[u8]) -> bool {
+        let mut state = self.lock();
+        let same = state.epoch == epoch && state.bundle_hash == hex::encode(bundle_hash);
+        if !same {
+            state.heard = None;
+        }
+        same
     }
 
     /// Age of the rights; [`Duration::MAX`] when no heartbeat was ever seen.
     pub fn age(&self) -> Duration {
-        match self.last_heartbeat.load(Ordering::Acquire) {
-            0 => Duration::MAX,
-            last => Duration::from_millis((self.monotonic_ms() + SHIFT).saturating_sub(last)),
-        }
+        let heard = self.lock().heard;
+        heard.map_or(Duration::MAX, |heard| {
+            let slept = Duration::from_millis(clock::unix_ms().saturating_sub(heard.at_unix_ms));
+            heard.at.elapsed().max(slept).saturating_add(heard.age_before)
+        })
     }
 
     /// True where the node's clock is behind the largest broker time by more than
     /// [`CLOCK_BEHIND_MS_MAX`].
     pub fn clock_is_behind(&self, now_unix_ms: u64) -> bool {
-        now_unix_ms + CLOCK_BEHIND_MS_MAX < self.broker_time_max_ms.load(Ordering::Acquire)
+        now_unix_ms + CLOCK_BEHIND_MS_MAX < self.lock().broker_time_max_ms
     }
 
-    /// Writes the age to disk, atomically.
+    /// Writes the age to disk, so that a power cut leaves the old file or the new one.
     pub fn save(&self, now_unix_ms: u64) -> Result<(), FreshnessError> {
         let age = self.age();
         if age == Duration::MAX {
             return Ok(());
         }
+        let state = self.lock().clone();
         let saved = Saved {
-            saved_unix_ms: now_unix_ms,
+            written_unix_ms: now_unix_ms,
             age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            broker_time_max_ms: self.broker_time_max_ms.load(Ordering::Acquire),
+            broker_time_max_ms: state.broker_time_max_ms,
+            epoch: state.epoch,
+            bundle_hash: state.bundle_hash,
         };
         let io = |source| FreshnessError::Io { path: self.path.clone(), source };
         let text = toml::to_string(&saved).map_err(|error| FreshnessError::Damaged {
@@ -140,12 +177,15 @@ impl Freshness {
             message: error.to_string(),
         })?;
         let temporary = self.path.with_extension("new");
-        fs::write(&temporary, text).map_err(io)?;
+        let file = fs::File::create(&temporary).map_err(io)?;
+        io::Write::write_all(&mut &file, text.as_bytes()).map_err(io)?;
+        file.sync_data().map_err(io)?;
         fs::rename(&temporary, &self.path).map_err(io)
     }
 
-    fn monotonic_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What a panicking thread left is whole: every change is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,15 +193,18 @@ impl Freshness {
 mod tests {
     use super::*;
 
-    const NOW: u64 = 1_763_000_000_000;
+    fn now() -> u64 {
+        clock::unix_ms()
+    }
 
     #[test]
     fn without_a_heartbeat_the_rights_are_infinitely_old() {
         let folder = tempfile::tempdir().unwrap();
-        let freshness = Freshness::open(&folder.path().join("freshness.toml"), NOW).unwrap();
+        let freshness = Freshness::open(&folder.path().join("freshness.toml"), now()).unwrap();
         assert_eq!(freshness.age(), Duration::MAX);
-        assert!(freshness.heartbeat(NOW));
-        assert!(!freshness.heartbeat(NOW), "a heartbeat that is played back has no effect");
+        let beat = now();
+        assert!(freshness.heartbeat(beat, 1, &[1]));
+        assert!(!freshness.heartbeat(beat, 1, &[1]), "a heartbeat that is played back has no effect");
         assert!(freshness.age() < Duration::from_secs(5));
     }
 
@@ -169,24 +212,41 @@ mod tests {
     fn a_restart_goes_on_from_the_age_on_disk() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("freshness.toml");
-        let before = Freshness::open(&path, NOW).unwrap();
-        before.heartbeat(NOW);
-        before.save(NOW).unwrap();
-        let after = Freshness::open(&path, NOW + 90_000).unwrap();
+        let before = Freshness::open(&path, now()).unwrap();
+        before.heartbeat(now(), 1, &[1]);
+        before.save(now()).unwrap();
+        let after = Freshness::open(&path, now() + 90_000).unwrap();
         assert!(after.age() >= Duration::from_secs(90));
-        assert!(after.age() < Duration::from_secs(100));
+        assert!(after.age() < Duration::from_secs(120));
     }
 
     #[test]
     fn a_clock_behind_the_broker_is_seen_even_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("freshness.toml");
-        let before = Freshness::open(&path, NOW).unwrap();
-        before.heartbeat(NOW);
-        before.save(NOW).unwrap();
-        let after = Freshness::open(&path, NOW - 60_000).unwrap();
-        assert!(after.clock_is_behind(NOW - 60_000));
-        assert!(!after.clock_is_behind(NOW - CLOCK_BEHIND_MS_MAX));
+        let before = Freshness::open(&path, now()).unwrap();
+        before.heartbeat(now(), 1, &[1]);
+        before.save(now()).unwrap();
+        let after = Freshness::open(&path, now() - 60_000).unwrap();
+        assert!(after.clock_is_behind(now() - 60_000));
+        assert!(!after.clock_is_behind(now() - CLOCK_BEHIND_MS_MAX));
+    }
+
+    #[test]
+    fn the_age_of_one_bundle_is_not_that_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freshness.toml");
+        let now = clock::unix_ms();
+        let before = Freshness::open(&path, now).unwrap();
+        before.heartbeat(now, 8, &[8]);
+        before.save(now).unwrap();
+        let same = Freshness::open(&path, now).unwrap();
+        assert!(same.is_about(8, &[8]));
+        assert!(same.age() < Duration::from_secs(60));
+        let put_back = Freshness::open(&path, now).unwrap();
+        assert!(!put_back.is_about(7, &[7]));
+        assert_eq!(put_back.age(), Duration::MAX);
+        assert_eq!(put_back.epoch(), 8);
     }
 
     #[test]
@@ -194,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("freshness.toml");
         fs::write(&path, "age = ").unwrap();
-        let error = Freshness::open(&path, NOW).unwrap_err();
+        let error = Freshness::open(&path, now()).unwrap_err();
         assert!(error.to_string().contains("freshness.toml"));
     }
 }

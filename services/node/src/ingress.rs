@@ -22,16 +22,18 @@ use crate::{
         close::Closer,
         deadline::Deadline,
         deny::deny,
-        forward,
+        forward::{self, check_head},
         identify::{self, Caller},
         metadata::{self, CallMetadata, PeerCall},
         open::{self, open},
         release::{Released, release},
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
+        standing::Standing,
     },
     clock,
     core::Core,
+    node::Node,
     own_services,
 };
 
@@ -73,7 +75,9 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
         .and_then(|()| judge(&core, &rights, &caller, &said.metadata, &mut exchange, &request))
         .and_then(|decided| said_well.map(|()| decided))
         .and_then(|decided| {
-            core.node.replay.accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms()).map(|()| decided)
+            core.node.replay.accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms())?;
+            take_quota(&core.node, &caller, &decided.1)?;
+            Ok(decided)
         });
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
@@ -107,12 +111,20 @@ fn judge(
 ) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), Some(&core.node.agency))?;
     open::resolved(exchange, &method);
+    check_head(request)?;
     let permitted = authorize(&core.node, rights, &method, caller, stated)?;
-    open::decided(exchange, &permitted);
-    let quota = permitted.calls_per_minute_max();
-    core.node.quotas.take(&caller.system, permitted.right_id(), quota, clock::unix_us())?;
+    open::decided(exchange, &permitted, stated);
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
     Ok((method, permitted, deadline))
+}
+
+/// Calls are counted for a system: one that is not named has no quota, no level and no place on record.
+fn take_quota(node: &Node, caller: &Caller, permitted: &Permitted) -> Result<(), MeshError> {
+    if caller.system.is_empty() {
+        return Err(MeshError::new(Reason::DenyContext, "mesh-call-bin names no system"));
+    }
+    let now_us = u64::try_from(node.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    node.quotas.take(&caller.system, permitted.right_id(), permitted.calls_per_minute_max(), now_us)
 }
 
 impl Admitted {
@@ -135,18 +147,15 @@ impl Admitted {
         };
 
         if !self.method.has_no_side_effects()
-            && let Err(error) = self.core.journal.durable(seq).await
+            && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
         {
-            return Err(closer.fail(open::unavailable(error)));
+            return Err(closer.fail(error));
         }
         let (parts, body) = request.into_parts();
-        let Some(path) = parts.uri.path_and_query() else {
-            return Err(closer.fail(MeshError::new(Reason::DenyContext, "the request has no path")));
-        };
         let subjects = Some(Arc::clone(self.method.request_plan()));
         let body = RequestBody::new(body, self.core.node.limits.message_bytes_max, subjects, tally);
         let told = for_backend(self.id, caller, &stated);
-        let onward = forward::request(path, &parts.headers, self.deadline, told, body);
+        let onward = forward::request(self.method.path(), &parts.headers, self.deadline, told, body);
         let (response, in_flight) = match forward::send(&backend, onward, self.deadline).await {
             Ok(answered) => answered,
             Err(unanswered) => {
@@ -156,11 +165,14 @@ impl Admitted {
                 return Err(closer.fail(error));
             }
         };
-        if let Err(error) = self.core.journal.durable(seq).await {
-            return Err(closer.fail(open::unavailable(error)));
+        if let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await {
+            return Err(closer.fail(error));
         }
-        Ok(release(Side::Provider, response, self.permitted, self.deadline, closer, &self.key)
-            .holding(in_flight))
+        let streams = self.method.is_response_streaming();
+        let standing = streams.then(|| Standing::new(caller.clone(), stated));
+        let released =
+            release(Side::Provider, response, self.permitted, standing, self.deadline, closer, &self.key);
+        Ok(released.holding(in_flight))
     }
 }
 

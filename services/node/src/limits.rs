@@ -84,3 +84,17 @@ pub const SHIP_LINGER_MS: u64 = 20;
 
 /// How long a stopping node waits for the receipts of its last records, milliseconds.
 pub const SHIP_FINISH_MS: u64 = 2_000;
+
+/// Longest text of a peer's `mesh-call-bin`: purpose, dossier, user, system, bytes.
+pub const PEER_TEXT_BYTES_MAX: usize = 256;
+
+/// HTTP/2 window of a connection to a backend or to another node: large enough that callers that stop reading
+/// hold up nobody else on it. What they may hold is bounded by the window of each stream and by
+/// `calls_in_flight_max`.
+pub const UPSTREAM_CONNECTION_WINDOW_BYTES: u32 = 512 * 1024 * 1024;
+
+/// Longest silence of the broker on a stream, milliseconds; it sends a heartbeat every second.
+pub const BROKER_SILENCE_MS_MAX: u64 = 10_000;
+
+/// How often a live stream is looked at again, milliseconds, beside every message of it.
+pub const STANDING_LOOK_MS: u64 = 1_000;

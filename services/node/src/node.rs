@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Instant,
 };
 
 use arc_swap::ArcSwapOption;
@@ -32,6 +33,8 @@ pub struct Node {
     pub journal: Journal,
     /// Age of the oldest record that the broker has not receipted, milliseconds; looked at once a second.
     pub backlog_age_ms: AtomicU64,
+    /// When the process began; quotas run on this clock.
+    pub started: Instant,
     /// Bounds.
     pub limits: LimitsConfig,
     /// Which denials are recorded one by one.

@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Request;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use lienthong_audit::digest::{EXCHANGE_KEY_BYTES, ExchangeKey};
 use lienthong_catalog::RightsIndex;
@@ -43,11 +44,15 @@ const PAGE_SIZE_DEFAULT: usize = 50;
 /// Entries of one page at most.
 const PAGE_SIZE_MAX: usize = 1_000;
 
+/// The methods that the node itself answers.
+const METHODS: [&str; 3] = ["ListDatasets", "ListCallableMethods", "GetContract"];
+
 /// True for a path that the node itself answers.
 pub fn is_own(path: &str) -> bool {
     path.strip_prefix('/')
         .and_then(|path| path.strip_prefix(SERVICE_NAME))
-        .is_some_and(|rest| rest.starts_with('/'))
+        .and_then(|rest| rest.strip_prefix('/'))
+        .is_some_and(|method| METHODS.contains(&method))
 }
 
 /// Answers one of the agency's own systems; `mesh-provider` asks another agency's node instead.
@@ -122,15 +127,35 @@ async fn ask(
         ..CallContext::default()
     };
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().ok_or_else(|| MeshError::new(Reason::DenyContext, "no path"))?;
+    let path = parts.uri.path();
     let body = RequestBody::new(body, core.node.limits.message_bytes_max, None, RequestTally::new(&key));
     let call = [(metadata::CALL, metadata::call_header(&context))];
     let onward = forward::request(path, &parts.headers, deadline, call, body);
-    let (response, _in_flight) = forward::send(&upstream.upstream, onward, deadline)
+    let (response, in_flight) = forward::send(&upstream.upstream, onward, deadline)
         .await
         .map_err(|unanswered| unanswered.into_error(Reason::FailProviderUnreachable))?;
-    Ok(response.map(|body| AnswerBody::Service(tonic::body::Body::new(body))))
+    let (head, body) = response.into_parts();
+    // A catalog answer is a page: it is taken in whole, within the deadline and the largest message.
+    let page = Limited::new(body, core.node.limits.message_bytes_max).collect();
+    let page = match deadline.at() {
+        Some(at) => tokio::time::timeout_at(at, page)
+            .await
+            .map_err(|_| MeshError::new(Reason::FailDeadline, "while the catalog was on its way"))?,
+        None => page.await,
+    };
+    drop(in_flight);
+    let page = page.map_err(|error| MeshError::new(Reason::FailInterrupted, error.to_string()))?;
+    let mut answer = http::Response::new(AnswerBody::Service(tonic::body::Body::new(page)));
+    for name in PASSED {
+        if let Some(value) = head.headers.get(name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    Ok(answer)
 }
+
+/// Headers of another node's catalog answer that go on.
+const PASSED: [&str; 4] = ["content-type", "grpc-status", "grpc-message", "grpc-status-details-bin"];
 
 async fn serve(
     core: Arc<Core>,

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -114,9 +114,10 @@ pub async fn run(
     let (first, first_bundle) = watch::channel(false);
     let keeper = open_bundle(&config, &node, &trust, &broker, &connections, &first);
 
+    let admin = open_admin(&config, &node, &first_bundle).await?;
+    let shipping_plan = plan_shipping(&config, &node, &trust, &connections)?;
     let drain = Drain::new();
     let cores = start_cores(&config, &node, &trust, &connections, &drain).await?;
-    let admin = open_admin(&config, &node, &first_bundle).await?;
     let addresses = Addresses {
         mesh: cores.mesh_address,
         local: cores.local_address,
@@ -124,18 +125,18 @@ pub async fn run(
     };
 
     let (tasks, working) = (TaskTracker::new(), stop.child_token());
+    // Records are made and shipped while calls drain, so that they leave before the process does.
+    let shipping = CancellationToken::new();
     tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
-    tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), working.clone()));
-    tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), working.clone()));
+    tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
+    tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), shipping.clone()));
     if let Some(contract) = contract {
         tasks.spawn(publish::run(contract, broker, working.clone()));
     }
     if let Some(admin) = admin {
         tasks.spawn(admin.serve(working.clone().cancelled_owned()));
     }
-    // Shipping goes on while calls drain, so that their records leave before the process does.
-    let shipping = CancellationToken::new();
-    let shipper = start_shipping(&config, &node, &trust, &connections, &shipping)?;
+    let shipper = shipping_plan.spawn(shipping.clone()).map_err(CoresError::Thread)?;
     tracing::info!(node = %node.name, mesh = %addresses.mesh, local = ?addresses.local, "node serves");
     // A dropped receiver means that nobody waits to hear it.
     let _ = ready.send(addresses);
@@ -168,6 +169,7 @@ fn open_node(config: &NodeConfig) -> Result<Arc<Node>, NodeError> {
         replay: ReplayWindow::default(),
         journal: open_journal(config)?,
         backlog_age_ms: AtomicU64::new(0),
+        started: Instant::now(),
         limits: config.limits.clone(),
         denials: Denials::default(),
         quotas: Quotas::default(),
@@ -219,20 +221,18 @@ async fn start_cores(
     Cores::start(cores, node, &trust.material, connections, drain).await
 }
 
-fn start_shipping(
+fn plan_shipping(
     config: &NodeConfig,
     node: &Arc<Node>,
     trust: &Trust,
     connections: &Connections,
-    stop: &CancellationToken,
-) -> Result<std::thread::JoinHandle<()>, NodeError> {
-    let shipping = Shipping {
+) -> Result<Shipping, NodeError> {
+    Ok(Shipping {
         node: Arc::clone(node),
         signer: trust.credentials().signer(),
         broker: Broker::new(&config.broker, &trust.material, connections)?,
         log_policy: log_policy(config)?,
-    };
-    Ok(shipping.spawn(stop.clone()).map_err(CoresError::Thread)?)
+    })
 }
 
 /// Waits for a thread to end, without holding up the runtime.

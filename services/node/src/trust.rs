@@ -1,7 +1,7 @@
 //! Who the node trusts: its own certificate and key, the anchors of its configuration, and the revocation
 //! lists that the broker pushes inside the bundle.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lienthong_certs::{
     Credentials, CredentialsError,
@@ -18,6 +18,7 @@ pub struct Trust {
     credentials: Credentials,
     anchors: TrustAnchors,
     profile: Profile,
+    lists: Mutex<RevocationLists>,
     /// What new handshakes use.
     pub material: SharedMaterial,
 }
@@ -53,9 +54,9 @@ impl Trust {
         let anchors = TrustAnchors::load(&files)?;
         let profile = if config.development { Profile::development() } else { Profile::default() };
         let lists = RevocationLists::load(&trust.revocation_lists, &anchors)?;
-        let judge = Judge::new(anchors.clone(), lists, profile.clone())?;
+        let judge = Judge::new(anchors.clone(), lists.clone(), profile.clone())?;
         let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge)?);
-        Ok(Self { credentials, anchors, profile, material })
+        Ok(Self { credentials, anchors, profile, lists: Mutex::new(lists), material })
     }
 
     /// The node's certificate and key.
@@ -67,7 +68,9 @@ impl Trust {
     /// left out and named.
     pub fn take_lists(&self, lists: &[Vec<u8>]) -> Result<Vec<String>, NodeTrustError> {
         let mut problems = Vec::new();
-        let mut held = RevocationLists::empty();
+        // The lists held before stay in force: a list that is missing or cannot be read revokes nothing less.
+        let mut kept = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = kept.clone();
         for der in lists {
             let list = RevocationList::read(der, &self.anchors);
             match list.and_then(|list| held.clone().with(list)) {
@@ -75,7 +78,8 @@ impl Trust {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        let judge = Arc::new(Judge::new(self.anchors.clone(), held, self.profile.clone())?);
+        let judge = Arc::new(Judge::new(self.anchors.clone(), held.clone(), self.profile.clone())?);
+        *kept = held;
         self.material.replace(TlsMaterial::new(&self.credentials, judge)?);
         Ok(problems)
     }

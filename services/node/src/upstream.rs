@@ -10,11 +10,14 @@ use std::{
 };
 
 use lienthong_proto::lienthong::control::v1;
-use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, VerifyPeer};
+use lienthong_transport::{
+    Channel, ChannelOptions, Connections, Endpoint, Limits, SharedMaterial, VerifyPeer,
+};
 
 use crate::{
     call::{identify::binding_of, request_body::RequestBody},
     config::BackendEndpointConfig,
+    limits::UPSTREAM_CONNECTION_WINDOW_BYTES,
     node::Node,
 };
 
@@ -59,12 +62,15 @@ pub struct ProviderNode {
     pub upstream: Arc<Upstream>,
 }
 
+/// Resource name, address, and the DNS name that the certificate must carry.
+type PeerKey = (String, String, String);
+
 /// The upstreams of one traffic thread.
 pub struct Upstreams {
     material: SharedMaterial,
     register: Connections,
-    /// By resource name and address: a node that moves gets a new channel.
-    peers: Mutex<HashMap<(String, String), Arc<ProviderNode>>>,
+    /// By resource name and place: a node that moves gets a new channel.
+    peers: Mutex<HashMap<PeerKey, Arc<ProviderNode>>>,
     /// By gRPC service.
     backends: HashMap<String, Arc<Upstream>>,
 }
@@ -86,7 +92,7 @@ impl Upstreams {
                     material: material.clone(),
                 },
             };
-            let upstream = Upstream::new(endpoint, ChannelOptions::new(register.clone()));
+            let upstream = Upstream::new(endpoint, options(register));
             for service in services {
                 by_service.insert(service.clone(), Arc::clone(&upstream));
             }
@@ -108,21 +114,19 @@ impl Upstreams {
     /// The way to a node. Its certificate must be one that the registry binds to it, each time a
     /// connection is made.
     pub fn peer(&self, node: &Arc<Node>, identity: &v1::Node) -> Arc<ProviderNode> {
-        let key = (identity.name.clone(), identity.address.clone());
+        let key = (identity.name.clone(), identity.address.clone(), identity.server_name.clone());
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = peers.get(&key) {
             return Arc::clone(known);
         }
-        peers.retain(|(name, _), _| *name != identity.name);
+        peers.retain(|(name, _, _), _| *name != identity.name);
         let endpoint = Endpoint::Mesh {
             address: identity.address.clone(),
             server_name: Some(identity.server_name.clone()),
             material: self.material.clone(),
         };
-        let options = ChannelOptions {
-            verify_peer: Some(bound_to(node, &identity.name)),
-            ..ChannelOptions::new(self.register.clone())
-        };
+        let options =
+            ChannelOptions { verify_peer: Some(bound_to(node, &identity.name)), ..options(&self.register) };
         let provider = Arc::new(ProviderNode {
             name: identity.name.clone(),
             upstream: Upstream::new(endpoint, options),
@@ -130,6 +134,12 @@ impl Upstreams {
         peers.insert(key, Arc::clone(&provider));
         provider
     }
+}
+
+/// One connection a thread, whose window no group of stalled callers can fill.
+fn options(register: &Connections) -> ChannelOptions {
+    let limits = Limits { connection_window_bytes: UPSTREAM_CONNECTION_WINDOW_BYTES, ..Limits::default() };
+    ChannelOptions { limits, ..ChannelOptions::new(register.clone()) }
 }
 
 fn bound_to(node: &Arc<Node>, name: &str) -> VerifyPeer {

@@ -181,7 +181,8 @@ impl<'a> Sample<'a> {
             Some(Value::Object(_)) => !self.is_bare(field.schema),
             Some(Value::Array(items)) if items.is_empty() => {
                 // A list that must be there is written as `[]`; one that may be absent shows what an item looks like.
-                !field.required && self.items(field.schema).is_some_and(|items| !self.is_bare(items))
+                !field.required
+                    && self.items(field.schema).is_some_and(|items| self.has_properties(items) && !self.is_bare(items))
             }
             Some(Value::Array(items)) => {
                 items.iter().all(Value::is_object)
@@ -565,5 +566,17 @@ mod tests {
         fn any_text_reads_back(mesh in any::<String>(), names in prop::collection::vec(any::<String>(), 0..4), timeout_ms in 0..=i64::MAX as u64) {
             assert_reads_back(&Role { mesh, timeout_ms, names, ..role() });
         }
+    }
+
+    #[test]
+    fn an_empty_list_of_plain_values_is_written_as_one() {
+        #[derive(Serialize, JsonSchema)]
+        struct Trust {
+            /// Authorities.
+            #[serde(default)]
+            party: Vec<std::path::PathBuf>,
+        }
+        let text = sample_toml(&Trust { party: Vec::new() });
+        assert!(text.contains("# Authorities.\nparty = []\n"), "{text}");
     }
 }

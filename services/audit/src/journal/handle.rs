@@ -39,6 +39,12 @@ impl Handle {
         self.push(Tag::Whole, record.as_ref(), None)
     }
 
+    /// Appends a record that was owed when an earlier one was accepted: the closing of an opening. It is taken beyond
+    /// the bound of the backlog, which thus may be exceeded by one record for each exchange under way.
+    pub fn append_owed(&self, record: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
+        self.push_as(Tag::Record, record.as_ref(), None, true)
+    }
+
     /// Like [`Handle::append`], and keeps the keys of the exchange in the side file.
     pub fn append_with_keys(&self, record: impl AsRef<[u8]>, keys: KeyRow) -> Result<Ticket, AppendError> {
         self.push(Tag::Record, record.as_ref(), Some(keys))
@@ -80,12 +86,22 @@ impl Handle {
     }
 
     fn push(&self, tag: Tag, record: &[u8], keys: Option<KeyRow>) -> Result<Ticket, AppendError> {
+        self.push_as(tag, record, keys, false)
+    }
+
+    fn push_as(
+        &self,
+        tag: Tag,
+        record: &[u8],
+        keys: Option<KeyRow>,
+        owed: bool,
+    ) -> Result<Ticket, AppendError> {
         if record.len() > crate::record::RECORD_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: record.len() });
         }
         // Hashed here and not under the queue's lock, nor by the journal's thread: one core a traffic thread.
         let leaf_hash = leaf_hash(record);
-        let seq = self.shared.queue.append(tag, record, leaf_hash, keys)?;
+        let seq = self.shared.queue.append(tag, record, leaf_hash, keys, owed)?;
         Ok(Ticket { seq, leaf_hash })
     }
 }

@@ -154,12 +154,13 @@ impl Queue {
         record: &[u8],
         leaf: Hash,
         key: Option<KeyRow>,
+        owed: bool,
     ) -> Result<u64, AppendError> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: record.len() });
         }
         let mut inner = lock(&self.inner);
-        let place = inner.admit(&self.limits, record.len(), key.is_some())?;
+        let place = inner.admit(&self.limits, record.len(), key.is_some(), owed)?;
         let seq = inner.push(place, tag, record, leaf);
         inner.keys.extend(key);
         let asleep = std::mem::take(&mut inner.asleep);
@@ -284,15 +285,22 @@ enum Place {
 }
 
 impl Inner {
-    fn admit(&self, limits: &Limits, length: usize, with_key: bool) -> Result<Place, AppendError> {
+    fn admit(
+        &self,
+        limits: &Limits,
+        length: usize,
+        with_key: bool,
+        owed: bool,
+    ) -> Result<Place, AppendError> {
         if self.closed {
             return Err(AppendError::Closed);
         }
         let size = (FRAME_HEADER_BYTES + length) as u64;
+        let backlogged = self.account.records() >= limits.backlog_records
+            || self.account.bytes() + size > limits.backlog_bytes;
         let full = self.queued_bytes + FRAME_HEADER_BYTES + length > QUEUE_BYTES_MAX
             || with_key && self.keys.len() >= KEY_ROWS_WAITING_MAX
-            || self.account.records() >= limits.backlog_records
-            || self.account.bytes() + size > limits.backlog_bytes;
+            || backlogged && !owed;
         if full {
             return Err(AppendError::Full);
         }
@@ -360,7 +368,7 @@ mod tests {
     }
 
     fn append(queue: &Queue, record: &[u8]) -> Result<u64, AppendError> {
-        queue.append(Tag::Record, record, leaf_hash(record), None)
+        queue.append(Tag::Record, record, leaf_hash(record), None, false)
     }
 
     const WIDE: Limits =

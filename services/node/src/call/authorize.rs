@@ -30,7 +30,8 @@ pub fn authorize(
         user: stated.user.as_deref(),
         min_epoch: stated.min_epoch,
         now: clock::now(),
-        rights_age: node.freshness.age(),
+        // Never zero: zero would mean that the broker was asked about this very call.
+        rights_age: node.freshness.age().max(Duration::from_millis(1)),
         clock_behind: node.freshness.clock_is_behind(clock::unix_ms()),
     };
     let permitted = decide(rights, &question)?;

@@ -106,6 +106,7 @@ impl Closer {
     /// Writes the closing record. A second call does nothing.
     pub fn close(&mut self, ending: &Ending, response: Digest, released: Vec<String>) {
         let Some(opened) = self.opened.take() else { return };
+        self.request.end();
         self.core.node.metrics.ended(ending, opened.received.elapsed());
         let (subjects, subjects_more) = self.subjects(&opened.subject_salt);
         let closing = Closing {
@@ -128,7 +129,7 @@ impl Closer {
         let record = new_record(&self.core, opened.closing_salt, Body::Closing(fitting(closing)));
         let written = record::encode(&record)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| self.core.journal.append(bytes).map_err(|error| error.to_string()));
+            .and_then(|bytes| self.core.journal.append_owed(bytes).map_err(|error| error.to_string()));
         if let Err(error) = written {
             // The opening record stands; it ships by itself, and at the next start the sweeper closes it
             // as UNKNOWN_AFTER_CRASH.
@@ -156,16 +157,20 @@ impl Closer {
     }
 }
 
-/// A record has at most [`record::RECORD_BYTES_MAX`] bytes: of a list of released fields that is too long,
-/// the first are named, with "…" in place of the rest.
+/// A record has at most [`record::RECORD_BYTES_MAX`] bytes. Of lists that are too long, the first entries are
+/// named, with "…" in place of the rest; subjects that find no room are counted.
 fn fitting(mut closing: Closing) -> Closing {
     const REST: &str = "…";
     let room = record::RECORD_BYTES_MAX - ENVELOPE_BYTES;
     if closing.encoded_len() <= room {
         return closing;
     }
-    while closing.encoded_len() + REST.len() + 2 > room && closing.fields_released.pop().is_some() {}
+    let full = |closing: &Closing| closing.encoded_len() + REST.len() + 2 > room;
+    while full(&closing) && closing.fields_released.pop().is_some() {}
     closing.fields_released.push(REST.to_owned());
+    while full(&closing) && closing.subjects.pop().is_some() {
+        closing.subjects_more += 1;
+    }
     closing
 }
 

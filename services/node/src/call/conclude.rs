@@ -40,8 +40,11 @@ pub fn conclude(side: Side, trailers: &HeaderMap, closer: &mut Closer) -> (Heade
         closer.peer_opening_hash = tonic_bin(hash).filter(|hash| hash.len() == 32).unwrap_or_default();
     }
     let Some(code) = grpc_status(trailers) else {
+        let exchange_id = closer.opened().map(|opened| opened.id.to_string());
         let error = MeshError::new(Reason::FailMalformedMessage, "the answer carries no grpc-status");
-        return (error.to_headers(), Ending::failed(error.reason, closer.report.records > 0));
+        let mut headers = MeshError { exchange_id, ..error.clone() }.to_headers();
+        headers.remove(CONTENT_TYPE);
+        return (headers, Ending::failed(error.reason, closer.report.records > 0));
     };
     let mut sent = HeaderMap::with_capacity(6);
     sent.insert("grpc-status", HeaderValue::from(code as i32));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use lienthong_audit::journal::JournalError;
 use lienthong_catalog::Method;
 use lienthong_proto::{reason::Reason, status::MeshError};
 use tokio::time::Instant;
@@ -45,15 +46,31 @@ impl Deadline {
         self.0
     }
 
+    /// Waits for the journal, but not beyond the deadline.
+    pub async fn limit(
+        self,
+        durable: impl Future<Output = Result<(), JournalError>>,
+    ) -> Result<(), MeshError> {
+        let outcome = match self.0 {
+            None => durable.await,
+            Some(at) => match tokio::time::timeout_at(at, durable).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    return Err(MeshError::new(Reason::FailDeadline, "while the record was being written"));
+                }
+            },
+        };
+        outcome.map_err(|error| MeshError::new(Reason::DenyAuditUnavailable, error.to_string()))
+    }
+
     /// What is left of it, as a header for the next hop; `None` without a deadline.
     pub fn header(self, now: Instant) -> Option<HeaderValue> {
         let left = self.0?.saturating_duration_since(now);
-        let milliseconds = left.as_millis();
-        // At most eight digits: milliseconds below 10⁸, else seconds.
-        let text = if milliseconds < 100_000_000 {
-            format!("{milliseconds}m")
-        } else {
-            format!("{}S", left.as_secs())
+        // At most eight digits, and never zero: microseconds below 100 s, milliseconds below 10⁵ s, else seconds.
+        let text = match left.as_micros().max(1) {
+            micros @ ..100_000_000 => format!("{micros}u"),
+            _ if left.as_millis() < 100_000_000 => format!("{}m", left.as_millis()),
+            _ => format!("{}S", left.as_secs()),
         };
         HeaderValue::from_str(&text).ok()
     }
@@ -100,8 +117,8 @@ mod tests {
     fn what_is_spent_is_taken_off() {
         let start = Instant::now();
         let deadline = Deadline(Some(start + Duration::from_secs(2)));
-        assert_eq!(deadline.header(start + Duration::from_millis(500)).unwrap(), "1500m");
-        assert_eq!(deadline.header(start + Duration::from_secs(9)).unwrap(), "0m");
+        assert_eq!(deadline.header(start + Duration::from_millis(500)).unwrap(), "1500000u");
+        assert_eq!(deadline.header(start + Duration::from_secs(9)).unwrap(), "1u");
         assert!(Deadline(None).header(start).is_none());
     }
 }

@@ -21,7 +21,7 @@ const PASSED: [http::HeaderName; 1] = [http::header::CONTENT_TYPE];
 
 /// A request for the next hop: the caller's path and message, and only the headers named here.
 pub fn request(
-    path: &PathAndQuery,
+    path: &str,
     from: &HeaderMap,
     deadline: Deadline,
     extra: impl IntoIterator<Item = (http::HeaderName, http::HeaderValue)>,
@@ -31,7 +31,10 @@ pub fn request(
     *request.method_mut() = http::Method::POST;
     *request.version_mut() = http::Version::HTTP_2;
     // The channel adds scheme and authority of its endpoint.
-    *request.uri_mut() = Uri::from(path.clone());
+    // A query string has no meaning in gRPC and goes no further.
+    if let Ok(path) = PathAndQuery::try_from(path) {
+        *request.uri_mut() = Uri::from(path);
+    }
     let headers = request.headers_mut();
     headers.reserve(12);
     for name in PASSED {
@@ -40,6 +43,8 @@ pub fn request(
         }
     }
     headers.insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+    // The filter reads messages as they are.
+    headers.insert("grpc-accept-encoding", http::HeaderValue::from_static("identity"));
     if let Some(timeout) = deadline.header(Instant::now()) {
         headers.insert(TIMEOUT, timeout);
     }
@@ -47,6 +52,17 @@ pub fn request(
         headers.insert(name, value);
     }
     request
+}
+
+/// A call must be gRPC's: POST, and its content type.
+pub fn check_head<B>(request: &Request<B>) -> Result<(), MeshError> {
+    let content_type = request.headers().get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    if request.method() == http::Method::POST
+        && content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
+    {
+        return Ok(());
+    }
+    Err(MeshError::new(Reason::DenyContext, "not a gRPC call: POST with content-type application/grpc"))
 }
 
 /// Sends a request and waits for the head of the answer, until the deadline. A request that was
@@ -90,11 +106,18 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
-    /// What the caller hears; `unreachable` is the reason for the kind of hop.
+    /// What the caller hears; `unreachable` is the reason for the kind of hop. Addresses and causes stay in the
+    /// node's own log: the caller may be another agency.
     pub fn into_error(self, unreachable: Reason) -> MeshError {
         match self {
-            Self::NotSent { error, .. } => MeshError::new(unreachable, error.to_string()),
-            Self::Interrupted(error) => MeshError::new(Reason::FailInterrupted, error.to_string()),
+            Self::NotSent { error, .. } => {
+                tracing::warn!(%error, "a request could not be sent");
+                MeshError::new(unreachable, "nothing was processed")
+            }
+            Self::Interrupted(error) => {
+                tracing::warn!(%error, "a request was interrupted");
+                MeshError::new(Reason::FailInterrupted, "it may have been processed")
+            }
             Self::Deadline => MeshError::new(Reason::FailDeadline, "while waiting for the answer to begin"),
         }
     }

@@ -12,7 +12,9 @@ use lienthong_proto::{
 use prost::Message;
 use uuid::Uuid;
 
-use crate::limits::{CALL_CONTEXT_BYTES_MAX, METADATA_VALUE_BYTES_MAX, REQUESTED_FIELDS_MAX};
+use crate::limits::{
+    CALL_CONTEXT_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PEER_TEXT_BYTES_MAX, REQUESTED_FIELDS_MAX,
+};
 
 /// Why data is asked for; required.
 pub const PURPOSE: HeaderName = HeaderName::from_static("mesh-purpose");
@@ -133,16 +135,21 @@ impl PeerCall {
         let (Ok(exchange_id), Some(key)) = (exchange_id, key) else {
             return Err(context("mesh-call-bin has no exchange id or key"));
         };
-        if !matches!(context_.opening_hash.len(), 0 | 32) || context_.fields.len() > REQUESTED_FIELDS_MAX {
+        let texts = [&context_.purpose, &context_.dossier, &context_.user, &context_.system];
+        if !matches!(context_.opening_hash.len(), 0 | 32)
+            || texts.iter().any(|text| text.len() > PEER_TEXT_BYTES_MAX || text.chars().any(char::is_control))
+        {
             return Err(context("mesh-call-bin is malformed"));
         }
+        let fields =
+            if context_.fields.is_empty() { None } else { Some(named_once(context_.fields.clone())?) };
         let metadata = CallMetadata {
             purpose: some(&context_.purpose),
             purpose_source: context_.purpose_source(),
             dossier: some(&context_.dossier),
             user: some(&context_.user),
             provider: None,
-            fields: (!context_.fields.is_empty()).then(|| context_.fields.clone()),
+            fields,
             min_epoch: context_.min_epoch,
         };
         Ok(Self { metadata, context: context_, exchange_id, key })
@@ -160,13 +167,21 @@ pub fn call_header(context: &CallContext) -> HeaderValue {
 }
 
 fn split_fields(list: &str) -> Result<Vec<String>, MeshError> {
-    let fields: Vec<String> =
-        list.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect();
+    named_once(list.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect())
+}
+
+/// Requested fields, each once, few and short enough for every record of the exchange.
+fn named_once(mut fields: Vec<String>) -> Result<Vec<String>, MeshError> {
+    fields.sort_unstable();
+    fields.dedup();
     if fields.is_empty() {
         return Err(context("mesh-fields names no field"));
     }
     if fields.len() > REQUESTED_FIELDS_MAX {
         return Err(context("mesh-fields names more than 256 fields"));
+    }
+    if fields.iter().map(String::len).sum::<usize>() > METADATA_VALUE_BYTES_MAX {
+        return Err(context("mesh-fields is longer than 1024 bytes"));
     }
     Ok(fields)
 }

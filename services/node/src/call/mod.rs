@@ -9,7 +9,8 @@
 //! 6. [`open`]: the opening record.
 //! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`framing`] cuts it
 //!    into messages.
-//! 8. [`release`]: the answer comes back, filtered and digested; [`conclude`]: its head and its last words.
+//! 8. [`release`]: the answer comes back, filtered and digested; [`conclude`]: its head and its last words;
+//!    [`standing`]: a live stream is judged again.
 //! 9. [`close`]: the closing record. [`answer`]: what the caller gets.
 
 pub mod answer;
@@ -27,3 +28,4 @@ pub mod release;
 pub mod replay;
 pub mod request_body;
 pub mod resolve;
+pub mod standing;

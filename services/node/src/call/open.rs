@@ -9,7 +9,7 @@ use lienthong_audit::{
     keys::KeyRow,
     record::{self, RECORD_VERSION},
 };
-use lienthong_catalog::{Method, Permitted, purpose};
+use lienthong_catalog::{Method, Permitted, code, decide::context, purpose};
 use lienthong_proto::{
     lienthong::audit::v1::{Exchange, Opening, Record, Side, record::Body},
     reason::Reason,
@@ -68,14 +68,13 @@ pub fn arrived(
     stated: &CallMetadata,
     path: &str,
 ) -> Exchange {
-    let mut method = path.to_owned();
-    if method.len() > METHOD_BYTES_MAX {
-        // A path is ASCII; a longer one is no method of any contract.
-        method.truncate(METHOD_BYTES_MAX);
-    }
     let (consumer_node, provider, provider_node) = match side {
         Side::Provider => (caller.node.clone(), core.node.agency.clone(), core.node.name.clone()),
-        _ => (core.node.name.clone(), stated.provider.clone().unwrap_or_default(), String::new()),
+        _ => (
+            core.node.name.clone(),
+            well_formed(stated.provider.as_ref(), code::is_party_code),
+            String::new(),
+        ),
     };
     Exchange {
         id: id.as_bytes().to_vec(),
@@ -86,16 +85,31 @@ pub fn arrived(
         consumer_node,
         provider,
         provider_node,
-        method,
+        method: cut(path, METHOD_BYTES_MAX).to_owned(),
         dataset: String::new(),
         purpose: stated.purpose.as_deref().and_then(purpose::from_word).unwrap_or_default().into(),
         purpose_source: stated.purpose_source.into(),
-        dossier: stated.dossier.clone().unwrap_or_default(),
-        user: stated.user.clone().unwrap_or_default(),
+        dossier: well_formed(stated.dossier.as_ref(), code::is_dossier_code),
+        user: well_formed(stated.user.as_ref(), context::is_user),
         right: String::new(),
         peer_certificate: caller.certificate.clone(),
-        fields_requested: stated.fields.clone().unwrap_or_default(),
+        fields_requested: Vec::new(),
     }
+}
+
+/// A text that the rules of the mesh allow on record; a citizen number in the wrong place, or a kilobyte of
+/// rubbish, is not there, not even in the record of its own denial.
+fn well_formed(text: Option<&String>, is_well_formed: impl Fn(&str) -> bool) -> String {
+    text.filter(|text| is_well_formed(text)).cloned().unwrap_or_default()
+}
+
+/// The beginning of a text, at most `bytes_max` long, cut between characters.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Completes an exchange with the method it goes to.
@@ -105,8 +119,9 @@ pub fn resolved(exchange: &mut Exchange, method: &Method) {
 }
 
 /// Completes an exchange with what was decided.
-pub fn decided(exchange: &mut Exchange, permitted: &Permitted) {
+pub fn decided(exchange: &mut Exchange, permitted: &Permitted, stated: &CallMetadata) {
     exchange.right = permitted.grant();
+    exchange.fields_requested = stated.fields.clone().unwrap_or_default();
 }
 
 /// A record of this node, now.

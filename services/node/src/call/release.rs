@@ -37,6 +37,7 @@ use crate::{
         framing::{Deframer, Message, PREFIX_BYTES, begin_frame, finish_frame},
         metadata::EXCHANGE_ID,
         open::{new_record, unavailable},
+        standing::Standing,
     },
     limits::{PROGRESS_BYTES, PROGRESS_MESSAGES, PROGRESS_MS},
 };
@@ -47,6 +48,7 @@ pub fn release(
     side: Side,
     response: Response<Incoming>,
     permitted: Permitted,
+    standing: Option<Standing>,
     deadline: Deadline,
     mut closer: Closer,
     key: &ExchangeKey,
@@ -70,7 +72,9 @@ pub fn release(
         headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
     }
     let limit = closer.core().node.limits.message_bytes_max;
-    let body = ReleaseBody::new(incoming, side, permitted, deadline, limit, closer, MessageDigest::new(key));
+    let mut body =
+        ReleaseBody::new(incoming, side, permitted, deadline, limit, closer, MessageDigest::new(key));
+    body.standing = standing;
     Released::Flowing(headers, Box::new(body))
 }
 
@@ -112,6 +116,8 @@ pub struct ReleaseBody {
     deframer: Deframer,
     side: Side,
     permitted: Permitted,
+    /// There for streams: what is asked again while they live.
+    standing: Option<Standing>,
     digest: MessageDigest,
     window: Window,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -147,6 +153,7 @@ impl ReleaseBody {
             deframer: Deframer::new(message_bytes_max),
             side,
             permitted,
+            standing: None,
             digest,
             window: Window { messages: 0, bytes: 0, since: Instant::now(), pending: None },
             deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
@@ -175,6 +182,14 @@ impl ReleaseBody {
         self.window.messages += 1;
         self.window.bytes += frame.len() as u64;
         Ok(frame)
+    }
+
+    /// A stream that may not go on ends here.
+    fn look_again(&mut self, context: &mut Context<'_>) -> Result<(), MeshError> {
+        match &mut self.standing {
+            None => Ok(()),
+            Some(standing) => standing.look(context, &self.closer.core().node, &mut self.permitted),
+        }
     }
 
     /// Writes a progress record when a window is full; then nothing leaves until the one before it is
@@ -245,6 +260,17 @@ fn unreadable(error: &lienthong_filter::FilterError) -> MeshError {
     MeshError::new(Reason::FailMalformedMessage, error.to_string())
 }
 
+impl Drop for ReleaseBody {
+    /// A caller that goes away keeps what it has: the record says what that was.
+    fn drop(&mut self) {
+        if self.closer.opened().is_some() {
+            let ending = Ending::failed(Reason::FailInterrupted, self.digest.messages() > 0);
+            let released = self.permitted.plan().released(&self.closer.report).map(str::to_owned).collect();
+            self.closer.close(&ending, self.digest.so_far(), released);
+        }
+    }
+}
+
 impl Body for ReleaseBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -262,6 +288,9 @@ impl Body for ReleaseBody {
             return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
         }
         loop {
+            if let Err(error) = this.look_again(context) {
+                return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+            }
             if let Err(error) = ready!(this.poll_window(context)) {
                 return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
             }

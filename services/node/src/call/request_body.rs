@@ -4,7 +4,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -24,12 +24,22 @@ struct Tally {
     digest: MessageDigest,
     report: Report,
     error: Option<MeshError>,
+    /// True once the exchange is closed: nothing of the request passes any more.
+    ended: bool,
+    /// Who waits for more of the request.
+    waiting: Option<Waker>,
 }
 
 impl RequestTally {
     /// An empty tally for one exchange.
     pub fn new(key: &ExchangeKey) -> Self {
-        let tally = Tally { digest: MessageDigest::new(key), report: Report::new(), error: None };
+        let tally = Tally {
+            digest: MessageDigest::new(key),
+            report: Report::new(),
+            error: None,
+            ended: false,
+            waiting: None,
+        };
         Self(Arc::new(Mutex::new(tally)))
     }
 
@@ -41,6 +51,18 @@ impl RequestTally {
     /// The error that ended the request, if one did.
     pub fn error(&self) -> Option<MeshError> {
         self.lock().error.clone()
+    }
+
+    /// Ends the request with its exchange: what the caller still sends goes nowhere.
+    pub fn end(&self) {
+        let waiting = {
+            let mut tally = self.lock();
+            tally.ended = true;
+            tally.waiting.take()
+        };
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
     }
 
     /// Calls `f` with the subjects that the request named.
@@ -111,6 +133,10 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if this.incoming.is_some() && this.tally.lock().ended {
+            this.incoming = None;
+            return Poll::Ready(Some(Err("the exchange has ended".into())));
+        }
         loop {
             match this.next_message() {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
@@ -121,7 +147,10 @@ impl Body for RequestBody {
                 return Poll::Ready(None);
             };
             match Pin::new(incoming).poll_frame(context) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    this.tally.lock().waiting = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
                 Poll::Ready(None) => {
                     this.incoming = None;
                     if let Err(error) = this.deframer.finish() {

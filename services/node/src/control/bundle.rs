@@ -8,7 +8,7 @@ use std::{
 
 use lienthong_catalog::{BundleError, RightsIndex};
 use lienthong_proto::lienthong::control::v1::{RightsBundle, SignedBundle};
-use lienthong_transport::Connections;
+use lienthong_transport::{Connections, Direction};
 use prost::Message;
 
 use crate::{
@@ -110,7 +110,10 @@ impl BundleKeeper {
             Ok(_) => fs::read(&self.path).map_err(io)?,
         };
         let signed = SignedBundle::decode(bytes.as_slice())?;
-        self.take_effect(&signed)?;
+        let epoch = self.take_effect(&signed)?;
+        if !self.node.freshness.is_about(epoch, &self.held_hash) {
+            tracing::warn!(epoch, "the age on disk is not that of this bundle; it waits for the broker");
+        }
         Ok(true)
     }
 
@@ -134,8 +137,9 @@ impl BundleKeeper {
             });
         }
         let (held, _) = self.held();
-        if bundle.epoch <= held {
-            return Err(BadBundle::Old { found: bundle.epoch, held });
+        let seen = self.node.freshness.epoch();
+        if bundle.epoch <= held || bundle.epoch < seen {
+            return Err(BadBundle::Old { found: bundle.epoch, held: held.max(seen) });
         }
         let rights = RightsIndex::from_bundle(&bundle)?;
         for problem in rights.problems() {
@@ -147,28 +151,32 @@ impl BundleKeeper {
         self.held_hash =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &signed.bundle).as_ref().to_vec();
         let epoch = bundle.epoch;
-        self.node.rights.store(Some(Arc::new(rights)));
+        let before = self.node.rights.swap(Some(Arc::new(rights)));
         self.node.metrics.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
-        self.close_what_may_not_go_on();
+        self.close_what_may_not_go_on(before.as_deref());
         Ok(epoch)
     }
 
-    /// Register, then authorize, then serve: a connection that came in under the old bundle is judged by
-    /// the new one.
-    fn close_what_may_not_go_on(&self) {
+    /// Register, then authorize, then serve: a connection that was made under the old bundle is judged by the new
+    /// one, whichever side made it.
+    fn close_what_may_not_go_on(&self, before: Option<&RightsIndex>) {
         self.connections.close_refused(&self.trust.material);
-        let Some(rights) = self.node.rights.load_full() else {
-            return;
-        };
+        let Some(rights) = self.node.rights.load_full() else { return };
         self.connections.close_where(
             |peer| {
-                peer.direction() == lienthong_transport::Direction::Inbound
-                    && peer.certificate().is_some_and(|certificate| {
-                        let binding = binding_of(certificate);
-                        rights.node_of_certificate(&binding).is_none() && rights.system_of(&binding).is_none()
-                    })
+                let Some(certificate) = peer.certificate() else { return false };
+                let binding = binding_of(certificate);
+                let name_in = |index: &RightsIndex| {
+                    let node = index.node_of_certificate(&binding).map(|node| node.name.clone());
+                    node.or_else(|| index.system_of(&binding).map(|system| system.name.clone()))
+                };
+                let now = name_in(&rights);
+                let was = before.and_then(name_in);
+                // What the registry never bound (a backend, the broker) is not its to unbind.
+                let inbound = peer.direction() == Direction::Inbound;
+                (inbound && now.is_none()) || (was.is_some() && was != now)
             },
-            "its certificate is no longer bound in the registry",
+            "the registry no longer binds its certificate as it did",
         );
     }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::broker::{Broker, Patience},
-    limits::{BATCHES_IN_FLIGHT_MAX, SHIP_FINISH_MS, SHIP_LINGER_MS},
+    limits::{BATCHES_IN_FLIGHT_MAX, BROKER_SILENCE_MS_MAX, SHIP_FINISH_MS, SHIP_LINGER_MS},
     node::Node,
 };
 
@@ -78,7 +78,9 @@ impl Shipping {
         let response = client.ship_journal(ReceiverStream::new(said)).await.map_err(text)?;
         let mut heard = response.into_inner();
 
-        let first = heard.message().await.map_err(text)?.and_then(|message| message.event);
+        let silence = Duration::from_millis(BROKER_SILENCE_MS_MAX);
+        let first = tokio::time::timeout(silence, heard.message()).await.map_err(text)?;
+        let first = first.map_err(text)?.and_then(|message| message.event);
         let Some(Heard::Position(position)) = first else {
             return Err("the broker did not begin with a position".to_owned());
         };
@@ -94,6 +96,7 @@ impl Shipping {
         tracing::info!(last_seq = position.last_seq, "the journal ships");
 
         let mut not_before = tokio::time::Instant::now();
+        let mut checkpoint_size = 0;
         loop {
             let backlog = self.node.journal.backlog().records;
             self.node.metrics.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
@@ -101,7 +104,7 @@ impl Shipping {
                 message = heard.message() => match message.map_err(text)? {
                     None => return Ok(()),
                     Some(message) => if let Some(Heard::Receipt(receipt)) = message.event {
-                        self.check(&receipt)?;
+                        checkpoint_size = self.check(&receipt, checkpoint_size)?;
                         shipper.acknowledge(receipt.last_seq).map_err(text)?;
                     },
                 },
@@ -131,22 +134,24 @@ impl Shipping {
         Ok(())
     }
 
-    /// A receipt must carry a checkpoint of the pinned log that covers what it promises.
-    fn check(&self, receipt: &Receipt) -> Result<(), String> {
-        let Some(policy) = &self.log_policy else {
-            return Ok(());
-        };
+    /// A receipt must be of this journal, and carry a checkpoint of the pinned log that covers what it promises
+    /// and is no smaller than the one before. Returns its size.
+    fn check(&self, receipt: &Receipt, size_before: u64) -> Result<u64, String> {
+        if receipt.journal_epoch != self.node.journal.epoch() {
+            return Err(format!("a receipt is of journal epoch {}", receipt.journal_epoch));
+        }
+        let Some(policy) = &self.log_policy else { return Ok(size_before) };
         let accepted = policy
             .judge_signer(&receipt.checkpoint)
             .map_err(|error| format!("a receipt is not the pinned log's: {error}"))?;
+        let size = accepted.checkpoint.size;
         let needed = receipt.first_index.saturating_add(receipt.entries);
-        if accepted.checkpoint.size < needed {
+        if size < needed || size < size_before {
             return Err(format!(
-                "a receipt promises {needed} entries, its checkpoint covers {}",
-                accepted.checkpoint.size
+                "a receipt promises {needed} entries after {size_before}, its checkpoint covers {size}"
             ));
         }
-        Ok(())
+        Ok(size)
     }
 }
 

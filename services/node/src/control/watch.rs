@@ -1,6 +1,6 @@
 //! Hearing the broker: bundles as they change, a sign of life every second.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lienthong_proto::lienthong::control::v1::{
     Heartbeat, SignedHeartbeat, WatchRightsRequest,
@@ -19,7 +19,7 @@ use crate::{
         broker::{Broker, Patience},
         bundle::BundleKeeper,
     },
-    limits::ACKNOWLEDGEMENTS_WAITING_MAX,
+    limits::{ACKNOWLEDGEMENTS_WAITING_MAX, BROKER_SILENCE_MS_MAX},
     node::Node,
 };
 
@@ -73,10 +73,12 @@ async fn follow(
         Err(status) => return status.to_string(),
     };
     loop {
-        let event = match heard.message().await {
-            Ok(Some(message)) => message.event,
-            Ok(None) => return "the broker ended the stream".to_owned(),
-            Err(status) => return status.to_string(),
+        let silence = Duration::from_millis(BROKER_SILENCE_MS_MAX);
+        let event = match tokio::time::timeout(silence, heard.message()).await {
+            Ok(Ok(Some(message))) => message.event,
+            Ok(Ok(None)) => return "the broker ended the stream".to_owned(),
+            Ok(Err(status)) => return status.to_string(),
+            Err(_) => return format!("the broker said nothing for {} s", silence.as_secs()),
         };
         patience.reset();
         match event {
@@ -137,7 +139,7 @@ fn heartbeat(
     let time = beat.time.unwrap_or_default();
     let milliseconds = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000);
     let milliseconds = u64::try_from(milliseconds).map_err(|_| "its time is before 1970".to_owned())?;
-    if !node.freshness.heartbeat(milliseconds) {
+    if !node.freshness.heartbeat(milliseconds, held_epoch, held_hash) {
         return Err("its time is not later than that of the one before".to_owned());
     }
     Ok(())

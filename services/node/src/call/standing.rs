@@ -1,0 +1,70 @@
+//! A live stream is judged again: at every message once the rights have changed, and every second whatever
+//! happens, so that a withdrawn right, an expired one or rights grown too old end it within moments (design §2, §6;
+//! A unary answer is over before it could be judged again.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use lienthong_catalog::Permitted;
+use lienthong_proto::{reason::Reason, status::MeshError};
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    call::{authorize::authorize, identify::Caller, metadata::CallMetadata},
+    limits::STANDING_LOOK_MS,
+    node::Node,
+};
+
+/// What is asked again.
+pub struct Standing {
+    caller: Caller,
+    stated: CallMetadata,
+    next_look: Pin<Box<Sleep>>,
+}
+
+impl Standing {
+    /// Keeps what the first decision was about.
+    pub fn new(caller: Caller, stated: CallMetadata) -> Self {
+        Self { caller, stated, next_look: Box::pin(tokio::time::sleep(pause())) }
+    }
+
+    /// Judges again if it is time to; `DENY_REVOKED_LIVE` where the stream may not go on. Wakes the task when the
+    /// next look is due, also when no message comes.
+    pub fn look(
+        &mut self,
+        context: &mut Context<'_>,
+        node: &Node,
+        permitted: &mut Permitted,
+    ) -> Result<(), MeshError> {
+        let mut due = false;
+        while let Poll::Ready(()) = self.next_look.as_mut().poll(context) {
+            due = true;
+            self.next_look.as_mut().reset(Instant::now() + pause());
+        }
+        let rights = node.rights.load();
+        let Some(rights) = rights.as_ref() else { return Err(revoked("this node holds no rights")) };
+        if !due && rights.epoch() == permitted.epoch() {
+            return Ok(());
+        }
+        let again = authorize(node, rights, permitted.method(), &self.caller, &self.stated)
+            .map_err(|error| revoked(&error.to_string()))?;
+        if again.epoch() != permitted.epoch() {
+            if !again.fields().eq(permitted.fields()) {
+                return Err(revoked("the granted fields have changed; call again"));
+            }
+            *permitted = again;
+        }
+        Ok(())
+    }
+}
+
+fn pause() -> Duration {
+    Duration::from_millis(STANDING_LOOK_MS)
+}
+
+fn revoked(why: &str) -> MeshError {
+    MeshError::new(Reason::DenyRevokedLive, why)
+}
