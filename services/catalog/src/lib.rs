@@ -14,9 +14,9 @@
 //! From law to answer:
 //! - [`source`]: the YAML files and their mistakes; [`catalog`]: what they say.
 //! - [`contract`]: a provider's descriptor set, linted.
-//! - [`compile`]: catalog and contracts to rights, and the bundle of each node.
+//! - [`mod@compile`]: catalog and contracts to rights, and the bundle of each node.
 //! - [`rights`]: a bundle as the index that a node decides by.
-//! - [`decide`]: the decision. **Start here.**
+//! - [`mod@decide`]: the decision. **Start here.**
 //! - [`directory`]: what people may read of all this.
 //!
 //! Words that they share:
