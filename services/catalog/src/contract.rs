@@ -7,10 +7,12 @@ mod fields;
 mod lint;
 
 use lienthong_filter::Annotations;
-use lienthong_proto::descriptors::{self, DescriptorSetError};
+use lienthong_proto::descriptors::{self, DESCRIPTOR_SET_BYTES_MAX, DescriptorSetError};
 use lienthong_proto::lienthong::options::v1::{DatasetOptions, MethodKind, Secrecy};
 use lienthong_proto::options;
+use prost::Message;
 use prost_reflect::{FieldDescriptor, MessageDescriptor, MethodDescriptor};
+use prost_types::FileDescriptorSet;
 
 use crate::finding::{Finding, Severity};
 use crate::source::Dictionary;
@@ -24,8 +26,19 @@ pub const RECORD_FIELDS_MAX: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// Not a descriptor set.
+    #[error("the descriptor set cannot be read: {0}; build it with its imports")]
+    Malformed(#[from] prost::DecodeError),
+    /// Too large, or its references do not resolve.
     #[error(transparent)]
     DescriptorSet(#[from] DescriptorSetError),
+    /// A file of a syntax that is not read, such as an edition.
+    #[error("the file {file} is written in syntax {syntax:?}; write it in proto3 or proto2")]
+    Syntax {
+        /// Name of the file.
+        file: String,
+        /// Its syntax.
+        syntax: String,
+    },
     /// The record of a dataset has more fields than are followed.
     #[error(
         "the record {record} has more than {RECORD_FIELDS_MAX} fields, those inside it included; make it flatter"
@@ -47,6 +60,7 @@ pub struct ContractModel {
 impl ContractModel {
     /// Reads a serialized `FileDescriptorSet` with its imports, and lints it.
     pub fn read(descriptor_set: &[u8]) -> Result<Self, ContractError> {
+        check_syntax(descriptor_set)?;
         let pool = descriptors::pool(descriptor_set)?;
         let mut datasets = Vec::new();
         for message in pool.all_messages() {
@@ -208,6 +222,22 @@ impl Annotations for DeclaredAnnotations {
     fn is_subject(&self, field: &FieldDescriptor) -> bool {
         options::field(field).is_some_and(|options| options.subject)
     }
+}
+
+/// Refuses what is neither proto2 nor proto3 before the descriptor pool sees it, which panics on the rest.
+fn check_syntax(descriptor_set: &[u8]) -> Result<(), ContractError> {
+    if descriptor_set.len() > DESCRIPTOR_SET_BYTES_MAX {
+        return Err(DescriptorSetError::TooLarge(descriptor_set.len()).into());
+    }
+    for file in FileDescriptorSet::decode(descriptor_set)?.file {
+        if !matches!(file.syntax.as_deref(), None | Some("proto2" | "proto3")) {
+            return Err(ContractError::Syntax {
+                file: file.name().to_owned(),
+                syntax: file.syntax().to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Services of the mesh itself, or of Google's common files, are nobody's shared data.

@@ -13,7 +13,7 @@
 //!
 //! Where several rights would do, they are tried from the most specific to the most general, and the one that
 //! comes farthest through step 7 names the denial. Conditions on rows belong between method and fields in
-//! [`Term`]: a term that a right meets or not, like the others. Whatever is missing, unknown or malformed
+//! `Term`: a term that a right meets or not, like the others. Whatever is missing, unknown or malformed
 //! denies.
 
 pub mod context;
@@ -32,7 +32,8 @@ use time::OffsetDateTime;
 use crate::contract::GrantedFields;
 use crate::purpose;
 use crate::rights::{
-    ANY_CONSUMER, Dataset, Index, Key, Method, Moment, RightRow, RightsIndex, SubsetKey, release_plan,
+    ANY_CONSUMER, Dataset, Index, Key, Method, Moment, PartyFacts, RightRow, RightsIndex, SubsetKey,
+    release_plan,
 };
 
 pub use denial::Denial;
@@ -71,8 +72,8 @@ pub struct Question<'a> {
 /// Decides. Only here can a [`Permitted`] be made.
 pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted, Denial> {
     let index = &*rights.0;
-    let consumer = index.identities.party_slot(question.consumer);
-    if consumer.is_some_and(|slot| index.identities.party(slot).outside) {
+    let consumer = index.identities.party_facts(question.consumer);
+    if consumer.is_some_and(|party| party.outside) {
         return Err(Denial::new(
             Reason::DenyNotEntitled,
             "R-15",
@@ -90,7 +91,8 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
         return Err(not_entitled());
     };
     let asker = Asker::identify(index, consumer, question)?;
-    if asker.rights(index, method.dataset, purpose).next().is_none() {
+    let mut candidates = asker.rights(index, method.dataset, purpose).peekable();
+    if candidates.peek().is_none() {
         return Err(asker.without_right(index, method.dataset, purpose));
     }
     context::check(purpose, question).map_err(|detail| Denial::new(Reason::DenyContext, "R-24", detail))?;
@@ -98,7 +100,7 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
     let now = Moment::of_clock(question.now);
     let requested = question.requested_fields.as_deref();
     let mut farthest: Option<Unmet<'_>> = None;
-    for (slot, row) in asker.rights(index, method.dataset, purpose) {
+    for (slot, row) in candidates {
         match terms(index, method, dataset, row, &asker, now, requested) {
             Ok(plan) => {
                 let method = Arc::clone(method);
@@ -106,7 +108,7 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
                 return Ok(Permitted {
                     rights: rights.clone(),
                     method,
-                    consumer,
+                    consumer: asker.consumer,
                     system,
                     right: slot,
                     purpose,
@@ -149,15 +151,20 @@ struct Asker {
 }
 
 impl Asker {
-    fn identify(index: &Index, consumer: u32, question: &Question<'_>) -> Result<Self, Denial> {
-        let party = index.identities.party(consumer);
+    fn identify(index: &Index, consumer: PartyFacts, question: &Question<'_>) -> Result<Self, Denial> {
         let Some(name) = question.system else {
-            return Ok(Self { consumer, system: None, security_level: party.security_level });
+            return Ok(Self {
+                consumer: consumer.slot,
+                system: None,
+                security_level: consumer.security_level,
+            });
         };
-        match index.identities.system(name) {
-            Some((slot, system)) if system.agency == party.code => {
-                Ok(Self { consumer, system: Some(slot), security_level: system.security_level })
-            }
+        match index.identities.system_facts(name) {
+            Some(system) if system.party == consumer.slot => Ok(Self {
+                consumer: consumer.slot,
+                system: Some(system.slot),
+                security_level: system.security_level,
+            }),
             _ => Err(Denial::new(
                 Reason::DenyCertificate,
                 "R-34",

@@ -32,17 +32,16 @@ impl RightsIndex {
     ) -> Vec<CallableMethod> {
         let index = &*self.0;
         let identities = &index.identities;
-        let Some(slot) = identities.party_slot(consumer).filter(|slot| !identities.party(*slot).outside)
-        else {
+        let Some(party) = identities.party_facts(consumer).filter(|party| !party.outside) else {
             return Vec::new();
         };
-        let system = match system.map(|name| identities.system(name)) {
+        let system = match system.map(|name| identities.system_facts(name)) {
             None => None,
-            Some(Some((slot, system))) if system.agency == consumer => Some(slot),
+            Some(Some(system)) if system.party == party.slot => Some(system.slot),
             Some(_) => return Vec::new(),
         };
         let now = Moment::of_clock(now);
-        index.methods.iter().filter_map(|method| callable(index, method, slot, system, now)).collect()
+        index.methods.iter().filter_map(|method| callable(index, method, party.slot, system, now)).collect()
     }
 }
 

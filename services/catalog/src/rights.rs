@@ -21,7 +21,7 @@ use lienthong_proto::lienthong::control::v1::{
 };
 use prost_types::Timestamp;
 
-pub(crate) use identities::Identities;
+pub(crate) use identities::{Identities, PartyFacts};
 pub use load::BundleError;
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
@@ -135,12 +135,12 @@ impl RightsIndex {
 
     /// The system with this resource name.
     pub fn system(&self, name: &str) -> Option<&System> {
-        self.0.identities.system(name).map(|(_, system)| system)
+        self.0.identities.system(name)
     }
 
     /// The party with this code.
     pub fn party(&self, code: &str) -> Option<&Party> {
-        self.0.identities.party_slot(code).map(|slot| self.0.identities.party(slot))
+        self.0.identities.party(code)
     }
 
     /// The nodes of an agency, by name.

@@ -10,6 +10,8 @@ use lienthong_catalog::{ContractError, ContractModel, Severity};
 use lienthong_filter::Masking;
 use lienthong_proto::descriptors;
 use proptest::prelude::*;
+use prost::Message;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 const CONTRACT: &str = r#"
 syntax = "proto3";
@@ -197,8 +199,27 @@ fn classes_of_a_later_version_are_the_strictest() {
 }
 
 #[test]
+fn an_edition_is_refused_with_a_word() {
+    let set = |syntax: &str| {
+        let file = FileDescriptorProto {
+            name: Some("thu.proto".to_owned()),
+            syntax: Some(syntax.to_owned()),
+            ..FileDescriptorProto::default()
+        };
+        FileDescriptorSet { file: vec![file] }.encode_to_vec()
+    };
+    for syntax in ["editions", "proto4", "proto3\0", ""] {
+        let error = ContractModel::read(&set(syntax)).unwrap_err();
+        assert!(error.to_string().starts_with("the file thu.proto is written in syntax"), "{error}");
+    }
+    for syntax in ["proto2", "proto3"] {
+        assert!(ContractModel::read(&set(syntax)).is_ok());
+    }
+}
+
+#[test]
 fn what_is_no_contract_is_refused() {
-    assert!(matches!(ContractModel::read(b"rubbish"), Err(ContractError::DescriptorSet(_))));
+    assert!(matches!(ContractModel::read(b"rubbish"), Err(ContractError::Malformed(_))));
     assert!(matches!(ContractModel::read(&vec![0; 2 << 20]), Err(ContractError::DescriptorSet(_))));
     assert!(ContractModel::read(b"").unwrap().datasets().is_empty());
     let wide =

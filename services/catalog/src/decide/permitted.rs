@@ -54,7 +54,7 @@ impl Permitted {
 
     /// The consumer.
     pub fn consumer(&self) -> &Party {
-        self.rights.0.identities.party(self.consumer)
+        self.rights.0.identities.party_at(self.consumer)
     }
 
     /// The consumer's system, where the call named one.

@@ -15,53 +15,78 @@ const SHA256_BYTES: usize = 32;
 pub(crate) struct Identities {
     /// By code.
     parties: Vec<Party>,
-    party_slots: Slots,
+    party_facts: HashMap<Box<str>, PartyFacts>,
     /// By agency and name.
     nodes: Vec<Node>,
     nodes_of: HashMap<Box<str>, Range<usize>>,
     node_by_certificate: HashMap<CertificateBinding, usize>,
     /// By name.
     systems: Vec<System>,
-    system_slots: Slots,
+    system_facts: HashMap<Box<str>, SystemFacts>,
     system_by_certificate: HashMap<CertificateBinding, usize>,
+}
+
+/// What a decision must know of a party, beside its code in one place of memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartyFacts {
+    pub slot: u32,
+    pub outside: bool,
+    pub security_level: u32,
+}
+
+/// What a decision must know of a system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SystemFacts {
+    pub slot: u32,
+    /// Slot of its party.
+    pub party: u32,
+    pub security_level: u32,
 }
 
 impl Identities {
     /// Reads the identities of a bundle, or says how they contradict each other.
     pub(super) fn read(bundle: &RightsBundle) -> Result<Self, BundleError> {
-        let (parties, party_slots) = parties(&bundle.parties)?;
-        let (nodes, nodes_of) = nodes(&bundle.nodes, &party_slots)?;
-        let (systems, system_slots) = systems(&bundle.systems, &party_slots)?;
+        let (parties, party_facts) = parties(&bundle.parties)?;
+        let (nodes, nodes_of) = nodes(&bundle.nodes, &party_facts)?;
+        let (systems, system_facts) = systems(&bundle.systems, &party_facts)?;
         let node_by_certificate =
             certificates(nodes.iter().map(|node| (node.name.as_str(), &node.certificates)))?;
         let system_by_certificate =
             certificates(systems.iter().map(|system| (system.name.as_str(), &system.certificates)))?;
         Ok(Self {
             parties,
-            party_slots,
+            party_facts,
             nodes,
             nodes_of,
             node_by_certificate,
             systems,
-            system_slots,
+            system_facts,
             system_by_certificate,
         })
     }
 
     #[inline]
-    pub(crate) fn party_slot(&self, code: &str) -> Option<u32> {
-        self.party_slots.get(code).copied()
+    pub(crate) fn party_facts(&self, code: &str) -> Option<PartyFacts> {
+        self.party_facts.get(code).copied()
     }
 
     #[inline]
-    pub(crate) fn party(&self, slot: u32) -> &Party {
+    pub(crate) fn system_facts(&self, name: &str) -> Option<SystemFacts> {
+        self.system_facts.get(name).copied()
+    }
+
+    /// The party with this code.
+    pub(crate) fn party(&self, code: &str) -> Option<&Party> {
+        self.party_facts(code).map(|facts| self.party_at(facts.slot))
+    }
+
+    pub(crate) fn party_at(&self, slot: u32) -> &Party {
         &self.parties[slot as usize]
     }
 
-    /// A system and its slot.
-    #[inline]
-    pub(crate) fn system(&self, name: &str) -> Option<(u32, &System)> {
-        self.system_slots.get(name).map(|slot| (*slot, self.system_at(*slot)))
+    /// The system with this resource name.
+    pub(super) fn system(&self, name: &str) -> Option<&System> {
+        self.system_facts(name).map(|facts| self.system_at(facts.slot))
     }
 
     pub(crate) fn system_at(&self, slot: u32) -> &System {
@@ -81,39 +106,48 @@ impl Identities {
     }
 }
 
-/// Slots by name.
-type Slots = HashMap<Box<str>, u32>;
+/// Facts by name.
+type Facts<F> = HashMap<Box<str>, F>;
 
-/// Numbers names in their order; a name that comes twice is an error. The bounds above are far below `u32::MAX`.
-fn slots<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<Slots, BundleError> {
-    let mut slots = HashMap::new();
-    for (name, slot) in names.zip(0..) {
-        if slots.insert(Box::from(name), slot).is_some() {
+/// Gathers facts by name; a name that comes twice is an error.
+fn facts<'a, F>(
+    what: &'static str,
+    named: impl Iterator<Item = (&'a str, F)>,
+) -> Result<Facts<F>, BundleError> {
+    let mut facts = HashMap::new();
+    for (name, fact) in named {
+        if facts.insert(Box::from(name), fact).is_some() {
             return Err(BundleError::Twice { what, name: name.to_owned() });
         }
     }
-    Ok(slots)
+    Ok(facts)
 }
 
-fn parties(parties: &[Party]) -> Result<(Vec<Party>, Slots), BundleError> {
+// Slots are counted by `u32`: IDENTITIES_MAX is far below its end.
+
+fn parties(parties: &[Party]) -> Result<(Vec<Party>, Facts<PartyFacts>), BundleError> {
     let mut parties = parties.to_vec();
     parties.sort_by(|a, b| a.code.cmp(&b.code));
-    let slots = slots("party", parties.iter().map(|party| party.code.as_str()))?;
-    Ok((parties, slots))
+    let named = parties.iter().zip(0..).map(|(party, slot)| {
+        let facts = PartyFacts { slot, outside: party.outside, security_level: party.security_level };
+        (party.code.as_str(), facts)
+    });
+    let facts = facts("party", named)?;
+    Ok((parties, facts))
 }
 
 type NodesByAgency = HashMap<Box<str>, Range<usize>>;
 
-fn nodes(nodes: &[Node], parties: &Slots) -> Result<(Vec<Node>, NodesByAgency), BundleError> {
+fn nodes(nodes: &[Node], parties: &Facts<PartyFacts>) -> Result<(Vec<Node>, NodesByAgency), BundleError> {
     let mut nodes = nodes.to_vec();
     nodes.sort_by(|a, b| (&a.agency, &a.name).cmp(&(&b.agency, &b.name)));
-    slots("node", nodes.iter().map(|node| node.name.as_str()))?;
+    facts("node", nodes.iter().map(|node| (node.name.as_str(), ())))?;
     let mut by_agency = HashMap::new();
     let mut start = 0;
     for group in nodes.chunk_by(|a, b| a.agency == b.agency) {
         let agency = group[0].agency.as_str();
         if !parties.contains_key(agency) {
-            return Err(BundleError::Orphan { name: group[0].name.clone(), agency: agency.to_owned() });
+            return Err(orphan(&group[0].name, agency));
         }
         by_agency.insert(Box::from(agency), start..start + group.len());
         start += group.len();
@@ -121,14 +155,27 @@ fn nodes(nodes: &[Node], parties: &Slots) -> Result<(Vec<Node>, NodesByAgency), 
     Ok((nodes, by_agency))
 }
 
-fn systems(systems: &[System], parties: &Slots) -> Result<(Vec<System>, Slots), BundleError> {
+fn systems(
+    systems: &[System],
+    parties: &Facts<PartyFacts>,
+) -> Result<(Vec<System>, Facts<SystemFacts>), BundleError> {
     let mut systems = systems.to_vec();
     systems.sort_by(|a, b| a.name.cmp(&b.name));
-    let slots = slots("system", systems.iter().map(|system| system.name.as_str()))?;
-    if let Some(orphan) = systems.iter().find(|system| !parties.contains_key(system.agency.as_str())) {
-        return Err(BundleError::Orphan { name: orphan.name.clone(), agency: orphan.agency.clone() });
-    }
-    Ok((systems, slots))
+    let named: Result<Vec<_>, BundleError> = systems
+        .iter()
+        .zip(0..)
+        .map(|(system, slot)| {
+            let agency = system.agency.as_str();
+            let party = parties.get(agency).ok_or_else(|| orphan(&system.name, agency))?.slot;
+            Ok((system.name.as_str(), SystemFacts { slot, party, security_level: system.security_level }))
+        })
+        .collect();
+    let facts = facts("system", named?.into_iter())?;
+    Ok((systems, facts))
+}
+
+fn orphan(name: &str, agency: &str) -> BundleError {
+    BundleError::Orphan { name: name.to_owned(), agency: agency.to_owned() }
 }
 
 /// Owners by certificate. One owner may hold several; no certificate has two owners.

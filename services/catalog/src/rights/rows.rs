@@ -108,8 +108,9 @@ impl<'a> Work<'a> {
                 _ => Err("only open data may be granted to everybody (R-22)"),
             };
         }
-        let slot = self.identities.party_slot(&right.consumer).ok_or("its consumer is not in the bundle")?;
-        if self.identities.party(slot).outside {
+        let party =
+            self.identities.party_facts(&right.consumer).ok_or("its consumer is not in the bundle")?;
+        if party.outside {
             return Err("its consumer is outside the political system (R-15)");
         }
         if matches!(sharing, Sharing::Private | Sharing::Unspecified)
@@ -117,19 +118,18 @@ impl<'a> Work<'a> {
         {
             return Err("private data stays inside the owner's code subtree (R-23)");
         }
-        Ok(slot)
+        Ok(party.slot)
     }
 
     fn system(&self, right: &Right) -> Result<Option<u32>, &'static str> {
         if right.system.is_empty() {
             return Ok(None);
         }
-        let (slot, system) =
-            self.identities.system(&right.system).ok_or("its system is not in the bundle")?;
+        let system = self.identities.system(&right.system).ok_or("its system is not in the bundle")?;
         if system.agency != right.consumer {
             return Err("its system is not the consumer's (R-34)");
         }
-        Ok(Some(slot))
+        Ok(self.identities.system_facts(&right.system).map(|facts| facts.slot))
     }
 
     fn field_list(&mut self, right: &'a Right, dataset: u32, consumer: u32) -> Option<u32> {

@@ -62,7 +62,7 @@ pub(super) fn datasets<'a>(
             return Err(BundleError::Twice { what: "dataset", name: format!("{}/{}", key.0, key.1) });
         }
         let contract = models.get(key.0).and_then(|model| model.dataset(key.1));
-        let provider = identities.party_slot(key.0).map(|slot| identities.party(slot));
+        let provider = identities.party(key.0);
         let provider = provider.filter(|party| !party.outside);
         let (Some(contract), Some(provider)) = (contract, provider) else {
             problems.note(format!(

@@ -1,6 +1,7 @@
 //! Datasets and rights in the form that decisions read: small rows, interned names, one hash lookup.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -90,6 +91,32 @@ pub(crate) struct Key {
     pub purpose: i32,
 }
 
+/// Hashes keys of slots. Slots are numbers that this index gave out itself, so that nobody outside can make them
+/// collide and a multiplication suffices; texts from outside are hashed by the standard library's own hasher.
+#[derive(Debug, Default)]
+struct SlotHasher(u64);
+
+impl Hasher for SlotHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // The odd number nearest to 2⁶⁴ divided by the golden ratio (Knuth, volume 3, section 6.4).
+        self.0 = (self.0.rotate_left(23) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_i32(&mut self, number: i32) {
+        self.write_u32(number.cast_unsigned());
+    }
+}
+
 /// The parts of a right that its row is made of.
 pub(crate) struct RightParts<'a> {
     pub id: &'a str,
@@ -149,14 +176,14 @@ impl RightRow {
 #[derive(Debug, Default)]
 pub(crate) struct RightTable {
     rows: Vec<RightRow>,
-    ranges: HashMap<Key, Range<u32>>,
+    ranges: HashMap<Key, Range<u32>, BuildHasherDefault<SlotHasher>>,
     pub legal_bases: Vec<Vec<String>>,
 }
 
 impl RightTable {
     pub(crate) fn new(mut rows: Vec<RightRow>, legal_bases: Vec<Vec<String>>) -> Self {
         rows.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-        let mut ranges = HashMap::new();
+        let mut ranges = HashMap::default();
         let mut start = 0;
         for group in rows.chunk_by(|a, b| a.key == b.key) {
             // RIGHTS_MAX is far below u32::MAX.
