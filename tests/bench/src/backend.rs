@@ -1,77 +1,71 @@
-//! The provider's backend, the same for every contestant: a bare HTTP/2 server that knows two questions by their bytes
-//! and answers each with bytes made at start.
+//! The provider's backend, the same for every contestant: a tonic server of the typed service, as an agency would write
+//! it, which answers from memory.
 //!
-//! As light as can be, so that what stands before it is what is measured.
-
-use std::sync::Arc;
+//! Not as light as can be: the baselines' share of the direct call, by which a run is judged valid, was measured with
+//! such a backend, and such a backend is what stands behind a node.
 
 use anyhow::Context;
-use bytes::Bytes;
-use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
-use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use lienthong_proto::vn::dancu::v1::citizen_service_server::{CitizenService, CitizenServiceServer};
+use lienthong_proto::vn::dancu::v1::{
+    GetCitizenRequest, GetCitizenResponse, ListCitizensRequest, ListCitizensResponse, SyncCitizensRequest,
+    SyncCitizensResponse, VerifyRecordRequest, VerifyRecordResponse,
+};
+use tonic::{Request, Response, Status};
 
-use crate::exchange::{Exchange, PAYLOADS_BYTES};
-use crate::http2::{self, Collected};
+use crate::exchange::{self, PAYLOADS_BYTES};
 use crate::pki::{Pki, Role};
-use crate::threads::Servers;
+use crate::tonic_server::TonicServer;
 
-/// gRPC status `INVALID_ARGUMENT`: the question is none of those that the backend knows.
-const UNKNOWN_QUESTION: &str = "3";
-
-/// Starts the backend.
-pub fn start(pki: &Pki) -> anyhow::Result<Servers> {
-    let config = pki.server_config(Role::Backend)?;
-    let known = PAYLOADS_BYTES.iter().map(|bytes| Exchange::of(*bytes));
-    let known: Arc<[Exchange]> = known.collect::<Option<_>>().context("a payload is too small")?;
-    Servers::start("backend", move |listener| serve(listener, Arc::clone(&config), Arc::clone(&known)))
+/// Starts the backend, on the runtime that is polled.
+pub async fn start(pki: &Pki) -> anyhow::Result<TonicServer> {
+    let rows = PAYLOADS_BYTES.into_iter().map(exchange::response);
+    let rows = rows.collect::<Option<_>>().context("a payload is too small")?;
+    TonicServer::start(pki, Role::Backend, CitizenServiceServer::new(Register { rows })).await
 }
 
-async fn serve(
-    listener: TcpListener,
-    config: Arc<ServerConfig>,
-    known: Arc<[Exchange]>,
-) -> anyhow::Result<()> {
-    loop {
-        let (socket, _) = listener.accept().await?;
-        let (acceptor, known) = (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&known));
-        // A connection that breaks is its caller's affair: the load generator sees it and says so.
-        tokio::spawn(async move { connection(socket, acceptor, known).await.ok() });
+/// A register of few citizens: one for each payload.
+struct Register {
+    rows: Vec<GetCitizenResponse>,
+}
+
+#[tonic::async_trait]
+impl CitizenService for Register {
+    async fn get_citizen(
+        &self,
+        request: Request<GetCitizenRequest>,
+    ) -> Result<Response<GetCitizenResponse>, Status> {
+        let number = &request.get_ref().so_dinh_danh;
+        let is_asked = |row: &&GetCitizenResponse| {
+            row.citizen.as_ref().is_some_and(|citizen| citizen.so_dinh_danh == *number)
+        };
+        let row = self.rows.iter().find(is_asked);
+        row.cloned().map(Response::new).ok_or_else(|| Status::not_found("no such citizen"))
+    }
+
+    async fn list_citizens(
+        &self,
+        _: Request<ListCitizensRequest>,
+    ) -> Result<Response<ListCitizensResponse>, Status> {
+        Err(not_measured())
+    }
+
+    type SyncCitizensStream = tonic::codegen::tokio_stream::Empty<Result<SyncCitizensResponse, Status>>;
+
+    async fn sync_citizens(
+        &self,
+        _: Request<SyncCitizensRequest>,
+    ) -> Result<Response<Self::SyncCitizensStream>, Status> {
+        Err(not_measured())
+    }
+
+    async fn verify_record(
+        &self,
+        _: Request<VerifyRecordRequest>,
+    ) -> Result<Response<VerifyRecordResponse>, Status> {
+        Err(not_measured())
     }
 }
 
-async fn connection(socket: TcpStream, acceptor: TlsAcceptor, known: Arc<[Exchange]>) -> anyhow::Result<()> {
-    socket.set_nodelay(true)?;
-    let tls = acceptor.accept(socket).await?;
-    let mut connection = http2::server().handshake::<_, Bytes>(tls).await?;
-    while let Some(arrived) = connection.accept().await {
-        let (request, respond) = arrived?;
-        let known = Arc::clone(&known);
-        tokio::spawn(async move { answer(request, respond, &known).await.ok() });
-    }
-    Ok(())
-}
-
-async fn answer(
-    request: Request<h2::RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    known: &[Exchange],
-) -> Result<(), h2::Error> {
-    let Collected { message, .. } = http2::collect(request.into_body()).await?;
-    let mut response = Response::new(());
-    let grpc = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(CONTENT_TYPE, grpc);
-    let Some(exchange) = known.iter().find(|exchange| exchange.request == message) else {
-        let status = HeaderValue::from_static(UNKNOWN_QUESTION);
-        response.headers_mut().insert("grpc-status", status);
-        respond.send_response(response, true)?;
-        return Ok(());
-    };
-    let mut stream = respond.send_response(response, false)?;
-    stream.send_data(exchange.answer.clone(), false)?;
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    stream.send_trailers(trailers)
+fn not_measured() -> Status {
+    Status::unimplemented("the benchmark measures GetCitizen only")
 }

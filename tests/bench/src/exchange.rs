@@ -40,10 +40,7 @@ pub struct Exchange {
 impl Exchange {
     /// The exchange whose answer encodes to `payload_bytes`, or `None` below [`PAYLOAD_BYTES_MIN`].
     pub fn of(payload_bytes: usize) -> Option<Self> {
-        if payload_bytes < PAYLOAD_BYTES_MIN {
-            return None;
-        }
-        let citizen = citizen_of(payload_bytes)?;
+        let citizen = response(payload_bytes)?.citizen?;
         let released = Citizen {
             so_dinh_danh: citizen.so_dinh_danh.clone(),
             ho_ten: citizen.ho_ten.clone(),
@@ -53,10 +50,16 @@ impl Exchange {
         };
         Some(Self {
             request: frame(&GetCitizenRequest { so_dinh_danh: number(payload_bytes) }),
-            answer: frame(&response(citizen)),
-            released: frame(&response(released)),
+            answer: frame(&response_with(citizen)),
+            released: frame(&response_with(released)),
         })
     }
+}
+
+/// What the backend answers: a response that encodes to `payload_bytes`, or `None` below [`PAYLOAD_BYTES_MIN`].
+pub fn response(payload_bytes: usize) -> Option<GetCitizenResponse> {
+    let citizen = (payload_bytes >= PAYLOAD_BYTES_MIN).then(|| citizen_of(payload_bytes)).flatten()?;
+    Some(response_with(citizen))
 }
 
 /// A citizen number that names a size, and that nobody has: no province has the code 000.
@@ -93,10 +96,10 @@ fn citizen_of(payload_bytes: usize) -> Option<Citizen> {
 
 /// How many bytes the response with this citizen lacks; `None` if it is too large.
 fn missing_bytes(citizen: &Citizen, payload_bytes: usize) -> Option<usize> {
-    payload_bytes.checked_sub(response(citizen.clone()).encoded_len())
+    payload_bytes.checked_sub(response_with(citizen.clone()).encoded_len())
 }
 
-fn response(citizen: Citizen) -> GetCitizenResponse {
+fn response_with(citizen: Citizen) -> GetCitizenResponse {
     GetCitizenResponse { citizen: Some(citizen) }
 }
 

@@ -7,6 +7,7 @@
 
 mod caller;
 mod closed;
+mod http2;
 mod open;
 mod ticks;
 

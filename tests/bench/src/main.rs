@@ -14,7 +14,7 @@
 //! - [`run`]: the rounds. **Start here.** [`plan`]: what is measured. [`summary`]: medians, ratios, goals. [`report`]:
 //!   how they are shown.
 //! - [`load`]: the load generator. [`backend`], [`naive`], [`bare`], [`mesh`]: what is called.
-//! - [`process`], [`threads`], [`http2`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
+//! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
 
 mod backend;
 mod bare;
@@ -22,7 +22,6 @@ mod cli;
 mod contestant;
 mod exchange;
 mod host;
-mod http2;
 mod load;
 mod mesh;
 mod naive;
@@ -35,6 +34,7 @@ mod report;
 mod run;
 mod summary;
 mod threads;
+mod tonic_server;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -68,17 +68,17 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Load(arguments) => load(&arguments)?,
         Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),
-        Command::Backend(arguments) => {
-            let servers = backend::start(&Pki::open(&arguments.pki)?)?;
-            threads::runtime()?.block_on(serve(servers.address, servers.failed()))?;
-        }
+        Command::Backend(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
+            let server = backend::start(&Pki::open(&arguments.pki)?).await?;
+            serve(server.address, server.failed()).await
+        })?,
         Command::ProxyBare(arguments) => {
             let servers = bare::start(&Pki::open(&arguments.pki)?, arguments.role, arguments.upstream)?;
             threads::runtime()?.block_on(serve(servers.address, servers.failed()))?;
         }
         Command::ProxyNaive(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
             let pki = Pki::open(&arguments.pki)?;
-            let proxy = naive::Naive::start(&pki, arguments.role, arguments.upstream).await?;
+            let proxy = naive::start(&pki, arguments.role, arguments.upstream).await?;
             serve(proxy.address, proxy.failed()).await
         })?,
     }

@@ -7,65 +7,22 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use anyhow::Context as _;
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
-use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{NamedService, UnaryService};
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::exchange;
-use crate::http2::STREAMS_MAX;
-use crate::pki::{Pki, Role, SERVER_NAME};
+use crate::pki::{Pki, Role};
+use crate::tonic_server::{self, TonicServer};
 
-/// Where the proxy listens, and its end.
-pub struct Naive {
-    /// Where it listens.
-    pub address: SocketAddr,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
-}
-
-impl Naive {
-    /// Starts a proxy that plays `role` before `upstream`, on the runtime that is polled.
-    pub async fn start(pki: &Pki, role: Role, upstream: SocketAddr) -> anyhow::Result<Self> {
-        let issued = pki.issued(role)?;
-        let identity = Identity::from_pem(std::fs::read(issued.certificate)?, std::fs::read(issued.key)?);
-        let authority = Certificate::from_pem(std::fs::read(pki.authority()?)?);
-
-        let client_tls = ClientTlsConfig::new()
-            .domain_name(SERVER_NAME)
-            .ca_certificate(authority.clone())
-            .identity(identity.clone());
-        let channel = Endpoint::from_shared(format!("https://{upstream}"))?
-            .tls_config(client_tls)?
-            .connect()
-            .await
-            .with_context(|| format!("cannot reach {upstream}"))?;
-
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server_tls = ServerTlsConfig::new().identity(identity).client_ca_root(authority);
-        let serving = Server::builder()
-            .tls_config(server_tls)?
-            .max_concurrent_streams(STREAMS_MAX)
-            .add_service(Proxy { channel })
-            .serve_with_incoming(incoming);
-        Ok(Self { address, serving: tokio::spawn(serving) })
-    }
-
-    /// Serves until it fails.
-    pub async fn failed(self) -> anyhow::Error {
-        match self.serving.await {
-            Ok(Ok(())) => anyhow::anyhow!("the proxy ended"),
-            Ok(Err(error)) => error.into(),
-            Err(error) => error.into(),
-        }
-    }
+/// Starts a proxy that plays `role` before `upstream`, on the runtime that is polled.
+pub async fn start(pki: &Pki, role: Role, upstream: SocketAddr) -> anyhow::Result<TonicServer> {
+    let channel = tonic_server::connect(pki, role, upstream).await?;
+    TonicServer::start(pki, role, Proxy { channel }).await
 }
 
 /// The service as tonic's router sees it.

@@ -11,8 +11,7 @@ use lienthong_certs::pki::{Holder, Issued, Request};
 use lienthong_certs::{DevPki, Judge, Profile};
 use lienthong_transport::{SharedMaterial, TlsMaterial};
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore};
 
 /// DNS name in every certificate: the peers are told apart by their keys, not by their names.
 pub const SERVER_NAME: &str = "bench.localhost";
@@ -103,20 +102,6 @@ impl Pki {
     /// The revocation lists of all authorities.
     pub fn revocation_lists(&self) -> Vec<PathBuf> {
         self.0.crl_files()
-    }
-
-    /// For a server on bare rustls.
-    pub fn server_config(&self, role: Role) -> anyhow::Result<Arc<ServerConfig>> {
-        let credentials = self.issued(role)?.credentials()?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let roots = Arc::new(self.roots()?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(credentials.chain().to_vec(), credentials.key_der())?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Arc::new(config))
     }
 
     /// For a client on bare rustls.

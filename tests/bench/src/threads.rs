@@ -1,5 +1,5 @@
-//! One current-thread runtime per core, each with a listener of its own on a shared port (`SO_REUSEPORT`): how every
-//! server of the benchmark runs, except the naive proxies.
+//! One current-thread runtime per core, each with a listener of its own on a shared port (`SO_REUSEPORT`): how the bare
+//! proxies run, and our nodes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;

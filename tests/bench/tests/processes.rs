@@ -55,7 +55,7 @@ fn a_wrong_answer_ends_the_measurement() {
     // A question that the backend does not know.
     let unknown = chain.load(&["--payload", "300"]);
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
-    assert!(!unknown.status.success() && said.contains("grpc-status 3"), "{said}");
+    assert!(!unknown.status.success() && said.contains("grpc-status 5"), "{said}");
 }
 
 #[test]

@@ -12,9 +12,8 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::Measurement;
+use super::{Measurement, http2};
 use crate::exchange::{DOSSIER, PATH, PURPOSE};
-use crate::http2;
 use crate::pki::SERVER_NAME;
 
 /// A connection with the call that is made on it again and again. Clones share the connection.

@@ -1,5 +1,5 @@
-//! HTTP/2 as load generator and backend speak it: the `h2` crate without a layer above, with windows large enough never
-//! to matter.
+//! HTTP/2 as the load generator speaks it: the `h2` crate without a layer above, with windows large enough never to
+//! matter.
 
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
@@ -9,20 +9,8 @@ use http::HeaderMap;
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Receive window of one connection, bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// Calls that one connection may have under way: more than any measurement has.
-pub const STREAMS_MAX: u32 = 4_096;
 
-/// Settings of a server.
-pub fn server() -> h2::server::Builder {
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX);
-    builder
-}
-
-/// Settings of a client.
+/// Settings of a connection.
 pub fn client() -> h2::client::Builder {
     let mut builder = h2::client::Builder::new();
     builder
