@@ -82,7 +82,7 @@ fn selectors_mean_active_consumers_of_their_class_on_group_borders() {
         let rights = compiled(&CATALOG.replace("[D90]", &format!("[\"{selector}\"]")), CONTRACT);
         assert_eq!(
             consumers(&rights, RightOrigin::CatalogMandatory),
-            BTreeSet::from_iter(expected.iter().copied()),
+            expected.iter().copied().collect::<BTreeSet<_>>(),
             "{selector}"
         );
     }
