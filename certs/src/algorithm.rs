@@ -66,9 +66,7 @@ impl KeyAlgorithm {
                 None => Self::Other("ECDSA without a named curve".to_owned()),
             },
             RSA_ENCRYPTION => match spki.parsed() {
-                Ok(PublicKey::RSA(key)) => Self::Rsa {
-                    bits: bits(key.modulus),
-                },
+                Ok(PublicKey::RSA(key)) => Self::Rsa { bits: bits(key.modulus) },
                 _ => Self::Other("RSA with an unreadable key".to_owned()),
             },
             _ => Self::Other(algorithm),
@@ -127,10 +125,7 @@ fn curve(spki: &SubjectPublicKeyInfo<'_>) -> Option<String> {
 
 /// Bits of an unsigned big-endian integer, leading zeros not counted.
 fn bits(integer: &[u8]) -> usize {
-    let significant = integer
-        .iter()
-        .position(|byte| *byte != 0)
-        .map_or(&[][..], |first| &integer[first..]);
+    let significant = integer.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &integer[first..]);
     match significant.first() {
         Some(first) => significant.len() * 8 - first.leading_zeros() as usize,
         None => 0,
@@ -151,19 +146,10 @@ mod tests {
 
     #[test]
     fn only_rsa_between_the_limits_signs() {
-        for (bits, accepted) in [
-            (1024, false),
-            (2047, false),
-            (2048, true),
-            (3072, true),
-            (8192, true),
-            (16_384, false),
-        ] {
-            assert_eq!(
-                KeyAlgorithm::Rsa { bits }.signature_algorithm().is_some(),
-                accepted,
-                "{bits}"
-            );
+        for (bits, accepted) in
+            [(1024, false), (2047, false), (2048, true), (3072, true), (8192, true), (16_384, false)]
+        {
+            assert_eq!(KeyAlgorithm::Rsa { bits }.signature_algorithm().is_some(), accepted, "{bits}");
         }
     }
 }

@@ -95,11 +95,7 @@ impl PeerCertificate {
             usages: usages(&certificate)?,
             names_in_nfc,
             development: mark != Mark::None,
-            mesh_id: if let Mark::Mesh(mesh_id) = mark {
-                Some(mesh_id)
-            } else {
-                None
-            },
+            mesh_id: if let Mark::Mesh(mesh_id) = mark { Some(mesh_id) } else { None },
             branch: None,
             authorities: Vec::new(),
             self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
@@ -146,12 +142,7 @@ impl CertificateBinding {
 impl fmt::Display for CertificateBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = hex::encode(&self.spki_sha256[..8]);
-        write!(
-            f,
-            "serial={} issuer=\"{}\" spki={key}…",
-            self.serial_hex(),
-            self.issuer
-        )
+        write!(f, "serial={} issuer=\"{}\" spki={key}…", self.serial_hex(), self.issuer)
     }
 }
 
@@ -175,11 +166,7 @@ pub struct Subject {
 
 impl Subject {
     fn read(rdns: &[Vec<Attribute>]) -> Subject {
-        let mut subject = Subject {
-            text: name::line(rdns),
-            was_nfc: true,
-            ..Subject::default()
-        };
+        let mut subject = Subject { text: name::line(rdns), was_nfc: true, ..Subject::default() };
         for attribute in rdns.iter().flatten() {
             subject.was_nfc &= attribute.was_nfc;
             let value = attribute.value.clone();
@@ -253,15 +240,10 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ProfileError> {
     let (rest, certificate) =
         X509Certificate::from_der(der).map_err(|error| ProfileError::Malformed(error.to_string()))?;
     if !rest.is_empty() {
-        return Err(ProfileError::Malformed(format!(
-            "{} bytes follow the certificate",
-            rest.len()
-        )));
+        return Err(ProfileError::Malformed(format!("{} bytes follow the certificate", rest.len())));
     }
     // Two extensions with one identifier are two statements; extensions_map is the parser's check for it.
-    certificate
-        .extensions_map()
-        .map_err(|error| ProfileError::Malformed(error.to_string()))?;
+    certificate.extensions_map().map_err(|error| ProfileError::Malformed(error.to_string()))?;
     Ok(certificate)
 }
 
@@ -277,10 +259,7 @@ pub(crate) fn serial(der_integer: &[u8]) -> Result<Vec<u8>, ProfileError> {
         [] => Err(ProfileError::Serial),
         [first, ..] if first & 0x80 != 0 => Err(ProfileError::Serial),
         bytes => {
-            let first = bytes
-                .iter()
-                .position(|byte| *byte != 0)
-                .unwrap_or(bytes.len() - 1);
+            let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - 1);
             let significant = &bytes[first..];
             if significant.len() > SERIAL_BYTES_MAX {
                 Err(ProfileError::Serial)
@@ -295,17 +274,10 @@ fn alternative_names(
     certificate: &X509Certificate<'_>,
 ) -> Result<(Option<String>, Vec<String>), ProfileError> {
     let refuse = |what: String| ProfileError::AlternativeName(what);
-    let extension = certificate
-        .subject_alternative_name()
-        .map_err(|error| refuse(error.to_string()))?;
-    let names = extension
-        .as_ref()
-        .map_or(&[][..], |extension| &extension.value.general_names);
+    let extension = certificate.subject_alternative_name().map_err(|error| refuse(error.to_string()))?;
+    let names = extension.as_ref().map_or(&[][..], |extension| &extension.value.general_names);
     if names.len() > ALTERNATIVE_NAMES_MAX {
-        return Err(refuse(format!(
-            "{} entries; at most {ALTERNATIVE_NAMES_MAX} are read",
-            names.len()
-        )));
+        return Err(refuse(format!("{} entries; at most {ALTERNATIVE_NAMES_MAX} are read", names.len())));
     }
     let mut agency = None;
     let mut dns_names = Vec::new();
@@ -341,10 +313,7 @@ fn agency_code(uri: &str) -> Option<&str> {
 pub(crate) fn is_agency_code(code: &str) -> bool {
     code.len() <= AGENCY_CODE_CHARS_MAX
         && code.split('.').all(|group| {
-            !group.is_empty()
-                && group
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+            !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
         })
 }
 

@@ -33,15 +33,10 @@ impl Credentials {
     pub fn load(cert_pem: &Path, key_pem: &Path) -> Result<Credentials, CredentialsError> {
         let chain = files::certificates(cert_pem)?;
         if chain.len() > CHAIN_CERTIFICATES_MAX {
-            return Err(CredentialsError::ChainTooLong {
-                path: cert_pem.to_owned(),
-                count: chain.len(),
-            });
+            return Err(CredentialsError::ChainTooLong { path: cert_pem.to_owned(), count: chain.len() });
         }
-        let certificate = PeerCertificate::read(&chain).map_err(|source| CredentialsError::Certificate {
-            path: cert_pem.to_owned(),
-            source,
-        })?;
+        let certificate = PeerCertificate::read(&chain)
+            .map_err(|source| CredentialsError::Certificate { path: cert_pem.to_owned(), source })?;
         let key = WipedKey(files::private_key(key_pem)?);
         let mismatch = || CredentialsError::KeyMismatch {
             certificate: cert_pem.to_owned(),
@@ -51,12 +46,7 @@ impl Credentials {
         let signer = FileSigner::new(&key.0, &certificate.spki_der).ok_or_else(mismatch)?;
         let proof = signer.sign(PROBE).map_err(|_| mismatch())?;
         signer::verify(&certificate.spki_der, PROBE, &proof).map_err(|_| mismatch())?;
-        Ok(Credentials {
-            chain,
-            certificate,
-            key,
-            signer: Arc::new(signer),
-        })
+        Ok(Credentials { chain, certificate, key, signer: Arc::new(signer) })
     }
 
     /// The chain, leaf first.
@@ -83,9 +73,7 @@ impl Credentials {
 impl std::fmt::Debug for Credentials {
     /// Shows whose they are, never the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("certificate", &self.certificate)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 

@@ -20,9 +20,7 @@ const UTF8_STRING_TAG: u8 = 0x0c;
 pub fn is_mesh_id(mesh_id: &str) -> bool {
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte != b'-');
     (1..=MESH_ID_BYTES_MAX).contains(&mesh_id.len())
-        && mesh_id
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && mesh_id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && edge(mesh_id.bytes().next())
         && edge(mesh_id.bytes().last())
 }

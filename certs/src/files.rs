@@ -61,11 +61,7 @@ pub enum FileError {
 /// [`FileError`] if the file cannot be read, is too large, broken, or holds none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = read(path, PEM_BYTES_MAX)?;
-    let broken = |detail: String| FileError::Pem {
-        path: path.to_owned(),
-        what: "PEM certificate",
-        detail,
-    };
+    let broken = |detail: String| FileError::Pem { path: path.to_owned(), what: "PEM certificate", detail };
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| broken(error.to_string()))?;
@@ -107,10 +103,7 @@ pub fn read_private(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, F
     let metadata = file.metadata().map_err(|source| io_error("read", path, source))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & !PRIVATE_MODE != 0 {
-        return Err(FileError::Permissions {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(FileError::Permissions { path: path.to_owned(), mode });
     }
     read_open(file, path, bytes_max).map(Zeroizing::new)
 }
@@ -121,11 +114,7 @@ pub fn read_private(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, F
 /// [`FileError::Io`], also if the file exists.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(PRIVATE_MODE)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_MODE).open(path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         sync_folder(path)
@@ -159,24 +148,15 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 fn read_open(file: File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    file.take(bytes_max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| io_error("read", path, source))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|source| io_error("read", path, source))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-            bytes_max,
-        });
+        return Err(FileError::TooLarge { path: path.to_owned(), bytes_max });
     }
     Ok(bytes)
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> FileError {
-    FileError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    FileError::Io { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -190,15 +170,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         create_private(&path, b"secret").unwrap();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(*read_private(&path, 100).unwrap(), b"secret");
-        assert!(matches!(
-            create_private(&path, b"other"),
-            Err(FileError::Io { .. })
-        ));
+        assert!(matches!(create_private(&path, b"other"), Err(FileError::Io { .. })));
         assert_eq!(*read_private(&path, 100).unwrap(), b"secret");
     }
 
@@ -207,13 +181,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         create_private(&path, b"secret").unwrap();
-        for (mode, accepted) in [
-            (0o600, true),
-            (0o400, true),
-            (0o640, false),
-            (0o604, false),
-            (0o700, false),
-        ] {
+        for (mode, accepted) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o700, false)]
+        {
             set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let read = read_private(&path, 100);
             assert_eq!(read.is_ok(), accepted, "{mode:o}: {read:?}");
@@ -229,9 +198,6 @@ mod tests {
         let path = folder.path().join("file");
         replace(&path, &[b'a'; 100]).unwrap();
         assert_eq!(read(&path, 100).unwrap().len(), 100);
-        assert!(matches!(
-            read(&path, 99),
-            Err(FileError::TooLarge { bytes_max: 99, .. })
-        ));
+        assert!(matches!(read(&path, 99), Err(FileError::TooLarge { bytes_max: 99, .. })));
     }
 }

@@ -56,9 +56,8 @@ impl Verdict {
     pub fn sentence(&self) -> String {
         match &self.outcome {
             Ok(accepted) => {
-                let branch = accepted
-                    .branch
-                    .map_or_else(String::new, |branch| format!(" of the {branch} branch"));
+                let branch =
+                    accepted.branch.map_or_else(String::new, |branch| format!(" of the {branch} branch"));
                 format!("accepted for {} as a certificate{branch}", self.usage)
             }
             Err(refusal) => format!("refused for {}: {refusal}", self.usage),
@@ -77,24 +76,13 @@ pub fn inspect(judge: &Judge, chain: &[CertificateDer<'_>], now: UnixTime) -> In
     let verdicts: Vec<Verdict> = [Usage::Client, Usage::Server, Usage::Signature]
         .map(|usage| Verdict {
             usage,
-            outcome: judge
-                .judge(chain, usage, now)
-                .map(|peer| accepted(judge, &peer, now)),
+            outcome: judge.judge(chain, usage, now).map(|peer| accepted(judge, &peer, now)),
         })
         .into();
-    let mut notes = certificate
-        .as_ref()
-        .map_or_else(Vec::new, |certificate| notes(certificate, now));
-    notes.extend(
-        verdicts
-            .iter()
-            .find_map(|verdict| freshness_note(verdict.outcome.as_ref().ok()?.freshness)),
-    );
-    Inspection {
-        certificate,
-        verdicts,
-        notes,
-    }
+    let mut notes = certificate.as_ref().map_or_else(Vec::new, |certificate| notes(certificate, now));
+    notes
+        .extend(verdicts.iter().find_map(|verdict| freshness_note(verdict.outcome.as_ref().ok()?.freshness)));
+    Inspection { certificate, verdicts, notes }
 }
 
 fn accepted(judge: &Judge, peer: &PeerCertificate, now: UnixTime) -> Accepted {
@@ -118,17 +106,13 @@ fn notes(certificate: &PeerCertificate, now: UnixTime) -> Vec<String> {
     }
     if certificate.development {
         let mesh = certificate.mesh_id.as_deref().unwrap_or("unreadable");
-        notes.push(format!(
-            "it is marked as made for development, for the mesh \"{mesh}\""
-        ));
+        notes.push(format!("it is marked as made for development, for the mesh \"{mesh}\""));
     }
     if let Some(days) = days_left(certificate.not_after, now)
         && days < EXPIRY_NOTICE_DAYS
     {
-        notes.push(format!(
-            "it expires in {days} days, at {}: renew it now",
-            rfc3339(&certificate.not_after)
-        ));
+        notes
+            .push(format!("it expires in {days} days, at {}: renew it now", rfc3339(&certificate.not_after)));
     }
     if !certificate.names_in_nfc {
         notes.push(
@@ -141,9 +125,7 @@ fn notes(certificate: &PeerCertificate, now: UnixTime) -> Vec<String> {
 
 /// Whole days of validity left; `None` once it is over.
 fn days_left(not_after: OffsetDateTime, now: UnixTime) -> Option<i64> {
-    let seconds = not_after
-        .unix_timestamp()
-        .saturating_sub(i64::try_from(now.as_secs()).ok()?);
+    let seconds = not_after.unix_timestamp().saturating_sub(i64::try_from(now.as_secs()).ok()?);
     (seconds >= 0).then_some(seconds / 86_400)
 }
 

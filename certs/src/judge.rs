@@ -43,18 +43,11 @@ impl Judge {
     /// production one: such a role must not start at all (design §6).
     pub fn new(anchors: TrustAnchors, lists: RevocationLists, profile: Profile) -> Result<Judge, TrustError> {
         if !profile.development
-            && let Some(marked) = anchors
-                .authorities()
-                .iter()
-                .find(|authority| authority.development)
+            && let Some(marked) = anchors.authorities().iter().find(|authority| authority.development)
         {
             return Err(TrustError::Development(marked.name.clone()));
         }
-        Ok(Judge {
-            anchors,
-            lists,
-            profile,
-        })
+        Ok(Judge { anchors, lists, profile })
     }
 
     /// Judges `chain` (leaf first, as TLS sends it) for `usage` at `now`.
@@ -78,16 +71,8 @@ impl Judge {
             return Err(CertificateRefusal::SelfSigned);
         }
         let (path, root) = self.path(chain, &peer, usage, now)?;
-        let parsed = path
-            .iter()
-            .map(|der| certificate::parse(der))
-            .collect::<Result<Vec<_>, _>>()?;
-        peer.authorities = parsed
-            .iter()
-            .skip(1)
-            .map(AuthorityId::of)
-            .chain([root.id])
-            .collect();
+        let parsed = path.iter().map(|der| certificate::parse(der)).collect::<Result<Vec<_>, _>>()?;
+        peer.authorities = parsed.iter().skip(1).map(AuthorityId::of).chain([root.id]).collect();
         self.check_revocation(&parsed, &peer.authorities)?;
         peer.branch = Some(self.anchors.branch_of(&peer.authorities).unwrap_or(root.branch));
         self.check_development(&parsed)?;
@@ -105,18 +90,13 @@ impl Judge {
         let end_entity = EndEntityCert::try_from(leaf).map_err(|error| refusal::of_webpki(&error, ""))?;
         end_entity
             .verify_is_valid_for_subject_name(name)
-            .map_err(|_| CertificateRefusal::WrongName {
-                expected: name.to_str().into_owned(),
-            })
+            .map_err(|_| CertificateRefusal::WrongName { expected: name.to_str().into_owned() })
     }
 
     /// How old the revocation lists above a judged certificate are: the worst of its authorities. One that
     /// was only read, not judged, has no known authority, and its freshness is [`Freshness::Missing`].
     pub fn freshness(&self, judged: &PeerCertificate, now: UnixTime) -> Freshness {
-        let each = judged
-            .authorities
-            .iter()
-            .map(|authority| self.lists.freshness_of(*authority, now));
+        let each = judged.authorities.iter().map(|authority| self.lists.freshness_of(*authority, now));
         each.max().unwrap_or(Freshness::Missing)
     }
 
@@ -164,14 +144,10 @@ impl Judge {
                 None,
             )
             .map_err(|error| refusal::of_webpki(&error, issuer))?;
-        let above = path
-            .intermediate_certificates()
-            .map(|certificate| certificate.der().into_owned());
+        let above = path.intermediate_certificates().map(|certificate| certificate.der().into_owned());
         let certificates = std::iter::once(leaf.clone().into_owned()).chain(above).collect();
         let root = self.anchors.root(path.anchor());
-        let root = root.ok_or_else(|| CertificateRefusal::UnknownAuthority {
-            issuer: issuer.clone(),
-        })?;
+        let root = root.ok_or_else(|| CertificateRefusal::UnknownAuthority { issuer: issuer.clone() })?;
         Ok((certificates, root))
     }
 
@@ -196,9 +172,7 @@ impl Judge {
     }
 
     fn check_development(&self, path: &[X509Certificate<'_>]) -> Result<(), CertificateRefusal> {
-        let marked = path
-            .iter()
-            .any(|certificate| development::mark(certificate) != Mark::None);
+        let marked = path.iter().any(|certificate| development::mark(certificate) != Mark::None);
         if marked && !self.profile.development {
             Err(CertificateRefusal::DevelopmentCertificate)
         } else {

@@ -23,9 +23,7 @@ pub const PUBLIC_KEY_BYTES: usize = ED25519_PUBLIC_KEY_LEN;
 pub const SIGNATURE_BYTES: usize = 64;
 
 /// DER of a `SubjectPublicKeyInfo` up to the 32 bytes of an Ed25519 key (RFC 8410 §4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const PEM_LINE_CHARS: usize = 64;
 
 /// One Ed25519 key pair of the mesh.
@@ -40,9 +38,7 @@ impl MeshKey {
     /// # Errors
     /// [`MeshKeyError::Library`] if the system's randomness fails.
     pub fn generate() -> Result<MeshKey, MeshKeyError> {
-        Ed25519KeyPair::generate()
-            .map_err(|_| MeshKeyError::Library)
-            .map(Self::of)
+        Ed25519KeyPair::generate().map_err(|_| MeshKeyError::Library).map(Self::of)
     }
 
     /// Reads a key from a PEM file (PKCS #8) of mode 0600 or stricter.
@@ -109,9 +105,7 @@ impl Signer for MeshKey {
 impl std::fmt::Debug for MeshKey {
     /// Shows the public half only.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MeshKey")
-            .field("public_key", &hex::encode(self.public_key()))
-            .finish_non_exhaustive()
+        f.debug_struct("MeshKey").field("public_key", &hex::encode(self.public_key())).finish_non_exhaustive()
     }
 }
 
@@ -177,14 +171,8 @@ mod tests {
         let signature = again.sign(b"epoch 7").unwrap();
         verify(&key.public_key(), b"epoch 7", &signature).unwrap();
         crate::signer::verify(key.spki_der(), b"epoch 7", &signature).unwrap();
-        assert_eq!(
-            verify(&key.public_key(), b"epoch 8", &signature),
-            Err(SignatureError::Signature)
-        );
-        assert_eq!(
-            verify(&key.public_key(), b"epoch 7", &signature[..63]),
-            Err(SignatureError::Signature)
-        );
+        assert_eq!(verify(&key.public_key(), b"epoch 8", &signature), Err(SignatureError::Signature));
+        assert_eq!(verify(&key.public_key(), b"epoch 7", &signature[..63]), Err(SignatureError::Signature));
     }
 
     #[test]
@@ -195,10 +183,7 @@ mod tests {
         key.save(&path).unwrap();
         assert!(key.save(&path).is_err(), "a second save must not overwrite");
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(
-            MeshKey::load(&path),
-            Err(MeshKeyError::File(FileError::Permissions { .. }))
-        ));
+        assert!(matches!(MeshKey::load(&path), Err(MeshKeyError::File(FileError::Permissions { .. }))));
 
         let other = folder.path().join("p256.key");
         let ecdsa = rcgen::KeyPair::generate().unwrap();

@@ -61,9 +61,7 @@ pub fn attributes(name: &X509Name<'_>) -> Result<Vec<Vec<Attribute>>, NameError>
     if name.as_raw().len() > NAME_BYTES_MAX {
         return Err(NameError::TooLong(name.as_raw().len()));
     }
-    name.iter_rdn()
-        .map(|rdn| rdn.iter().map(attribute).collect())
-        .collect()
+    name.iter_rdn().map(|rdn| rdn.iter().map(attribute).collect()).collect()
 }
 
 /// The name as one line after RFC 4514: most specific attribute first, special characters escaped, text in
@@ -114,11 +112,7 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Result<Attribute, NameErr
     if raw.chars().any(is_unprintable) {
         return Err(NameError::Unprintable(kind));
     }
-    Ok(Attribute {
-        was_nfc: is_nfc(&raw),
-        value: nfc(&raw),
-        kind,
-    })
+    Ok(Attribute { was_nfc: is_nfc(&raw), value: nfc(&raw), kind })
 }
 
 /// Control characters, and the format characters that hide or reorder text: no Vietnamese or English name
@@ -150,8 +144,7 @@ fn text_of(value: &Any<'_>) -> Option<String> {
         Tag::BmpString => {
             let (pairs, rest) = bytes.as_chunks::<2>();
             let units = pairs.iter().map(|pair| u16::from_be_bytes(*pair));
-            rest.is_empty()
-                .then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok())?
+            rest.is_empty().then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok())?
         }
         Tag::UniversalString => {
             let (quads, rest) = bytes.as_chunks::<4>();
@@ -186,11 +179,7 @@ mod tests {
     use super::*;
 
     fn one(value: &str) -> String {
-        line(&[vec![Attribute {
-            kind: "CN".into(),
-            value: value.into(),
-            was_nfc: true,
-        }]])
+        line(&[vec![Attribute { kind: "CN".into(), value: value.into(), was_nfc: true }]])
     }
 
     #[test]

@@ -55,14 +55,8 @@ impl DevPki {
         if !development::is_mesh_id(mesh_id) {
             return Err(PkiError::MeshId(mesh_id.to_owned()));
         }
-        let pki = DevPki {
-            dir: dir.to_owned(),
-            mesh_id: mesh_id.to_owned(),
-        };
-        if DevAuthority::ALL
-            .iter()
-            .any(|authority| pki.authority_key(*authority).exists())
-        {
+        let pki = DevPki { dir: dir.to_owned(), mesh_id: mesh_id.to_owned() };
+        if DevAuthority::ALL.iter().any(|authority| pki.authority_key(*authority).exists()) {
             return Err(PkiError::Exists(dir.to_owned()));
         }
         for folder in ["ca", "trust", "crl", "issued"] {
@@ -89,10 +83,7 @@ impl DevPki {
         let root = dir.join("ca/root.crt");
         let certificate = PeerCertificate::read(&files::certificates(&root)?)?;
         let mesh_id = certificate.mesh_id.ok_or(PkiError::NotOurs(root))?;
-        Ok(DevPki {
-            dir: dir.to_owned(),
-            mesh_id,
-        })
+        Ok(DevPki { dir: dir.to_owned(), mesh_id })
     }
 
     /// The mesh this PKI belongs to.
@@ -160,10 +151,8 @@ impl DevPki {
         name: &str,
         dns_names: &[&str],
     ) -> Result<Issued, PkiError> {
-        let holder = Holder::Enterprise {
-            enterprise_code: enterprise_code.to_owned(),
-            name: name.to_owned(),
-        };
+        let holder =
+            Holder::Enterprise { enterprise_code: enterprise_code.to_owned(), name: name.to_owned() };
         self.issue(&Request::new(holder).with_dns_names(dns_names))
     }
 
@@ -175,10 +164,7 @@ impl DevPki {
     pub fn issue(&self, request: &Request) -> Result<Issued, PkiError> {
         let name = request.file_name()?;
         let issued = self.dir.join("issued");
-        let (certificate, key) = (
-            issued.join(format!("{name}.crt")),
-            issued.join(format!("{name}.key")),
-        );
+        let (certificate, key) = (issued.join(format!("{name}.crt")), issued.join(format!("{name}.key")));
         if certificate.exists() || key.exists() {
             return Err(PkiError::AlreadyIssued(certificate));
         }
@@ -194,11 +180,7 @@ impl DevPki {
         files::create_private(&key, pair.serialize_pem().as_bytes())?;
         files::replace(&certificate, chain.as_bytes())?;
         let binding = PeerCertificate::read(&[leaf.into()])?.binding().clone();
-        Ok(Issued {
-            certificate,
-            key,
-            binding,
-        })
+        Ok(Issued { certificate, key, binding })
     }
 
     /// What was issued under `name` before (`G01-nut-1` for node `nut-1` of G01), if anything.
@@ -208,21 +190,12 @@ impl DevPki {
     pub fn issued(&self, name: &str) -> Result<Option<Issued>, PkiError> {
         let name = request::checked_file_name(name)?;
         let issued = self.dir.join("issued");
-        let (certificate, key) = (
-            issued.join(format!("{name}.crt")),
-            issued.join(format!("{name}.key")),
-        );
+        let (certificate, key) = (issued.join(format!("{name}.crt")), issued.join(format!("{name}.key")));
         if !certificate.exists() {
             return Ok(None);
         }
-        let binding = PeerCertificate::read(&files::certificates(&certificate)?)?
-            .binding()
-            .clone();
-        Ok(Some(Issued {
-            certificate,
-            key,
-            binding,
-        }))
+        let binding = PeerCertificate::read(&files::certificates(&certificate)?)?.binding().clone();
+        Ok(Some(Issued { certificate, key, binding }))
     }
 
     /// Revokes a certificate of this PKI, an authority's too, and publishes the new list. Revoking twice
@@ -235,9 +208,7 @@ impl DevPki {
         for authority in DevAuthority::ALL {
             let certificate = PeerCertificate::read(&[self.authority_der(authority)?])?;
             if certificate.subject.text == binding.issuer {
-                return self
-                    .publish_list(authority, Some((&binding.serial, reason)))
-                    .map(|_| ());
+                return self.publish_list(authority, Some((&binding.serial, reason))).map(|_| ());
             }
         }
         Err(PkiError::NotIssuedHere(binding.to_string()))
@@ -253,22 +224,15 @@ impl DevPki {
 
     /// The list files of all authorities, for [`RevocationLists::load`].
     pub fn crl_files(&self) -> Vec<PathBuf> {
-        DevAuthority::ALL
-            .iter()
-            .map(|authority| self.crl_path(*authority))
-            .collect()
+        DevAuthority::ALL.iter().map(|authority| self.crl_path(*authority)).collect()
     }
 
     /// The trust files, each for its branch, for [`TrustAnchors::load`] and configuration. The public one is
     /// last; a role that trusts agencies only leaves it out.
     pub fn trust_files(&self) -> Vec<(Branch, PathBuf)> {
-        [
-            (Branch::State, "state.pem"),
-            (Branch::Party, "party.pem"),
-            (Branch::Public, "public.pem"),
-        ]
-        .map(|(branch, file)| (branch, self.dir.join("trust").join(file)))
-        .to_vec()
+        [(Branch::State, "state.pem"), (Branch::Party, "party.pem"), (Branch::Public, "public.pem")]
+            .map(|(branch, file)| (branch, self.dir.join("trust").join(file)))
+            .to_vec()
     }
 
     /// The anchors of all three branches.
@@ -292,9 +256,7 @@ impl DevPki {
     /// # Errors
     /// [`PkiError`] if it cannot be read.
     pub fn authority_binding(&self, authority: DevAuthority) -> Result<CertificateBinding, PkiError> {
-        Ok(PeerCertificate::read(&[self.authority_der(authority)?])?
-            .binding()
-            .clone())
+        Ok(PeerCertificate::read(&[self.authority_der(authority)?])?.binding().clone())
     }
 
     fn make_authority(&self, authority: DevAuthority) -> Result<(), PkiError> {
@@ -305,10 +267,7 @@ impl DevPki {
             Some(parent) => params.signed_by(&pair, &self.issuer(parent)?)?,
         };
         files::create_private(&self.authority_key(authority), pair.serialize_pem().as_bytes())?;
-        files::replace(
-            &self.authority_certificate(authority),
-            certificate.pem().as_bytes(),
-        )?;
+        files::replace(&self.authority_certificate(authority), certificate.pem().as_bytes())?;
         Ok(())
     }
 
@@ -321,10 +280,7 @@ impl DevPki {
 
     fn authority_der(&self, authority: DevAuthority) -> Result<CertificateDer<'static>, PkiError> {
         let path = self.authority_certificate(authority);
-        files::certificates(&path)?
-            .into_iter()
-            .next()
-            .ok_or(PkiError::NotOurs(path))
+        files::certificates(&path)?.into_iter().next().ok_or(PkiError::NotOurs(path))
     }
 
     fn authority_pem(&self, authority: DevAuthority) -> Result<String, PkiError> {
@@ -351,9 +307,7 @@ impl DevPki {
     }
 
     fn crl_path(&self, authority: DevAuthority) -> PathBuf {
-        self.dir
-            .join("crl")
-            .join(format!("{}.crl", authority.file_stem()))
+        self.dir.join("crl").join(format!("{}.crl", authority.file_stem()))
     }
 }
 

@@ -81,11 +81,7 @@ impl FileSigner {
     pub(crate) fn new(key: &PrivateKeyDer<'_>, spki_der: &[u8]) -> Option<FileSigner> {
         let algorithm = KeyAlgorithm::of_spki(spki_der)?.signature_algorithm()?;
         let key = PrivateKey::read(key, algorithm)?;
-        Some(FileSigner {
-            key,
-            algorithm,
-            spki_der: spki_der.to_vec(),
-        })
+        Some(FileSigner { key, algorithm, spki_der: spki_der.to_vec() })
     }
 }
 
@@ -113,9 +109,7 @@ impl PrivateKey {
     fn read(key: &PrivateKeyDer<'_>, algorithm: SignatureAlgorithm) -> Option<PrivateKey> {
         match (algorithm, key) {
             (SignatureAlgorithm::Ed25519, PrivateKeyDer::Pkcs8(der)) => {
-                Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der())
-                    .ok()
-                    .map(Self::Ed25519)
+                Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).ok().map(Self::Ed25519)
             }
             (SignatureAlgorithm::EcdsaP256Sha256, key) => {
                 EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, key.secret_der())
@@ -140,19 +134,11 @@ impl PrivateKey {
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
         match self {
-            Self::Ed25519(key) => key
-                .try_sign(message)
-                .ok()
-                .map(|signature| signature.as_ref().to_vec()),
-            Self::Ecdsa(key) => key
-                .sign(&random, message)
-                .ok()
-                .map(|signature| signature.as_ref().to_vec()),
+            Self::Ed25519(key) => key.try_sign(message).ok().map(|signature| signature.as_ref().to_vec()),
+            Self::Ecdsa(key) => key.sign(&random, message).ok().map(|signature| signature.as_ref().to_vec()),
             Self::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PSS_SHA256, &random, message, &mut signature)
-                    .ok()
-                    .map(|()| signature)
+                key.sign(&RSA_PSS_SHA256, &random, message, &mut signature).ok().map(|()| signature)
             }
         }
     }

@@ -1,10 +1,6 @@
 //! Real certificates before a real judge: who is accepted, and every refusal there is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a panic is how a test fails, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails, in its helpers too")]
 
 mod common;
 
@@ -27,40 +23,22 @@ use unicode_normalization::UnicodeNormalization as _;
 const ALL_USAGES: [Usage; 3] = [Usage::Client, Usage::Server, Usage::Signature];
 
 fn node_holder() -> Holder {
-    Holder::Node {
-        agency_code: "G01".into(),
-        agency_name: "Bộ Công an".into(),
-        node_id: "nut-1".into(),
-    }
+    Holder::Node { agency_code: "G01".into(), agency_name: "Bộ Công an".into(), node_id: "nut-1".into() }
 }
 
 #[test]
 fn every_kind_of_holder_is_accepted_as_what_it_is() {
     let mesh = Mesh::new();
     let node = mesh.node();
-    let system = mesh
-        .pki
-        .issue_system("H26.90", "Trung tâm Phục vụ hành chính công", "motcua")
-        .unwrap();
-    let person = mesh
-        .pki
-        .issue_person("G01.90", "Trần Thị Thử", "operator.catalog.01")
-        .unwrap();
-    let company = mesh
-        .pki
-        .issue_public("9900000099", "Công ty CP Ví Dụ", &["vidu.example"])
-        .unwrap();
+    let system = mesh.pki.issue_system("H26.90", "Trung tâm Phục vụ hành chính công", "motcua").unwrap();
+    let person = mesh.pki.issue_person("G01.90", "Trần Thị Thử", "operator.catalog.01").unwrap();
+    let company = mesh.pki.issue_public("9900000099", "Công ty CP Ví Dụ", &["vidu.example"]).unwrap();
     let judge = mesh.judge();
 
     for (issued, branch, agency, usages) in [
         (&node, Branch::State, Some("G01"), &ALL_USAGES[..]),
         (&system, Branch::State, Some("H26.90"), &ALL_USAGES),
-        (
-            &person,
-            Branch::State,
-            Some("G01.90"),
-            &[Usage::Client, Usage::Signature],
-        ),
+        (&person, Branch::State, Some("G01.90"), &[Usage::Client, Usage::Signature]),
         (&company, Branch::Public, None, &ALL_USAGES),
     ] {
         for usage in usages {
@@ -75,32 +53,22 @@ fn every_kind_of_holder_is_accepted_as_what_it_is() {
     }
     assert_eq!(
         judge.judge(&chain(&person), Usage::Server, now()),
-        Err(CertificateRefusal::WrongUsage {
-            needed: Usage::Server
-        })
+        Err(CertificateRefusal::WrongUsage { needed: Usage::Server })
     );
     let subject = PeerCertificate::read(&chain(&node)).unwrap().subject;
     assert_eq!(subject.organization.as_deref(), Some("Bộ Công an"));
     assert_eq!(subject.common_name.as_deref(), Some("nut-1"));
     assert_eq!(subject.text, "CN=nut-1,OU=DEMO – Nút trao đổi,O=Bộ Công an,C=VN");
-    assert_eq!(
-        PeerCertificate::read(&chain(&node)).unwrap().dns_names,
-        ["g01.example"]
-    );
+    assert_eq!(PeerCertificate::read(&chain(&node)).unwrap().dns_names, ["g01.example"]);
 }
 
 #[test]
 fn every_kind_of_key_and_both_branches_are_accepted() {
     let mesh = Mesh::new();
-    for (index, key) in [
-        KeyKind::EcdsaP256,
-        KeyKind::EcdsaP384,
-        KeyKind::Ed25519,
-        KeyKind::Rsa2048,
-        KeyKind::Rsa3072,
-    ]
-    .into_iter()
-    .enumerate()
+    for (index, key) in
+        [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Ed25519, KeyKind::Rsa2048, KeyKind::Rsa3072]
+            .into_iter()
+            .enumerate()
     {
         let holder = Holder::System {
             agency_code: "D90".into(),
@@ -125,15 +93,11 @@ fn validity_is_a_closed_interval() {
     assert!(judge.judge(&chain, Usage::Client, at(peer.not_after)).is_ok());
     assert_eq!(
         judge.judge(&chain, Usage::Client, at(peer.not_before - second)),
-        Err(CertificateRefusal::NotYetValid {
-            not_before: peer.not_before
-        })
+        Err(CertificateRefusal::NotYetValid { not_before: peer.not_before })
     );
     assert_eq!(
         judge.judge(&chain, Usage::Client, at(peer.not_after + second)),
-        Err(CertificateRefusal::Expired {
-            not_after: peer.not_after
-        })
+        Err(CertificateRefusal::Expired { not_after: peer.not_after })
     );
 }
 
@@ -148,14 +112,8 @@ fn an_expired_and_a_future_certificate_are_refused_today() {
         mesh.judge().judge(&chain(&issued), Usage::Client, now()),
         Err(CertificateRefusal::Expired { .. })
     ));
-    let holder = Holder::Enterprise {
-        enterprise_code: "9900000017".into(),
-        name: "Công ty Mai Sau".into(),
-    };
-    let issued = mesh
-        .pki
-        .issue(&Request::new(holder).with_validity(today + day, today + day * 2))
-        .unwrap();
+    let holder = Holder::Enterprise { enterprise_code: "9900000017".into(), name: "Công ty Mai Sau".into() };
+    let issued = mesh.pki.issue(&Request::new(holder).with_validity(today + day, today + day * 2)).unwrap();
     assert!(matches!(
         mesh.judge().judge(&chain(&issued), Usage::Client, now()),
         Err(CertificateRefusal::NotYetValid { .. })
@@ -166,19 +124,12 @@ fn an_expired_and_a_future_certificate_are_refused_today() {
 fn five_years_to_the_second_and_no_more() {
     let mesh = Mesh::new();
     let start = OffsetDateTime::now_utc() - Duration::DAY;
-    let five_years = start
-        .replace_year(start.year() + 5)
-        .unwrap_or(start + Duration::days(5 * 365));
-    let issued = mesh
-        .pki
-        .issue(&Request::new(node_holder()).with_validity(start, five_years))
-        .unwrap();
+    let five_years = start.replace_year(start.year() + 5).unwrap_or(start + Duration::days(5 * 365));
+    let issued = mesh.pki.issue(&Request::new(node_holder()).with_validity(start, five_years)).unwrap();
     assert!(mesh.judge().judge(&chain(&issued), Usage::Client, now()).is_ok());
 
-    let holder = Holder::Enterprise {
-        enterprise_code: "9900000025".into(),
-        name: "Công ty Lâu Dài".into(),
-    };
+    let holder =
+        Holder::Enterprise { enterprise_code: "9900000025".into(), name: "Công ty Lâu Dài".into() };
     let request = Request::new(holder).with_validity(start, five_years + Duration::SECOND * 2);
     let issued = mesh.pki.issue(&request).unwrap();
     assert_eq!(
@@ -196,10 +147,7 @@ fn another_mesh_is_an_unknown_authority() {
     else {
         panic!("must be unknown");
     };
-    assert!(
-        issuer.contains("OU=ho"),
-        "the operator sees whose it is: {issuer}"
-    );
+    assert!(issuer.contains("OU=ho"), "the operator sees whose it is: {issuer}");
 }
 
 /// Same names, other keys: the certificate an impostor with our configuration would make.
@@ -216,16 +164,9 @@ fn an_authority_of_the_same_name_with_another_key_does_not_count() {
 #[test]
 fn a_public_authority_counts_only_where_configured() {
     let mesh = Mesh::new();
-    let company = mesh
-        .pki
-        .issue_public("9900000099", "Công ty CP Ví Dụ", &[])
-        .unwrap();
-    let files: Vec<_> = mesh
-        .pki
-        .trust_files()
-        .into_iter()
-        .filter(|(branch, _)| *branch != Branch::Public)
-        .collect();
+    let company = mesh.pki.issue_public("9900000099", "Công ty CP Ví Dụ", &[]).unwrap();
+    let files: Vec<_> =
+        mesh.pki.trust_files().into_iter().filter(|(branch, _)| *branch != Branch::Public).collect();
     let judge = judge_of(TrustAnchors::load(&files).unwrap());
     assert!(matches!(
         judge.judge(&chain(&company), Usage::Client, now()),
@@ -248,11 +189,7 @@ fn a_forgotten_intermediate_is_known_from_the_trust_files() {
         Err(CertificateRefusal::UnknownAuthority { .. })
     ));
     let peer = judge.judge(&chain(&issued), Usage::Client, now()).unwrap();
-    assert_eq!(
-        peer.branch,
-        Some(Branch::State),
-        "the root's branch, where nothing nearer is configured"
-    );
+    assert_eq!(peer.branch, Some(Branch::State), "the root's branch, where nothing nearer is configured");
     assert_eq!(judge.freshness(&peer, now()), Freshness::Missing);
 }
 
@@ -261,35 +198,21 @@ fn a_revoked_leaf_is_refused_with_reason_and_time() {
     let mesh = Mesh::new();
     let issued = mesh.node();
     let before = OffsetDateTime::now_utc() - Duration::SECOND;
-    mesh.pki
-        .revoke(&issued.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&issued.binding, RevocationReason::KeyCompromise).unwrap();
     let judge = mesh.judge();
     for usage in ALL_USAGES {
         let refusal = judge.judge(&chain(&issued), usage, now()).unwrap_err();
-        let CertificateRefusal::Revoked {
-            serial,
-            authority,
-            reason,
-            when,
-        } = &refusal
-        else {
+        let CertificateRefusal::Revoked { serial, authority, reason, when } = &refusal else {
             panic!("{refusal:?}")
         };
         assert_eq!(*serial, issued.binding.serial_hex());
         assert!(!authority);
         assert_eq!(*reason, RevocationReason::KeyCompromise);
         assert!(*when >= before && *when <= OffsetDateTime::now_utc());
-        assert!(
-            refusal.to_string().contains("the key is compromised"),
-            "{refusal}"
-        );
+        assert!(refusal.to_string().contains("the key is compromised"), "{refusal}");
     }
     let other = mesh.pki.issue_system("G01", "Bộ Công an", "dan-cu").unwrap();
-    assert!(
-        judge.judge(&chain(&other), Usage::Client, now()).is_ok(),
-        "only the revoked one is refused"
-    );
+    assert!(judge.judge(&chain(&other), Usage::Client, now()).is_ok(), "only the revoked one is refused");
 }
 
 #[test]
@@ -303,9 +226,7 @@ fn a_revoked_intermediate_takes_its_leaves_with_it() {
     });
     let party = mesh.pki.issue(&party.with_branch(Branch::Party)).unwrap();
     let authority = mesh.pki.authority_binding(DevAuthority::State).unwrap();
-    mesh.pki
-        .revoke(&authority, RevocationReason::AuthorityCompromise)
-        .unwrap();
+    mesh.pki.revoke(&authority, RevocationReason::AuthorityCompromise).unwrap();
     let judge = mesh.judge();
     assert!(matches!(
         judge.judge(&chain(&state), Usage::Client, now()),
@@ -323,10 +244,7 @@ fn a_self_signed_certificate_is_refused_as_such() {
     let mesh = Mesh::new();
     let key = KeyPair::generate().unwrap();
     let leaf = leaf_params().self_signed(&key).unwrap();
-    assert_eq!(
-        mesh.judge().judge(&[leaf.into()], Usage::Client, now()),
-        Err(CertificateRefusal::SelfSigned)
-    );
+    assert_eq!(mesh.judge().judge(&[leaf.into()], Usage::Client, now()), Err(CertificateRefusal::SelfSigned));
 }
 
 #[test]
@@ -354,10 +272,7 @@ fn a_purpose_must_be_stated_on_the_leaf() {
     params.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
     let chain = mesh.by_state(&params, &key);
     for needed in ALL_USAGES {
-        assert_eq!(
-            judge.judge(&chain, needed, now()),
-            Err(CertificateRefusal::WrongUsage { needed })
-        );
+        assert_eq!(judge.judge(&chain, needed, now()), Err(CertificateRefusal::WrongUsage { needed }));
     }
 }
 
@@ -390,9 +305,7 @@ fn weak_and_unlisted_keys_are_refused_by_name() {
     let weak = mesh.by_state(&leaf_params(), &WeakRsa::of_1024_bits());
     assert_eq!(
         judge.judge(&weak, Usage::Client, now()),
-        Err(CertificateRefusal::KeyTooWeak {
-            found: "RSA-1024".into()
-        })
+        Err(CertificateRefusal::KeyTooWeak { found: "RSA-1024".into() })
     );
     let p521 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
     let unlisted = mesh.by_state(&leaf_params(), &p521);
@@ -400,15 +313,9 @@ fn weak_and_unlisted_keys_are_refused_by_name() {
         judge.judge(&unlisted, Usage::Client, now()),
         Err(CertificateRefusal::KeyTooWeak { found }) if found.contains("1.3.132.0.35")
     ));
-    let strict = Profile {
-        rsa_bits_min: 3072,
-        ..Profile::development()
-    };
+    let strict = Profile { rsa_bits_min: 3072, ..Profile::development() };
     let strict = Judge::new(mesh.pki.anchors().unwrap(), RevocationLists::empty(), strict).unwrap();
-    let rsa = mesh
-        .pki
-        .issue(&Request::new(node_holder()).with_key(KeyKind::Rsa2048))
-        .unwrap();
+    let rsa = mesh.pki.issue(&Request::new(node_holder()).with_key(KeyKind::Rsa2048)).unwrap();
     assert!(matches!(
         strict.judge(&chain(&rsa), Usage::Client, now()),
         Err(CertificateRefusal::KeyTooWeak { .. })
@@ -424,9 +331,7 @@ fn bad_alternative_names_are_refused() {
     let no_code = vec![uri("urn:vn-mesh:agency:g01")];
     let empty_code = vec![uri("urn:vn-mesh:agency:")];
     let no_dns_name = vec![SanType::DnsName("not a name".try_into().unwrap())];
-    let too_many = (0..65)
-        .map(|i| SanType::DnsName(format!("n{i}.example").try_into().unwrap()))
-        .collect();
+    let too_many = (0..65).map(|i| SanType::DnsName(format!("n{i}.example").try_into().unwrap())).collect();
     for names in [two_agencies, no_code, empty_code, no_dns_name, too_many] {
         let mut params = leaf_params();
         params.subject_alt_names = names;
@@ -441,10 +346,7 @@ fn the_dialled_name_must_be_in_the_certificate() {
     let mesh = Mesh::new();
     let chain = chain(&mesh.node());
     for good in ["g01.example", "127.0.0.1"] {
-        assert_eq!(
-            Judge::judge_name(&chain, &ServerName::try_from(good).unwrap()),
-            Ok(())
-        );
+        assert_eq!(Judge::judge_name(&chain, &ServerName::try_from(good).unwrap()), Ok(()));
     }
     for bad in ["g12.example", "example", "127.0.0.2"] {
         assert_eq!(
@@ -475,26 +377,15 @@ fn chains_too_long_or_too_deep_are_refused() {
         &mesh.issuer("state"),
     )
     .unwrap();
-    let leaf = leaf_params()
-        .signed_by(&KeyPair::generate().unwrap(), &below)
-        .unwrap();
+    let leaf = leaf_params().signed_by(&KeyPair::generate().unwrap(), &below).unwrap();
     let deep = vec![leaf.into(), below.der().clone(), mesh.authority("state")];
-    assert_eq!(
-        judge.judge(&deep, Usage::Client, now()),
-        Err(CertificateRefusal::ChainTooLong)
-    );
+    assert_eq!(judge.judge(&deep, Usage::Client, now()), Err(CertificateRefusal::ChainTooLong));
 
     let mut long = chain(&mesh.node());
     long.resize(6, mesh.authority("root"));
-    assert_eq!(
-        judge.judge(&long, Usage::Client, now()),
-        Err(CertificateRefusal::ChainTooLong)
-    );
+    assert_eq!(judge.judge(&long, Usage::Client, now()), Err(CertificateRefusal::ChainTooLong));
     long.truncate(5);
-    assert!(
-        judge.judge(&long, Usage::Client, now()).is_ok(),
-        "needless company does no harm"
-    );
+    assert!(judge.judge(&long, Usage::Client, now()).is_ok(), "needless company does no harm");
 }
 
 #[test]
@@ -509,25 +400,16 @@ fn authorities_and_leaves_keep_their_places() {
     let issued = mesh.node();
     let key = KeyPair::from_pem(&std::fs::read_to_string(&issued.key).unwrap()).unwrap();
     let node = rcgen::Issuer::from_ca_cert_der(&chain(&issued)[0], key).unwrap();
-    let forged = leaf_params()
-        .signed_by(&KeyPair::generate().unwrap(), &node)
-        .unwrap();
+    let forged = leaf_params().signed_by(&KeyPair::generate().unwrap(), &node).unwrap();
     let mut forged_chain = vec![forged.into()];
     forged_chain.extend(chain(&issued));
-    assert_eq!(
-        judge.judge(&forged_chain, Usage::Client, now()),
-        Err(CertificateRefusal::WrongPlace)
-    );
+    assert_eq!(judge.judge(&forged_chain, Usage::Client, now()), Err(CertificateRefusal::WrongPlace));
 }
 
 #[test]
 fn production_refuses_development_authorities_at_start() {
     let mesh = Mesh::new();
-    let refused = Judge::new(
-        mesh.pki.anchors().unwrap(),
-        RevocationLists::empty(),
-        Profile::default(),
-    );
+    let refused = Judge::new(mesh.pki.anchors().unwrap(), RevocationLists::empty(), Profile::default());
     assert!(matches!(refused, Err(TrustError::Development(name)) if name.contains("DEMO")));
 }
 
@@ -572,35 +454,19 @@ fn the_twin_of_an_agency_name_is_seen_through() {
     let mut params = leaf_params();
     params.subject_alt_names.push(uri("urn:vn-mesh:agency:G01"));
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, "Bộ Công an".nfd().collect::<String>());
+    params.distinguished_name.push(DnType::OrganizationName, "Bộ Công an".nfd().collect::<String>());
     params.distinguished_name.push(DnType::CommonName, "nut-1");
     let twin = mesh.by_state(&params, &KeyPair::generate().unwrap());
 
     let read = PeerCertificate::read(&twin).unwrap();
-    assert_eq!(
-        read.subject.organization.as_deref(),
-        Some("Bộ Công an"),
-        "one form, whatever the bytes"
-    );
+    assert_eq!(read.subject.organization.as_deref(), Some("Bộ Công an"), "one form, whatever the bytes");
     assert!(!read.names_in_nfc);
-    assert_ne!(
-        read.binding(),
-        &genuine.binding,
-        "and never the genuine one's binding"
-    );
+    assert_ne!(read.binding(), &genuine.binding, "and never the genuine one's binding");
     let refusal = mesh.judge().judge(&twin, Usage::Client, now()).unwrap_err();
-    assert!(
-        matches!(refusal, CertificateRefusal::NameNotNormalised { .. }),
-        "{refusal:?}"
-    );
+    assert!(matches!(refusal, CertificateRefusal::NameNotNormalised { .. }), "{refusal:?}");
 
     // Where the official authority itself issues such names, the operator may say so.
-    let lenient = Profile {
-        unnormalised_names: true,
-        ..Profile::development()
-    };
+    let lenient = Profile { unnormalised_names: true, ..Profile::development() };
     let judge = Judge::new(mesh.pki.anchors().unwrap(), RevocationLists::empty(), lenient).unwrap();
     assert!(judge.judge(&twin, Usage::Client, now()).is_ok());
 }
@@ -610,13 +476,7 @@ fn the_twin_of_an_agency_name_is_seen_through() {
 fn names_with_invisible_characters_are_refused() {
     let mesh = Mesh::new();
     let judge = mesh.judge();
-    for name in [
-        "nut\n1",
-        "nut\u{1b}[2J",
-        "\u{202e}1-tun",
-        "nut\u{200b}-1",
-        "nut\u{0}",
-    ] {
+    for name in ["nut\n1", "nut\u{1b}[2J", "\u{202e}1-tun", "nut\u{200b}-1", "nut\u{0}"] {
         let mut params = leaf_params();
         params.distinguished_name.push(DnType::CommonName, name);
         let chain = mesh.by_state(&params, &KeyPair::generate().unwrap());
@@ -639,10 +499,7 @@ fn older_string_types_are_read() {
     ] {
         let mut params = leaf_params();
         params.distinguished_name.push(DnType::OrganizationName, value);
-        let peer = mesh
-            .judge()
-            .judge(&mesh.by_state(&params, &key), Usage::Client, now())
-            .unwrap();
+        let peer = mesh.judge().judge(&mesh.by_state(&params, &key), Usage::Client, now()).unwrap();
         assert_eq!(peer.subject.organization.as_deref(), Some("Bộ Công an"));
     }
 }
@@ -656,19 +513,8 @@ fn two_generations_of_one_name_stand_side_by_side() {
     anchors.add(Branch::State, first.der()).unwrap();
     anchors.add(Branch::Party, second.der()).unwrap();
     let judge = judge_of(anchors);
-    let leaf = |issuer| {
-        vec![
-            leaf_params()
-                .signed_by(&KeyPair::generate().unwrap(), issuer)
-                .unwrap()
-                .into(),
-        ]
-    };
-    let branch = |issuer| {
-        judge
-            .judge(&leaf(issuer), Usage::Client, now())
-            .map(|peer| peer.branch)
-    };
+    let leaf = |issuer| vec![leaf_params().signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().into()];
+    let branch = |issuer| judge.judge(&leaf(issuer), Usage::Client, now()).map(|peer| peer.branch);
     assert_eq!(branch(&first), Ok(Some(Branch::State)));
     assert_eq!(branch(&second), Ok(Some(Branch::Party)));
     assert_eq!(branch(&third), Err(CertificateRefusal::BadSignature));
@@ -679,10 +525,7 @@ fn trust_is_refused_where_it_cannot_mean_anything() {
     let mesh = Mesh::new();
     let mut anchors = TrustAnchors::empty();
     let leaf = chain(&mesh.node())[0].clone();
-    assert!(matches!(
-        anchors.add(Branch::State, &leaf),
-        Err(TrustError::NotAnAuthority(_))
-    ));
+    assert!(matches!(anchors.add(Branch::State, &leaf), Err(TrustError::NotAnAuthority(_))));
     assert!(anchors.is_empty());
 
     let alone = mesh.path("alone.pem");
@@ -690,10 +533,7 @@ fn trust_is_refused_where_it_cannot_mean_anything() {
     let error = TrustAnchors::load(&[(Branch::State, alone.clone())]).unwrap_err();
     assert!(matches!(error, TrustError::NoRoot(_)), "{error}");
     std::fs::write(&alone, "rubbish").unwrap();
-    assert!(matches!(
-        TrustAnchors::load(&[(Branch::State, alone)]),
-        Err(TrustError::File(_))
-    ));
+    assert!(matches!(TrustAnchors::load(&[(Branch::State, alone)]), Err(TrustError::File(_))));
 }
 
 #[test]
@@ -703,18 +543,12 @@ fn rubbish_is_malformed_and_nothing_worse() {
     let chain = chain(&mesh.node());
     let refused = |chain: &[CertificateDer<'_>]| judge.judge(chain, Usage::Client, now()).unwrap_err();
     assert!(matches!(refused(&[]), CertificateRefusal::Malformed(_)));
-    assert!(matches!(
-        refused(&[CertificateDer::from(vec![0x30; 17_000])]),
-        CertificateRefusal::Malformed(_)
-    ));
+    assert!(matches!(refused(&[CertificateDer::from(vec![0x30; 17_000])]), CertificateRefusal::Malformed(_)));
     let followed = CertificateDer::from([chain[0].as_ref(), &[0]].concat());
     assert!(matches!(refused(&[followed]), CertificateRefusal::Malformed(_)));
     for length in 0..chain[0].len() {
         let cut = CertificateDer::from(&chain[0][..length]);
-        assert!(
-            matches!(refused(&[cut]), CertificateRefusal::Malformed(_)),
-            "cut at {length}"
-        );
+        assert!(matches!(refused(&[cut]), CertificateRefusal::Malformed(_)), "cut at {length}");
     }
     // Rubbish behind a good leaf does not spoil it: the path is found among what is good.
     let company = [chain[0].clone(), CertificateDer::from(vec![7; 100])];
@@ -733,20 +567,14 @@ fn every_refusal_has_a_label_and_a_remedy_of_its_own() {
     let all = [
         CertificateRefusal::Expired { not_after: when },
         CertificateRefusal::NotYetValid { not_before: when },
-        CertificateRefusal::UnknownAuthority {
-            issuer: "CN=a".into(),
-        },
+        CertificateRefusal::UnknownAuthority { issuer: "CN=a".into() },
         CertificateRefusal::SelfSigned,
         CertificateRefusal::BadSignature,
         CertificateRefusal::WeakSignature,
         revoked(false),
-        CertificateRefusal::WrongUsage {
-            needed: Usage::Client,
-        },
+        CertificateRefusal::WrongUsage { needed: Usage::Client },
         CertificateRefusal::LifetimeTooLong { years_max: 5 },
-        CertificateRefusal::KeyTooWeak {
-            found: "RSA-1024".into(),
-        },
+        CertificateRefusal::KeyTooWeak { found: "RSA-1024".into() },
         CertificateRefusal::BadSan("x".into()),
         CertificateRefusal::WrongName { expected: "a".into() },
         CertificateRefusal::NameNotNormalised { subject: "a".into() },
@@ -783,9 +611,7 @@ fn an_old_signature_algorithm_in_the_chain_is_refused() {
     let mesh = Mesh::new();
     let p521 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
     let root = CertifiedIssuer::self_signed(authority_params("Gốc P-521", 0), p521).unwrap();
-    let leaf = leaf_params()
-        .signed_by(&KeyPair::generate().unwrap(), &root)
-        .unwrap();
+    let leaf = leaf_params().signed_by(&KeyPair::generate().unwrap(), &root).unwrap();
     let mut anchors = mesh.pki.anchors().unwrap();
     anchors.add(Branch::State, root.der()).unwrap();
     assert_eq!(

@@ -1,10 +1,6 @@
 //! The development PKI as a folder, and what `inspect` says about what it issues.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a panic is how a test fails, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails, in its helpers too")]
 
 mod common;
 
@@ -25,23 +21,12 @@ fn a_pki_is_opened_as_it_was_made_and_never_made_twice() {
     let mesh = Mesh::named("vn-demo");
     let again = DevPki::open(mesh.dir.path()).unwrap();
     assert_eq!(again.mesh_id(), "vn-demo");
-    let issued = again
-        .issue_node("G09", "Bộ Nội vụ", "nut-1", &["localhost"])
-        .unwrap();
+    let issued = again.issue_node("G09", "Bộ Nội vụ", "nut-1", &["localhost"]).unwrap();
     assert!(mesh.judge().judge(&chain(&issued), Usage::Server, now()).is_ok());
-    assert!(matches!(
-        DevPki::create(mesh.dir.path(), "vn-demo"),
-        Err(PkiError::Exists(_))
-    ));
-    assert!(matches!(
-        DevPki::open(&mesh.path("nowhere")),
-        Err(PkiError::File(_))
-    ));
+    assert!(matches!(DevPki::create(mesh.dir.path(), "vn-demo"), Err(PkiError::Exists(_))));
+    assert!(matches!(DevPki::open(&mesh.path("nowhere")), Err(PkiError::File(_))));
     let other = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        DevPki::create(other.path(), "VN Demo"),
-        Err(PkiError::MeshId(_))
-    ));
+    assert!(matches!(DevPki::create(other.path(), "VN Demo"), Err(PkiError::MeshId(_))));
 }
 
 #[test]
@@ -58,19 +43,13 @@ fn a_root_without_the_mark_is_not_ours() {
 fn every_key_is_private_and_every_certificate_is_marked() {
     let mesh = Mesh::new();
     mesh.node();
-    mesh.pki
-        .issue_public("9900000099", "Công ty CP Ví Dụ", &[])
-        .unwrap();
+    mesh.pki.issue_public("9900000099", "Công ty CP Ví Dụ", &[]).unwrap();
     let (mut keys, mut certificates) = (0, 0);
     for folder in ["ca", "issued"] {
         for entry in std::fs::read_dir(mesh.path(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "key") {
-                assert_eq!(
-                    std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                    0o600,
-                    "{path:?}"
-                );
+                assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
                 keys += 1;
             } else {
                 for der in lienthong_certs::files::certificates(&path).unwrap() {
@@ -112,10 +91,7 @@ fn names_that_do_not_fit_are_refused_before_anything_is_written() {
     ] {
         assert!(matches!(refused, Err(PkiError::Name { .. })), "{refused:?}");
     }
-    assert!(matches!(
-        mesh.pki.issued("../ca/root"),
-        Err(PkiError::Name { .. })
-    ));
+    assert!(matches!(mesh.pki.issued("../ca/root"), Err(PkiError::Name { .. })));
     assert_eq!(std::fs::read_dir(mesh.path("issued")).unwrap().count(), 0);
     assert!(mesh.pki.issue_node("G01", &"Ủ".repeat(64), "nut", &[]).is_ok());
 }
@@ -152,9 +128,7 @@ fn inspect_says_as_whom_a_certificate_is_accepted() {
 fn inspect_says_why_not_and_what_to_do() {
     let mesh = Mesh::new();
     let issued = mesh.node();
-    mesh.pki
-        .revoke(&issued.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&issued.binding, RevocationReason::KeyCompromise).unwrap();
     let said = inspect(&mesh.judge(), &chain(&issued), now());
     assert!(!said.accepted());
     let sentence = said.verdicts[1].sentence();
@@ -162,10 +136,7 @@ fn inspect_says_why_not_and_what_to_do() {
         sentence.starts_with("refused for TLS server authentication: the certificate with serial"),
         "{sentence}"
     );
-    assert_eq!(
-        said.verdicts[1].remedy(),
-        Some("request a new certificate with a new key")
-    );
+    assert_eq!(said.verdicts[1].remedy(), Some("request a new certificate with a new key"));
 
     let rubbish = inspect(&mesh.judge(), &[CertificateDer::from(vec![1, 2, 3])], now());
     assert_eq!(rubbish.certificate, None);
@@ -181,12 +152,8 @@ fn inspect_says_why_not_and_what_to_do() {
 fn inspect_warns_of_the_end_and_of_lists_that_lack() {
     let mesh = Mesh::new();
     let issued = mesh.node();
-    let judge = Judge::new(
-        mesh.pki.anchors().unwrap(),
-        RevocationLists::empty(),
-        Profile::development(),
-    )
-    .unwrap();
+    let judge =
+        Judge::new(mesh.pki.anchors().unwrap(), RevocationLists::empty(), Profile::development()).unwrap();
     let soon = OffsetDateTime::now_utc() + time::Duration::days(340);
     let said = inspect(&judge, &chain(&issued), at(soon));
     assert!(
@@ -196,19 +163,11 @@ fn inspect_warns_of_the_end_and_of_lists_that_lack() {
         "{:?}",
         said.notes
     );
-    assert!(
-        said.notes.iter().any(|note| note.contains("no revocation list")),
-        "{:?}",
-        said.notes
-    );
+    assert!(said.notes.iter().any(|note| note.contains("no revocation list")), "{:?}", said.notes);
     let after = OffsetDateTime::now_utc() + time::Duration::days(400);
     let said = inspect(&judge, &chain(&issued), at(after));
     assert!(!said.accepted());
-    assert!(
-        !said.notes.iter().any(|note| note.contains("expires")),
-        "{:?}",
-        said.notes
-    );
+    assert!(!said.notes.iter().any(|note| note.contains("expires")), "{:?}", said.notes);
 }
 
 #[test]
@@ -217,11 +176,6 @@ fn all_authorities_can_be_named() {
     for authority in DevAuthority::ALL {
         let binding = mesh.pki.authority_binding(authority).unwrap();
         let above = authority.parent().unwrap_or(authority);
-        assert!(
-            binding
-                .issuer
-                .contains(above.common_name().split(',').next().unwrap()),
-            "{binding}"
-        );
+        assert!(binding.issuer.contains(above.common_name().split(',').next().unwrap()), "{binding}");
     }
 }

@@ -1,10 +1,6 @@
 //! Revocation lists as files: verified once, indexed, never older than what is held.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a panic is how a test fails, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails, in its helpers too")]
 
 mod common;
 
@@ -59,27 +55,15 @@ fn the_published_list_says_what_was_revoked() {
     assert!(list().is_empty());
     assert_eq!(list().crl_number, [1]);
 
-    mesh.pki
-        .revoke(&node.binding, RevocationReason::Superseded)
-        .unwrap();
-    mesh.pki
-        .revoke(&system.binding, RevocationReason::CessationOfOperation)
-        .unwrap();
-    mesh.pki
-        .revoke(&node.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&node.binding, RevocationReason::Superseded).unwrap();
+    mesh.pki.revoke(&system.binding, RevocationReason::CessationOfOperation).unwrap();
+    mesh.pki.revoke(&node.binding, RevocationReason::KeyCompromise).unwrap();
     mesh.pki.crl(DevAuthority::State).unwrap();
     let list = list();
     assert_eq!(list.len(), 2);
     assert_eq!(list.crl_number, [5]);
-    assert_eq!(
-        list.find(&node.binding.serial).unwrap().reason,
-        RevocationReason::Superseded
-    );
-    assert_eq!(
-        list.find(&system.binding.serial).unwrap().reason,
-        RevocationReason::CessationOfOperation
-    );
+    assert_eq!(list.find(&node.binding.serial).unwrap().reason, RevocationReason::Superseded);
+    assert_eq!(list.find(&system.binding.serial).unwrap().reason, RevocationReason::CessationOfOperation);
     assert_eq!(list.find(&[1]), None);
     assert_eq!(list.issuer, node.binding.issuer);
 }
@@ -100,15 +84,9 @@ fn every_reason_comes_back_as_it_went_in() {
     .into_iter()
     .enumerate()
     {
-        let issued = mesh
-            .pki
-            .issue_system("G01", "Bộ Công an", &format!("he-thong-{index}"))
-            .unwrap();
+        let issued = mesh.pki.issue_system("G01", "Bộ Công an", &format!("he-thong-{index}")).unwrap();
         mesh.pki.revoke(&issued.binding, reason).unwrap();
-        let refusal = mesh
-            .judge()
-            .judge(&chain(&issued), Usage::Client, now())
-            .unwrap_err();
+        let refusal = mesh.judge().judge(&chain(&issued), Usage::Client, now()).unwrap_err();
         assert!(
             matches!(refusal, CertificateRefusal::Revoked { reason: found, .. } if found == reason),
             "{refusal:?}"
@@ -120,11 +98,7 @@ fn every_reason_comes_back_as_it_went_in() {
 fn revoking_at_once_from_many_threads_loses_nothing() {
     let mesh = Mesh::new();
     let issued: Vec<_> = (0..8)
-        .map(|index| {
-            mesh.pki
-                .issue_system("G01", "Bộ Công an", &format!("he-thong-{index}"))
-                .unwrap()
-        })
+        .map(|index| mesh.pki.issue_system("G01", "Bộ Công an", &format!("he-thong-{index}")).unwrap())
         .collect();
     std::thread::scope(|scope| {
         for issued in &issued {
@@ -153,28 +127,18 @@ fn freshness_is_a_fact_and_no_refusal() {
         Freshness::Missing => panic!("a list is held"),
     };
 
-    assert!(matches!(
-        judge.lists().freshness(authority, now()),
-        Freshness::Fresh { .. }
-    ));
+    assert!(matches!(judge.lists().freshness(authority, now()), Freshness::Fresh { .. }));
     let later = today + time::Duration::days(CRL_DAYS) + time::Duration::HOUR;
     let stale = judge.freshness(&peer, at(later));
     assert!(matches!(stale, Freshness::Stale { .. }));
     assert_eq!(hours(stale), 7 * 24 + 1);
     // Before the list was made there is no negative age.
     assert_eq!(hours(judge.freshness(&peer, at(today - time::Duration::DAY))), 0);
-    assert!(
-        judge.judge(&chain(&issued), Usage::Client, at(later)).is_ok(),
-        "stale alone refuses nothing"
-    );
+    assert!(judge.judge(&chain(&issued), Usage::Client, at(later)).is_ok(), "stale alone refuses nothing");
 
     assert_eq!(judge.lists().freshness("CN=nobody", now()), Freshness::Missing);
-    let none = Judge::new(
-        mesh.pki.anchors().unwrap(),
-        RevocationLists::empty(),
-        Profile::development(),
-    )
-    .unwrap();
+    let none =
+        Judge::new(mesh.pki.anchors().unwrap(), RevocationLists::empty(), Profile::development()).unwrap();
     assert_eq!(none.freshness(&peer, now()), Freshness::Missing);
 }
 
@@ -259,11 +223,7 @@ fn an_older_list_never_replaces_a_newer_one() {
     assert_eq!(lists.lists().next().unwrap().len(), 2, "what is held stays");
     let newer = lists.with(read(257, 1..6)).unwrap();
     assert_eq!(newer.lists().next().unwrap().len(), 5);
-    assert_eq!(
-        lists.lists().next().unwrap().len(),
-        2,
-        "a judge that holds the old lists is not disturbed"
-    );
+    assert_eq!(lists.lists().next().unwrap().len(), 2, "a judge that holds the old lists is not disturbed");
 }
 
 #[test]
@@ -273,9 +233,7 @@ fn a_list_that_does_not_cover_everything_is_refused() {
     for scope in [CrlScope::UserCertsOnly, CrlScope::CaCertsOnly] {
         let mut partial = params(9, 1..3);
         partial.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
-            distribution_point: CrlDistributionPoint {
-                uris: vec!["http://pki.example/a.crl".into()],
-            },
+            distribution_point: CrlDistributionPoint { uris: vec!["http://pki.example/a.crl".into()] },
             scope: Some(scope),
         });
         let refused = RevocationList::read(&signed(&mesh, "state", &partial), &anchors);
@@ -283,17 +241,10 @@ fn a_list_that_does_not_cover_everything_is_refused() {
     }
     let mut whole = params(9, 1..3);
     whole.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
-        distribution_point: CrlDistributionPoint {
-            uris: vec!["http://pki.example/a.crl".into()],
-        },
+        distribution_point: CrlDistributionPoint { uris: vec!["http://pki.example/a.crl".into()] },
         scope: None,
     });
-    assert_eq!(
-        RevocationList::read(&signed(&mesh, "state", &whole), &anchors)
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(RevocationList::read(&signed(&mesh, "state", &whole), &anchors).unwrap().len(), 2);
 }
 
 #[test]
@@ -301,25 +252,14 @@ fn lists_are_read_in_der_and_pem_and_errors_name_the_file() {
     let mesh = Mesh::new();
     let anchors = mesh.pki.anchors().unwrap();
     let pem: String = ["state", "party"]
-        .map(|stem| {
-            params(7, 1..4)
-                .signed_by(&mesh.issuer(stem))
-                .unwrap()
-                .pem()
-                .unwrap()
-        })
+        .map(|stem| params(7, 1..4).signed_by(&mesh.issuer(stem)).unwrap().pem().unwrap())
         .concat();
     let path = mesh.path("both.pem");
     std::fs::write(&path, pem).unwrap();
     let lists = RevocationLists::load(std::slice::from_ref(&path), &anchors).unwrap();
     assert_eq!(lists.lists().count(), 2);
 
-    for rubbish in [
-        &b""[..],
-        b"rubbish",
-        b"0",
-        b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
-    ] {
+    for rubbish in [&b""[..], b"rubbish", b"0", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"] {
         std::fs::write(&path, rubbish).unwrap();
         let error = RevocationLists::load(std::slice::from_ref(&path), &anchors).unwrap_err();
         assert!(error.to_string().contains("both.pem"), "{error}");
@@ -366,10 +306,7 @@ fn no_changed_byte_of_a_list_survives() {
         prop_assert!(RevocationList::read(&changed, &anchors).is_err());
     });
     for length in 0..der.len() {
-        assert!(
-            RevocationList::read(&der[..length], &anchors).is_err(),
-            "cut at {length}"
-        );
+        assert!(RevocationList::read(&der[..length], &anchors).is_err(), "cut at {length}");
     }
     assert!(RevocationList::read(&[&der[..], &[0]].concat(), &anchors).is_err());
 }

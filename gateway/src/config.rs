@@ -54,9 +54,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gateway.toml");
         std::fs::write(&path, sample_toml(&GatewayConfig::default())).unwrap();
-        assert_eq!(
-            lienthong_telemetry::load::<GatewayConfig>(&path).unwrap(),
-            GatewayConfig::default()
-        );
+        assert_eq!(lienthong_telemetry::load::<GatewayConfig>(&path).unwrap(), GatewayConfig::default());
     }
 }

@@ -56,11 +56,7 @@ impl HeadWatch {
         if let Err(error) = &first {
             tracing::warn!(%error, "the log's head cannot be shown yet");
         }
-        Self {
-            folder,
-            key,
-            seen: watch::Sender::new(first),
-        }
+        Self { folder, key, seen: watch::Sender::new(first) }
     }
 
     /// The head as it was last seen, from now on.
@@ -89,16 +85,9 @@ impl HeadWatch {
 }
 
 async fn read(folder: &LogFolder, key: Option<&VerifierKey>) -> Seen {
-    let (text, published) = folder
-        .checkpoint()
-        .await
-        .map_err(|error| Arc::new(error.into()))?;
+    let (text, published) = folder.checkpoint().await.map_err(|error| Arc::new(error.into()))?;
     let checkpoint = open(&text, key).map_err(|error| Arc::new(error.into()))?;
-    Ok(Head {
-        checkpoint,
-        published: published.into(),
-        verified: key.is_some(),
-    })
+    Ok(Head { checkpoint, published: published.into(), verified: key.is_some() })
 }
 
 fn open(text: &str, key: Option<&VerifierKey>) -> Result<Checkpoint, CheckpointError> {

@@ -56,28 +56,15 @@ impl LogFolder {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
                 LogFolderError::NotThere
             }
-            _ => LogFolderError::Unreadable {
-                file: name.to_owned(),
-                source,
-            },
+            _ => LogFolderError::Unreadable { file: name.to_owned(), source },
         };
         let file = File::open(self.dir.join(name)).await.map_err(failed)?;
-        let modified = file
-            .metadata()
-            .await
-            .and_then(|metadata| metadata.modified())
-            .map_err(failed)?;
+        let modified = file.metadata().await.and_then(|metadata| metadata.modified()).map_err(failed)?;
         let mut bytes = Vec::new();
-        file.take(bytes_max as u64 + 1)
-            .read_to_end(&mut bytes)
-            .await
-            .map_err(failed)?;
+        file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
         if bytes.len() > bytes_max {
             let problem = format!("it is longer than {bytes_max} bytes");
-            return Err(LogFolderError::Damaged {
-                file: name.to_owned(),
-                problem,
-            });
+            return Err(LogFolderError::Damaged { file: name.to_owned(), problem });
         }
         Ok((bytes, modified))
     }
@@ -140,16 +127,8 @@ mod tests {
         for good in ["tile/0/000", "tile/0/x001/x234/067.p/12", "tile/3/000.p/1"] {
             assert_eq!(public_tile(good).unwrap().path(), good);
         }
-        for entries in [
-            "tile/entries/000",
-            "tile/entries/../0/000",
-            "tile/entries",
-            "tile/entries/000.p/5",
-        ] {
-            assert!(
-                matches!(public_tile(entries), Err(LogFolderError::EntriesAreNotPublic)),
-                "{entries}"
-            );
+        for entries in ["tile/entries/000", "tile/entries/../0/000", "tile/entries", "tile/entries/000.p/5"] {
+            assert!(matches!(public_tile(entries), Err(LogFolderError::EntriesAreNotPublic)), "{entries}");
         }
         for rubbish in [
             "",
@@ -171,10 +150,7 @@ mod tests {
             "tile/0/..%2f..%2fcheckpoint",
             "TILE/0/000",
         ] {
-            assert!(
-                matches!(public_tile(rubbish), Err(LogFolderError::NotATile)),
-                "{rubbish}"
-            );
+            assert!(matches!(public_tile(rubbish), Err(LogFolderError::NotATile)), "{rubbish}");
         }
     }
 

@@ -146,11 +146,7 @@ fn fact(vietnamese: &str, english: &str, value: &Markup) -> Markup {
 /// A moment for people in Việt Nam, with the exact one for machines.
 fn moment(at: OffsetDateTime) -> Markup {
     // Neither format can fail for a time that a file can have; if one did, the fact would be shown empty.
-    let machine = at
-        .to_offset(UtcOffset::UTC)
-        .replace_nanosecond(0)
-        .unwrap_or(at)
-        .format(&Rfc3339);
+    let machine = at.to_offset(UtcOffset::UTC).replace_nanosecond(0).unwrap_or(at).format(&Rfc3339);
     let people = at.to_offset(VIETNAM).format(&FOR_PEOPLE);
     html! {
         time datetime=(machine.unwrap_or_default()) { (people.unwrap_or_default()) " (UTC+07:00)" }
@@ -183,11 +179,7 @@ mod tests {
     use crate::log_folder::LogFolderError;
 
     fn identity(development: bool) -> Identity {
-        Identity {
-            role: "gateway".into(),
-            mesh: "<script>alert(1)</script>".into(),
-            development,
-        }
+        Identity { role: "gateway".into(), mesh: "<script>alert(1)</script>".into(), development }
     }
 
     fn head() -> Head {
@@ -210,11 +202,7 @@ mod tests {
         ] {
             assert!(page.contains(expected), "missing {expected} in {page}");
         }
-        assert!(
-            !front(&identity(false), &Ok(head()))
-                .into_string()
-                .contains("Môi trường thử nghiệm")
-        );
+        assert!(!front(&identity(false), &Ok(head())).into_string().contains("Môi trường thử nghiệm"));
     }
 
     #[test]
@@ -230,10 +218,7 @@ mod tests {
             source: std::io::Error::other("secret detail"),
         });
         let page = front(&identity(false), &Err(Arc::new(error))).into_string();
-        assert!(
-            page.contains("Chưa đọc được nhật ký") && !page.contains("secret detail"),
-            "{page}"
-        );
+        assert!(page.contains("Chưa đọc được nhật ký") && !page.contains("secret detail"), "{page}");
     }
 
     #[test]
@@ -247,12 +232,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1.000"),
-            (u64::MAX, "18.446.744.073.709.551.615"),
-        ] {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1_000, "1.000"), (u64::MAX, "18.446.744.073.709.551.615")]
+        {
             assert_eq!(grouped(number), text);
         }
     }

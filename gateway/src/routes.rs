@@ -63,11 +63,7 @@ async fn front(State(public): State<Public>) -> Response {
 
 async fn style() -> Response {
     let kind = (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
-    (
-        [kind, (CACHE_CONTROL, HeaderValue::from_static(STYLE_CACHING))],
-        page::STYLE,
-    )
-        .into_response()
+    ([kind, (CACHE_CONTROL, HeaderValue::from_static(STYLE_CACHING))], page::STYLE).into_response()
 }
 
 async fn checkpoint(State(public): State<Public>) -> Result<Response, LogFolderError> {
@@ -81,12 +77,7 @@ async fn tile(State(public): State<Public>, Path(rest): Path<String>) -> Result<
 }
 
 async fn nothing() -> Response {
-    (
-        StatusCode::NOT_FOUND,
-        caching("no-store"),
-        "there is nothing here; start at /\n",
-    )
-        .into_response()
+    (StatusCode::NOT_FOUND, caching("no-store"), "there is nothing here; start at /\n").into_response()
 }
 
 impl IntoResponse for LogFolderError {
@@ -97,10 +88,7 @@ impl IntoResponse for LogFolderError {
             Self::Damaged { .. } | Self::Unreadable { .. } => {
                 // What is wrong inside is the operator's to know.
                 tracing::error!(error = %self, "a file of the log cannot be served");
-                (
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "this file of the log cannot be served now".to_owned(),
-                )
+                (StatusCode::INTERNAL_SERVER_ERROR, "this file of the log cannot be served now".to_owned())
             }
         };
         (status, open_to_all(), caching("no-store"), said + "\n").into_response()

@@ -42,34 +42,19 @@ impl Gateway {
     pub async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
         let key = config.log_verifier_key.as_deref().map(str::parse::<VerifierKey>);
         let key = key.transpose().map_err(GatewayError::LogKey)?;
-        let identity = Identity {
-            role: "gateway".to_owned(),
-            mesh: config.mesh,
-            development: config.development,
-        };
+        let identity =
+            Identity { role: "gateway".to_owned(), mesh: config.mesh, development: config.development };
         let head = HeadWatch::start(&config.log_dir, key).await;
         let health = Health::new(identity.clone()).check("log", log_check(head.subscribe()));
         let admin = match config.telemetry.admin_listen {
             Some(address) => Some(AdminServer::bind(address, health.clone(), Metrics::new(&identity)).await?),
             None => None,
         };
-        let failed = |source| GatewayError::Listen {
-            address: config.listen,
-            source,
-        };
+        let failed = |source| GatewayError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let folder = LogFolder::new(&config.log_dir);
-        let router = routes::router(Public {
-            folder,
-            head: head.subscribe(),
-            health,
-        });
-        Ok(Self {
-            listener,
-            admin,
-            router,
-            head,
-        })
+        let router = routes::router(Public { folder, head: head.subscribe(), health });
+        Ok(Self { listener, admin, router, head })
     }
 
     /// Where the public pages are, with the port that the system chose.

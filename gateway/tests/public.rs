@@ -59,11 +59,7 @@ impl Running {
         let serving = tokio::spawn(gateway.serve(async {
             let _ = stopped.await;
         }));
-        Self {
-            address,
-            stop,
-            serving,
-        }
+        Self { address, stop, serving }
     }
 
     async fn get(&self, target: &str) -> Answer {
@@ -93,39 +89,21 @@ async fn get(address: SocketAddr, target: &str) -> Answer {
     let request = format!("GET {target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut bytes))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8(bytes[..end + 2].to_vec())
-        .unwrap()
-        .to_lowercase();
+    let head = String::from_utf8(bytes[..end + 2].to_vec()).unwrap().to_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer {
-        status,
-        head,
-        body: bytes[end + 4..].to_vec(),
-    }
+    Answer { status, head, body: bytes[end + 4..].to_vec() }
 }
 
 /// A log with [`ENTRIES`] entries, closed, so that everything is published.
 async fn write_log() -> (TempDir, VerifierKey) {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("log");
-    let log = Log::create(
-        &dir,
-        ORIGIN,
-        LogKey::generate(ORIGIN).unwrap(),
-        &LogOptions::default(),
-    )
-    .unwrap();
+    let log = Log::create(&dir, ORIGIN, LogKey::generate(ORIGIN).unwrap(), &LogOptions::default()).unwrap();
     log.append((0..ENTRIES).map(entry).collect()).await.unwrap();
     let key = log.verifier().clone();
-    tokio::task::spawn_blocking(|| log.close())
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::task::spawn_blocking(|| log.close()).await.unwrap().unwrap();
     // What lies beside the log must never be served.
     std::fs::write(folder.path().join("secret"), "secret").unwrap();
     (folder, key)
@@ -155,28 +133,13 @@ async fn hash_tiles_are_served_for_ever() {
     for (target, first, width) in [("/log/tile/0/000", 0, 256), ("/log/tile/0/001.p/44", 256, 44)] {
         let answer = gateway.get(target).await;
         assert_eq!(answer.status, 200, "{target}");
-        assert!(
-            answer.has("content-type: application/octet-stream"),
-            "{}",
-            answer.head
-        );
-        assert!(
-            answer.has("cache-control: public, max-age=31536000, immutable"),
-            "{}",
-            answer.head
-        );
-        let expected: Vec<u8> = (first..first + width)
-            .flat_map(|index| leaf_hash(&entry(index)).0)
-            .collect();
+        assert!(answer.has("content-type: application/octet-stream"), "{}", answer.head);
+        assert!(answer.has("cache-control: public, max-age=31536000, immutable"), "{}", answer.head);
+        let expected: Vec<u8> = (first..first + width).flat_map(|index| leaf_hash(&entry(index)).0).collect();
         assert_eq!(answer.body, expected, "{target}");
     }
     assert_eq!(gateway.get("/log/tile/1/000.p/1").await.body.len(), 32);
-    for missing in [
-        "/log/tile/0/002",
-        "/log/tile/0/001.p/45",
-        "/log/tile/5/000",
-        "/log/tile/0/x001/000",
-    ] {
+    for missing in ["/log/tile/0/002", "/log/tile/0/001.p/45", "/log/tile/5/000", "/log/tile/0/x001/000"] {
         let answer = gateway.get(missing).await;
         assert_eq!(answer.status, 404, "{missing}");
         assert!(
@@ -192,17 +155,10 @@ async fn hash_tiles_are_served_for_ever() {
 async fn entry_bundles_are_refused_with_the_reason_whether_they_exist_or_not() {
     let (folder, key) = write_log().await;
     let gateway = Running::start(&folder.path().join("log"), Some(&key)).await;
-    assert!(
-        folder.path().join("log/tile/entries/000").is_file(),
-        "there is something to refuse"
-    );
+    assert!(folder.path().join("log/tile/entries/000").is_file(), "there is something to refuse");
     let refused = gateway.get("/log/tile/entries/000").await;
     assert_eq!(refused.status, 403);
-    assert!(
-        refused.text().starts_with("entries are not public"),
-        "{}",
-        refused.text()
-    );
+    assert!(refused.text().starts_with("entries are not public"), "{}", refused.text());
     for same in [
         "/log/tile/entries/001.p/44",
         "/log/tile/entries/999",
@@ -254,16 +210,9 @@ async fn nobody_walks_out_of_the_log_or_into_its_cellar() {
         }
         assert!((400..500).contains(&answer.status), "{target}: {answer:?}");
         let said = String::from_utf8_lossy(&answer.body);
-        assert!(
-            !said.contains("root:") && said != "secret" && answer.body != entries,
-            "{target}: {said}"
-        );
+        assert!(!said.contains("root:") && said != "secret" && answer.body != entries, "{target}: {said}");
     }
-    assert_eq!(
-        gateway.get("/log/tile/0/000").await.status,
-        200,
-        "and it lives on"
-    );
+    assert_eq!(gateway.get("/log/tile/0/000").await.status, 200, "and it lives on");
     gateway.stop().await;
 }
 
@@ -294,18 +243,9 @@ async fn the_page_is_strict_and_says_what_the_log_says() {
          frame-ancestors 'none'"
     ));
     assert!(page.has("x-content-type-options: nosniff") && page.has("referrer-policy: no-referrer"));
-    for expected in [
-        "mạng thử",
-        ORIGIN,
-        "<dd>300</dd>",
-        "Đã kiểm tra",
-        "Môi trường thử nghiệm",
-    ] {
-        assert!(
-            page.text().contains(expected),
-            "missing {expected} in {}",
-            page.text()
-        );
+    for expected in ["mạng thử", ORIGIN, "<dd>300</dd>", "Đã kiểm tra", "Môi trường thử nghiệm"]
+    {
+        assert!(page.text().contains(expected), "missing {expected} in {}", page.text());
     }
     let style = gateway.get("/style.css").await;
     assert!(style.status == 200 && style.has("content-type: text/css; charset=utf-8"));
@@ -371,10 +311,7 @@ async fn a_wrong_start_is_refused_with_the_reason() {
 async fn the_admin_listener_serves_beside_the_public_one() {
     let folder = tempfile::tempdir().unwrap();
     // The system names a free port; nobody else of this test wants it.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut config = config(folder.path(), None);
     config.telemetry.admin_listen = Some(free);
     let gateway = Gateway::open(config).await.unwrap();

@@ -39,10 +39,7 @@ impl Default for Profile {
 impl Profile {
     /// The production profile, but accepting certificates made for development.
     pub fn development() -> Profile {
-        Profile {
-            development: true,
-            ..Profile::default()
-        }
+        Profile { development: true, ..Profile::default() }
     }
 
     pub(super) fn check(&self, peer: &PeerCertificate, usage: Usage) -> Result<(), CertificateRefusal> {
@@ -50,23 +47,17 @@ impl Profile {
             return Err(CertificateRefusal::WrongUsage { needed: usage });
         }
         if peer.not_after > years_after(peer.not_before, self.leaf_years_max) {
-            return Err(CertificateRefusal::LifetimeTooLong {
-                years_max: self.leaf_years_max,
-            });
+            return Err(CertificateRefusal::LifetimeTooLong { years_max: self.leaf_years_max });
         }
         let strong = match peer.key_algorithm {
             crate::KeyAlgorithm::Rsa { bits } if bits < self.rsa_bits_min => None,
             ref key => key.signature_algorithm(),
         };
         if strong.is_none() {
-            return Err(CertificateRefusal::KeyTooWeak {
-                found: peer.key_algorithm.to_string(),
-            });
+            return Err(CertificateRefusal::KeyTooWeak { found: peer.key_algorithm.to_string() });
         }
         if !peer.names_in_nfc && !self.unnormalised_names {
-            return Err(CertificateRefusal::NameNotNormalised {
-                subject: peer.subject.text.clone(),
-            });
+            return Err(CertificateRefusal::NameNotNormalised { subject: peer.subject.text.clone() });
         }
         Ok(())
     }
@@ -100,10 +91,7 @@ impl ExtendedKeyUsageValidator for PathUsage {
 /// The same day and second `years` later; 29 February becomes 1 March.
 fn years_after(start: OffsetDateTime, years: i32) -> OffsetDateTime {
     let year = start.year().saturating_add(years);
-    let date = start
-        .date()
-        .replace_year(year)
-        .or_else(|_| Date::from_calendar_date(year, Month::March, 1));
+    let date = start.date().replace_year(year).or_else(|_| Date::from_calendar_date(year, Month::March, 1));
     date.map_or(start, |date| start.replace_date(date))
 }
 
@@ -115,22 +103,10 @@ mod tests {
 
     #[test]
     fn years_are_calendar_years() {
-        assert_eq!(
-            years_after(datetime!(2025-03-13 07:00 UTC), 5),
-            datetime!(2030-03-13 07:00 UTC)
-        );
-        assert_eq!(
-            years_after(datetime!(2024-02-29 0:00 UTC), 5),
-            datetime!(2029-03-01 0:00 UTC)
-        );
-        assert_eq!(
-            years_after(datetime!(2024-02-29 0:00 UTC), 4),
-            datetime!(2028-02-29 0:00 UTC)
-        );
+        assert_eq!(years_after(datetime!(2025-03-13 07:00 UTC), 5), datetime!(2030-03-13 07:00 UTC));
+        assert_eq!(years_after(datetime!(2024-02-29 0:00 UTC), 5), datetime!(2029-03-01 0:00 UTC));
+        assert_eq!(years_after(datetime!(2024-02-29 0:00 UTC), 4), datetime!(2028-02-29 0:00 UTC));
         // Past the calendar's end the answer is the start itself: every lifetime is then too long.
-        assert_eq!(
-            years_after(datetime!(9998-01-01 0:00 UTC), 5),
-            datetime!(9998-01-01 0:00 UTC)
-        );
+        assert_eq!(years_after(datetime!(9998-01-01 0:00 UTC), 5), datetime!(9998-01-01 0:00 UTC));
     }
 }

@@ -12,19 +12,13 @@ use crate::credentials::CHAIN_CERTIFICATES_MAX;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateRefusal {
     /// Past its end of validity, or an authority above it is.
-    #[error(
-        "the certificate, or an authority above it, expired at {} (R-35)",
-        rfc3339(not_after)
-    )]
+    #[error("the certificate, or an authority above it, expired at {} (R-35)", rfc3339(not_after))]
     Expired {
         /// End of validity, UTC.
         not_after: OffsetDateTime,
     },
     /// Before its start of validity, or an authority above it is.
-    #[error(
-        "the certificate, or an authority above it, is not valid before {} (R-35)",
-        rfc3339(not_before)
-    )]
+    #[error("the certificate, or an authority above it, is not valid before {} (R-35)", rfc3339(not_before))]
     NotYetValid {
         /// Start of validity, UTC.
         not_before: OffsetDateTime,
@@ -204,22 +198,18 @@ impl From<ProfileError> for CertificateRefusal {
 pub(super) fn of_webpki(error: &webpki::Error, issuer: &str) -> CertificateRefusal {
     use webpki::Error;
     match error {
-        Error::CertExpired { not_after, .. } => CertificateRefusal::Expired {
-            not_after: utc(*not_after),
-        },
-        Error::CertNotValidYet { not_before, .. } => CertificateRefusal::NotYetValid {
-            not_before: utc(*not_before),
-        },
-        Error::UnknownIssuer => CertificateRefusal::UnknownAuthority {
-            issuer: issuer.to_owned(),
-        },
+        Error::CertExpired { not_after, .. } => CertificateRefusal::Expired { not_after: utc(*not_after) },
+        Error::CertNotValidYet { not_before, .. } => {
+            CertificateRefusal::NotYetValid { not_before: utc(*not_before) }
+        }
+        Error::UnknownIssuer => CertificateRefusal::UnknownAuthority { issuer: issuer.to_owned() },
         Error::InvalidSignatureForPublicKey => CertificateRefusal::BadSignature,
         Error::UnsupportedSignatureAlgorithmContext(_)
         | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
         | Error::SignatureAlgorithmMismatch => CertificateRefusal::WeakSignature,
-        Error::RequiredEkuNotFoundContext(needed) => CertificateRefusal::WrongUsage {
-            needed: needed_by(needed),
-        },
+        Error::RequiredEkuNotFoundContext(needed) => {
+            CertificateRefusal::WrongUsage { needed: needed_by(needed) }
+        }
         Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => {
             CertificateRefusal::ChainTooLong
         }
@@ -231,10 +221,7 @@ pub(super) fn of_webpki(error: &webpki::Error, issuer: &str) -> CertificateRefus
 }
 
 fn needed_by(context: &webpki::RequiredEkuNotFoundContext) -> Usage {
-    let server = context
-        .required
-        .oid_values()
-        .eq(webpki::KeyUsage::SERVER_AUTH_REPR.iter().copied());
+    let server = context.required.oid_values().eq(webpki::KeyUsage::SERVER_AUTH_REPR.iter().copied());
     if server { Usage::Server } else { Usage::Client }
 }
 

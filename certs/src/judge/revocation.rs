@@ -159,10 +159,7 @@ impl RevocationList {
             issuer,
             crl_number: number(&list)?,
             this_update: list.last_update().to_datetime(),
-            next_update: list
-                .next_update()
-                .ok_or_else(|| missing("next update"))?
-                .to_datetime(),
+            next_update: list.next_update().ok_or_else(|| missing("next update"))?.to_datetime(),
             revoked,
         })
     }
@@ -174,9 +171,7 @@ impl RevocationList {
 
     /// Every serial it revokes, in no order.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Revocation)> {
-        self.revoked
-            .iter()
-            .map(|(serial, revocation)| (serial.as_ref(), revocation))
+        self.revoked.iter().map(|(serial, revocation)| (serial.as_ref(), revocation))
     }
 
     /// How many certificates it revokes.
@@ -264,17 +259,12 @@ impl RevocationLists {
     /// under one name, the worse.
     pub fn freshness(&self, issuer: &str, now: UnixTime) -> Freshness {
         let of_name = self.lists.values().filter(|list| list.issuer == issuer);
-        of_name
-            .map(|list| list.freshness(now))
-            .max()
-            .unwrap_or(Freshness::Missing)
+        of_name.map(|list| list.freshness(now)).max().unwrap_or(Freshness::Missing)
     }
 
     /// Freshness of one authority's list.
     pub fn freshness_of(&self, authority: AuthorityId, now: UnixTime) -> Freshness {
-        self.lists
-            .get(&authority)
-            .map_or(Freshness::Missing, |list| list.freshness(now))
+        self.lists.get(&authority).map_or(Freshness::Missing, |list| list.freshness(now))
     }
 
     /// The lists held, in no order.
@@ -328,10 +318,7 @@ pub enum RevocationError {
 
 impl RevocationError {
     fn at(self, path: &Path) -> RevocationError {
-        RevocationError::At {
-            path: path.to_owned(),
-            source: Box::new(self),
-        }
+        RevocationError::At { path: path.to_owned(), source: Box::new(self) }
     }
 }
 
@@ -343,11 +330,7 @@ fn split(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'_>>, Revocati
     let lists = CertificateRevocationListDer::pem_slice_iter(bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| RevocationError::Malformed(error.to_string()))?;
-    if lists.is_empty() {
-        Err(missing("`BEGIN X509 CRL` section"))
-    } else {
-        Ok(lists)
-    }
+    if lists.is_empty() { Err(missing("`BEGIN X509 CRL` section")) } else { Ok(lists) }
 }
 
 fn signer_of<'a>(list: &CertificateRevocationList<'_>, anchors: &'a TrustAnchors) -> Option<&'a Authority> {
@@ -379,9 +362,7 @@ fn refuse_partial(list: &CertificateRevocationList<'_>) -> Result<(), Revocation
                     return Err(RevocationError::Partial("it covers one kind of certificate only"));
                 }
                 if point.only_some_reasons.is_some() || point.indirect_crl {
-                    return Err(RevocationError::Partial(
-                        "it is indirect or covers some reasons only",
-                    ));
+                    return Err(RevocationError::Partial("it is indirect or covers some reasons only"));
                 }
             }
             ParsedExtension::ParseError { error } => {
@@ -394,10 +375,7 @@ fn refuse_partial(list: &CertificateRevocationList<'_>) -> Result<(), Revocation
 }
 
 fn number(list: &CertificateRevocationList<'_>) -> Result<Vec<u8>, RevocationError> {
-    let bytes = list
-        .crl_number()
-        .ok_or_else(|| missing("list number"))?
-        .to_bytes_be();
+    let bytes = list.crl_number().ok_or_else(|| missing("list number"))?.to_bytes_be();
     if bytes.len() > CRL_NUMBER_BYTES_MAX {
         Err(missing("list number of at most 20 bytes"))
     } else {

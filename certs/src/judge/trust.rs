@@ -58,9 +58,7 @@ pub struct AuthorityId([u8; 32]);
 impl AuthorityId {
     pub(crate) fn of(certificate: &X509Certificate<'_>) -> AuthorityId {
         let key = certificate.public_key().raw;
-        AuthorityId(certificate::sha256(
-            &[certificate.subject().as_raw(), key].concat(),
-        ))
+        AuthorityId(certificate::sha256(&[certificate.subject().as_raw(), key].concat()))
     }
 }
 
@@ -124,11 +122,7 @@ impl TrustAnchors {
     pub fn add(&mut self, branch: Branch, der: &CertificateDer<'_>) -> Result<(), TrustError> {
         let certificate = certificate::parse(der)?;
         let id = AuthorityId::of(&certificate);
-        if self
-            .authorities
-            .iter()
-            .any(|known| known.id == id && known.der == *der)
-        {
+        if self.authorities.iter().any(|known| known.id == id && known.der == *der) {
             return Ok(());
         }
         if self.authorities.len() == TRUSTED_CERTIFICATES_MAX {
@@ -140,16 +134,13 @@ impl TrustAnchors {
         }
         let root = certificate.subject().as_raw() == certificate.issuer().as_raw();
         if root {
-            let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| TrustError::Unusable {
-                name: name.clone(),
-                detail: error.to_string(),
-            })?;
+            let anchor = webpki::anchor_from_trusted_cert(der)
+                .map_err(|error| TrustError::Unusable { name: name.clone(), detail: error.to_string() })?;
             self.anchors.push(anchor.to_owned());
         }
-        let key_usage = certificate.key_usage().map_err(|error| TrustError::Unusable {
-            name: name.clone(),
-            detail: error.to_string(),
-        })?;
+        let key_usage = certificate
+            .key_usage()
+            .map_err(|error| TrustError::Unusable { name: name.clone(), detail: error.to_string() })?;
         self.authorities.push(Authority {
             id,
             branch,
@@ -185,21 +176,13 @@ impl TrustAnchors {
 
     /// The authorities that could have issued something whose issuer is `name_der`.
     pub(super) fn named(&self, name_der: &[u8]) -> impl Iterator<Item = &Authority> {
-        self.authorities
-            .iter()
-            .filter(move |authority| authority.subject == name_der)
+        self.authorities.iter().filter(move |authority| authority.subject == name_der)
     }
 
     /// The authority behind one of [`TrustAnchors::webpki`]'s anchors.
     pub(super) fn root(&self, anchor: &TrustAnchor<'_>) -> Option<&Authority> {
-        let position = self
-            .anchors
-            .iter()
-            .position(|known| std::ptr::eq(known, anchor))?;
-        self.authorities
-            .iter()
-            .filter(|authority| authority.root)
-            .nth(position)
+        let position = self.anchors.iter().position(|known| std::ptr::eq(known, anchor))?;
+        self.authorities.iter().filter(|authority| authority.root).nth(position)
     }
 
     /// The branch of the nearest authority that is configured.
@@ -214,9 +197,8 @@ impl TrustAnchors {
     fn check_complete(&self) -> Result<(), TrustError> {
         for authority in self.authorities.iter().filter(|authority| !authority.root) {
             let certificate = certificate::parse(&authority.der)?;
-            let vouched = self
-                .named(certificate.issuer().as_raw())
-                .any(|issuer| signed_by(&certificate, issuer));
+            let vouched =
+                self.named(certificate.issuer().as_raw()).any(|issuer| signed_by(&certificate, issuer));
             if !vouched {
                 return Err(TrustError::NoRoot(authority.name.clone()));
             }
@@ -304,9 +286,6 @@ pub enum TrustError {
 
 impl TrustError {
     fn at(self, path: &Path) -> TrustError {
-        TrustError::At {
-            path: path.to_owned(),
-            source: Box::new(self),
-        }
+        TrustError::At { path: path.to_owned(), source: Box::new(self) }
     }
 }

@@ -84,11 +84,7 @@ impl DevAuthority {
         name.push(DnType::OrganizationalUnitName, mesh_id);
         name.push(DnType::CommonName, self.common_name());
         let below = u8::from(self == Self::Root);
-        let days = if self.parent().is_none() {
-            ROOT_DAYS
-        } else {
-            AUTHORITY_DAYS
-        };
+        let days = if self.parent().is_none() { ROOT_DAYS } else { AUTHORITY_DAYS };
 
         let mut params = CertificateParams::default();
         params.distinguished_name = name;
@@ -98,9 +94,7 @@ impl DevAuthority {
         params.not_after = now + Duration::days(days);
         params.serial_number = Some(serial_number()?);
         params.key_identifier_method = key_identifier(key);
-        params
-            .custom_extensions
-            .extend(extension::development_mark(mesh_id));
+        params.custom_extensions.extend(extension::development_mark(mesh_id));
         if let Some(parent) = self.parent() {
             parent.add_pointers(mesh_id, &mut params);
         }
@@ -111,13 +105,10 @@ impl DevAuthority {
     pub(super) fn add_pointers(self, mesh_id: &str, params: &mut CertificateParams) {
         let stem = self.file_stem();
         params.use_authority_key_identifier_extension = true;
-        params.crl_distribution_points = vec![CrlDistributionPoint {
-            uris: vec![format!("http://pki.{mesh_id}.example/crl/{stem}.crl")],
-        }];
+        params.crl_distribution_points =
+            vec![CrlDistributionPoint { uris: vec![format!("http://pki.{mesh_id}.example/crl/{stem}.crl")] }];
         let issuer = format!("http://pki.{mesh_id}.example/ca/{stem}.crt");
-        params
-            .custom_extensions
-            .extend(extension::authority_information_access(&issuer));
+        params.custom_extensions.extend(extension::authority_information_access(&issuer));
     }
 }
 

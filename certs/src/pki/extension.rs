@@ -14,10 +14,7 @@ const GENERAL_NAME_URI: u8 = 0x86;
 
 /// The development mark, not critical (see `docs/decisions/0004-development-extension.md`).
 pub(super) fn development_mark(mesh_id: &str) -> Option<CustomExtension> {
-    Some(CustomExtension::from_oid_content(
-        &EXTENSION_OID,
-        development::encode(mesh_id)?,
-    ))
+    Some(CustomExtension::from_oid_content(&EXTENSION_OID, development::encode(mesh_id)?))
 }
 
 /// Where the issuer's certificate can be fetched. `None` if the address is too long for one certificate.
@@ -25,20 +22,13 @@ pub(super) fn authority_information_access(issuer_uri: &str) -> Option<CustomExt
     let location = der(GENERAL_NAME_URI, issuer_uri.as_bytes())?;
     let description = der(SEQUENCE, &[&CA_ISSUERS[..], &location].concat())?;
     let content = der(SEQUENCE, &description)?;
-    Some(CustomExtension::from_oid_content(
-        &AUTHORITY_INFORMATION_ACCESS,
-        content,
-    ))
+    Some(CustomExtension::from_oid_content(&AUTHORITY_INFORMATION_ACCESS, content))
 }
 
 /// One DER element of at most 255 bytes of content.
 fn der(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
     let length = u8::try_from(content.len()).ok()?;
-    let header: &[u8] = if length < 0x80 {
-        &[tag, length]
-    } else {
-        &[tag, 0x81, length]
-    };
+    let header: &[u8] = if length < 0x80 { &[tag, length] } else { &[tag, 0x81, length] };
     Some([header, content].concat())
 }
 

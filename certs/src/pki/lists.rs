@@ -26,20 +26,14 @@ impl DevPki {
         // Two commands at once must not each write over the other's entry; the lock ends with the file.
         let lock_path = path.with_extension("lock");
         let lock = File::create(&lock_path).and_then(|file| file.lock().map(|()| file));
-        let _lock = lock.map_err(|source| PkiError::Make {
-            path: lock_path,
-            source,
-        })?;
+        let _lock = lock.map_err(|source| PkiError::Make { path: lock_path, source })?;
 
         let now = OffsetDateTime::now_utc();
         let (mut number, mut entries) = (1, Vec::new());
         if path.exists() {
             let list = RevocationList::read(&files::read(&path, CRL_BYTES_MAX)?, &self.trusted_for_lists()?)?;
             number = next_number(&list.crl_number);
-            entries = list
-                .entries()
-                .map(|(serial, revocation)| (serial.to_vec(), *revocation))
-                .collect();
+            entries = list.entries().map(|(serial, revocation)| (serial.to_vec(), *revocation)).collect();
         }
         if let Some((serial, reason)) = entry
             && !entries.iter().any(|(listed, _)| listed == serial)
@@ -55,10 +49,7 @@ impl DevPki {
             next_update: now + Duration::days(CRL_DAYS),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
-            revoked_certs: entries
-                .iter()
-                .map(|(serial, revocation)| revoked(serial, revocation))
-                .collect(),
+            revoked_certs: entries.iter().map(|(serial, revocation)| revoked(serial, revocation)).collect(),
             key_identifier_method: key_identifier(issuer.key()),
         };
         files::replace(&path, list.signed_by(&issuer)?.der())?;
@@ -76,10 +67,7 @@ impl DevPki {
 }
 
 fn next_number(number: &[u8]) -> u64 {
-    number
-        .iter()
-        .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte))
-        .saturating_add(1)
+    number.iter().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte)).saturating_add(1)
 }
 
 fn revoked(serial: &[u8], revocation: &Revocation) -> RevokedCertParams {

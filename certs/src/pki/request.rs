@@ -119,11 +119,7 @@ impl Request {
         if !matches!(holder, Holder::Person { .. }) {
             usages.insert(Usage::Server);
         }
-        let branch = if matches!(holder, Holder::Enterprise { .. }) {
-            Branch::Public
-        } else {
-            Branch::State
-        };
+        let branch = if matches!(holder, Holder::Enterprise { .. }) { Branch::Public } else { Branch::State };
         Request {
             holder,
             branch,
@@ -166,21 +162,9 @@ impl Request {
     /// The name of its files: `AGENCY-ID`, or the enterprise's code.
     pub(super) fn file_name(&self) -> Result<String, PkiError> {
         let name = match &self.holder {
-            Holder::Node {
-                agency_code,
-                node_id: id,
-                ..
-            }
-            | Holder::System {
-                agency_code,
-                system_id: id,
-                ..
-            }
-            | Holder::Person {
-                agency_code,
-                role: id,
-                ..
-            } => format!("{agency_code}-{id}"),
+            Holder::Node { agency_code, node_id: id, .. }
+            | Holder::System { agency_code, system_id: id, .. }
+            | Holder::Person { agency_code, role: id, .. } => format!("{agency_code}-{id}"),
             Holder::Enterprise { enterprise_code, .. } => enterprise_code.clone(),
         };
         checked_file_name(&name)
@@ -199,15 +183,11 @@ impl Request {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = self.key_usages();
         params.extended_key_usages = self.extended_key_usages();
-        params.not_before = self
-            .not_before
-            .unwrap_or(now - Duration::seconds(BACKDATE_SECONDS));
+        params.not_before = self.not_before.unwrap_or(now - Duration::seconds(BACKDATE_SECONDS));
         params.not_after = self.not_after.unwrap_or(now + Duration::days(LEAF_DAYS));
         params.serial_number = Some(serial_number()?);
         params.key_identifier_method = key_identifier(key);
-        params
-            .custom_extensions
-            .extend(extension::development_mark(mesh_id));
+        params.custom_extensions.extend(extension::development_mark(mesh_id));
         authority.add_pointers(mesh_id, &mut params);
         Ok(params)
     }
@@ -216,52 +196,27 @@ impl Request {
         let mut subject = DistinguishedName::new();
         subject.push(DnType::CountryName, country());
         match &self.holder {
-            Holder::Node {
-                agency_name, node_id, ..
-            } => {
-                subject.push(
-                    DnType::OrganizationName,
-                    checked_text("agency name", agency_name)?,
-                );
+            Holder::Node { agency_name, node_id, .. } => {
+                subject.push(DnType::OrganizationName, checked_text("agency name", agency_name)?);
                 subject.push(DnType::OrganizationalUnitName, "DEMO – Nút trao đổi");
                 subject.push(DnType::CommonName, checked_text("node id", node_id)?);
             }
-            Holder::System {
-                agency_name,
-                system_id,
-                ..
-            } => {
-                subject.push(
-                    DnType::OrganizationName,
-                    checked_text("agency name", agency_name)?,
-                );
+            Holder::System { agency_name, system_id, .. } => {
+                subject.push(DnType::OrganizationName, checked_text("agency name", agency_name)?);
                 subject.push(DnType::OrganizationalUnitName, "DEMO – Hệ thống thông tin");
                 subject.push(DnType::CommonName, checked_text("system id", system_id)?);
             }
-            Holder::Person {
-                agency_code,
-                name,
-                role,
-            } => {
-                subject.push(
-                    DnType::OrganizationName,
-                    checked_text("agency code", agency_code)?,
-                );
+            Holder::Person { agency_code, name, role } => {
+                subject.push(DnType::OrganizationName, checked_text("agency code", agency_code)?);
                 subject.push(DnType::OrganizationalUnitName, "DEMO – Cán bộ");
                 subject.push(DnType::CommonName, checked_text("person's name", name)?);
                 subject.push(DnType::CustomDnType(TITLE.to_vec()), checked_text("role", role)?);
             }
-            Holder::Enterprise {
-                enterprise_code,
-                name,
-            } => {
+            Holder::Enterprise { enterprise_code, name } => {
                 subject.push(DnType::OrganizationName, checked_text("enterprise name", name)?);
                 subject.push(DnType::CommonName, checked_text("enterprise name", name)?);
                 let code = format!("MST:{enterprise_code}");
-                subject.push(
-                    DnType::CustomDnType(USER_ID.to_vec()),
-                    checked_text("enterprise code", &code)?,
-                );
+                subject.push(DnType::CustomDnType(USER_ID.to_vec()), checked_text("enterprise code", &code)?);
             }
         }
         Ok(subject)
@@ -281,16 +236,9 @@ impl Request {
         {
             if !is_agency_code(agency_code) {
                 let rule = "an agency code is groups of 0-9 and A-Z with `.` between, at most 35 characters";
-                return Err(PkiError::Name {
-                    what: "agency code",
-                    value: agency_code.clone(),
-                    rule,
-                });
+                return Err(PkiError::Name { what: "agency code", value: agency_code.clone(), rule });
             }
-            names.push(SanType::URI(ascii(
-                "agency code",
-                &format!("{AGENCY_URN_PREFIX}{agency_code}"),
-            )?));
+            names.push(SanType::URI(ascii("agency code", &format!("{AGENCY_URN_PREFIX}{agency_code}"))?));
         }
         Ok(names)
     }
@@ -323,11 +271,7 @@ pub(super) fn checked_file_name(name: &str) -> Result<String, PkiError> {
         return Ok(name.to_owned());
     }
     let rule = "ids become file names: use at most 128 of A-Z, a-z, 0-9, `.`, `-` and `_`, no `.` in front";
-    Err(PkiError::Name {
-        what: "the id",
-        value: name.to_owned(),
-        rule,
-    })
+    Err(PkiError::Name { what: "the id", value: name.to_owned(), rule })
 }
 
 fn checked_text(what: &'static str, value: &str) -> Result<String, PkiError> {
@@ -336,18 +280,10 @@ fn checked_text(what: &'static str, value: &str) -> Result<String, PkiError> {
         return Ok(value.to_owned());
     }
     let rule = "a name attribute has 1 to 64 characters (RFC 5280 appendix A)";
-    Err(PkiError::Name {
-        what,
-        value: value.to_owned(),
-        rule,
-    })
+    Err(PkiError::Name { what, value: value.to_owned(), rule })
 }
 
 fn ascii(what: &'static str, value: &str) -> Result<Ia5String, PkiError> {
     let rule = "it must be ASCII";
-    Ia5String::try_from(value).map_err(|_| PkiError::Name {
-        what,
-        value: value.to_owned(),
-        rule,
-    })
+    Ia5String::try_from(value).map_err(|_| PkiError::Name { what, value: value.to_owned(), rule })
 }

@@ -1,11 +1,7 @@
 //! A fresh development PKI for each test, and a hand on its authorities' keys for certificates the PKI
 //! itself would not make.
 #![allow(dead_code, reason = "each test binary uses its own part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a panic is how a test fails, in its helpers too"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails, in its helpers too")]
 
 use std::path::PathBuf;
 
@@ -29,26 +25,16 @@ impl Mesh {
 
     pub fn named(mesh_id: &str) -> Mesh {
         let dir = tempfile::tempdir().unwrap();
-        Mesh {
-            pki: DevPki::create(dir.path(), mesh_id).unwrap(),
-            dir,
-        }
+        Mesh { pki: DevPki::create(dir.path(), mesh_id).unwrap(), dir }
     }
 
     /// A judge over everything the PKI has published by now.
     pub fn judge(&self) -> Judge {
-        Judge::new(
-            self.pki.anchors().unwrap(),
-            self.pki.lists().unwrap(),
-            Profile::development(),
-        )
-        .unwrap()
+        Judge::new(self.pki.anchors().unwrap(), self.pki.lists().unwrap(), Profile::development()).unwrap()
     }
 
     pub fn node(&self) -> Issued {
-        self.pki
-            .issue_node("G01", "Bộ Công an", "nut-1", &["g01.example", "127.0.0.1"])
-            .unwrap()
+        self.pki.issue_node("G01", "Bộ Công an", "nut-1", &["g01.example", "127.0.0.1"]).unwrap()
     }
 
     pub fn issuer(&self, stem: &str) -> Issuer<'static, KeyPair> {
@@ -89,9 +75,7 @@ pub fn now() -> UnixTime {
 }
 
 pub fn at(time: OffsetDateTime) -> UnixTime {
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        u64::try_from(time.unix_timestamp()).unwrap(),
-    ))
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(time.unix_timestamp()).unwrap()))
 }
 
 /// Parameters of a leaf that any judge accepts, for tests that then spoil one thing.
@@ -101,10 +85,8 @@ pub fn leaf_params() -> CertificateParams {
     params.not_before = today - time::Duration::days(1);
     params.not_after = today + time::Duration::days(100);
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        rcgen::ExtendedKeyUsagePurpose::ClientAuth,
-        rcgen::ExtendedKeyUsagePurpose::ServerAuth,
-    ];
+    params.extended_key_usages =
+        vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth, rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     params
 }
 

@@ -24,21 +24,13 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// A checkpoint without extension lines.
     pub fn new(origin: impl Into<String>, size: u64, root: Hash) -> Self {
-        Self {
-            origin: origin.into(),
-            size,
-            root,
-            extensions: Vec::new(),
-        }
+        Self { origin: origin.into(), size, root, extensions: Vec::new() }
     }
 
     /// Signs the checkpoint as its log. The key's name must be the origin.
     pub fn sign(&self, key: &SigningKey) -> Result<Note, CheckpointError> {
         if key.name() != self.origin {
-            return Err(CheckpointError::Origin {
-                origin: self.origin.clone(),
-                key: key.verifier().label(),
-            });
+            return Err(CheckpointError::Origin { origin: self.origin.clone(), key: key.verifier().label() });
         }
         let mut note = Note::new(self.to_string())?;
         // A checkpoint that could not be read back must not be signed.
@@ -53,10 +45,7 @@ impl Checkpoint {
         note.verify([log])?;
         let checkpoint = note.text().parse::<Self>()?;
         if checkpoint.origin != log.name() {
-            return Err(CheckpointError::Origin {
-                origin: checkpoint.origin,
-                key: log.label(),
-            });
+            return Err(CheckpointError::Origin { origin: checkpoint.origin, key: log.label() });
         }
         Ok(checkpoint)
     }
@@ -75,35 +64,22 @@ impl FromStr for Checkpoint {
 
     /// Reads the text of a checkpoint, without signatures.
     fn from_str(text: &str) -> Result<Self, CheckpointError> {
-        let body = text
-            .strip_suffix('\n')
-            .ok_or(CheckpointError::Malformed("the last line does not end"))?;
+        let body = text.strip_suffix('\n').ok_or(CheckpointError::Malformed("the last line does not end"))?;
         let mut lines = body.split('\n');
-        let mut line = |what| {
-            lines
-                .next()
-                .filter(|line| !line.is_empty())
-                .ok_or(CheckpointError::Malformed(what))
-        };
+        let mut line =
+            |what| lines.next().filter(|line| !line.is_empty()).ok_or(CheckpointError::Malformed(what));
         let origin = line("line 1, the origin, is missing")?.to_owned();
         let size = parse_decimal(line("line 2, the size, is missing")?);
-        let size = size.ok_or(CheckpointError::Malformed(
-            "line 2, the size, is not a plain decimal number",
-        ))?;
+        let size =
+            size.ok_or(CheckpointError::Malformed("line 2, the size, is not a plain decimal number"))?;
         let root = Hash::from_base64(line("line 3, the root hash, is missing")?);
-        let root = root.ok_or(CheckpointError::Malformed(
-            "line 3, the root hash, is not base64 of 32 bytes",
-        ))?;
+        let root =
+            root.ok_or(CheckpointError::Malformed("line 3, the root hash, is not base64 of 32 bytes"))?;
         let extensions = lines.map(str::to_owned).collect::<Vec<_>>();
         if extensions.iter().any(String::is_empty) {
             return Err(CheckpointError::Malformed("an extension line is empty"));
         }
-        Ok(Self {
-            origin,
-            size,
-            root,
-            extensions,
-        })
+        Ok(Self { origin, size, root, extensions })
     }
 }
 
@@ -153,10 +129,7 @@ mod tests {
             (checkpoint.origin.as_str(), checkpoint.size),
             ("example.com/behind-the-sofa", 20_852_163)
         );
-        assert_eq!(
-            checkpoint.root.to_base64(),
-            "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="
-        );
+        assert_eq!(checkpoint.root.to_base64(), "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=");
         assert_eq!(checkpoint.to_string(), note.text());
         assert_eq!(note.to_string(), EXAMPLE);
         assert_eq!(note.signatures()[1].key_id, 0x8d66_cf3f);
@@ -193,10 +166,7 @@ mod tests {
     #[test]
     fn only_its_own_key_signs_a_log() {
         let key = SigningKey::generate("example.com/log", KeyKind::Ed25519).unwrap();
-        let note = Checkpoint::new("example.com/log", 0, EMPTY_ROOT)
-            .sign(&key)
-            .unwrap()
-            .to_string();
+        let note = Checkpoint::new("example.com/log", 0, EMPTY_ROOT).sign(&key).unwrap().to_string();
         assert_eq!(Checkpoint::open(&note, key.verifier()).unwrap().size, 0);
         let other = Checkpoint::new("example.com/other", 0, EMPTY_ROOT);
         assert!(matches!(other.sign(&key), Err(CheckpointError::Origin { .. })));
@@ -209,10 +179,7 @@ mod tests {
         ));
         let stranger = SigningKey::generate("example.com/log", KeyKind::Ed25519).unwrap();
         let refused = Checkpoint::open(&note, stranger.verifier());
-        assert!(matches!(
-            refused,
-            Err(CheckpointError::Note(NoteError::NoKnownSignature(_)))
-        ));
+        assert!(matches!(refused, Err(CheckpointError::Note(NoteError::NoKnownSignature(_)))));
     }
 
     #[test]

@@ -110,34 +110,21 @@ mod tests {
     fn leaf_hash_is_the_same_on_stack_and_heap() {
         for length in [0, 1, 1022, 1023, 1024, 1025, 70_000] {
             let entry = vec![0x5a; length];
-            assert_eq!(
-                leaf_hash(&entry),
-                sha256(&[&[0][..], &entry].concat()),
-                "{length} bytes"
-            );
+            assert_eq!(leaf_hash(&entry), sha256(&[&[0][..], &entry].concat()), "{length} bytes");
         }
     }
 
     #[test]
     fn node_hash_is_prefixed() {
         let (left, right) = (leaf_hash(b"l"), leaf_hash(b"r"));
-        assert_eq!(
-            node_hash(&left, &right),
-            sha256(&[&[1][..], &left.0, &right.0].concat())
-        );
+        assert_eq!(node_hash(&left, &right), sha256(&[&[1][..], &left.0, &right.0].concat()));
     }
 
     #[test]
     fn base64_is_strict() {
         let hash = leaf_hash(b"x");
         assert_eq!(Hash::from_base64(&hash.to_base64()), Some(hash));
-        for bad in [
-            "",
-            "AAAA",
-            &hash.to_base64()[1..],
-            &format!("{}=", hash.to_base64()),
-            " ",
-        ] {
+        for bad in ["", "AAAA", &hash.to_base64()[1..], &format!("{}=", hash.to_base64()), " "] {
             assert_eq!(Hash::from_base64(bad), None, "{bad:?}");
         }
     }

@@ -30,10 +30,7 @@ impl Frontier {
     /// The frontier of the tree of `size` leaves that `reader` holds.
     pub fn read<R: HashReader + ?Sized>(size: u64, reader: &R) -> Result<Self, R::Error> {
         let subtrees = complete_subtrees(0, size).map(|(level, index)| reader.subtree(level, index));
-        Ok(Self {
-            size,
-            subtrees: subtrees.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { size, subtrees: subtrees.collect::<Result<_, _>>()? })
     }
 
     /// Appends the next leaf.
@@ -202,11 +199,8 @@ pub fn verify_inclusion(
         if position & 1 == 1 || position < last {
             let sibling = hashes.next().ok_or(ProofError::TooShort)?;
             let sibling_is_left = position & 1 == 1;
-            computed = if sibling_is_left {
-                node_hash(sibling, &computed)
-            } else {
-                node_hash(&computed, sibling)
-            };
+            computed =
+                if sibling_is_left { node_hash(sibling, &computed) } else { node_hash(&computed, sibling) };
         }
         position >>= 1;
         last >>= 1;
@@ -244,11 +238,7 @@ pub fn verify_consistency(
     position >>= skipped;
     last >>= skipped;
     // When the old size is a power of two the old root itself is the starting point and is not in the path.
-    let start = if position == 0 {
-        old_root
-    } else {
-        hashes.next().ok_or(ProofError::TooShort)?
-    };
+    let start = if position == 0 { old_root } else { hashes.next().ok_or(ProofError::TooShort)? };
     let (mut computed_old, mut computed_new) = (*start, *start);
     while last > 0 {
         if position & 1 == 1 {
@@ -314,35 +304,23 @@ fn range_root<R: HashReader + ?Sized>(begin: u64, end: u64, reader: &R) -> Resul
 fn complete_subtrees(begin: u64, end: u64) -> impl Iterator<Item = (u8, u64)> {
     let count = end - begin;
     let mut covered = begin;
-    (0..64_u8)
-        .rev()
-        .filter(move |level| count >> level & 1 == 1)
-        .map(move |level| {
-            let subtree = (level, covered >> level);
-            covered += 1 << level;
-            subtree
-        })
+    (0..64_u8).rev().filter(move |level| count >> level & 1 == 1).map(move |level| {
+        let subtree = (level, covered >> level);
+        covered += 1 << level;
+        subtree
+    })
 }
 
 /// Joins subtrees that shrink from left to right into one root.
 fn fold_right(subtrees: &[Hash]) -> Option<Hash> {
-    subtrees
-        .iter()
-        .rev()
-        .copied()
-        .reduce(|right, left| node_hash(&left, &right))
+    subtrees.iter().rev().copied().reduce(|right, left| node_hash(&left, &right))
 }
 
 /// The root over a power-of-two number of hashes, halving in place.
 fn root_of_complete(hashes: &[Hash]) -> Hash {
     let mut level = hashes.to_vec();
     while level.len() > 1 {
-        level = level
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|[left, right]| node_hash(left, right))
-            .collect();
+        level = level.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
     }
     level.first().copied().unwrap_or(EMPTY_ROOT)
 }
@@ -363,8 +341,5 @@ fn same_root(computed: &Hash, expected: &Hash) -> Result<(), ProofError> {
     if computed == expected {
         return Ok(());
     }
-    Err(ProofError::RootMismatch {
-        computed: *computed,
-        expected: *expected,
-    })
+    Err(ProofError::RootMismatch { computed: *computed, expected: *expected })
 }

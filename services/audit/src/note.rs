@@ -40,10 +40,7 @@ impl Note {
         if !text.ends_with('\n') {
             return Err(NoteError::Malformed("the text does not end in a newline"));
         }
-        Ok(Self {
-            text,
-            signatures: Vec::new(),
-        })
+        Ok(Self { text, signatures: Vec::new() })
     }
 
     /// The signed text, with its final newline.
@@ -70,17 +67,13 @@ impl Note {
         let known = known.into_iter().collect::<Vec<_>>();
         let mut verified = Vec::new();
         for signature in &self.signatures {
-            let mut keys = known
-                .iter()
-                .filter(|key| key.name == signature.name && key.id == signature.key_id);
+            let mut keys =
+                known.iter().filter(|key| key.name == signature.name && key.id == signature.key_id);
             let Some(key) = keys.next() else { continue };
             if keys.any(|other| other != key) {
                 return Err(NoteError::AmbiguousKey(key.label()));
             }
-            verified.push(VerifiedSignature {
-                key,
-                time_s: key.verify(&self.text, &signature.bytes)?,
-            });
+            verified.push(VerifiedSignature { key, time_s: key.verify(&self.text, &signature.bytes)? });
         }
         if verified.is_empty() {
             return Err(NoteError::NoKnownSignature(labels(&self.signatures)));
@@ -92,9 +85,7 @@ impl Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        self.signatures
-            .iter()
-            .try_for_each(|signature| writeln!(f, "{signature}"))
+        self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
     }
 }
 
@@ -104,9 +95,7 @@ impl FromStr for Note {
     /// Reads a note by every rule of the format; verifies nothing.
     fn from_str(note: &str) -> Result<Self, NoteError> {
         check_characters(note)?;
-        let blank = note
-            .rfind("\n\n")
-            .ok_or(NoteError::Malformed("no empty line before the signatures"))?;
+        let blank = note.rfind("\n\n").ok_or(NoteError::Malformed("no empty line before the signatures"))?;
         let (text, lines) = (&note[..=blank], &note[blank + 2..]);
         let lines = lines
             .strip_suffix('\n')
@@ -118,10 +107,7 @@ impl FromStr for Note {
             }
             signatures.push(line.parse()?);
         }
-        Ok(Self {
-            text: text.to_owned(),
-            signatures,
-        })
+        Ok(Self { text: text.to_owned(), signatures })
     }
 }
 
@@ -150,23 +136,16 @@ impl FromStr for NoteSignature {
     /// Reads one signature line without its newline.
     fn from_str(line: &str) -> Result<Self, NoteError> {
         let malformed = NoteError::Malformed("a signature line is not \"\u{2014} <key name> <base64>\"");
-        let (name, blob) = match line
-            .strip_prefix("\u{2014} ")
-            .and_then(|rest| rest.split_once(' '))
-        {
+        let (name, blob) = match line.strip_prefix("\u{2014} ").and_then(|rest| rest.split_once(' ')) {
             Some((name, blob)) if is_key_name(name) => (name, blob),
             _ => return Err(malformed),
         };
         let blob = STANDARD.decode(blob).map_err(|_| malformed)?;
         match blob.split_first_chunk::<4>() {
-            Some((key_id, bytes)) if !bytes.is_empty() => Ok(Self {
-                name: name.to_owned(),
-                key_id: u32::from_be_bytes(*key_id),
-                bytes: bytes.to_vec(),
-            }),
-            _ => Err(NoteError::Malformed(
-                "a signature is shorter than its key id and one byte",
-            )),
+            Some((key_id, bytes)) if !bytes.is_empty() => {
+                Ok(Self { name: name.to_owned(), key_id: u32::from_be_bytes(*key_id), bytes: bytes.to_vec() })
+            }
+            _ => Err(NoteError::Malformed("a signature is shorter than its key id and one byte")),
         }
     }
 }
@@ -223,12 +202,7 @@ impl VerifierKey {
         }
         let hash = sha256(&[name.as_bytes(), b"\n", &[kind.byte()], &public].concat());
         let id = u32::from_be_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]);
-        Ok(Self {
-            name: name.to_owned(),
-            kind,
-            public,
-            id,
-        })
+        Ok(Self { name: name.to_owned(), kind, public, id })
     }
 
     /// The key's name; for a log, its origin.
@@ -271,8 +245,7 @@ impl VerifierKey {
                 if i64::try_from(time_s).is_err() {
                     return Err(bad());
                 }
-                key.verify(cosigned_message(text, time_s).as_bytes(), signature)
-                    .map_err(|_| bad())?;
+                key.verify(cosigned_message(text, time_s).as_bytes(), signature).map_err(|_| bad())?;
                 Ok(Some(time_s))
             }
         }
@@ -306,11 +279,7 @@ pub struct SigningKey {
 impl SigningKey {
     /// Makes a new key from the system's random source.
     pub fn generate(name: &str, kind: KeyKind) -> Result<Self, NoteError> {
-        Self::from_pair(
-            name,
-            kind,
-            Ed25519KeyPair::generate().map_err(|_| NoteError::Crypto)?,
-        )
+        Self::from_pair(name, kind, Ed25519KeyPair::generate().map_err(|_| NoteError::Crypto)?)
     }
 
     /// The key of a 32-byte seed (RFC 8032 §5.1.5).
@@ -333,19 +302,10 @@ impl SigningKey {
     /// The text form `PRIVATE+KEY+<name>+<hex key id>+<base64 of type and seed>`, as Go's `sumdb/note` and the C2SP
     /// tools keep signing keys. Secret.
     pub fn to_skey(&self) -> Result<Zeroizing<String>, NoteError> {
-        let seed = self
-            .pair
-            .seed()
-            .and_then(|seed| seed.as_be_bytes())
-            .map_err(|_| NoteError::Crypto)?;
+        let seed = self.pair.seed().and_then(|seed| seed.as_be_bytes()).map_err(|_| NoteError::Crypto)?;
         let key = Zeroizing::new([&[self.verifier.kind.byte()][..], seed.as_ref()].concat());
         let encoded = Zeroizing::new(STANDARD.encode(&*key));
-        Ok(Zeroizing::new(format!(
-            "{SKEY_PREFIX}{}+{:08x}+{}",
-            self.name(),
-            self.verifier.id,
-            *encoded
-        )))
+        Ok(Zeroizing::new(format!("{SKEY_PREFIX}{}+{:08x}+{}", self.name(), self.verifier.id, *encoded)))
     }
 
     /// The public half.
@@ -379,31 +339,17 @@ impl SigningKey {
     }
 
     fn from_pair(name: &str, kind: KeyKind, pair: Ed25519KeyPair) -> Result<Self, NoteError> {
-        let public = pair
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map_err(|_| NoteError::Crypto)?;
-        Ok(Self {
-            verifier: VerifierKey::new(name, kind, public)?,
-            pair,
-        })
+        let public = pair.public_key().as_ref().try_into().map_err(|_| NoteError::Crypto)?;
+        Ok(Self { verifier: VerifierKey::new(name, kind, public)?, pair })
     }
 
     fn raw(&self, message: &str) -> Result<Vec<u8>, NoteError> {
-        let signature = self
-            .pair
-            .try_sign(message.as_bytes())
-            .map_err(|_| NoteError::Crypto)?;
+        let signature = self.pair.try_sign(message.as_bytes()).map_err(|_| NoteError::Crypto)?;
         Ok(signature.as_ref().to_vec())
     }
 
     fn signature(&self, bytes: Vec<u8>) -> NoteSignature {
-        NoteSignature {
-            name: self.verifier.name.clone(),
-            key_id: self.verifier.id,
-            bytes,
-        }
+        NoteSignature { name: self.verifier.name.clone(), key_id: self.verifier.id, bytes }
     }
 }
 
@@ -478,9 +424,7 @@ fn check_characters(note: &str) -> Result<(), NoteError> {
         return Err(NoteError::TooLong(note.len()));
     }
     if note.bytes().any(|byte| byte < 0x20 && byte != b'\n') {
-        return Err(NoteError::Malformed(
-            "it holds a control character other than newline",
-        ));
+        return Err(NoteError::Malformed("it holds a control character other than newline"));
     }
     Ok(())
 }
@@ -495,17 +439,13 @@ fn split_key(text: &str) -> Result<(&str, u32, KeyKind, [u8; PUBLIC_KEY_BYTES]),
     let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(NoteError::KeyText("it is not <name>+<key id>+<key>"));
     };
-    let number = u32::from_str_radix(id, 16)
-        .ok()
-        .filter(|number| format!("{number:08x}") == id);
+    let number = u32::from_str_radix(id, 16).ok().filter(|number| format!("{number:08x}") == id);
     let id = number.ok_or(NoteError::KeyText("the key id is not 8 lower-case hex digits"))?;
     let key = STANDARD.decode(key).map(Zeroizing::new);
     let key = key.map_err(|_| NoteError::KeyText("the key is not standard base64"))?;
     let (kind, bytes) = key.split_first().ok_or(NoteError::KeyText("the key is empty"))?;
     let kind = KeyKind::from_byte(*kind)?;
-    let bytes = bytes
-        .try_into()
-        .map_err(|_| NoteError::KeyText("an Ed25519 key has 32 bytes"))?;
+    let bytes = bytes.try_into().map_err(|_| NoteError::KeyText("an Ed25519 key has 32 bytes"))?;
     Ok((name, id, kind, bytes))
 }
 
@@ -513,9 +453,7 @@ fn check_key_id(key: &VerifierKey, id: u32) -> Result<(), NoteError> {
     if key.id == id {
         return Ok(());
     }
-    Err(NoteError::KeyText(
-        "the key id does not fit name and key: one of them was mistyped",
-    ))
+    Err(NoteError::KeyText("the key id does not fit name and key: one of them was mistyped"))
 }
 
 fn labels(signatures: &[NoteSignature]) -> String {
@@ -524,11 +462,7 @@ fn labels(signatures: &[NoteSignature]) -> String {
         format!("{name}+{:08x}", signature.key_id)
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
-    if shown.is_empty() {
-        "nobody".to_owned()
-    } else {
-        shown
-    }
+    if shown.is_empty() { "nobody".to_owned() } else { shown }
 }
 
 #[cfg(test)]

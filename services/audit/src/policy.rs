@@ -35,12 +35,7 @@ impl Policy {
     /// Trust one log, ask for no witness.
     pub fn for_log(key: VerifierKey) -> Self {
         let logs = vec![PolicyLog { key, url: None }];
-        Self {
-            logs,
-            witnesses: Vec::new(),
-            groups: Vec::new(),
-            quorum: Quorum::None,
-        }
+        Self { logs, witnesses: Vec::new(), groups: Vec::new(), quorum: Quorum::None }
     }
 
     /// Reads a policy file.
@@ -50,34 +45,21 @@ impl Policy {
             return Err(PolicyError::TooLong(file.len()));
         }
         for (number, line) in (1..).zip(file.split(|byte| *byte == b'\n')) {
-            reading
-                .line(line)
-                .map_err(|fault| PolicyError::Line { number, fault })?;
+            reading.line(line).map_err(|fault| PolicyError::Line { number, fault })?;
         }
         let quorum = reading.quorum.ok_or(PolicyError::NoQuorum)?;
-        Ok(Self {
-            logs: reading.logs,
-            witnesses: reading.witnesses,
-            groups: reading.groups,
-            quorum,
-        })
+        Ok(Self { logs: reading.logs, witnesses: reading.witnesses, groups: reading.groups, quorum })
     }
 
     /// The policy as a file that [`Policy::parse`] reads back. Comments are not kept.
     pub fn to_file(&self) -> Vec<u8> {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         for log in &self.logs {
-            lines.push(items(
-                &[b"log", log.key.to_string().as_bytes()],
-                log.url.as_deref(),
-            ));
+            lines.push(items(&[b"log", log.key.to_string().as_bytes()], log.url.as_deref()));
         }
         for witness in &self.witnesses {
             let key = witness.key.to_string();
-            lines.push(items(
-                &[b"witness", &witness.name, key.as_bytes()],
-                witness.url.as_deref(),
-            ));
+            lines.push(items(&[b"witness", &witness.name, key.as_bytes()], witness.url.as_deref()));
         }
         for group in &self.groups {
             let threshold = group.threshold.to_string();
@@ -115,16 +97,9 @@ impl Policy {
             Quorum::Of(member) if !self.reached(member, &cosigned) => text(self.name(member)),
             _ => return Ok(accepted),
         };
-        let seen = accepted
-            .cosigned
-            .iter()
-            .map(|cosigned| text(&self.witnesses[cosigned.witness].name));
+        let seen = accepted.cosigned.iter().map(|cosigned| text(&self.witnesses[cosigned.witness].name));
         let seen = seen.collect::<Vec<_>>().join(", ");
-        let seen = if seen.is_empty() {
-            "nobody".to_owned()
-        } else {
-            seen
-        };
+        let seen = if seen.is_empty() { "nobody".to_owned() } else { seen };
         Err(PolicyError::Quorum { quorum, seen })
     }
 
@@ -137,31 +112,15 @@ impl Policy {
         let verified = note.verify(log_keys.chain(witness_keys))?;
         let checkpoint = note.text().parse::<Checkpoint>()?;
         let is_log = |key: &&VerifierKey| {
-            self.logs
-                .iter()
-                .any(|log| &log.key == *key && key.name() == checkpoint.origin)
+            self.logs.iter().any(|log| &log.key == *key && key.name() == checkpoint.origin)
         };
-        let log = verified
-            .iter()
-            .map(|signature| signature.key)
-            .find(is_log)
-            .cloned();
+        let log = verified.iter().map(|signature| signature.key).find(is_log).cloned();
         let log = log.ok_or_else(|| PolicyError::Log(checkpoint.origin.clone()))?;
         let cosigned = verified.iter().filter_map(|signature| {
-            let witness = self
-                .witnesses
-                .iter()
-                .position(|witness| &witness.key == signature.key)?;
-            Some(Cosigned {
-                witness,
-                time_s: signature.time_s?,
-            })
+            let witness = self.witnesses.iter().position(|witness| &witness.key == signature.key)?;
+            Some(Cosigned { witness, time_s: signature.time_s? })
         });
-        Ok(Accepted {
-            log,
-            cosigned: cosigned.collect(),
-            checkpoint,
-        })
+        Ok(Accepted { log, cosigned: cosigned.collect(), checkpoint })
     }
 
     fn reached(&self, member: Member, cosigned: &impl Fn(usize) -> bool) -> bool {
@@ -169,10 +128,7 @@ impl Policy {
             Member::Witness(index) => cosigned(index),
             Member::Group(index) => {
                 let group = &self.groups[index];
-                let reached = group
-                    .members
-                    .iter()
-                    .filter(|member| self.reached(**member, cosigned));
+                let reached = group.members.iter().filter(|member| self.reached(**member, cosigned));
                 reached.count() >= group.threshold
             }
         }
@@ -345,15 +301,10 @@ struct Reading {
 
 impl Reading {
     fn line(&mut self, line: &[u8]) -> Result<(), LineFault> {
-        if let Some(control) = line
-            .iter()
-            .find(|byte| **byte == 0x7f || **byte < b' ' && **byte != b'\t')
-        {
+        if let Some(control) = line.iter().find(|byte| **byte == 0x7f || **byte < b' ' && **byte != b'\t') {
             return Err(LineFault::Control(*control));
         }
-        let items = line
-            .split(|byte| matches!(byte, b' ' | b'\t'))
-            .filter(|item| !item.is_empty());
+        let items = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|item| !item.is_empty());
         let items = items.collect::<Vec<_>>();
         if items.first().is_none_or(|first| first.starts_with(b"#")) {
             return Ok(());
@@ -391,19 +342,11 @@ impl Reading {
         if key.kind() != KeyKind::CosignatureV1 {
             return Err(LineFault::WitnessKind);
         }
-        if self
-            .witnesses
-            .iter()
-            .any(|witness| witness.key.public() == key.public())
-        {
+        if self.witnesses.iter().any(|witness| witness.key.public() == key.public()) {
             return Err(LineFault::DuplicateKey);
         }
         self.define(name, Member::Witness(self.witnesses.len()))?;
-        self.witnesses.push(PolicyWitness {
-            name: name.to_vec(),
-            key,
-            url,
-        });
+        self.witnesses.push(PolicyWitness { name: name.to_vec(), key, url });
         Ok(())
     }
 
@@ -416,26 +359,19 @@ impl Reading {
                 .and_then(crate::checkpoint::parse_decimal)
                 .and_then(|k| k.try_into().ok()),
         };
-        let threshold = threshold
-            .filter(|k| (1..=names.len()).contains(k))
-            .ok_or(LineFault::Threshold(names.len()))?;
+        let threshold =
+            threshold.filter(|k| (1..=names.len()).contains(k)).ok_or(LineFault::Threshold(names.len()))?;
         let mut members = Vec::with_capacity(names.len());
         for name in names {
-            let (member, taken) = self
-                .names
-                .get_mut(*name)
-                .ok_or_else(|| LineFault::UnknownName(text(name)))?;
+            let (member, taken) =
+                self.names.get_mut(*name).ok_or_else(|| LineFault::UnknownName(text(name)))?;
             if std::mem::replace(taken, true) {
                 return Err(LineFault::DuplicateMember(text(name)));
             }
             members.push(*member);
         }
         self.define(name, Member::Group(self.groups.len()))?;
-        self.groups.push(Group {
-            name: name.to_vec(),
-            threshold,
-            members,
-        });
+        self.groups.push(Group { name: name.to_vec(), threshold, members });
         Ok(())
     }
 
@@ -461,9 +397,7 @@ impl Reading {
 }
 
 fn vkey(item: &[u8]) -> Result<VerifierKey, NoteError> {
-    std::str::from_utf8(item)
-        .map_err(|_| NoteError::KeyText("it is not UTF-8"))?
-        .parse()
+    std::str::from_utf8(item).map_err(|_| NoteError::KeyText("it is not UTF-8"))?.parse()
 }
 
 fn text(name: &[u8]) -> String {

@@ -46,9 +46,7 @@ impl fmt::Display for TlogProof {
             writeln!(f, "{EXTRA}{}", STANDARD.encode(extra))?;
         }
         writeln!(f, "{INDEX}{}", self.index)?;
-        self.path
-            .iter()
-            .try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
+        self.path.iter().try_for_each(|hash| writeln!(f, "{}", hash.to_base64()))?;
         write!(f, "\n{}", self.checkpoint)
     }
 }
@@ -61,37 +59,29 @@ impl FromStr for TlogProof {
         if proof.len() > PROOF_BYTES_MAX {
             return Err(TlogProofError::Malformed("it is too long"));
         }
-        let (head, checkpoint) = proof.split_once("\n\n").ok_or(TlogProofError::Malformed(
-            "there is no empty line before the checkpoint",
-        ))?;
+        let (head, checkpoint) = proof
+            .split_once("\n\n")
+            .ok_or(TlogProofError::Malformed("there is no empty line before the checkpoint"))?;
         let mut lines = head.split('\n').peekable();
         if lines.next() != Some(MAGIC) {
             return Err(TlogProofError::Malformed("line 1 is not c2sp.org/tlog-proof@v1"));
         }
-        let extra = match lines
-            .next_if(|line| line.starts_with(EXTRA))
-            .and_then(|line| line.strip_prefix(EXTRA))
-        {
-            Some(extra) => Some(
-                STANDARD
-                    .decode(extra)
-                    .map_err(|_| TlogProofError::Malformed("the extra data is not base64"))?,
-            ),
-            None => None,
-        };
-        let index = lines
-            .next()
-            .and_then(|line| line.strip_prefix(INDEX))
-            .and_then(parse_decimal);
-        let index = index.ok_or(TlogProofError::Malformed(
-            "there is no index line with a plain decimal number",
-        ))?;
+        let extra =
+            match lines.next_if(|line| line.starts_with(EXTRA)).and_then(|line| line.strip_prefix(EXTRA)) {
+                Some(extra) => Some(
+                    STANDARD
+                        .decode(extra)
+                        .map_err(|_| TlogProofError::Malformed("the extra data is not base64"))?,
+                ),
+                None => None,
+            };
+        let index = lines.next().and_then(|line| line.strip_prefix(INDEX)).and_then(parse_decimal);
+        let index =
+            index.ok_or(TlogProofError::Malformed("there is no index line with a plain decimal number"))?;
         let mut path = Vec::new();
         for line in lines {
             if path.len() == PROOF_HASHES_MAX {
-                return Err(TlogProofError::Malformed(
-                    "its path is longer than any tree is high",
-                ));
+                return Err(TlogProofError::Malformed("its path is longer than any tree is high"));
             }
             path.push(
                 Hash::from_base64(line)
@@ -100,12 +90,7 @@ impl FromStr for TlogProof {
         }
         let note = checkpoint.parse::<Note>().map_err(CheckpointError::from)?;
         note.text().parse::<Checkpoint>()?;
-        Ok(Self {
-            extra,
-            index,
-            path,
-            checkpoint: checkpoint.to_owned(),
-        })
+        Ok(Self { extra, index, path, checkpoint: checkpoint.to_owned() })
     }
 }
 
@@ -151,12 +136,7 @@ mod tests {
         let checkpoint = Checkpoint::new("example.com/fancylog", 37, merkle::root_of(&leaves));
         let Ok(path) = merkle::inclusion_proof(index, 37, &leaves[..]);
         let checkpoint = checkpoint.sign(&key()).unwrap().to_string();
-        TlogProof {
-            extra: Some(b"more".to_vec()),
-            index,
-            path: path.unwrap(),
-            checkpoint,
-        }
+        TlogProof { extra: Some(b"more".to_vec()), index, path: path.unwrap(), checkpoint }
     }
 
     #[test]
@@ -166,10 +146,7 @@ mod tests {
             let read: TlogProof = proof(index).to_string().parse().unwrap();
             assert_eq!(read, proof(index));
             assert_eq!(read.verify(&leaf, &policy).unwrap().checkpoint.size, 37);
-            assert!(matches!(
-                read.verify(&leaf_hash(b"other"), &policy),
-                Err(TlogProofError::Path(_))
-            ));
+            assert!(matches!(read.verify(&leaf_hash(b"other"), &policy), Err(TlogProofError::Path(_))));
         }
         let stranger = SigningKey::generate("example.com/fancylog", KeyKind::Ed25519).unwrap();
         let refused = proof(0).verify(&leaves()[0], &Policy::for_log(stranger.verifier().clone()));
@@ -187,9 +164,7 @@ mod tests {
             let Ok(changed) = String::from_utf8(bytes) else {
                 continue;
             };
-            let outcome = changed
-                .parse::<TlogProof>()
-                .and_then(|proof| proof.verify(&leaves()[21], &policy));
+            let outcome = changed.parse::<TlogProof>().and_then(|proof| proof.verify(&leaves()[21], &policy));
             assert!(outcome.is_err(), "byte {at}");
         }
     }
@@ -198,13 +173,7 @@ mod tests {
     fn malformed_proofs_are_refused() {
         let good = proof(5).to_string();
         assert!(good.parse::<TlogProof>().is_ok());
-        assert!(
-            good.replace("extra bW9yZQ==\n", "")
-                .parse::<TlogProof>()
-                .unwrap()
-                .extra
-                .is_none()
-        );
+        assert!(good.replace("extra bW9yZQ==\n", "").parse::<TlogProof>().unwrap().extra.is_none());
         for (bad, why) in [
             (good.replace("@v1", "@v2"), "version"),
             (good.replace("index 5", "index 05"), "leading zero"),
@@ -216,10 +185,7 @@ mod tests {
             (
                 good.replace(
                     "index 5\n",
-                    &format!(
-                        "index 5\n{}",
-                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".repeat(66)
-                    ),
+                    &format!("index 5\n{}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".repeat(66)),
                 ),
                 "path",
             ),

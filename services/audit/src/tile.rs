@@ -64,20 +64,14 @@ pub struct TileId {
 impl TileId {
     /// A full tile.
     pub const fn full(kind: TileKind, index: u64) -> Self {
-        Self {
-            kind,
-            index,
-            width: TILE_WIDTH,
-        }
+        Self { kind, index, width: TILE_WIDTH }
     }
 
     /// The tile `index` of `kind` as a tree of `size` leaves has it: full, partial, or `None`.
     pub fn in_tree(kind: TileKind, index: u64, size: u64) -> Option<Self> {
         let hashes = hashes_at(kind.level(), size);
         let left = hashes.checked_sub(index.checked_mul(u64::from(TILE_WIDTH))?)?;
-        let width = u16::try_from(left.min(u64::from(TILE_WIDTH)))
-            .ok()
-            .filter(|width| *width > 0)?;
+        let width = u16::try_from(left.min(u64::from(TILE_WIDTH))).ok().filter(|width| *width > 0)?;
         Some(Self { kind, index, width })
     }
 
@@ -128,11 +122,7 @@ impl fmt::Display for TileId {
             write!(f, "x{group:03}/")?;
         }
         write!(f, "{:03}", groups[0])?;
-        if self.is_full() {
-            Ok(())
-        } else {
-            write!(f, ".p/{}", self.width)
-        }
+        if self.is_full() { Ok(()) } else { write!(f, ".p/{}", self.width) }
     }
 }
 
@@ -148,8 +138,7 @@ impl FromStr for TileId {
 
 /// The number of hashes that tile level `level` has in a tree of `size` leaves (entries: level 0).
 pub fn hashes_at(level: u8, size: u64) -> u64 {
-    size.checked_shr(u32::from(level) * u32::from(TILE_HEIGHT))
-        .unwrap_or(0)
+    size.checked_shr(u32::from(level) * u32::from(TILE_HEIGHT)).unwrap_or(0)
 }
 
 /// The partial tiles and bundle that a tree of `size` leaves needs beside its full ones (at most 9).
@@ -170,17 +159,9 @@ pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
 pub fn parse_hashes(bytes: &[u8], width: u16) -> Result<Vec<Hash>, TileError> {
     let expected = usize::from(width) * HASH_BYTES;
     if bytes.len() != expected {
-        return Err(TileError::TileLength {
-            actual: bytes.len(),
-            expected,
-        });
+        return Err(TileError::TileLength { actual: bytes.len(), expected });
     }
-    Ok(bytes
-        .as_chunks::<HASH_BYTES>()
-        .0
-        .iter()
-        .map(|hash| Hash(*hash))
-        .collect())
+    Ok(bytes.as_chunks::<HASH_BYTES>().0.iter().map(|hash| Hash(*hash)).collect())
 }
 
 /// Appends one entry to the bytes of a bundle. The entry is at most [`BUNDLE_ENTRY_BYTES_MAX`] bytes.
@@ -205,10 +186,7 @@ pub fn parse_bundle(bytes: &[u8], width: u16) -> Result<Vec<&[u8]>, TileError> {
     let entries = BundleEntries::new(bytes).map(|entry| entry.map(|(_, entry)| entry));
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
     if entries.len() != usize::from(width) {
-        return Err(TileError::BundleWidth {
-            actual: entries.len(),
-            expected: width,
-        });
+        return Err(TileError::BundleWidth { actual: entries.len(), expected: width });
     }
     Ok(entries)
 }
@@ -303,14 +281,13 @@ impl RightEdge {
 
     /// The partial hash tiles of the tree as it is now, lowest level first.
     pub fn partials(&self) -> impl Iterator<Item = (TileId, &[Hash])> {
-        (0..TILE_LEVELS)
-            .zip(&self.partials)
-            .filter(|(_, hashes)| !hashes.is_empty())
-            .filter_map(|(level, hashes)| {
+        (0..TILE_LEVELS).zip(&self.partials).filter(|(_, hashes)| !hashes.is_empty()).filter_map(
+            |(level, hashes)| {
                 let index = hashes_at(level, self.size) / u64::from(TILE_WIDTH);
                 let id = TileId::in_tree(TileKind::Hashes(level), index, self.size)?;
                 Some((id, hashes.as_slice()))
-            })
+            },
+        )
     }
 
     /// The root of the tree: computed from tiles, so a second opinion on [`merkle::Frontier::root`].
@@ -370,27 +347,15 @@ fn parse_path(path: &str) -> Option<TileId> {
         level => TileKind::Hashes(level.parse().ok().filter(|level| *level <= 63)?),
     };
     let (index, width) = match rest.split_once(".p/") {
-        Some((index, width)) => (
-            index,
-            width
-                .parse()
-                .ok()
-                .filter(|width| (1..TILE_WIDTH).contains(width))?,
-        ),
+        Some((index, width)) => (index, width.parse().ok().filter(|width| (1..TILE_WIDTH).contains(width))?),
         None => (rest, TILE_WIDTH),
     };
     let mut number = 0_u64;
     for group in index.split('/') {
         let digits = group.strip_prefix('x').unwrap_or(group);
-        number = number
-            .checked_mul(1000)?
-            .checked_add(digits.parse::<u64>().ok().filter(|n| *n < 1000)?)?;
+        number = number.checked_mul(1000)?.checked_add(digits.parse::<u64>().ok().filter(|n| *n < 1000)?)?;
     }
-    Some(TileId {
-        kind,
-        index: number,
-        width,
-    })
+    Some(TileId { kind, index: number, width })
 }
 
 #[cfg(test)]

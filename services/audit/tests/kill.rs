@@ -28,10 +28,7 @@ fn signing_key() -> SigningKey {
 }
 
 fn open(dir: &Path) -> Log {
-    let options = LogOptions {
-        publish_interval_ms: 3,
-        ..LogOptions::default()
-    };
+    let options = LogOptions { publish_interval_ms: 3, ..LogOptions::default() };
     Log::open(dir, ORIGIN, LogKey::new(signing_key()).unwrap(), &options).unwrap()
 }
 
@@ -47,9 +44,7 @@ fn victim() {
             scope.spawn(move || {
                 for round in 0.. {
                     let name = format!("{}-{writer}-{round}", std::process::id());
-                    let entries = (0..=round % 9)
-                        .map(|part| format!("{name}-{part}").into_bytes())
-                        .collect();
+                    let entries = (0..=round % 9).map(|part| format!("{name}-{part}").into_bytes()).collect();
                     let receipt = log.append_blocking(entries).unwrap();
                     // One write a line, so that a kill never leaves two lines mixed.
                     let line = format!("ack {} {} {name}\n", receipt.first_index, receipt.count);
@@ -65,10 +60,7 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_process_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("log");
     let key = LogKey::new(signing_key()).unwrap();
-    Log::create(&dir, ORIGIN, key, &LogOptions::default())
-        .unwrap()
-        .close()
-        .unwrap();
+    Log::create(&dir, ORIGIN, key, &LogOptions::default()).unwrap().close().unwrap();
     let mut acknowledged = Vec::new();
     for kill in 0..KILLS {
         // Killed after a varying number of receipts, so at varying points of commit, publishing and start.
@@ -78,11 +70,7 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_process_is_killed() {
             ..VerifyOptions::default()
         };
         let report = verify_dir(&dir, &options);
-        assert_eq!(
-            report.verdict,
-            Verdict::Verified,
-            "what a kill leaves behind is a sound log\n{report}"
-        );
+        assert_eq!(report.verdict, Verdict::Verified, "what a kill leaves behind is a sound log\n{report}");
     }
 
     let log = open(&dir);
@@ -97,23 +85,13 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_process_is_killed() {
     }
     let distinct = stored.iter().collect::<HashSet<_>>();
     assert_eq!(distinct.len(), stored.len(), "no entry is logged twice");
-    assert!(
-        acknowledged.len() as u64 > KILLS,
-        "{} receipts",
-        acknowledged.len()
-    );
+    assert!(acknowledged.len() as u64 > KILLS, "{} receipts", acknowledged.len());
 }
 
 /// Starts the victim, reads this many receipts, kills it, and reads what it had still written.
 fn run_and_kill(dir: &Path, receipts: u64, acknowledged: &mut Vec<(u64, u64, String)>) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "victim",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "victim", "--ignored", "--nocapture", "--test-threads=1"])
         .env(DIR_VARIABLE, dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -124,28 +102,18 @@ fn run_and_kill(dir: &Path, receipts: u64, acknowledged: &mut Vec<(u64, u64, Str
     while let Some(line) = lines.next().transpose().unwrap() {
         let line = String::from_utf8(line).unwrap();
         // The first line also carries the test harness's own words.
-        let Some(words) = line
-            .find("ack ")
-            .map(|start| line[start..].split(' ').collect::<Vec<_>>())
-        else {
+        let Some(words) = line.find("ack ").map(|start| line[start..].split(' ').collect::<Vec<_>>()) else {
             continue;
         };
         let [_, first_index, count, name] = words[..] else {
             continue;
         };
-        acknowledged.push((
-            first_index.parse().unwrap(),
-            count.parse().unwrap(),
-            name.to_owned(),
-        ));
+        acknowledged.push((first_index.parse().unwrap(), count.parse().unwrap(), name.to_owned()));
         read += 1;
         if read == receipts {
             victim.kill().unwrap();
         }
     }
     assert!(!victim.wait().unwrap().success());
-    assert!(
-        read >= receipts,
-        "the victim died by itself after {read} receipts"
-    );
+    assert!(read >= receipts, "the victim died by itself after {read} receipts");
 }

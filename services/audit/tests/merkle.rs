@@ -34,11 +34,8 @@ fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     }
     let k = leaves.len().next_power_of_two() / 2;
     let (left, right) = leaves.split_at(k);
-    let (mut rest, sibling) = if m < k {
-        (path(m, left), mth(right))
-    } else {
-        (path(m - k, right), mth(left))
-    };
+    let (mut rest, sibling) =
+        if m < k { (path(m, left), mth(right)) } else { (path(m - k, right), mth(left)) };
     rest.push(sibling);
     rest
 }
@@ -60,9 +57,7 @@ fn subproof(m: usize, leaves: &[Hash], complete: bool) -> Vec<Hash> {
 }
 
 fn leaves(count: u64) -> Vec<Hash> {
-    (0..count)
-        .map(|number| leaf_hash(&number.to_be_bytes()))
-        .collect()
+    (0..count).map(|number| leaf_hash(&number.to_be_bytes())).collect()
 }
 
 /// Every complete subtree of a tree, computed once, so that thousands of proofs can be taken from it.
@@ -72,12 +67,7 @@ impl Levels {
     fn new(leaves: &[Hash]) -> Self {
         let mut levels = vec![leaves.to_vec()];
         while let Some(level) = levels.last().filter(|level| level.len() > 1) {
-            levels.push(
-                level
-                    .chunks_exact(2)
-                    .map(|pair| node_hash(&pair[0], &pair[1]))
-                    .collect(),
-            );
+            levels.push(level.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect());
         }
         Self(levels)
     }
@@ -104,16 +94,8 @@ fn consistency(old: u64, leaves: &[Hash]) -> Vec<Hash> {
 /// The roots of the Certificate Transparency reference tests, trees of 1 to 8 leaves.
 #[test]
 fn published_roots() {
-    let entries = [
-        "",
-        "00",
-        "10",
-        "2021",
-        "3031",
-        "40414243",
-        "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f",
-    ];
+    let entries =
+        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     let roots = [
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -178,10 +160,7 @@ fn consistency_of_all_pairs() {
                 assert_eq!(proof, subproof(old, &all[..new], true), "{old} of {new}");
             }
         }
-        assert_eq!(
-            consistency_proof(new as u64 + 1, new as u64, &all[..new]),
-            Ok(None)
-        );
+        assert_eq!(consistency_proof(new as u64 + 1, new as u64, &all[..new]), Ok(None));
     }
 }
 
@@ -195,14 +174,8 @@ fn the_edges_are_refused() {
         verify_inclusion(&all[0], 0, 0, &[], &EMPTY_ROOT),
         Err(ProofError::IndexBeyondTree { index: 0, size: 0 })
     );
-    assert_eq!(
-        verify_consistency(8, &root, 7, &root, &[]),
-        Err(ProofError::Shrunk { old: 8, new: 7 })
-    );
-    assert_eq!(
-        verify_consistency(7, &root, 7, &root, &[root]),
-        Err(ProofError::TooLong(1))
-    );
+    assert_eq!(verify_consistency(8, &root, 7, &root, &[]), Err(ProofError::Shrunk { old: 8, new: 7 }));
+    assert_eq!(verify_consistency(7, &root, 7, &root, &[root]), Err(ProofError::TooLong(1)));
     assert!(verify_consistency(7, &root, 7, &all[0], &[]).is_err());
     assert!(verify_consistency(0, &root, 7, &root, &[]).is_err());
     assert_eq!(verify_consistency(0, &EMPTY_ROOT, 7, &root, &[]), Ok(()));

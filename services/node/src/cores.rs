@@ -126,14 +126,15 @@ async fn run(
         let (core, peer) = (Arc::clone(&for_peers), peer.clone());
         service_fn(move |request| {
             let (core, peer) = (Arc::clone(&core), peer.clone());
-            async move { Ok::<_, Infallible>(ingress::call(core, peer, request).await) }
+            // Boxed once: the state of a call is kilobytes, and hyper moves what it is given.
+            Box::pin(async move { Ok::<_, Infallible>(ingress::call(core, peer, request).await) })
         })
     };
     let from_own = move |peer: &Peer| {
         let (core, peer) = (Arc::clone(&core), peer.clone());
         service_fn(move |request| {
             let (core, peer) = (Arc::clone(&core), peer.clone());
-            async move { Ok::<_, Infallible>(egress::call(core, peer, request).await) }
+            Box::pin(async move { Ok::<_, Infallible>(egress::call(core, peer, request).await) })
         })
     };
     let limits = Limits::default();

@@ -12,7 +12,7 @@
 //! **What not.** How the broker stores, how certificates are judged, what the rules are: those are other
 //! crates.
 //!
-//! - [`run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
+//! - [`mod@run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
 //! - [`call`]: the steps.
 //! - [`own_services`]: the agency's shared-data catalog.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.

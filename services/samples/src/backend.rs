@@ -165,19 +165,10 @@ impl Backend {
     /// Serves until `shutdown` ends, then finishes what is in flight (at most [`DRAIN_MS`]).
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let (health, health_service) = tonic_health::server::health_reporter();
-        health
-            .set_service_status(self.kind.service_name(), ServingStatus::Serving)
-            .await;
-        let service = self
-            .routes
-            .add_service(health_service)
-            .map_request(caller::logged);
+        health.set_service_status(self.kind.service_name(), ServingStatus::Serving).await;
+        let service = self.routes.add_service(health_service).map_request(caller::logged);
         let (limits, connections, drain) = (Limits::default(), Connections::new(), Drain::new());
-        tracing::info!(
-            backend = self.kind.name(),
-            agency = self.kind.agency_code(),
-            "backend serves"
-        );
+        tracing::info!(backend = self.kind.name(), agency = self.kind.agency_code(), "backend serves");
         let serving = async {
             match self.door {
                 Door::Tls(listener, material) => {
@@ -191,9 +182,7 @@ impl Backend {
         let stopping = async {
             shutdown.await;
             // Whoever watches `grpc.health.v1` goes elsewhere before the door closes.
-            health
-                .set_service_status(self.kind.service_name(), ServingStatus::NotServing)
-                .await;
+            health.set_service_status(self.kind.service_name(), ServingStatus::NotServing).await;
             drain.start(Duration::from_millis(DRAIN_MS));
         };
         let (mut serving, mut stopping) = (pin!(serving), pin!(stopping));
@@ -237,22 +226,19 @@ impl Door {
     fn open(listen: Listen, tls: Option<SharedMaterial>) -> Result<Self, BackendError> {
         match (listen, tls) {
             (Listen::Tcp(address), Some(material)) => Ok(Self::Tls(bind(address, false)?, material)),
-            (Listen::Tcp(address), None) => Ok(Self::Local(LocalListener::Loopback(bind_loopback(
-                address, false,
-            )?))),
-            (Listen::Unix(path), None) => Ok(Self::Local(LocalListener::Unix(bind_unix(
-                &path,
-                UNIX_SOCKET_MODE,
-            )?))),
+            (Listen::Tcp(address), None) => {
+                Ok(Self::Local(LocalListener::Loopback(bind_loopback(address, false)?)))
+            }
+            (Listen::Unix(path), None) => {
+                Ok(Self::Local(LocalListener::Unix(bind_unix(&path, UNIX_SOCKET_MODE)?)))
+            }
             (Listen::Unix(path), Some(_)) => Err(BackendError::TlsOverUnix(path)),
         }
     }
 }
 
 fn routes(kind: BackendKind, dvhc_csv: Option<&Path>) -> Result<Routes, BackendError> {
-    let own_node = OwnNode {
-        agency_code: kind.agency_code(),
-    };
+    let own_node = OwnNode { agency_code: kind.agency_code() };
     Ok(match kind {
         BackendKind::Dancu => {
             let backend = CitizenBackend::new(dancu::Register::new(dancu::rows::residents()));
@@ -302,9 +288,6 @@ mod tests {
             );
         }
         let unknown = "thue".parse::<BackendKind>().unwrap_err();
-        assert!(
-            unknown.to_string().contains("dancu, dkdn or danhmuc"),
-            "{unknown}"
-        );
+        assert!(unknown.to_string().contains("dancu, dkdn or danhmuc"), "{unknown}");
     }
 }

@@ -39,11 +39,7 @@ impl<'a> Caller<'a> {
 
     /// The value under `name`, or `-` where there is none; never longer than [`VALUE_CHARS_MAX`].
     pub fn value(&self, name: &str) -> &'a str {
-        let value = self
-            .0
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("-");
+        let value = self.0.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
         // `to_str` lets only visible ASCII pass, so every index is a character boundary.
         &value[..value.len().min(VALUE_CHARS_MAX)]
     }
@@ -51,13 +47,7 @@ impl<'a> Caller<'a> {
 
 impl fmt::Display for Caller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{} for {}",
-            self.value(CONSUMER),
-            self.value(SYSTEM),
-            self.value(PURPOSE)
-        )
+        write!(f, "{}/{} for {}", self.value(CONSUMER), self.value(SYSTEM), self.value(PURPOSE))
     }
 }
 

@@ -45,9 +45,7 @@ impl Question {
         if token.len() > PAGE_TOKEN_BYTES_MAX {
             return Err(PageError::TokenMalformed);
         }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|_| PageError::TokenMalformed)?;
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| PageError::TokenMalformed)?;
         let text = String::from_utf8(bytes).map_err(|_| PageError::TokenMalformed)?;
         let parts: Vec<&str> = text.split(SEPARATOR).collect();
         match parts[..] {
@@ -87,18 +85,13 @@ pub fn cut<'a, R: Clone + 'a>(
 ) -> Result<Page<R>, PageError> {
     let size = rows_per_page(page_size)?;
     let after = question.key_of(page_token)?;
-    let mut rest = rows
-        .filter(|row| after.as_deref().is_none_or(|after| key(row) > after))
-        .peekable();
+    let mut rest = rows.filter(|row| after.as_deref().is_none_or(|after| key(row) > after)).peekable();
     let page: Vec<R> = rest.by_ref().take(size).cloned().collect();
     let next_page_token = match (page.last(), rest.peek()) {
         (Some(last), Some(_)) => question.token_after(key(last)),
         _ => String::new(),
     };
-    Ok(Page {
-        rows: page,
-        next_page_token,
-    })
+    Ok(Page { rows: page, next_page_token })
 }
 
 /// Why there is no such page.
@@ -181,17 +174,8 @@ mod tests {
     #[test]
     fn a_token_of_another_filter_is_refused() {
         let token = Question::new("rows", "01").token_after("00004");
-        assert_eq!(
-            Question::new("rows", "01").key_of(&token),
-            Ok(Some("00004".to_owned()))
-        );
-        assert_eq!(
-            Question::new("rows", "79").key_of(&token),
-            Err(PageError::TokenOfAnotherQuestion)
-        );
-        assert_eq!(
-            Question::new("rows", "").key_of(&token),
-            Err(PageError::TokenOfAnotherQuestion)
-        );
+        assert_eq!(Question::new("rows", "01").key_of(&token), Ok(Some("00004".to_owned())));
+        assert_eq!(Question::new("rows", "79").key_of(&token), Err(PageError::TokenOfAnotherQuestion));
+        assert_eq!(Question::new("rows", "").key_of(&token), Err(PageError::TokenOfAnotherQuestion));
     }
 }

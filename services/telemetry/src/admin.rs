@@ -30,10 +30,7 @@ impl AdminServer {
     pub async fn bind(address: SocketAddr, health: Health, metrics: Metrics) -> Result<Self, AdminError> {
         let failed = |source| AdminError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        Ok(Self {
-            listener,
-            router: router(health, metrics),
-        })
+        Ok(Self { listener, router: router(health, metrics) })
     }
 
     /// Where it listens, with the port that the system chose.
@@ -86,21 +83,9 @@ async fn alive(State(health): State<Health>) -> Response {
 /// 200 where every check is as it should be, 503 otherwise.
 async fn ready(State(health): State<Health>) -> Response {
     let report = health.report();
-    answer(
-        if report.ok {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        },
-        report,
-    )
+    answer(if report.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, report)
 }
 
 fn answer(status: StatusCode, report: HealthReport) -> Response {
-    (
-        status,
-        [(CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Json(report),
-    )
-        .into_response()
+    (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(report)).into_response()
 }

@@ -17,29 +17,17 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Reads the configuration at `path`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(CONFIG_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > CONFIG_BYTES_MAX {
-        return Err(ConfigError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let read = error.utf8_error().valid_up_to();
         let place = Place::of(&String::from_utf8_lossy(&error.as_bytes()[..read]), read);
-        ConfigError::wrong(
-            path,
-            place,
-            String::new(),
-            "the file is not UTF-8 text here".to_owned(),
-        )
+        ConfigError::wrong(path, place, String::new(), "the file is not UTF-8 text here".to_owned())
     })?;
     parse(&text, path)
 }
@@ -49,12 +37,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigEr
     toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let key = key_at(text, &span);
-        ConfigError::wrong(
-            path,
-            Place::of(text, span.start),
-            key,
-            error.message().replace('\n', "; "),
-        )
+        ConfigError::wrong(path, Place::of(text, span.start), key, error.message().replace('\n', "; "))
     })
 }
 
@@ -91,12 +74,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     fn wrong(path: &Path, place: Place, key: String, problem: String) -> Self {
-        Self::Wrong {
-            path: path.to_owned(),
-            place,
-            key,
-            problem,
-        }
+        Self::Wrong { path: path.to_owned(), place, key, problem }
     }
 }
 
@@ -113,10 +91,7 @@ impl Place {
     /// The place of byte `offset` of `text`.
     fn of(text: &str, offset: usize) -> Self {
         let before = &text.as_bytes()[..offset.min(text.len())];
-        let line_start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |newline| newline + 1);
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         Self {
             line: before.split(|byte| *byte == b'\n').count(),
             column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
@@ -131,11 +106,7 @@ impl fmt::Display for Place {
 }
 
 fn colon(key: &str) -> String {
-    if key.is_empty() {
-        String::new()
-    } else {
-        format!("{key}: ")
-    }
+    if key.is_empty() { String::new() } else { format!("{key}: ") }
 }
 
 /// The innermost key whose name or value covers `span`; empty where the text is no TOML or the place no key.
@@ -182,9 +153,9 @@ fn holds(value: &DeValue<'_>, span: &Range<usize>) -> bool {
         DeValue::Table(table) => table.iter().any(|(key, value)| {
             covers(&key.span(), span) || covers(&value.span(), span) || holds(value.get_ref(), span)
         }),
-        DeValue::Array(array) => array
-            .iter()
-            .any(|item| covers(&item.span(), span) || holds(item.get_ref(), span)),
+        DeValue::Array(array) => {
+            array.iter().any(|item| covers(&item.span(), span) || holds(item.get_ref(), span))
+        }
         _ => false,
     }
 }
@@ -228,26 +199,15 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        parse::<Role>(text, Path::new("node.toml"))
-            .unwrap_err()
-            .to_string()
+        parse::<Role>(text, Path::new("node.toml")).unwrap_err().to_string()
     }
 
     #[test]
     fn every_mistake_has_its_place_and_key() {
         for (text, said) in [
-            (
-                "name = \"n\"\nnane = 1\n",
-                "node.toml:2:1: nane: unknown field `nane`",
-            ),
-            (
-                "name = 7\n",
-                "node.toml:1:8: name: invalid type: integer `7`, expected a string",
-            ),
-            (
-                "name = \"n\"\n[tls]\ntimeout_ms = 5\n",
-                "node.toml:2:1: tls: missing field `certificate`",
-            ),
+            ("name = \"n\"\nnane = 1\n", "node.toml:2:1: nane: unknown field `nane`"),
+            ("name = 7\n", "node.toml:1:8: name: invalid type: integer `7`, expected a string"),
+            ("name = \"n\"\n[tls]\ntimeout_ms = 5\n", "node.toml:2:1: tls: missing field `certificate`"),
             (
                 "name = \"n\"\n[tls]\ncertificate = \"c\"\ntimeout_ms = \"Năm\" # Năm\n",
                 "node.toml:4:14: tls.timeout_ms: invalid type: string \"Năm\"",
@@ -277,10 +237,7 @@ mod tests {
         assert!(matches!(missing, ConfigError::Unreadable { .. }), "{missing}");
         std::fs::write(&path, b"name = \"n\"\nbad = \"\xff\"\n").unwrap();
         let binary = load::<Role>(&path).unwrap_err().to_string();
-        assert!(
-            binary.ends_with(":2:8: the file is not UTF-8 text here"),
-            "{binary}"
-        );
+        assert!(binary.ends_with(":2:8: the file is not UTF-8 text here"), "{binary}");
         std::fs::write(&path, vec![b'#'; 1024 * 1024 + 1]).unwrap();
         assert!(matches!(load::<Role>(&path), Err(ConfigError::TooLarge { .. })));
         std::fs::write(&path, "name = \"Nút mạng\"\n").unwrap();

@@ -31,18 +31,12 @@ pub struct Check {
 impl Check {
     /// As it should be.
     pub fn ok(detail: impl Into<String>) -> Self {
-        Self {
-            ok: true,
-            detail: detail.into(),
-        }
+        Self { ok: true, detail: detail.into() }
     }
 
     /// Not as it should be: this process must not be given work.
     pub fn failing(detail: impl Into<String>) -> Self {
-        Self {
-            ok: false,
-            detail: detail.into(),
-        }
+        Self { ok: false, detail: detail.into() }
     }
 }
 
@@ -59,10 +53,7 @@ pub struct Health {
 impl Health {
     /// A process without checks, which is always ready.
     pub fn new(identity: Identity) -> Self {
-        Self {
-            identity,
-            checks: Vec::new(),
-        }
+        Self { identity, checks: Vec::new() }
     }
 
     /// Adds the check `name`. It is asked on every request: it must answer at once, without I/O.
@@ -99,10 +90,7 @@ impl Health {
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.checks.iter().map(|(name, _)| name).collect();
-        f.debug_struct("Health")
-            .field("identity", &self.identity)
-            .field("checks", &names)
-            .finish()
+        f.debug_struct("Health").field("identity", &self.identity).field("checks", &names).finish()
     }
 }
 

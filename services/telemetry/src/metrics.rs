@@ -31,10 +31,7 @@ impl Metrics {
     /// A register that already holds `build_info` (role, version, mesh) and `development` (0 or 1).
     pub fn new(identity: &Identity) -> Self {
         let registry = Registry::with_prefix(METRIC_PREFIX);
-        let metrics = Self(Arc::new(Mutex::new(Inner {
-            registry,
-            list: Vec::new(),
-        })));
+        let metrics = Self(Arc::new(Mutex::new(Inner { registry, list: Vec::new() })));
         let labels = vec![
             ("role", identity.role.clone()),
             ("version", VERSION.to_owned()),
@@ -84,16 +81,10 @@ impl Metrics {
     /// Compares [`Metrics::list`] with a golden file's text; the error lists what came (`+`) and what went (`-`).
     pub fn check_golden(&self, golden: &str) -> Result<(), String> {
         let list = self.list();
-        let came = list
-            .lines()
-            .filter(|line| !golden.lines().any(|known| known == *line));
-        let went = golden
-            .lines()
-            .filter(|line| !list.lines().any(|known| known == *line));
-        let difference: String = came
-            .map(|line| format!("+ {line}\n"))
-            .chain(went.map(|line| format!("- {line}\n")))
-            .collect();
+        let came = list.lines().filter(|line| !golden.lines().any(|known| known == *line));
+        let went = golden.lines().filter(|line| !list.lines().any(|known| known == *line));
+        let difference: String =
+            came.map(|line| format!("+ {line}\n")).chain(went.map(|line| format!("- {line}\n"))).collect();
         if difference.is_empty() {
             Ok(())
         } else {
@@ -111,10 +102,7 @@ impl Metrics {
 impl Inner {
     fn note(&mut self, name: &str, unit: Option<&Unit>, help: &str, metric: &impl Metric) {
         let unit = unit.map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
-        let line = format!(
-            "{METRIC_PREFIX}_{name}{unit} {} {help}",
-            metric.metric_type().as_str()
-        );
+        let line = format!("{METRIC_PREFIX}_{name}{unit} {} {help}", metric.metric_type().as_str());
         debug_assert!(!self.list.contains(&line), "registered twice: {line}");
         self.list.push(line);
     }
@@ -128,11 +116,7 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(&Identity {
-            role: "node".into(),
-            mesh: "thử".into(),
-            development: true,
-        })
+        Metrics::new(&Identity { role: "node".into(), mesh: "thử".into(), development: true })
     }
 
     #[test]
@@ -154,11 +138,7 @@ mod tests {
     #[test]
     fn the_golden_list_also_holds_what_has_no_value_yet() {
         let metrics = metrics();
-        metrics.register(
-            "denials",
-            "Calls denied",
-            Family::<Vec<(String, String)>, Counter>::default(),
-        );
+        metrics.register("denials", "Calls denied", Family::<Vec<(String, String)>, Counter>::default());
         metrics.register_with_unit("call", "Time of a call", Unit::Seconds, Counter::<u64>::default());
         let golden = "\
 lienthong_build info Which role of which mesh, and the version of its build
@@ -168,12 +148,7 @@ lienthong_development gauge 1 where development certificates are accepted
 ";
         assert_eq!(metrics.list(), golden);
         assert_eq!(metrics.check_golden(golden), Ok(()));
-        let other = metrics
-            .check_golden(&golden.replace("denials", "refusals"))
-            .unwrap_err();
-        assert!(
-            other.contains("+ lienthong_denials") && other.contains("- lienthong_refusals"),
-            "{other}"
-        );
+        let other = metrics.check_golden(&golden.replace("denials", "refusals")).unwrap_err();
+        assert!(other.contains("+ lienthong_denials") && other.contains("- lienthong_refusals"), "{other}");
     }
 }

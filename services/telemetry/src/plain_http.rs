@@ -76,10 +76,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     drop(listener);
     stopping.cancel();
     connections.close();
-    if timeout(Duration::from_millis(DRAIN_MS), connections.wait())
-        .await
-        .is_err()
-    {
+    if timeout(Duration::from_millis(DRAIN_MS), connections.wait()).await.is_err() {
         tracing::debug!(left = connections.len(), "connections were cut at shutdown");
     }
 }

@@ -18,10 +18,7 @@ use serde_json::{Map, Value};
 pub fn sample_toml<T: JsonSchema + Serialize>(example: &T) -> String {
     let schema = schema_for!(T).to_value();
     let value = serde_json::to_value(example);
-    let mut sample = Sample {
-        root: &schema,
-        text: String::new(),
-    };
+    let mut sample = Sample { root: &schema, text: String::new() };
     sample.comment(description(&schema).unwrap_or_default());
     match &value {
         Ok(value) => sample.table("", &schema, Some(value)),
@@ -50,9 +47,8 @@ impl<'a> Sample<'a> {
     /// everything is commented out.
     fn table(&mut self, path: &str, schema: &'a Value, value: Option<&'a Value>) {
         let fields = self.fields(schema, value);
-        let (tables, plain): (Vec<_>, Vec<_>) = fields
-            .into_iter()
-            .partition(|field| self.is_written_as_table(field));
+        let (tables, plain): (Vec<_>, Vec<_>) =
+            fields.into_iter().partition(|field| self.is_written_as_table(field));
         for field in plain {
             self.plain(&field, value.is_none());
         }
@@ -104,28 +100,18 @@ impl<'a> Sample<'a> {
         let object = value.and_then(Value::as_object);
         let mut properties = Vec::new();
         self.collect_properties(schema, object, &mut properties);
-        let required: Vec<&Value> = self
-            .resolve(schema)
-            .get("required")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .collect();
+        let required: Vec<&Value> =
+            self.resolve(schema).get("required").and_then(Value::as_array).into_iter().flatten().collect();
         let mut fields: Vec<Field<'a>> = properties
             .iter()
             .map(|(key, schema)| Field {
                 key: (*key).clone(),
                 schema,
-                value: object
-                    .and_then(|object| object.get(*key))
-                    .filter(|value| !value.is_null()),
+                value: object.and_then(|object| object.get(*key)).filter(|value| !value.is_null()),
                 required: required.iter().any(|name| *name == *key),
             })
             .collect();
-        let of_map = self
-            .resolve(schema)
-            .get("additionalProperties")
-            .unwrap_or(&Value::Bool(true));
+        let of_map = self.resolve(schema).get("additionalProperties").unwrap_or(&Value::Bool(true));
         let more = object
             .into_iter()
             .flatten()
@@ -165,11 +151,7 @@ impl<'a> Sample<'a> {
         let Some(object) = object else {
             return variant.get("properties").is_some();
         };
-        let constants = variant
-            .get("properties")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten();
+        let constants = variant.get("properties").and_then(Value::as_object).into_iter().flatten();
         let mut constants = constants.filter_map(|(key, schema)| Some((key, schema.get("const")?)));
         variant.get("properties").is_some()
             && list(variant, "required").all(|key| key.as_str().is_some_and(|key| object.contains_key(key)))
@@ -182,7 +164,9 @@ impl<'a> Sample<'a> {
             Some(Value::Array(items)) if items.is_empty() => {
                 // A list that must be there is written as `[]`; one that may be absent shows what an item looks like.
                 !field.required
-                    && self.items(field.schema).is_some_and(|items| self.has_properties(items) && !self.is_bare(items))
+                    && self
+                        .items(field.schema)
+                        .is_some_and(|items| self.has_properties(items) && !self.is_bare(items))
             }
             Some(Value::Array(items)) => {
                 items.iter().all(Value::is_object)
@@ -200,10 +184,7 @@ impl<'a> Sample<'a> {
     fn is_bare(&self, schema: &'a Value) -> bool {
         let mut properties = Vec::new();
         self.collect_properties(schema, None, &mut properties);
-        !properties.is_empty()
-            && properties
-                .iter()
-                .all(|(_, schema)| self.explanation(schema).is_empty())
+        !properties.is_empty() && properties.iter().all(|(_, schema)| self.explanation(schema).is_empty())
     }
 
     fn has_properties(&self, schema: &'a Value) -> bool {
@@ -235,10 +216,7 @@ impl<'a> Sample<'a> {
     /// The doc comment of a field or else of its type, and its choices if it has some.
     fn explanation(&self, schema: &'a Value) -> String {
         let resolved = self.resolve(schema);
-        let mut text = description(schema)
-            .or_else(|| description(resolved))
-            .unwrap_or_default()
-            .to_owned();
+        let mut text = description(schema).or_else(|| description(resolved)).unwrap_or_default().to_owned();
         for choice in choices(resolved) {
             text.push_str(if text.is_empty() { "" } else { "\n" });
             text.push_str(&choice);
@@ -250,9 +228,7 @@ impl<'a> Sample<'a> {
     fn placeholder(&self, schema: &'a Value) -> Value {
         let resolved = self.resolve(schema);
         let said = [schema, resolved].into_iter().find_map(|schema| {
-            list(schema, "examples")
-                .next()
-                .or_else(|| schema.get("default").filter(|value| !value.is_null()))
+            list(schema, "examples").next().or_else(|| schema.get("default").filter(|value| !value.is_null()))
         });
         let chosen = || {
             list(resolved, "enum")
@@ -313,10 +289,7 @@ fn list<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + u
 fn type_of(schema: &Value) -> Option<&str> {
     match schema.get("type")? {
         Value::String(name) => Some(name),
-        Value::Array(names) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|name| *name != "null"),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null"),
         _ => None,
     }
 }
@@ -327,23 +300,13 @@ fn is_null_type(schema: &Value) -> bool {
 
 fn join(path: &str, key: &str) -> String {
     let key = quoted(key);
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
 fn quoted(key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if bare {
-        key.to_owned()
-    } else {
-        toml::Value::from(key).to_string()
-    }
+    let bare =
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if bare { key.to_owned() } else { toml::Value::from(key).to_string() }
 }
 
 /// The value as TOML writes it behind a key.
@@ -480,28 +443,17 @@ mod tests {
     }
 
     fn full_role() -> Role {
-        let tls = Tls {
-            certificate: "a.crt".into(),
-            key: Some("a.key".into()),
-        };
+        let tls = Tls { certificate: "a.crt".into(), key: Some("a.key".into()) };
         Role {
             key: Some("node.key".into()),
             tls: Some(tls.clone()),
             peers: vec![
-                Peer {
-                    address: "127.0.0.1:1".parse().unwrap(),
-                    tls: None,
-                },
-                Peer {
-                    address: "[::1]:2".parse().unwrap(),
-                    tls: Some(tls.clone()),
-                },
+                Peer { address: "127.0.0.1:1".parse().unwrap(), tls: None },
+                Peer { address: "[::1]:2".parse().unwrap(), tls: Some(tls.clone()) },
             ],
             limits: BTreeMap::from([("mở".into(), tls.clone()), ("shared".into(), tls)]),
             listen: Listen::Tcp("127.0.0.1:3".parse().unwrap()),
-            backend: Backend::Grpc {
-                address: "127.0.0.1:4".into(),
-            },
+            backend: Backend::Grpc { address: "127.0.0.1:4".into() },
             ..role()
         }
     }
@@ -528,22 +480,15 @@ mod tests {
         ] {
             assert!(text.contains(expected), "missing:\n{expected}\nin:\n{text}");
         }
-        let order: Vec<_> = ["\nmesh", "\ntimeout_ms", "\nratio", "\nnames"]
-            .map(|key| text.find(key).unwrap())
-            .into();
-        assert!(
-            order.is_sorted(),
-            "keys stand in the order of the struct:\n{text}"
-        );
+        let order: Vec<_> =
+            ["\nmesh", "\ntimeout_ms", "\nratio", "\nnames"].map(|key| text.find(key).unwrap()).into();
+        assert!(order.is_sorted(), "keys stand in the order of the struct:\n{text}");
     }
 
     #[test]
     fn a_sample_with_everything_in_it_reads_back() {
         let text = assert_reads_back(&full_role());
-        assert!(
-            text.contains("[[peers]]\n\n# Where it listens.\naddress = \"127.0.0.1:1\""),
-            "{text}"
-        );
+        assert!(text.contains("[[peers]]\n\n# Where it listens.\naddress = \"127.0.0.1:1\""), "{text}");
         assert!(text.contains("[peers.tls]"), "{text}");
         assert!(text.contains("[limits.\"mở\"]"), "{text}");
     }
@@ -574,7 +519,7 @@ mod tests {
         struct Trust {
             /// Authorities.
             #[serde(default)]
-            party: Vec<std::path::PathBuf>,
+            party: Vec<PathBuf>,
         }
         let text = sample_toml(&Trust { party: Vec::new() });
         assert!(text.contains("# Authorities.\nparty = []\n"), "{text}");

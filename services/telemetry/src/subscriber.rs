@@ -47,14 +47,9 @@ impl Telemetry {
     /// Starts logging, and exporting traces if an endpoint is configured. Once a process; with an endpoint, it must be
     /// called on a tokio runtime that lives as long as the process.
     pub fn init(config: &TelemetryConfig, identity: &Identity) -> Result<Self, TelemetryError> {
-        let variable = std::env::var(FILTER_VARIABLE)
-            .ok()
-            .filter(|filter| !filter.trim().is_empty());
+        let variable = std::env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.trim().is_empty());
         let filter = filter(config, variable.as_deref())?;
-        let traces = config
-            .otlp_endpoint
-            .as_deref()
-            .map(|endpoint| exporter(endpoint, config, identity));
+        let traces = config.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, config, identity));
         let traces = traces.transpose()?;
         let terminal = io::stderr().is_terminal();
         tracing_subscriber::registry()
@@ -117,10 +112,7 @@ fn filter(config: &TelemetryConfig, variable: Option<&str>) -> Result<EnvFilter,
     };
     EnvFilter::builder()
         .parse(text)
-        .map_err(|error| TelemetryError::Filter {
-            name,
-            problem: error.to_string(),
-        })
+        .map_err(|error| TelemetryError::Filter { name, problem: error.to_string() })
 }
 
 /// Colour only where a person looks, and where he did not ask for none (no-color.org).
@@ -133,9 +125,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(colour);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     match (format, terminal) {
         (LogFormat::Text, _) | (LogFormat::Auto, true) => layer.boxed(),
         (LogFormat::Json, _) | (LogFormat::Auto, false) => {
@@ -149,9 +139,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let ours = FilterFn::new(|metadata| metadata.target().starts_with(TARGET_PREFIX));
-    tracing_opentelemetry::layer()
-        .with_tracer(traces.tracer("lienthong"))
-        .with_filter(ours)
+    tracing_opentelemetry::layer().with_tracer(traces.tracer("lienthong")).with_filter(ours)
 }
 
 fn exporter(
@@ -206,14 +194,14 @@ mod tests {
     /// What is written for one line at `info` and one at `debug`.
     fn written(log_filter: &str, format: LogFormat, terminal: bool, colour: bool) -> String {
         let paper = Paper::default();
-        let config = TelemetryConfig {
-            log_filter: log_filter.into(),
-            ..TelemetryConfig::default()
-        };
+        let config = TelemetryConfig { log_filter: log_filter.into(), ..TelemetryConfig::default() };
         let writer = paper.clone();
-        let subscriber = tracing_subscriber::registry()
-            .with(filter(&config, None).unwrap())
-            .with(lines(format, terminal, colour, move || writer.clone()));
+        let subscriber = tracing_subscriber::registry().with(filter(&config, None).unwrap()).with(lines(
+            format,
+            terminal,
+            colour,
+            move || writer.clone(),
+        ));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(agency = "G01", "có \u{1b}[31mmàu");
             tracing::debug!("details");
@@ -225,10 +213,7 @@ mod tests {
     #[test]
     fn text_on_a_terminal_json_otherwise() {
         let text = written("info", LogFormat::Auto, true, false);
-        assert!(
-            text.contains(" INFO lienthong_telemetry::subscriber::tests: có "),
-            "{text}"
-        );
+        assert!(text.contains(" INFO lienthong_telemetry::subscriber::tests: có "), "{text}");
         assert!(!text.contains("details"), "{text}");
         let json = written("info", LogFormat::Auto, false, false);
         let line: serde_json::Value = serde_json::from_str(json.trim_end()).unwrap();
@@ -250,10 +235,7 @@ mod tests {
     fn filters_are_by_module_and_wrong_ones_are_named() {
         assert!(written("off,lienthong_telemetry=debug", LogFormat::Text, false, false).contains("details"));
         assert_eq!(written("off", LogFormat::Text, false, false), "");
-        let config = TelemetryConfig {
-            log_filter: "lienthong=loud".into(),
-            ..TelemetryConfig::default()
-        };
+        let config = TelemetryConfig { log_filter: "lienthong=loud".into(), ..TelemetryConfig::default() };
         let error = filter(&config, None).unwrap_err().to_string();
         assert!(error.starts_with("log_filter is no log filter"), "{error}");
         let error = filter(&config, Some("=%=")).unwrap_err().to_string();
@@ -264,17 +246,10 @@ mod tests {
     #[tokio::test]
     async fn only_plain_endpoints_are_taken() {
         let config = TelemetryConfig::default();
-        let identity = Identity {
-            role: "node".into(),
-            mesh: "thử".into(),
-            development: true,
-        };
+        let identity = Identity { role: "node".into(), mesh: "thử".into(), development: true };
         for wrong in ["", "127.0.0.1:4317", "https://collector:4317", "/x", "http://"] {
             assert!(
-                matches!(
-                    exporter(wrong, &config, &identity),
-                    Err(TelemetryError::Endpoint(_))
-                ),
+                matches!(exporter(wrong, &config, &identity), Err(TelemetryError::Endpoint(_))),
                 "{wrong}"
             );
         }
@@ -285,28 +260,18 @@ mod tests {
         // A listener that accepts and never answers is worse than none.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
-        let identity = Identity {
-            role: "node".into(),
-            mesh: "thử".into(),
-            development: true,
-        };
+        let identity = Identity { role: "node".into(), mesh: "thử".into(), development: true };
         let traces = exporter(&endpoint, &TelemetryConfig::default(), &identity).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(spans(&traces)), || {
             tracing::info_span!("exchange").in_scope(|| {});
         });
         let longest = Duration::from_millis(EXPORT_TIMEOUT_MS + FLUSH_TIMEOUT_MS + 5_000);
-        tokio::time::timeout(longest, Telemetry { traces: Some(traces) }.shutdown())
-            .await
-            .unwrap();
+        tokio::time::timeout(longest, Telemetry { traces: Some(traces) }.shutdown()).await.unwrap();
     }
 
     #[test]
     fn outside_a_runtime_is_an_error_and_no_panic() {
-        let identity = Identity {
-            role: "node".into(),
-            mesh: "thử".into(),
-            development: true,
-        };
+        let identity = Identity { role: "node".into(), mesh: "thử".into(), development: true };
         let outside = exporter("http://127.0.0.1:4317", &TelemetryConfig::default(), &identity);
         assert!(matches!(outside, Err(TelemetryError::NoRuntime)));
     }

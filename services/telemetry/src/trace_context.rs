@@ -78,12 +78,9 @@ mod tests {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("call");
-            let headers = incoming.iter().map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_str(value).unwrap(),
-                )
-            });
+            let headers = incoming
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
             extract(&span, &headers.collect());
             let mut outgoing = HeaderMap::new();
             inject(&span, &mut outgoing);
@@ -95,22 +92,16 @@ mod tests {
     fn a_trace_goes_on_through_this_hop() {
         let outgoing = passed_on(&[(TRACEPARENT, PARENT), (TRACESTATE, "a=b")]);
         let parent = outgoing[TRACEPARENT].to_str().unwrap();
-        assert!(
-            parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
-            "{parent}"
-        );
+        assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{parent}");
         assert_ne!(parent, PARENT, "the parent is now our own span");
         assert_eq!(outgoing[TRACESTATE], "a=b");
     }
 
     #[test]
     fn rubbish_starts_a_new_trace() {
-        for rubbish in [
-            "",
-            "00-zz-1-01",
-            &"0".repeat(600),
-            "00-00000000000000000000000000000000-0000000000000000-01",
-        ] {
+        for rubbish in
+            ["", "00-zz-1-01", &"0".repeat(600), "00-00000000000000000000000000000000-0000000000000000-01"]
+        {
             let outgoing = passed_on(&[(TRACEPARENT, rubbish)]);
             let parent = outgoing[TRACEPARENT].to_str().unwrap();
             assert_eq!(parent.len(), PARENT.len());

@@ -27,45 +27,33 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
-        let identity = Identity {
-            role: "node".into(),
-            mesh: "thử-nghiệm".into(),
-            development: true,
-        };
+        let identity = Identity { role: "node".into(), mesh: "thử-nghiệm".into(), development: true };
         let bundle_is_fresh = Arc::new(AtomicBool::new(true));
         let fresh = Arc::clone(&bundle_is_fresh);
-        let health = Health::new(identity.clone())
-            .check("listener", || Check::ok("listens"))
-            .check("rights", move || {
+        let health = Health::new(identity.clone()).check("listener", || Check::ok("listens")).check(
+            "rights",
+            move || {
                 if fresh.load(Ordering::Relaxed) {
                     Check::ok("epoch 7, 1 s old")
                 } else {
                     Check::failing("epoch 7, 25 h old; the broker is unreachable")
                 }
-            });
-        let admin = AdminServer::bind("127.0.0.1:0".parse().unwrap(), health, Metrics::new(&identity))
-            .await
-            .unwrap();
+            },
+        );
+        let admin =
+            AdminServer::bind("127.0.0.1:0".parse().unwrap(), health, Metrics::new(&identity)).await.unwrap();
         let address = admin.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(admin.serve(async {
             let _ = stopped.await;
         }));
-        Self {
-            address,
-            bundle_is_fresh,
-            stop,
-            served,
-        }
+        Self { address, bundle_is_fresh, stop, served }
     }
 
     /// Status line, and everything after it.
     async fn get(&self, path: &str) -> (String, String) {
-        let answer = self
-            .say(&format!(
-                "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
-            ))
-            .await;
+        let answer =
+            self.say(&format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await;
         let (status, rest) = answer.split_once("\r\n").unwrap();
         (status.to_owned(), rest.to_owned())
     }
@@ -104,10 +92,7 @@ async fn health_and_readiness_follow_the_checks() {
     let (status, health) = server.get("/health").await;
     assert_eq!(status, "HTTP/1.1 200 OK", "alive, though not ready");
     assert!(health.contains("\"ok\":false"), "{health}");
-    assert!(
-        health.to_lowercase().contains("cache-control: no-store"),
-        "{health}"
-    );
+    assert!(health.to_lowercase().contains("cache-control: no-store"), "{health}");
     server.stop().await;
 }
 
@@ -116,14 +101,8 @@ async fn metrics_are_open_metrics() {
     let server = Running::start().await;
     let (status, metrics) = server.get("/metrics").await;
     assert_eq!(status, "HTTP/1.1 200 OK");
-    assert!(
-        metrics.contains("application/openmetrics-text; version=1.0.0"),
-        "{metrics}"
-    );
-    assert!(
-        metrics.contains("lienthong_build_info{role=\"node\""),
-        "{metrics}"
-    );
+    assert!(metrics.contains("application/openmetrics-text; version=1.0.0"), "{metrics}");
+    assert!(metrics.contains("lienthong_build_info{role=\"node\""), "{metrics}");
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     server.stop().await;
 }
@@ -137,14 +116,8 @@ async fn strangers_get_an_error_and_the_rest_go_on() {
         .await;
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
     let rubbish = server.say("\u{16}\u{3}\u{1}\0rubbish\r\n\r\n").await;
-    assert!(
-        rubbish.is_empty() || rubbish.starts_with("HTTP/1.1 400"),
-        "{rubbish}"
-    );
-    let long = format!(
-        "GET /{} HTTP/1.1\r\nhost: a\r\n\r\n",
-        "a".repeat(2 * HEAD_BYTES_MAX)
-    );
+    assert!(rubbish.is_empty() || rubbish.starts_with("HTTP/1.1 400"), "{rubbish}");
+    let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(2 * HEAD_BYTES_MAX));
     let long = server.say(&long).await;
     assert!(long.is_empty() || long.starts_with("HTTP/1.1 4"), "{long}");
     assert_eq!(server.get("/ready").await.0, "HTTP/1.1 200 OK");
@@ -168,18 +141,10 @@ async fn silent_peers_hold_the_door_only_for_a_while() {
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_says_so() {
     let server = Running::start().await;
-    let identity = Identity {
-        role: "node".into(),
-        mesh: "m".into(),
-        development: false,
-    };
-    let refused = AdminServer::bind(
-        server.address,
-        Health::new(identity.clone()),
-        Metrics::new(&identity),
-    )
-    .await
-    .unwrap_err();
+    let identity = Identity { role: "node".into(), mesh: "m".into(), development: false };
+    let refused = AdminServer::bind(server.address, Health::new(identity.clone()), Metrics::new(&identity))
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("is the port taken"), "{refused}");
     server.stop().await;
 }

@@ -43,41 +43,20 @@ async fn our_spans_are_exported_and_those_of_libraries_are_not() {
     let collector = Routes::new(TraceServiceServer::new(Collector(exports))).into_axum_router();
     tokio::spawn(async move { axum::serve(listener, collector).await });
 
-    let identity = Identity {
-        role: "node".into(),
-        mesh: "thử-nghiệm".into(),
-        development: true,
-    };
+    let identity = Identity { role: "node".into(), mesh: "thử-nghiệm".into(), development: true };
     let telemetry = Telemetry::init(&config, &identity).unwrap();
     tracing::info_span!(target: "lienthong_node", "exchange", dataset = "dancu.cong_dan").in_scope(|| {
         tracing::info_span!(target: "h2", "frame").in_scope(|| {});
     });
-    assert!(
-        Telemetry::init(&config, &identity).is_err(),
-        "one subscriber a process"
-    );
-    timeout(Duration::from_secs(20), telemetry.shutdown())
-        .await
-        .unwrap();
+    assert!(Telemetry::init(&config, &identity).is_err(), "one subscriber a process");
+    timeout(Duration::from_secs(20), telemetry.shutdown()).await.unwrap();
 
-    let export = timeout(Duration::from_secs(20), exported.recv())
-        .await
-        .unwrap()
-        .unwrap();
-    let [resource] = &export.resource_spans[..] else {
-        panic!("one resource: {export:?}")
-    };
+    let export = timeout(Duration::from_secs(20), exported.recv()).await.unwrap().unwrap();
+    let [resource] = &export.resource_spans[..] else { panic!("one resource: {export:?}") };
     let attributes = &resource.resource.as_ref().unwrap().attributes;
-    let service = attributes
-        .iter()
-        .find(|attribute| attribute.key == "service.name")
-        .unwrap();
+    let service = attributes.iter().find(|attribute| attribute.key == "service.name").unwrap();
     assert!(format!("{service:?}").contains("lienthong-node"), "{service:?}");
-    let names: Vec<&str> = resource
-        .scope_spans
-        .iter()
-        .flat_map(|scope| &scope.spans)
-        .map(|span| span.name.as_str())
-        .collect();
+    let names: Vec<&str> =
+        resource.scope_spans.iter().flat_map(|scope| &scope.spans).map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["exchange"]);
 }

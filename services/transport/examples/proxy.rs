@@ -36,9 +36,7 @@ const CONCURRENCY: usize = 64;
 const BODY_BYTES: usize = 256;
 
 fn main() {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .map(|argument| argument.parse::<u64>().unwrap());
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>().unwrap());
     let rounds = arguments.next().unwrap_or(5);
     let seconds = arguments.next().unwrap_or(3);
 
@@ -48,16 +46,8 @@ fn main() {
     let contestants = [
         ("direct", origin, "origin"),
         ("bare hyper proxy", bench.bare_proxy(origin), "bare"),
-        (
-            "our proxy",
-            bench.our_proxy(origin, "ours", Limits::default()),
-            "ours",
-        ),
-        (
-            "our proxy, with PINGs",
-            bench.our_proxy(origin, "pings", Limits::control()),
-            "pings",
-        ),
+        ("our proxy", bench.our_proxy(origin, "ours", Limits::default()), "ours"),
+        ("our proxy, with PINGs", bench.our_proxy(origin, "pings", Limits::control()), "pings"),
     ];
     println!("{:<26} {:>10} {:>14}", "contestant", "req/s", "CPU µs a hop");
     for _ in 0..rounds {
@@ -94,12 +84,7 @@ impl Bench {
         };
         let (own, other) = (issue("G01"), issue("H26"));
         let judge = Arc::new(
-            Judge::new(
-                pki.anchors().unwrap(),
-                pki.lists().unwrap(),
-                Profile::development(),
-            )
-            .unwrap(),
+            Judge::new(pki.anchors().unwrap(), pki.lists().unwrap(), Profile::development()).unwrap(),
         );
         let material =
             |credentials| SharedMaterial::new(TlsMaterial::new(credentials, Arc::clone(&judge)).unwrap());
@@ -226,10 +211,7 @@ async fn load_thread(
                 while Instant::now() < end {
                     let request = Request::post(uri.clone()).body(Full::new(body.clone())).unwrap();
                     let answer = connection.send_request(request).await.unwrap();
-                    assert_eq!(
-                        answer.into_body().collect().await.unwrap().to_bytes().len(),
-                        BODY_BYTES
-                    );
+                    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), BODY_BYTES);
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             }));
@@ -280,13 +262,9 @@ where
     let socket = TcpStream::connect(address).await.unwrap();
     socket.set_nodelay(true).unwrap();
     let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
-    let tls = tokio_rustls::TlsConnector::from(config)
-        .connect(name, socket)
-        .await
-        .unwrap();
-    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
-        .await
-        .unwrap();
+    let tls = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -307,20 +285,14 @@ where
                 std::future::pending::<Infallible>().await
             })
         };
-        std::thread::Builder::new()
-            .name(format!("{name}-{number}"))
-            .spawn(body)
-            .unwrap();
+        std::thread::Builder::new().name(format!("{name}-{number}")).spawn(body).unwrap();
         address = receiver.recv().unwrap();
     }
     address
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// CPU time of all threads whose name begins with `name`, in nanosecond resolution.
@@ -329,17 +301,10 @@ fn cpu_of(name: &str) -> Duration {
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let task = task.unwrap().path();
         let comm = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
-        if comm
-            .trim_end()
-            .rsplit_once('-')
-            .is_some_and(|(role, _)| role == name)
-        {
+        if comm.trim_end().rsplit_once('-').is_some_and(|(role, _)| role == name) {
             // The first number is the time on the CPU in nanoseconds.
             let statistics = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-            let nanoseconds = statistics
-                .split(' ')
-                .next()
-                .and_then(|number| number.parse().ok());
+            let nanoseconds = statistics.split(' ').next().and_then(|number| number.parse().ok());
             total += Duration::from_nanos(nanoseconds.unwrap_or(0));
         }
     }

@@ -66,11 +66,7 @@ pub(crate) struct Judged {
 impl Judged {
     /// Judges again if trust was replaced since: to be called once the peer is in the register.
     pub(crate) fn confirm(&self, peer: &Peer) -> Result<(), CertificateRefusal> {
-        if self.material.edition() == self.edition {
-            Ok(())
-        } else {
-            self.material.judge_again(peer)
-        }
+        if self.material.edition() == self.edition { Ok(()) } else { self.material.judge_again(peer) }
     }
 }
 
@@ -84,18 +80,11 @@ pub(crate) struct HandshakeRefusal {
 
 impl HandshakeRefusal {
     pub(crate) fn new(reason: RefusalReason, detail: &(impl ToString + ?Sized)) -> Self {
-        Self {
-            reason,
-            detail: detail.to_string(),
-            leftover: None,
-        }
+        Self { reason, detail: detail.to_string(), leftover: None }
     }
 
     fn with_leftover(self, socket: TcpStream) -> Self {
-        Self {
-            leftover: Some(socket),
-            ..self
-        }
+        Self { leftover: Some(socket), ..self }
     }
 
     /// Lets our alert arrive. Closing a socket with unread bytes in it resets the connection, and the other
@@ -137,31 +126,17 @@ impl Door for MutualTls {
             .map_err(|(error, socket)| explain(&error, verdict.refusal()).with_leftover(socket))?;
         let session = io.get_ref().1;
         if session.alpn_protocol() != Some(ALPN_HTTP2) {
-            return Err(HandshakeRefusal::new(
-                RefusalReason::NoHttp2,
-                "alpn `h2` was not offered",
-            ));
+            return Err(HandshakeRefusal::new(RefusalReason::NoHttp2, "alpn `h2` was not offered"));
         }
-        let chain = session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(CertificateDer::clone)
-            .collect();
+        let chain =
+            session.peer_certificates().unwrap_or_default().iter().map(CertificateDer::clone).collect();
         let Some(certificate) = verdict.accepted() else {
             // rustls does not finish a handshake without asking the verifier; were it to, nobody would come
             // in.
-            return Err(HandshakeRefusal::new(
-                RefusalReason::NoCertificate,
-                "no certificate was judged",
-            ));
+            return Err(HandshakeRefusal::new(RefusalReason::NoCertificate, "no certificate was judged"));
         };
         let proof = Proof::Certificate { certificate, chain };
-        Ok(Entered {
-            io,
-            proof,
-            judged: Some(Judged { material, edition }),
-        })
+        Ok(Entered { io, proof, judged: Some(Judged { material, edition }) })
     }
 }
 
@@ -171,26 +146,13 @@ impl Door for UnixListener {
 
     async fn accept(&self) -> io::Result<(Self::Arrival, Source)> {
         let (socket, _) = UnixListener::accept(self).await?;
-        Ok((
-            socket,
-            Source {
-                address: None,
-                prefix: SourcePrefix::Local,
-            },
-        ))
+        Ok((socket, Source { address: None, prefix: SourcePrefix::Local }))
     }
 
     async fn handshake(io: Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
-        let credentials = io
-            .peer_cred()
-            .map_err(|error| HandshakeRefusal::new(RefusalReason::LocalPeerUnknown, &error))?;
-        Ok(Entered {
-            io,
-            proof: Proof::Unix(UnixPeer {
-                uid: credentials.uid(),
-            }),
-            judged: None,
-        })
+        let credentials =
+            io.peer_cred().map_err(|error| HandshakeRefusal::new(RefusalReason::LocalPeerUnknown, &error))?;
+        Ok(Entered { io, proof: Proof::Unix(UnixPeer { uid: credentials.uid() }), judged: None })
     }
 }
 
@@ -204,23 +166,13 @@ impl Door for LoopbackListener {
 
     async fn handshake(io: Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
         tune_or_refuse(&io)?;
-        Ok(Entered {
-            io,
-            proof: Proof::Loopback,
-            judged: None,
-        })
+        Ok(Entered { io, proof: Proof::Loopback, judged: None })
     }
 }
 
 async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Source)> {
     let (socket, address) = listener.accept().await?;
-    Ok((
-        socket,
-        Source {
-            address: Some(address),
-            prefix: SourcePrefix::from(address),
-        },
-    ))
+    Ok((socket, Source { address: Some(address), prefix: SourcePrefix::from(address) }))
 }
 
 fn tune_or_refuse(socket: &TcpStream) -> Result<(), HandshakeRefusal> {

@@ -24,16 +24,13 @@ impl Backoff {
 
     /// How long until the next attempt; zero if now.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        self.next
-            .map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+        self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 }
 
 /// Between half and all of `BACKOFF_MIN_MS · 2^failures`, capped.
 fn pause(failures: u32, chance: u64) -> Duration {
-    let full = BACKOFF_MIN_MS
-        .saturating_mul(1_u64 << failures.min(32))
-        .min(BACKOFF_MAX_MS);
+    let full = BACKOFF_MIN_MS.saturating_mul(1_u64 << failures.min(32)).min(BACKOFF_MAX_MS);
     let half = full / 2;
     Duration::from_millis(half + chance % (full - half + 1))
 }

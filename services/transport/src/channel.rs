@@ -78,9 +78,7 @@ where
 {
     /// A channel that connects when first used.
     pub fn new(endpoint: Endpoint, options: ChannelOptions) -> Self {
-        let slots = (0..options.connections.clamp(1, CHANNEL_CONNECTIONS_MAX))
-            .map(|_| Slot::new())
-            .collect();
+        let slots = (0..options.connections.clamp(1, CHANNEL_CONNECTIONS_MAX)).map(|_| Slot::new()).collect();
         let (scheme, authority) = endpoint.origin();
         Self(Arc::new(Inner {
             scheme,
@@ -100,11 +98,7 @@ where
     /// Who is on the other side, once connected.
     pub fn peer(&self) -> Option<Peer> {
         self.0.slots.iter().find_map(|slot| {
-            slot.live
-                .load()
-                .as_ref()
-                .filter(|live| live.is_usable())
-                .map(|live| live.peer.clone())
+            slot.live.load().as_ref().filter(|live| live.is_usable()).map(|live| live.peer.clone())
         })
     }
 
@@ -172,11 +166,7 @@ where
 
     fn not_connected(&self, cause: Arc<ConnectError>) -> SendError {
         let retry_in = self.0.slots[0].attempt().backoff.wait(Instant::now());
-        SendError::NotConnected {
-            endpoint: self.endpoint().to_string(),
-            retry_in,
-            cause,
-        }
+        SendError::NotConnected { endpoint: self.endpoint().to_string(), retry_in, cause }
     }
 }
 
@@ -254,10 +244,7 @@ type Connecting = Shared<BoxFuture<'static, Result<(), Arc<ConnectError>>>>;
 
 enum Begun {
     Connecting(Connecting),
-    Pausing {
-        pause: Duration,
-        cause: Arc<ConnectError>,
-    },
+    Pausing { pause: Duration, cause: Arc<ConnectError> },
 }
 
 impl<B> Inner<B>
@@ -269,11 +256,7 @@ where
     /// A sender of the next live connection, by turns. Begins to repair the first dead one it meets.
     fn live_sender(self: &Arc<Self>) -> Option<SendRequest<B>> {
         let count = self.slots.len();
-        let start = if count == 1 {
-            0
-        } else {
-            self.next.fetch_add(1, Ordering::Relaxed) % count
-        };
+        let start = if count == 1 { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) % count };
         for step in 0..count {
             let live = self.slots[(start + step) % count].live.load();
             if let Some(live) = live.as_ref().filter(|live| live.is_usable()) {
@@ -301,9 +284,8 @@ where
         if let Some(cause) = attempt.last.clone().filter(|_| !pause.is_zero()) {
             return Begun::Pausing { pause, cause };
         }
-        let connecting = attempt_to_connect(Arc::downgrade(self), Arc::clone(&self.target), index)
-            .boxed()
-            .shared();
+        let connecting =
+            attempt_to_connect(Arc::downgrade(self), Arc::clone(&self.target), index).boxed().shared();
         attempt.under_way = Some(connecting.clone());
         drop(attempt);
         tokio::spawn(connecting.clone().map(|_| ()));
@@ -343,14 +325,9 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let Target { endpoint, options } = &*target;
-    let connected = connect(
-        endpoint,
-        &options.limits,
-        &options.register,
-        options.verify_peer.as_ref(),
-    )
-    .await
-    .map_err(Arc::new);
+    let connected = connect(endpoint, &options.limits, &options.register, options.verify_peer.as_ref())
+        .await
+        .map_err(Arc::new);
     let Some(channel) = channel.upgrade() else {
         return Ok(());
     };
@@ -392,10 +369,7 @@ impl Attempt {
 
 impl<B> Slot<B> {
     fn new() -> Self {
-        Self {
-            live: ArcSwapOption::empty(),
-            attempt: Mutex::default(),
-        }
+        Self { live: ArcSwapOption::empty(), attempt: Mutex::default() }
     }
 
     fn attempt(&self) -> MutexGuard<'_, Attempt> {
@@ -411,9 +385,7 @@ impl<B> Live<B> {
 
 impl Target {
     fn lost(&self) -> SendError {
-        SendError::ConnectionLost {
-            endpoint: self.endpoint.to_string(),
-        }
+        SendError::ConnectionLost { endpoint: self.endpoint.to_string() }
     }
 }
 

@@ -38,11 +38,7 @@ impl Connections {
 
     /// Everyone who is inside now.
     pub fn peers(&self) -> Vec<Peer> {
-        self.live()
-            .entries
-            .values()
-            .map(|entry| entry.peer.clone())
-            .collect()
+        self.live().entries.values().map(|entry| entry.peer.clone()).collect()
     }
 
     /// Who came in and who was turned away at this register's listeners.
@@ -109,27 +105,15 @@ impl Connections {
         };
         let mut live = self.live();
         if live.entries.len() >= limits.connections_max {
-            return Err(CapReached::Connections {
-                max: limits.connections_max,
-            });
+            return Err(CapReached::Connections { max: limits.connections_max });
         }
-        if live
-            .per_peer
-            .get(&key)
-            .is_some_and(|held| *held >= limits.connections_per_peer_max)
-        {
-            return Err(CapReached::ConnectionsPerPeer {
-                max: limits.connections_per_peer_max,
-            });
+        if live.per_peer.get(&key).is_some_and(|held| *held >= limits.connections_per_peer_max) {
+            return Err(CapReached::ConnectionsPerPeer { max: limits.connections_per_peer_max });
         }
         *live.per_peer.entry(key).or_insert(0) += 1;
         live.entries.insert(id, entry);
         drop(live);
-        Ok(Registration {
-            connections: self.clone(),
-            peer,
-            control,
-        })
+        Ok(Registration { connections: self.clone(), peer, control })
     }
 
     /// A number for one listener, by which it finds its own connections again.
@@ -139,20 +123,13 @@ impl Connections {
 
     /// How many connections came in by `door` and are live.
     pub(crate) fn count_of(&self, door: DoorId) -> usize {
-        self.live()
-            .entries
-            .values()
-            .filter(|entry| entry.door == door)
-            .count()
+        self.live().entries.values().filter(|entry| entry.door == door).count()
     }
 
     /// Moves every connection of `door` to `phase`; returns how many took that step.
     pub(crate) fn advance_all(&self, door: DoorId, phase: Phase) -> usize {
         let live = self.live();
-        live.entries
-            .values()
-            .filter(|entry| entry.door == door && entry.control.advance(phase))
-            .count()
+        live.entries.values().filter(|entry| entry.door == door && entry.control.advance(phase)).count()
     }
 
     /// Asks connections of `door` that have grown old to finish, and cuts those whose grace is over.
@@ -160,12 +137,7 @@ impl Connections {
         let Some(age_max) = limits.connection_age_max else {
             return;
         };
-        for entry in self
-            .live()
-            .entries
-            .values_mut()
-            .filter(|entry| entry.door == door)
-        {
+        for entry in self.live().entries.values_mut().filter(|entry| entry.door == door) {
             match entry.finishing_since {
                 None if now.saturating_duration_since(entry.opened)
                     >= staggered(age_max, entry.peer.connection_id()) =>
@@ -183,10 +155,7 @@ impl Connections {
 
     fn with_controls(&self) -> Vec<(Peer, Arc<Control>)> {
         let live = self.live();
-        live.entries
-            .values()
-            .map(|entry| (entry.peer.clone(), Arc::clone(&entry.control)))
-            .collect()
+        live.entries.values().map(|entry| (entry.peer.clone(), Arc::clone(&entry.control))).collect()
     }
 
     fn deregister(&self, peer: &Peer) {

@@ -54,19 +54,13 @@ impl Endpoint {
     /// The scheme and authority of requests that name none.
     pub(crate) fn origin(&self) -> (Scheme, Authority) {
         let (scheme, authority) = match self {
-            Self::Mesh {
-                address, server_name, ..
-            } => (
-                Scheme::HTTPS,
-                server_name.as_ref().unwrap_or(address).parse().ok(),
-            ),
+            Self::Mesh { address, server_name, .. } => {
+                (Scheme::HTTPS, server_name.as_ref().unwrap_or(address).parse().ok())
+            }
             Self::Unix(_) => (Scheme::HTTP, None),
             Self::Loopback(address) => (Scheme::HTTP, address.to_string().parse().ok()),
         };
-        (
-            scheme,
-            authority.unwrap_or_else(|| Authority::from_static("localhost")),
-        )
+        (scheme, authority.unwrap_or_else(|| Authority::from_static("localhost")))
     }
 }
 
@@ -74,16 +68,8 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mesh {
-                address,
-                server_name: Some(name),
-                ..
-            } => write!(f, "{address} ({name})"),
-            Self::Mesh {
-                address,
-                server_name: None,
-                ..
-            } => f.write_str(address),
+            Self::Mesh { address, server_name: Some(name), .. } => write!(f, "{address} ({name})"),
+            Self::Mesh { address, server_name: None, .. } => f.write_str(address),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Loopback(address) => write!(f, "{address} (plaintext)"),
         }
@@ -116,28 +102,17 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut dial = Dial {
-        limits,
-        connections,
-        verify,
-        door: connections.new_door(),
-        stage: "looking up the name",
-    };
+    let mut dial =
+        Dial { limits, connections, verify, door: connections.new_door(), stage: "looking up the name" };
     let dialled = match endpoint {
-        Endpoint::Mesh {
-            address,
-            server_name,
-            material,
-        } => {
+        Endpoint::Mesh { address, server_name, material } => {
             let mesh = dial.mesh(address, server_name.as_deref(), material);
             tokio::time::timeout(limits.connect_timeout, mesh).await
         }
         Endpoint::Unix(path) => {
             let unix = async {
                 dial.stage = "connecting";
-                let io = UnixStream::connect(path)
-                    .await
-                    .map_err(ConnectError::Unreachable)?;
+                let io = UnixStream::connect(path).await.map_err(ConnectError::Unreachable)?;
                 let uid = io.peer_cred().map_err(ConnectError::Unreachable)?.uid();
                 dial.speak(io, Proof::Unix(UnixPeer { uid }), None, None).await
             };
@@ -154,10 +129,7 @@ where
             tokio::time::timeout(limits.connect_timeout, loopback).await
         }
     };
-    dialled.unwrap_or(Err(ConnectError::Timeout {
-        after: limits.connect_timeout,
-        stage: dial.stage,
-    }))
+    dialled.unwrap_or(Err(ConnectError::Timeout { after: limits.connect_timeout, stage: dial.stage }))
 }
 
 /// Why there is no connection. In every case nothing of a request was sent.
@@ -253,10 +225,8 @@ impl Dial<'_> {
             return Err(ConnectError::NobodyExpected);
         }
         let expected = server_name.map(parse_name).transpose()?;
-        let found: Vec<SocketAddr> = tokio::net::lookup_host(address)
-            .await
-            .map_err(ConnectError::Lookup)?
-            .collect();
+        let found: Vec<SocketAddr> =
+            tokio::net::lookup_host(address).await.map_err(ConnectError::Lookup)?.collect();
         let socket = self.tcp(&found).await?;
         let remote = socket.peer_addr().map_err(ConnectError::Unreachable)?;
 
@@ -274,30 +244,19 @@ impl Dial<'_> {
         if session.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err(ConnectError::NoHttp2);
         }
-        let chain = session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(CertificateDer::clone)
-            .collect();
+        let chain =
+            session.peer_certificates().unwrap_or_default().iter().map(CertificateDer::clone).collect();
         let Some(certificate) = verdict.accepted() else {
             return Err(ConnectError::Tls(rustls::Error::NoCertificatesPresented));
         };
-        self.speak(
-            io,
-            Proof::Certificate { certificate, chain },
-            Some(remote),
-            Some((material, edition)),
-        )
-        .await
+        self.speak(io, Proof::Certificate { certificate, chain }, Some(remote), Some((material, edition)))
+            .await
     }
 
     /// The first of `addresses` that answers.
     async fn tcp(&mut self, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
         self.stage = "connecting";
-        let socket = TcpStream::connect(addresses)
-            .await
-            .map_err(ConnectError::Unreachable)?;
+        let socket = TcpStream::connect(addresses).await.map_err(ConnectError::Unreachable)?;
         listener::tune(&socket).map_err(ConnectError::Unreachable)?;
         Ok(socket)
     }
@@ -317,8 +276,7 @@ impl Dial<'_> {
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let registration =
-            self.connections
-                .register(proof, remote, Direction::Outbound, self.door, self.limits)?;
+            self.connections.register(proof, remote, Direction::Outbound, self.door, self.limits)?;
         // First registered, then confirmed: a revocation in between finds the connection in the register.
         if let Some((material, edition)) = judged
             && material.edition() != edition
@@ -329,19 +287,14 @@ impl Dial<'_> {
         }
         let peer = registration.peer().clone();
         if let Some(verify) = self.verify {
-            verify(&peer).map_err(|why| ConnectError::UnexpectedPeer {
-                peer: peer.to_string(),
-                why,
-            })?;
+            verify(&peer).map_err(|why| ConnectError::UnexpectedPeer { peer: peer.to_string(), why })?;
         }
 
         self.stage = "waiting for the server's first http/2 bytes";
         let control = Arc::clone(registration.control());
         let (io, first_read) = Governed::new(io, registration);
-        let (sender, connection) = http_builder(self.limits)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(ConnectError::Http2)?;
+        let (sender, connection) =
+            http_builder(self.limits).handshake(TokioIo::new(io)).await.map_err(ConnectError::Http2)?;
         let whom = peer.clone();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -349,11 +302,7 @@ impl Dial<'_> {
             }
         });
         match first_read.await {
-            Ok(Ok(())) => Ok(Connection {
-                sender,
-                peer,
-                control,
-            }),
+            Ok(Ok(())) => Ok(Connection { sender, peer, control }),
             Ok(Err(error)) => Err(explain_first_read(error)),
             Err(_) => Err(ConnectError::Closed(io::ErrorKind::UnexpectedEof.into())),
         }
@@ -368,14 +317,10 @@ fn parse_name(name: &str) -> Result<ServerName<'static>, ConnectError> {
 fn explain(error: io::Error, refusal: Option<&CertificateRefusal>) -> ConnectError {
     use rustls::Error as Tls;
     if let Some(refusal) = refusal {
-        return ConnectError::ServerCertificate {
-            refusal: refusal.clone(),
-        };
+        return ConnectError::ServerCertificate { refusal: refusal.clone() };
     }
     match tls_cause(&error) {
-        Some(Tls::AlertReceived(alert)) => ConnectError::RefusedByServer {
-            alert: format!("{alert:?}"),
-        },
+        Some(Tls::AlertReceived(alert)) => ConnectError::RefusedByServer { alert: format!("{alert:?}") },
         Some(Tls::NoApplicationProtocol) => ConnectError::NoHttp2,
         Some(tls) => ConnectError::Tls(tls.clone()),
         None => ConnectError::Closed(error),
@@ -384,9 +329,9 @@ fn explain(error: io::Error, refusal: Option<&CertificateRefusal>) -> ConnectErr
 
 fn explain_first_read(error: io::Error) -> ConnectError {
     match tls_cause(&error) {
-        Some(rustls::Error::AlertReceived(alert)) => ConnectError::RefusedByServer {
-            alert: format!("{alert:?}"),
-        },
+        Some(rustls::Error::AlertReceived(alert)) => {
+            ConnectError::RefusedByServer { alert: format!("{alert:?}") }
+        }
         Some(tls) => ConnectError::Tls(tls.clone()),
         None => ConnectError::Closed(error),
     }

@@ -14,9 +14,7 @@ pub struct Drain {
 impl Drain {
     /// A switch that is not yet turned.
     pub fn new() -> Self {
-        Self {
-            deadline: watch::Sender::new(None),
-        }
+        Self { deadline: watch::Sender::new(None) }
     }
 
     /// Asks every listener to leave within `patience`. The first call counts; a later one can only shorten

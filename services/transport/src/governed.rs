@@ -25,14 +25,7 @@ impl<Io> Governed<Io> {
     /// refused learns it only there (RFC 8446 §2), after its own handshake has ended well.
     pub(crate) fn new(io: Io, registration: Registration) -> (Self, oneshot::Receiver<io::Result<()>>) {
         let (sender, receiver) = oneshot::channel();
-        (
-            Self {
-                io,
-                registration,
-                first_read: Some(sender),
-            },
-            receiver,
-        )
+        (Self { io, registration, first_read: Some(sender) }, receiver)
     }
 }
 

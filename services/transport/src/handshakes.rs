@@ -293,11 +293,8 @@ impl RefusalLedger {
         if self.sums.len() >= room && !self.sums.contains_key(&group) {
             group.source = SourcePrefix::Elsewhere;
         }
-        let sum = self.sums.entry(group).or_insert_with(|| Sum {
-            count: 0,
-            since: now,
-            detail: String::new(),
-        });
+        let sum =
+            self.sums.entry(group).or_insert_with(|| Sum { count: 0, since: now, detail: String::new() });
         sum.count = sum.count.saturating_add(1);
         sum.detail.clear();
         sum.detail.extend(detail.chars().take(REFUSAL_DETAIL_CHARS_MAX));
@@ -305,9 +302,7 @@ impl RefusalLedger {
 
     fn take_due(&mut self, now: Instant) -> Vec<(Group, Sum)> {
         let interval = Duration::from_millis(REFUSAL_REPORT_INTERVAL_MS);
-        self.sums
-            .extract_if(|_, sum| now.saturating_duration_since(sum.since) >= interval)
-            .collect()
+        self.sums.extract_if(|_, sum| now.saturating_duration_since(sum.since) >= interval).collect()
     }
 }
 
@@ -330,11 +325,7 @@ mod tests {
             let source = SourcePrefix::from(SocketAddr::from(([203, 0, 113, host], 9)));
             ledger.record(source, RefusalReason::NotTls, &format!("host {host}"), start);
         }
-        assert!(
-            ledger
-                .take_due(start + Duration::from_millis(REFUSAL_REPORT_INTERVAL_MS - 1))
-                .is_empty()
-        );
+        assert!(ledger.take_due(start + Duration::from_millis(REFUSAL_REPORT_INTERVAL_MS - 1)).is_empty());
         let due = ledger.take_due(start + Duration::from_millis(REFUSAL_REPORT_INTERVAL_MS));
         assert_eq!(due.len(), 1);
         assert_eq!(due[0].0.source.to_string(), "203.0.113.0/24");

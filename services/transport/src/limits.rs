@@ -120,10 +120,7 @@ impl Limits {
     /// For control connections: few requests, streams that are silent for long. A process that hangs is
     /// noticed by an unanswered PING.
     pub fn control() -> Self {
-        Self {
-            ping_interval: Some(Duration::from_millis(PING_INTERVAL_MS)),
-            ..Self::default()
-        }
+        Self { ping_interval: Some(Duration::from_millis(PING_INTERVAL_MS)), ..Self::default() }
     }
 }
 

@@ -42,10 +42,7 @@ pub fn bind_loopback(address: SocketAddr, reuse_port: bool) -> Result<LoopbackLi
 /// A socket file that nobody listens on any more (left by a crash) is replaced; a file of another kind, or a
 /// socket that is in use, is an error.
 pub fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, ListenError> {
-    let failed = |source| ListenError::Unix {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ListenError::Unix { path: path.to_owned(), source };
     remove_stale_socket(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
@@ -137,25 +134,20 @@ fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
 }
 
 fn remove_stale_socket(path: &Path) -> Result<(), ListenError> {
-    let failed = |source| ListenError::Unix {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ListenError::Unix { path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
-        Ok(found) if !found.file_type().is_socket() => Err(ListenError::UnixNotASocket {
-            path: path.to_owned(),
-        }),
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(ListenError::UnixNotASocket { path: path.to_owned() })
+        }
         // Only a refused connection proves that nobody listens; any doubt leaves the file alone.
         Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(failed)
             }
             Err(error) => Err(failed(error)),
-            Ok(_) => Err(ListenError::UnixInUse {
-                path: path.to_owned(),
-            }),
+            Ok(_) => Err(ListenError::UnixInUse { path: path.to_owned() }),
         },
     }
 }
@@ -170,10 +162,7 @@ mod tests {
         let address = first.local_addr().unwrap();
         let _second = bind(address, true).unwrap();
         let refused = bind(address, false).unwrap_err();
-        assert!(
-            refused.to_string().contains("cannot listen on 127.0.0.1"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("cannot listen on 127.0.0.1"), "{refused}");
     }
 
     #[tokio::test]
@@ -181,10 +170,7 @@ mod tests {
         let refused = bind_loopback("0.0.0.0:0".parse().unwrap(), false).unwrap_err();
         assert!(matches!(refused, ListenError::NotLoopback { .. }));
         bind_loopback("127.0.0.1:0".parse().unwrap(), false).unwrap();
-        bind_loopback("[::1]:0".parse().unwrap(), false)
-            .map(|_| ())
-            .or_else(without_ipv6)
-            .unwrap();
+        bind_loopback("[::1]:0".parse().unwrap(), false).map(|_| ()).or_else(without_ipv6).unwrap();
     }
 
     fn without_ipv6(error: ListenError) -> Result<(), ListenError> {
@@ -200,21 +186,12 @@ mod tests {
         let path = folder.path().join("node.sock");
         drop(bind_unix(&path, 0o600).unwrap());
         let live = bind_unix(&path, 0o600).unwrap();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert!(matches!(
-            bind_unix(&path, 0o600),
-            Err(ListenError::UnixInUse { .. })
-        ));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(bind_unix(&path, 0o600), Err(ListenError::UnixInUse { .. })));
         drop(live);
         let file = folder.path().join("precious");
         std::fs::write(&file, "data").unwrap();
-        assert!(matches!(
-            bind_unix(&file, 0o600),
-            Err(ListenError::UnixNotASocket { .. })
-        ));
+        assert!(matches!(bind_unix(&file, 0o600), Err(ListenError::UnixNotASocket { .. })));
         assert_eq!(std::fs::read(&file).unwrap(), b"data");
     }
 }

@@ -53,23 +53,15 @@ impl TlsMaterial {
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(MaterialError::Provider)?;
-        Ok(Self {
-            identity: Arc::new(identity.into()),
-            judge: judge.into(),
-            server,
-            client,
-        })
+        Ok(Self { identity: Arc::new(identity.into()), judge: judge.into(), server, client })
     }
 
     /// The configuration of one handshake that we accept; the verdict on the peer lands in `verdict`.
     fn server_config(&self, verdict: &Verdict) -> Arc<ServerConfig> {
         let verifier = ClientVerifier::new(Arc::clone(&self.judge), algorithms(), verdict.clone());
         let identity = Arc::clone(&self.identity);
-        let mut config = self
-            .server
-            .clone()
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(identity);
+        let mut config =
+            self.server.clone().with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(identity);
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -79,9 +71,7 @@ impl TlsMaterial {
     /// The configuration of one handshake that we begin; the verdict on the peer lands in `verdict`.
     fn client_config(&self, expected: Option<ServerName<'static>>, verdict: &Verdict) -> Arc<ClientConfig> {
         let verifier = ServerVerifier::new(Arc::clone(&self.judge), algorithms(), expected, verdict.clone());
-        let builder = DangerousClientConfigBuilder {
-            cfg: self.client.clone(),
-        };
+        let builder = DangerousClientConfigBuilder { cfg: self.client.clone() };
         let mut config = builder
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::clone(&self.identity) as _);
@@ -115,10 +105,7 @@ impl SharedMaterial {
     /// handshake judged under an older edition is judged again once it is registered.
     pub fn replace(&self, material: TlsMaterial) {
         let material = Arc::new(material);
-        self.0.rcu(|current| Edition {
-            number: current.number + 1,
-            material: Arc::clone(&material),
-        });
+        self.0.rcu(|current| Edition { number: current.number + 1, material: Arc::clone(&material) });
     }
 
     /// How often the material was replaced.
@@ -131,12 +118,7 @@ impl SharedMaterial {
         if peer.chain().is_empty() {
             return Ok(());
         }
-        self.0
-            .load()
-            .material
-            .judge
-            .judge(peer.chain(), peer.usage(), UnixTime::now())
-            .map(|_| ())
+        self.0.load().material.judge.judge(peer.chain(), peer.usage(), UnixTime::now()).map(|_| ())
     }
 
     /// For one handshake that we accept: its configuration, and the edition it is judged under.

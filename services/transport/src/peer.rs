@@ -62,13 +62,7 @@ impl Peer {
             Proof::Unix(unix) => (PeerIdentity::Unix(unix), Vec::new()),
             Proof::Loopback => (PeerIdentity::Loopback, Vec::new()),
         };
-        Self(Arc::new(Inner {
-            identity,
-            chain,
-            remote_address,
-            connection_id,
-            direction,
-        }))
+        Self(Arc::new(Inner { identity, chain, remote_address, connection_id, direction }))
     }
 
     /// The chain as presented, leaf first, to be judged again when trust changes. Empty on local hops.
@@ -161,10 +155,7 @@ struct Inner {
 
 /// What a finished handshake hands over.
 pub(crate) enum Proof {
-    Certificate {
-        certificate: Arc<PeerCertificate>,
-        chain: Vec<CertificateDer<'static>>,
-    },
+    Certificate { certificate: Arc<PeerCertificate>, chain: Vec<CertificateDer<'static>> },
     Unix(UnixPeer),
     Loopback,
 }

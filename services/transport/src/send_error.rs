@@ -20,10 +20,7 @@ pub struct FailedSend<B> {
 
 impl<B> FailedSend<B> {
     pub(crate) fn unsent(error: SendError, request: Request<B>) -> Self {
-        Self {
-            error,
-            request: Some(request),
-        }
+        Self { error, request: Some(request) }
     }
 }
 
@@ -95,10 +92,7 @@ impl SendError {
 /// h2 gives a stream the peer's GOAWAY as its error only if the stream's number is above the last one that
 /// the peer processed, or if it was never opened.
 fn says_not_processed(error: &hyper::Error) -> bool {
-    let Some(h2) = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-    else {
+    let Some(h2) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
         return false;
     };
     h2.is_remote() && (h2.is_go_away() || h2.reason() == Some(h2::Reason::REFUSED_STREAM))

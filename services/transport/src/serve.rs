@@ -71,11 +71,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    attend(
-        MutualTls { listener, material },
-        House::new(limits, connections, drain, make_service),
-    )
-    .await
+    attend(MutualTls { listener, material }, House::new(limits, connections, drain, make_service)).await
 }
 
 /// Serves HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*); otherwise as
@@ -119,15 +115,7 @@ impl<F> House<F> {
         let door = connections.new_door();
         let room = WaitingRoom::new(limits.handshakes_pending_max);
         let http = http_builder(&limits);
-        Arc::new(Self {
-            limits,
-            connections,
-            drain,
-            make_service,
-            door,
-            room,
-            http,
-        })
+        Arc::new(Self { limits, connections, drain, make_service, door, room, http })
     }
 }
 
@@ -188,10 +176,7 @@ async fn leave(
         () = drain.overdue() => cut_all(connections, door, tasks).await,
     };
     connections.handshakes().report_rest();
-    DrainOutcome {
-        finished: present.saturating_sub(cut),
-        cut,
-    }
+    DrainOutcome { finished: present.saturating_sub(cut), cut }
 }
 
 /// Cuts until nobody is left; returns how many were cut. A handshake that ended in this very moment may
@@ -200,10 +185,7 @@ async fn cut_all(connections: &Connections, door: DoorId, tasks: &TaskTracker) -
     let mut cut = 0;
     loop {
         cut += connections.advance_all(door, Phase::Cut);
-        if tokio::time::timeout(Duration::from_millis(CUT_ROUND_MS), tasks.wait())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(Duration::from_millis(CUT_ROUND_MS), tasks.wait()).await.is_ok() {
             return cut;
         }
     }
@@ -234,10 +216,7 @@ where
             govern(connection, &registration).await;
         }
         Err(refusal) => {
-            house
-                .connections
-                .handshakes()
-                .refuse(source.prefix, refusal.reason, &refusal.detail);
+            house.connections.handshakes().refuse(source.prefix, refusal.reason, &refusal.detail);
             // Still in its seat: whoever lingers here is the first to make room.
             tokio::select! {
                 () = refusal.hear_out() => {}
@@ -278,13 +257,7 @@ fn register<F, Io>(
     let Entered { io, proof, judged } = entered;
     let registration = house
         .connections
-        .register(
-            proof,
-            source.address,
-            Direction::Inbound,
-            house.door,
-            &house.limits,
-        )
+        .register(proof, source.address, Direction::Inbound, house.door, &house.limits)
         .map_err(|cap| HandshakeRefusal::new(reason_of(cap), &cap))?;
     if let Some(judged) = judged {
         judged
@@ -335,15 +308,8 @@ async fn govern<Io, S, B>(
 
 async fn pause_after<F>(house: &House<F>, error: &io::Error) {
     // A peer that left before we accepted it is its own affair; anything else will not be better at once.
-    let gone = matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    );
-    let reason = if gone {
-        RefusalReason::Closed
-    } else {
-        RefusalReason::Io
-    };
+    let gone = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
+    let reason = if gone { RefusalReason::Closed } else { RefusalReason::Io };
     house.connections.handshakes().refuse(
         SourcePrefix::Elsewhere,
         reason,

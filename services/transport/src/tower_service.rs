@@ -36,10 +36,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let make = move |peer: &Peer| ForPeer {
-        service: service.clone(),
-        peer: peer.clone(),
-    };
+    let make = move |peer: &Peer| ForPeer { service: service.clone(), peer: peer.clone() };
     serve(listener, material, limits, connections, drain, make).await
 }
 
@@ -59,10 +56,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let make = move |peer: &Peer| ForPeer {
-        service: service.clone(),
-        peer: peer.clone(),
-    };
+    let make = move |peer: &Peer| ForPeer { service: service.clone(), peer: peer.clone() };
     serve_local(listener, limits, connections, drain, make).await
 }
 

@@ -44,9 +44,7 @@ impl Verdict {
         let judged = match role {
             Role::Client => judge.judge(&chain, Usage::Client, now),
             Role::Server { expected } => judge.judge(&chain, Usage::Server, now).and_then(|certificate| {
-                expected
-                    .map_or(Ok(()), |name| Judge::judge_name(&chain, name))
-                    .map(|()| certificate)
+                expected.map_or(Ok(()), |name| Judge::judge_name(&chain, name)).map(|()| certificate)
             }),
         };
         // The slot belongs to one handshake, and TLS 1.3 asks once per handshake.
@@ -61,9 +59,7 @@ impl Verdict {
 #[derive(Clone, Copy)]
 enum Role<'a> {
     Client,
-    Server {
-        expected: Option<&'a ServerName<'static>>,
-    },
+    Server { expected: Option<&'a ServerName<'static>> },
 }
 
 /// Judges certificates of those who connect to us. Without one, rustls refuses by itself.
@@ -75,11 +71,7 @@ pub(crate) struct ClientVerifier {
 
 impl ClientVerifier {
     pub(crate) fn new(judge: Arc<Judge>, algorithms: WebPkiSupportedAlgorithms, verdict: Verdict) -> Self {
-        Self {
-            judge,
-            algorithms,
-            verdict,
-        }
+        Self { judge, algorithms, verdict }
     }
 }
 
@@ -96,8 +88,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verdict
-            .judge(&self.judge, end_entity, intermediates, Role::Client, now)?;
+        self.verdict.judge(&self.judge, end_entity, intermediates, Role::Client, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -139,12 +130,7 @@ impl ServerVerifier {
         expected: Option<ServerName<'static>>,
         verdict: Verdict,
     ) -> Self {
-        Self {
-            judge,
-            algorithms,
-            expected,
-            verdict,
-        }
+        Self { judge, algorithms, expected, verdict }
     }
 }
 
@@ -157,11 +143,8 @@ impl ServerCertVerifier for ServerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let role = Role::Server {
-            expected: self.expected.as_ref(),
-        };
-        self.verdict
-            .judge(&self.judge, end_entity, intermediates, role, now)?;
+        let role = Role::Server { expected: self.expected.as_ref() };
+        self.verdict.judge(&self.judge, end_entity, intermediates, role, now)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -24,10 +24,7 @@ struct Seated {
 
 impl WaitingRoom {
     pub(crate) fn new(seats_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            seats_max: seats_max.max(1),
-            seated: Mutex::default(),
-        })
+        Arc::new(Self { seats_max: seats_max.max(1), seated: Mutex::default() })
     }
 
     /// Takes a seat, showing out whoever sat longest if there is none free.
@@ -43,11 +40,7 @@ impl WaitingRoom {
         let shown_out = CancellationToken::new();
         seated.seats.insert(number, shown_out.clone());
         drop(seated);
-        Seat {
-            room: Arc::clone(self),
-            number,
-            shown_out,
-        }
+        Seat { room: Arc::clone(self), number, shown_out }
     }
 
     /// Shows everyone out.

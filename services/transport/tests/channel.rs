@@ -19,11 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 async fn a_channel_connects_only_when_used_and_again_after_a_restart() {
     let mesh = Mesh::new();
     let material = mesh.shared(&mesh.node("G01", "nut-1"));
-    let server = Server::start(
-        "127.0.0.1:0".parse().unwrap(),
-        material.clone(),
-        Limits::default(),
-    );
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), material.clone(), Limits::default());
     let address = server.address;
     let channel = server.channel(&mesh.client());
     assert!(!channel.is_connected());
@@ -58,10 +54,8 @@ async fn a_dead_endpoint_is_not_hammered() {
             count.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let channel: Channel<Body> = Channel::new(
-        Endpoint::Loopback(address),
-        ChannelOptions::new(Connections::new()),
-    );
+    let channel: Channel<Body> =
+        Channel::new(Endpoint::Loopback(address), ChannelOptions::new(Connections::new()));
     let begun = Instant::now();
     let mut refused = 0;
     while begun.elapsed() < Duration::from_secs(2) {
@@ -73,10 +67,7 @@ async fn a_dead_endpoint_is_not_hammered() {
     }
     // 50, 100, 200, 400, 800, … ms, each at least halved by jitter.
     let knocked = knocks.load(Ordering::Relaxed);
-    assert!(
-        (3..=8).contains(&knocked),
-        "{knocked} attempts for {refused} requests"
-    );
+    assert!((3..=8).contains(&knocked), "{knocked} attempts for {refused} requests");
     assert!(refused > knocked * 5, "{knocked} attempts for {refused} requests");
 }
 
@@ -111,10 +102,7 @@ async fn several_connections_are_used_by_turns_and_repaired() {
         assert_eq!(text(channel.send(post("/echo", b"x")).await.unwrap()).await, "x");
     }
     let one = register.peers()[0].connection_id();
-    assert_eq!(
-        register.close_where(|peer| peer.connection_id() == one, "test"),
-        1
-    );
+    assert_eq!(register.close_where(|peer| peer.connection_id() == one, "test"), 1);
     eventually("one is gone", || server.connections.count() < 3).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     while server.connections.count() < 3 {
@@ -138,11 +126,7 @@ async fn waiting_requests_are_bounded() {
         .collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let refused = channel.try_send(post("/echo", b"x")).await.unwrap_err();
-    assert!(
-        matches!(refused.error, SendError::TooManyWaiting { max: 2 }),
-        "{}",
-        refused.error
-    );
+    assert!(matches!(refused.error, SendError::TooManyWaiting { max: 2 }), "{}", refused.error);
     assert!(refused.request.is_some());
 
     // Giving up frees the place and resets the stream.
@@ -151,10 +135,7 @@ async fn waiting_requests_are_bounded() {
         assert!(call.await.unwrap_err().is_cancelled());
     }
     assert_eq!(text(channel.send(post("/echo", b"x")).await.unwrap()).await, "x");
-    eventually("the service heard of it", || {
-        server.cancelled.load(Ordering::Relaxed) == 2
-    })
-    .await;
+    eventually("the service heard of it", || server.cancelled.load(Ordering::Relaxed) == 2).await;
 }
 
 #[tokio::test]
@@ -185,10 +166,7 @@ async fn what_http2_guarantees_unprocessed_is_not_sent() {
         tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
             // Empty SETTINGS and the acknowledgement of theirs.
-            socket
-                .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0])
-                .await
-                .unwrap();
+            socket.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
             let mut seen = Vec::new();
             // HEADERS (type 1) on stream 1: the request is there.
             while !seen.windows(6).any(|six| six[0] == 1 && six[2..] == [0, 0, 0, 1]) {
@@ -213,20 +191,13 @@ async fn an_expected_name_that_is_none_is_an_error_not_a_panic() {
         material: material.clone(),
     };
     let client = mesh.client();
-    for (address, name) in [
-        ("127.0.0.1:1", "không phải tên"),
-        ("127.0.0.1:1", ""),
-        ("no port", "localhost"),
-        ("", "x"),
-    ] {
-        let channel: Channel<Body> = Channel::new(
-            endpoint(address, name, &client),
-            ChannelOptions::new(Connections::new()),
-        );
+    for (address, name) in
+        [("127.0.0.1:1", "không phải tên"), ("127.0.0.1:1", ""), ("no port", "localhost"), ("", "x")]
+    {
+        let channel: Channel<Body> =
+            Channel::new(endpoint(address, name, &client), ChannelOptions::new(Connections::new()));
         let error = channel.send(get("/")).await.unwrap_err();
-        let SendError::NotConnected { cause, .. } = &error else {
-            panic!("{error}")
-        };
+        let SendError::NotConnected { cause, .. } = &error else { panic!("{error}") };
         assert!(
             matches!(**cause, ConnectError::BadServerName(_) | ConnectError::Lookup(_)),
             "{address:?} {name:?}: {error}"

@@ -34,11 +34,7 @@ async fn what_is_in_flight_ends_and_nothing_new_begins() {
     assert_eq!(in_flight.await.unwrap(), "/slow/600");
     let outcome = server.stop(Duration::from_secs(30)).await;
     assert_eq!(outcome, DrainOutcome { finished: 1, cut: 0 });
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -58,23 +54,12 @@ async fn a_connection_that_does_not_end_is_cut_at_the_deadline() {
 
     let begun = Instant::now();
     let outcome = server.stop(Duration::from_millis(500)).await;
-    assert!(
-        begun.elapsed() >= Duration::from_millis(500),
-        "took {:?}",
-        begun.elapsed()
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(500), "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "took {:?}", begun.elapsed());
     assert_eq!(outcome, DrainOutcome { finished: 1, cut: 1 });
     while let Some(Ok(_)) = stream.frame().await {}
     hanging.await.unwrap().unwrap_err();
-    eventually("the hanging call was dropped", || {
-        cancelled.load(Ordering::Relaxed) == 1
-    })
-    .await;
+    eventually("the hanging call was dropped", || cancelled.load(Ordering::Relaxed) == 1).await;
 }
 
 #[tokio::test]
@@ -90,11 +75,7 @@ async fn a_later_deadline_does_not_lengthen_an_earlier_one() {
     server.drain.start(Duration::from_millis(200));
     server.drain.start(Duration::from_secs(60));
     assert_eq!(server.stop(Duration::from_secs(60)).await.cut, 1);
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -111,10 +92,7 @@ async fn an_old_connection_is_replaced_without_a_failed_request() {
     let mut endless = channel.send(get("/stream")).await.unwrap().into_body();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(3_500) {
-        let answer = channel
-            .send(get("/slow/1"))
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
+        let answer = channel.send(get("/slow/1")).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(text(answer).await, "/slow/1");
     }
     assert_ne!(channel.connected().await.unwrap().connection_id(), first);

@@ -42,37 +42,23 @@ async fn a_bad_certificate_is_refused_with_the_right_alert() {
     let issue = |request: &Request| mesh.pki.issue(request).unwrap().credentials().unwrap();
 
     let revoked = mesh.node("H26", "bi-thu-hoi");
-    mesh.pki
-        .revoke(&revoked.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&revoked.binding, RevocationReason::KeyCompromise).unwrap();
     server.material.replace(mesh.material(&mesh.node("G01", "moi")));
 
     let mut no_client = node("chi-may-chu");
     no_client.usages.remove(&Usage::Client);
     let cases = [
         ("UnknownCA", "no path leads", of_unknown_authority(&mesh)),
-        (
-            "DecryptError",
-            "an authority of the same name",
-            stranger.node("H26", "la").credentials().unwrap(),
-        ),
+        ("DecryptError", "an authority of the same name", stranger.node("H26", "la").credentials().unwrap()),
         ("UnknownCA", "self-signed", self_signed(&mesh)),
         ("CertificateRevoked", "revoked", revoked.credentials().unwrap()),
-        (
-            "CertificateExpired",
-            "expired",
-            issue(&node("het-han").with_validity(now - day * 9, now - day)),
-        ),
+        ("CertificateExpired", "expired", issue(&node("het-han").with_validity(now - day * 9, now - day))),
         (
             "CertificateExpired",
             "not valid before",
             issue(&node("chua").with_validity(now + day, now + day * 9)),
         ),
-        (
-            "AccessDenied",
-            "years",
-            issue(&node("qua-dai").with_validity(now - day, now + day * 366 * 6)),
-        ),
+        ("AccessDenied", "years", issue(&node("qua-dai").with_validity(now - day, now + day * 366 * 6))),
         ("UnsupportedCertificate", "not issued for", issue(&no_client)),
     ];
     for (index, (alert, detail, credentials)) in cases.into_iter().enumerate() {
@@ -84,11 +70,7 @@ async fn a_bad_certificate_is_refused_with_the_right_alert() {
         }
         let counts = server.connections.handshakes().counts();
         let refusals = u64::try_from(index).unwrap() + 1;
-        assert_eq!(
-            counts.refused_for(RefusalReason::Certificate),
-            refusals,
-            "{detail}: {counts:?}"
-        );
+        assert_eq!(counts.refused_for(RefusalReason::Certificate), refusals, "{detail}: {counts:?}");
     }
     assert_eq!(server.connections.count(), 0);
     assert_others_are_served(&mesh, &server).await;
@@ -97,13 +79,8 @@ async fn a_bad_certificate_is_refused_with_the_right_alert() {
 #[tokio::test]
 async fn every_key_of_the_profile_works_on_both_sides() {
     let mesh = Mesh::new();
-    for kind in [
-        KeyKind::EcdsaP256,
-        KeyKind::EcdsaP384,
-        KeyKind::Ed25519,
-        KeyKind::Rsa2048,
-        KeyKind::Rsa3072,
-    ] {
+    for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Ed25519, KeyKind::Rsa2048, KeyKind::Rsa3072]
+    {
         let material = |side: &str| {
             let holder = Holder::Node {
                 agency_code: "G01".to_owned(),
@@ -115,9 +92,7 @@ async fn every_key_of_the_profile_works_on_both_sides() {
         };
         let address = "127.0.0.1:0".parse().unwrap();
         let server = Server::start(address, material("chu"), Limits::default());
-        knock(&server, &material("khach"))
-            .await
-            .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        knock(&server, &material("khach")).await.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
     }
 }
 
@@ -135,9 +110,7 @@ async fn no_certificate_no_alpn_and_old_tls_are_refused() {
     let issued = mesh.node("H26", "khong-alpn").credentials().unwrap();
     let mut without = raw_tls(&server, raw_config(Some(&issued), &[])).await.unwrap();
     assert_eq!(without.read(&mut [0; 64]).await.unwrap_or(0), 0);
-    let refused = raw_tls(&server, raw_config(Some(&issued), &[b"http/1.1"]))
-        .await
-        .unwrap_err();
+    let refused = raw_tls(&server, raw_config(Some(&issued), &[b"http/1.1"])).await.unwrap_err();
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
 
     // A TLS 1.2 hello: no `supported_versions`.
@@ -185,17 +158,10 @@ async fn the_key_exchange_is_hybrid() {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let endpoint = Endpoint::Mesh {
-        address,
-        server_name: None,
-        material: mesh.client(),
-    };
+    let endpoint = Endpoint::Mesh { address, server_name: None, material: mesh.client() };
     let dialling = tokio::spawn(async move { dial(&endpoint).await.map(|_| ()) });
     let (socket, _) = listener.accept().await.unwrap();
-    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config))
-        .accept(socket)
-        .await
-        .unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(socket).await.unwrap();
     assert_eq!(
         tls.get_ref().1.negotiated_key_exchange_group().unwrap().name(),
         rustls::NamedGroup::X25519MLKEM768
@@ -214,11 +180,9 @@ async fn rubbish_half_open_and_slow_peers_disturb_nobody() {
     };
     let server = mesh.server(limits);
 
-    for rubbish in [
-        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        &[0xff; 4_096],
-    ] {
+    for rubbish in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0xff; 4_096]]
+    {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.write_all(rubbish).await.unwrap();
         let _ = socket.read_to_end(&mut Vec::new()).await;
@@ -245,22 +209,11 @@ async fn rubbish_half_open_and_slow_peers_disturb_nobody() {
     for _ in 0..5 {
         assert_others_are_served(&mesh, &server).await;
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
 
     let counted = || server.connections.handshakes().counts();
-    assert!(
-        counted().refused_for(RefusalReason::CrowdedOut) >= 60,
-        "{:?}",
-        counted()
-    );
-    eventually("the rest has run out of time", || {
-        counted().refused_for(RefusalReason::Timeout) > 0
-    })
-    .await;
+    assert!(counted().refused_for(RefusalReason::CrowdedOut) >= 60, "{:?}", counted());
+    eventually("the rest has run out of time", || counted().refused_for(RefusalReason::Timeout) > 0).await;
     eventually("all are gone", || counted().refused_total() == 3 + 80 + 1).await;
     loris.await.unwrap();
 }
@@ -285,11 +238,7 @@ async fn refusals_are_reported_once_not_one_by_one() {
 #[tokio::test]
 async fn one_peer_takes_no_more_than_its_share() {
     let mesh = Mesh::new();
-    let limits = Limits {
-        connections_per_peer_max: 2,
-        connections_max: 3,
-        ..Limits::default()
-    };
+    let limits = Limits { connections_per_peer_max: 2, connections_max: 3, ..Limits::default() };
     let server = mesh.server(limits);
     let greedy = mesh.client();
     let _first = knock(&server, &greedy).await.unwrap();
@@ -301,11 +250,7 @@ async fn one_peer_takes_no_more_than_its_share() {
     let _third = knock(&server, &other).await.unwrap();
     assert!(knock(&server, &other).await.is_err(), "the register is full");
     let counts = server.connections.handshakes().counts();
-    assert_eq!(
-        counts.refused_for(RefusalReason::ConnectionsPerPeerMax),
-        1,
-        "{counts:?}"
-    );
+    assert_eq!(counts.refused_for(RefusalReason::ConnectionsPerPeerMax), 1, "{counts:?}");
     assert_eq!(counts.refused_for(RefusalReason::ConnectionsMax), 1, "{counts:?}");
 
     drop(second);
@@ -327,44 +272,24 @@ async fn a_client_refuses_servers_it_should_not_trust() {
     };
     let refused = dial(&endpoint).await.unwrap_err();
     assert!(
-        matches!(
-            &refused,
-            ConnectError::ServerCertificate {
-                refusal: CertificateRefusal::WrongName { .. }
-            }
-        ),
+        matches!(&refused, ConnectError::ServerCertificate { refusal: CertificateRefusal::WrongName { .. } }),
         "{refused}"
     );
 
     // Nobody in particular.
-    let endpoint = Endpoint::Mesh {
-        address: server.address.to_string(),
-        server_name: None,
-        material: client.clone(),
-    };
-    let refused = connect::<Body>(&endpoint, &Limits::default(), &Connections::new(), None)
-        .await
-        .unwrap_err();
+    let endpoint =
+        Endpoint::Mesh { address: server.address.to_string(), server_name: None, material: client.clone() };
+    let refused =
+        connect::<Body>(&endpoint, &Limits::default(), &Connections::new(), None).await.unwrap_err();
     assert!(matches!(refused, ConnectError::NobodyExpected), "{refused}");
 
     // A revoked server.
     let bad = mesh.node("G01", "bi-thu-hoi");
-    let revoked = Server::start(
-        "127.0.0.1:0".parse().unwrap(),
-        mesh.shared(&bad),
-        Limits::default(),
-    );
-    mesh.pki
-        .revoke(&bad.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    let revoked = Server::start("127.0.0.1:0".parse().unwrap(), mesh.shared(&bad), Limits::default());
+    mesh.pki.revoke(&bad.binding, RevocationReason::KeyCompromise).unwrap();
     let refused = knock(&revoked, &mesh.client()).await.unwrap_err();
     assert!(
-        matches!(
-            &refused,
-            ConnectError::ServerCertificate {
-                refusal: CertificateRefusal::Revoked { .. }
-            }
-        ),
+        matches!(&refused, ConnectError::ServerCertificate { refusal: CertificateRefusal::Revoked { .. } }),
         "{refused}"
     );
     eventually("the server counts that it was refused", || {
@@ -380,10 +305,7 @@ async fn a_client_refuses_servers_it_should_not_trust() {
     let channel: Channel<Body> = Channel::new(server.endpoint(&client), options);
     let refused = channel.send(get("/echo")).await.unwrap_err();
     assert!(refused.is_not_sent());
-    assert!(
-        refused.to_string().contains("bound to another agency"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("bound to another agency"), "{refused}");
     eventually("nothing stays registered", || register.count() == 0).await;
 }
 
@@ -394,41 +316,21 @@ async fn a_client_gives_up_on_those_who_speak_no_tls_or_nothing() {
     let address = rude.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         let (mut socket, _) = rude.accept().await.unwrap();
-        socket
-            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            .await
-            .unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let (_silent, _) = rude.accept().await.unwrap();
         std::future::pending::<()>().await;
     });
-    let endpoint = Endpoint::Mesh {
-        address,
-        server_name: None,
-        material: mesh.client(),
-    };
+    let endpoint = Endpoint::Mesh { address, server_name: None, material: mesh.client() };
     let refused = dial(&endpoint).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Tls(_)), "{refused}");
     let refused = dial(&endpoint).await.unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            ConnectError::Timeout {
-                stage: "proving identity (tls)",
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, ConnectError::Timeout { stage: "proving identity (tls)", .. }), "{refused}");
 }
 
 #[tokio::test]
 async fn a_failed_connection_says_what_to_do() {
     let mesh = Mesh::new();
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let endpoint = Endpoint::Mesh {
         address: nobody.to_string(),
         server_name: Some("localhost".to_owned()),
@@ -440,10 +342,7 @@ async fn a_failed_connection_says_what_to_do() {
     assert!(failed.request.is_some(), "the request comes back");
     assert!(matches!(&failed.error, SendError::NotConnected { .. }));
     assert!(
-        failed
-            .error
-            .to_string()
-            .contains("is the other side running and reachable?"),
+        failed.error.to_string().contains("is the other side running and reachable?"),
         "{}",
         failed.error
     );
@@ -471,10 +370,7 @@ async fn knock(
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<lienthong_transport::Connection<Body>, ConnectError> {
-    let limits = Limits {
-        connect_timeout: Duration::from_secs(2),
-        ..Limits::default()
-    };
+    let limits = Limits { connect_timeout: Duration::from_secs(2), ..Limits::default() };
     let anybody: VerifyPeer = Arc::new(|_| Ok(()));
     connect(endpoint, &limits, &Connections::new(), Some(&anybody)).await
 }
@@ -504,10 +400,8 @@ fn leaf_params(name: &str) -> rcgen::CertificateParams {
 
 fn from_pem(mesh: &Mesh, name: &str, certificate: &str, key: &rcgen::KeyPair) -> Credentials {
     let folder = mesh.folder.path();
-    let (certificate_file, key_file) = (
-        folder.join(format!("{name}.crt")),
-        folder.join(format!("{name}.key")),
-    );
+    let (certificate_file, key_file) =
+        (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
     std::fs::write(&certificate_file, certificate).unwrap();
     std::fs::write(&key_file, key.serialize_pem()).unwrap();
     std::fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -522,9 +416,7 @@ fn raw_config(credentials: Option<&Credentials>, alpn: &[&[u8]]) -> Arc<ClientCo
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Believer));
     let mut config = match credentials {
-        Some(own) => builder
-            .with_client_auth_cert(own.chain().to_vec(), own.key_der())
-            .unwrap(),
+        Some(own) => builder.with_client_auth_cert(own.chain().to_vec(), own.key_der()).unwrap(),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
@@ -536,9 +428,7 @@ async fn raw_tls(
     config: Arc<ClientConfig>,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let socket = TcpStream::connect(server.address).await?;
-    TlsConnector::from(config)
-        .connect(ServerName::try_from("localhost").unwrap(), socket)
-        .await
+    TlsConnector::from(config).connect(ServerName::try_from("localhost").unwrap(), socket).await
 }
 
 #[derive(Debug)]
@@ -575,9 +465,7 @@ impl ServerCertVerifier for Believer {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

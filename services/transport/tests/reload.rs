@@ -45,12 +45,8 @@ async fn replacing_everything_under_load_fails_no_request() {
     // New keys and certificates, the list of revoked ones growing, on both sides.
     for round in 0..20 {
         let retired = mesh.node("G01", &format!("cu-{round}"));
-        mesh.pki
-            .revoke(&retired.binding, RevocationReason::Superseded)
-            .unwrap();
-        server
-            .material
-            .replace(mesh.material(&mesh.node("G01", &format!("chu-{round}"))));
+        mesh.pki.revoke(&retired.binding, RevocationReason::Superseded).unwrap();
+        server.material.replace(mesh.material(&mesh.node("G01", &format!("chu-{round}"))));
         client.replace(mesh.material(&mesh.node("H26", &format!("khach-{round}"))));
         assert!(server.connections.close_refused(&server.material).is_empty());
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -60,10 +56,7 @@ async fn replacing_everything_under_load_fails_no_request() {
         worker.await.unwrap();
     }
     assert_eq!(server.material.edition(), 20);
-    assert!(
-        answered.load(Ordering::Relaxed) > 100,
-        "{answered:?} answers are no load"
-    );
+    assert!(answered.load(Ordering::Relaxed) > 100, "{answered:?} answers are no load");
 }
 
 #[tokio::test]
@@ -81,9 +74,7 @@ async fn a_revocation_closes_live_connections_and_their_streams() {
     let hanging = tokio::spawn(async move { bad.send(get("/hang")).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
 
-    mesh.pki
-        .revoke(&condemned.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&condemned.binding, RevocationReason::KeyCompromise).unwrap();
     server.material.replace(mesh.material(&mesh.node("G01", "moi")));
     let begun = Instant::now();
     let closed = server.connections.close_refused(&server.material);
@@ -94,16 +85,9 @@ async fn a_revocation_closes_live_connections_and_their_streams() {
     while let Some(Ok(_)) = bad_stream.frame().await {}
     let unanswered = hanging.await.unwrap().unwrap_err();
     assert!(!unanswered.is_not_sent(), "{unanswered}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
     // The cancellation reached what the service was doing.
-    eventually("the hanging call was dropped", || {
-        server.cancelled.load(Ordering::Relaxed) == 1
-    })
-    .await;
+    eventually("the hanging call was dropped", || server.cancelled.load(Ordering::Relaxed) == 1).await;
 
     good_stream.frame().await.unwrap().unwrap();
     eventually("one is left", || server.connections.count() == 1).await;
@@ -117,27 +101,14 @@ async fn close_where_cuts_open_streams_within_a_second() {
     let mut stream = channel.send(get("/stream")).await.unwrap().into_body();
     stream.frame().await.unwrap().unwrap();
 
-    assert_eq!(
-        server
-            .connections
-            .close_where(|peer| peer.unix().is_some(), "nobody of that kind"),
-        0
-    );
+    assert_eq!(server.connections.close_where(|peer| peer.unix().is_some(), "nobody of that kind"), 0);
     let begun = Instant::now();
     let of_h26 = |peer: &lienthong_transport::Peer| {
-        peer.certificate()
-            .is_some_and(|certificate| certificate.agency_urn.as_deref() == Some("H26.90"))
+        peer.certificate().is_some_and(|certificate| certificate.agency_urn.as_deref() == Some("H26.90"))
     };
-    assert_eq!(
-        server.connections.close_where(of_h26, "the agency was suspended"),
-        1
-    );
+    assert_eq!(server.connections.close_where(of_h26, "the agency was suspended"), 1);
     while let Some(Ok(_)) = stream.frame().await {}
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
     eventually("it is deregistered", || server.connections.count() == 0).await;
 }
 
@@ -145,11 +116,7 @@ async fn close_where_cuts_open_streams_within_a_second() {
 async fn outgoing_connections_are_cut_too() {
     let mesh = Mesh::new();
     let condemned = mesh.node("G01", "se-bi-thu-hoi");
-    let server = Server::start(
-        "127.0.0.1:0".parse().unwrap(),
-        mesh.shared(&condemned),
-        Limits::default(),
-    );
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), mesh.shared(&condemned), Limits::default());
     let client = mesh.node("H26", "khach");
     let material = mesh.shared(&client);
     let register = Connections::new();
@@ -159,9 +126,7 @@ async fn outgoing_connections_are_cut_too() {
     stream.frame().await.unwrap().unwrap();
     assert_eq!(register.count(), 1);
 
-    mesh.pki
-        .revoke(&condemned.binding, RevocationReason::KeyCompromise)
-        .unwrap();
+    mesh.pki.revoke(&condemned.binding, RevocationReason::KeyCompromise).unwrap();
     material.replace(mesh.material(&client));
     let begun = Instant::now();
     assert_eq!(register.close_refused(&material).len(), 1);
@@ -172,11 +137,7 @@ async fn outgoing_connections_are_cut_too() {
         }
     };
     assert!(end.unwrap().is_err(), "a cut stream must not look complete");
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
     assert!(!channel.is_connected());
     let refused = channel.send(get("/echo")).await.unwrap_err();
     assert!(refused.to_string().contains("revoked"), "{refused}");
@@ -201,12 +162,8 @@ async fn no_connection_slips_through_a_revocation() {
             })
             .collect();
         tokio::time::sleep(Duration::from_micros(120 * round)).await;
-        mesh.pki
-            .revoke(&condemned.binding, RevocationReason::KeyCompromise)
-            .unwrap();
-        server
-            .material
-            .replace(mesh.material(&mesh.node("G01", &format!("moi-{round}"))));
+        mesh.pki.revoke(&condemned.binding, RevocationReason::KeyCompromise).unwrap();
+        server.material.replace(mesh.material(&mesh.node("G01", &format!("moi-{round}"))));
         server.connections.close_refused(&server.material);
         // The channels are held: whoever came in would stay.
         let mut held = Vec::new();

@@ -24,10 +24,7 @@ async fn each_side_knows_the_other_by_its_certificate() {
     let node = mesh.node("H26.90", "khach");
     let channel = server.channel(&mesh.shared(&node));
 
-    let echoed = channel
-        .send(post("/echo", "Nguyễn Thị Mẫu".as_bytes()))
-        .await
-        .unwrap();
+    let echoed = channel.send(post("/echo", "Nguyễn Thị Mẫu".as_bytes())).await.unwrap();
     assert_eq!(text(echoed).await, "Nguyễn Thị Mẫu");
 
     let seen = text(channel.send(get("/peer")).await.unwrap()).await;
@@ -67,23 +64,13 @@ async fn a_unix_socket_tells_the_uid() {
     let listener = LocalListener::Unix(bind_unix(&path, 0o600).unwrap());
     let drain = Drain::new();
     let make = |peer: &Peer| answer_with(format!("uid {}", peer.unix().unwrap().uid));
-    let serving = tokio::spawn(serve_local(
-        listener,
-        Limits::default(),
-        Connections::new(),
-        drain.clone(),
-        make,
-    ));
+    let serving =
+        tokio::spawn(serve_local(listener, Limits::default(), Connections::new(), drain.clone(), make));
 
-    let channel: Channel<Body> = Channel::new(
-        Endpoint::Unix(path.clone()),
-        ChannelOptions::new(Connections::new()),
-    );
+    let channel: Channel<Body> =
+        Channel::new(Endpoint::Unix(path.clone()), ChannelOptions::new(Connections::new()));
     let own_uid = std::fs::metadata(&path).unwrap().uid();
-    assert_eq!(
-        text(channel.send(get("/")).await.unwrap()).await,
-        format!("uid {own_uid}")
-    );
+    assert_eq!(text(channel.send(get("/")).await.unwrap()).await, format!("uid {own_uid}"));
     assert_eq!(channel.peer().unwrap().unix().unwrap().uid, own_uid);
 
     drop(channel);
@@ -110,10 +97,7 @@ async fn plaintext_loopback_proves_nothing_and_goes_nowhere_else() {
     let elsewhere: Channel<Body> = Channel::new(Endpoint::Loopback("192.0.2.1:80".parse().unwrap()), options);
     let refused = elsewhere.send(get("/")).await.unwrap_err();
     assert!(refused.is_not_sent());
-    assert!(
-        refused.to_string().contains("only loopback addresses may"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("only loopback addresses may"), "{refused}");
 }
 
 /// A service as tonic generates it, and the client that goes with it.
@@ -141,22 +125,12 @@ async fn grpc_over_a_channel_and_a_tower_listener() {
     let mut client =
         danhmuc::administrative_unit_service_client::AdministrativeUnitServiceClient::new(channel);
 
-    let request = danhmuc::GetAdministrativeUnitRequest {
-        ma_dvhc: "01".to_owned(),
-    };
-    let unit = client
-        .get_administrative_unit(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .unit
-        .unwrap();
+    let request = danhmuc::GetAdministrativeUnitRequest { ma_dvhc: "01".to_owned() };
+    let unit = client.get_administrative_unit(request).await.unwrap().into_inner().unit.unwrap();
     assert_eq!(unit.ma_dvhc, "01");
     assert_eq!(unit.ten_dvhc, "seen by H26.90");
 
-    let unserved = client
-        .list_administrative_units(danhmuc::ListAdministrativeUnitsRequest::default())
-        .await;
+    let unserved = client.list_administrative_units(danhmuc::ListAdministrativeUnitsRequest::default()).await;
     assert_eq!(unserved.unwrap_err().code(), tonic::Code::Unimplemented);
 }
 
@@ -175,9 +149,7 @@ impl danhmuc::administrative_unit_service_server::AdministrativeUnitService for 
             ten_dvhc: format!("seen by {agency}"),
             ..Default::default()
         };
-        Ok(tonic::Response::new(danhmuc::GetAdministrativeUnitResponse {
-            unit: Some(unit),
-        }))
+        Ok(tonic::Response::new(danhmuc::GetAdministrativeUnitResponse { unit: Some(unit) }))
     }
 
     async fn list_administrative_units(

@@ -11,9 +11,9 @@
 //! meaningful: compare ratios, and only of one run.
 //!
 //! - [`exchange`]: the question and the answer. [`pki`]: who proves what. [`contestant`]: who takes part.
-//! - [`run`]: the rounds. **Start here.** [`plan`]: what is measured. [`summary`]: medians, ratios, goals. [`report`]:
+//! - [`mod@run`]: the rounds. **Start here.** [`plan`]: what is measured. [`summary`]: medians, ratios, goals. [`report`]:
 //!   how they are shown.
-//! - [`load`]: the load generator. [`backend`], [`naive`], [`bare`], [`mesh`]: what is called.
+//! - [`mod@load`]: the load generator. [`backend`], [`naive`], [`bare`], [`mesh`]: what is called.
 //! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
 
 mod backend;

@@ -80,9 +80,7 @@ impl Disk {
 
     /// Removes a folder with its content; one that is not there is fine.
     pub(crate) fn remove_dir(&self, path: &Path) -> Result<(), LogError> {
-        self.act("remove the folder", path, || {
-            absent_is_fine(fs::remove_dir_all(path))
-        })
+        self.act("remove the folder", path, || absent_is_fine(fs::remove_dir_all(path)))
     }
 
     fn act<T>(
@@ -91,17 +89,11 @@ impl Disk {
         path: &Path,
         run: impl FnOnce() -> io::Result<T>,
     ) -> Result<T, LogError> {
-        self.attempt(action, path)
-            .and_then(|()| run())
-            .trying(action, path)
+        self.attempt(action, path).and_then(|()| run()).trying(action, path)
     }
 
     #[cfg(not(test))]
-    #[allow(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "the test build fails here on demand"
-    )]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the test build fails here on demand")]
     fn attempt(&self, _action: &'static str, _path: &Path) -> io::Result<()> {
         Ok(())
     }
@@ -113,13 +105,7 @@ impl Disk {
 }
 
 fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
-    outcome.or_else(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            Ok(())
-        } else {
-            Err(error)
-        }
-    })
+    outcome.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Faults on demand: the n-th operation fails, and every one after it. Keeps a list of all that went well.
@@ -139,10 +125,7 @@ pub(crate) mod faults {
     impl Faults {
         /// The disk dies after this many operations.
         pub(crate) fn after(operations_max: usize) -> Self {
-            Self {
-                operations_max,
-                done: Arc::default(),
-            }
+            Self { operations_max, done: Arc::default() }
         }
 
         /// What was done so far: action and path.

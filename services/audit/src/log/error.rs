@@ -167,10 +167,6 @@ pub(crate) trait Trying<T> {
 
 impl<T> Trying<T> for io::Result<T> {
     fn trying(self, action: &'static str, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| LogError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        })
+        self.map_err(|source| LogError::Io { action, path: path.to_owned(), source })
     }
 }

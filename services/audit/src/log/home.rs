@@ -86,11 +86,8 @@ impl Home {
                 .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
                 .collect::<io::Result<Vec<_>>>()
         });
-        let mut segments = names
-            .trying("list", &wal)?
-            .iter()
-            .filter_map(|name| segment_index(name))
-            .collect::<Vec<_>>();
+        let mut segments =
+            names.trying("list", &wal)?.iter().filter_map(|name| segment_index(name)).collect::<Vec<_>>();
         segments.sort_unstable();
         Ok(segments)
     }
@@ -107,11 +104,7 @@ impl Home {
         let key = std::str::from_utf8(&text)
             .ok()
             .and_then(|text| text.strip_prefix(IDENTITY_MAGIC)?.strip_suffix('\n'));
-        let corrupt = |what: String| LogError::Corrupt {
-            path: path.clone(),
-            offset: 0,
-            what,
-        };
+        let corrupt = |what: String| LogError::Corrupt { path: path.clone(), offset: 0, what };
         let key = key.ok_or_else(|| corrupt("it is not the identity of a log".to_owned()))?;
         key.parse().map_err(|error| corrupt(format!("{error}")))
     }
@@ -146,10 +139,7 @@ impl Head {
         let rest = body.strip_prefix(HEAD_MAGIC)?;
         let (size, root) = rest.split_first_chunk::<8>()?;
         let sound = bytes.len() == HEAD_BYTES && crc32c::crc32c(body) == u32::from_be_bytes(*crc);
-        Hash::from_slice(root).filter(|_| sound).map(|root| Self {
-            size: u64::from_be_bytes(*size),
-            root,
-        })
+        Hash::from_slice(root).filter(|_| sound).map(|root| Self { size: u64::from_be_bytes(*size), root })
     }
 }
 

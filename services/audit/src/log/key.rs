@@ -29,10 +29,7 @@ impl LogKey {
     /// Uses a signing key as a log's key; it must be of type [`KeyKind::Ed25519`].
     pub fn new(key: SigningKey) -> Result<Self, NoteError> {
         match key.verifier().kind() {
-            KeyKind::Ed25519 => Ok(Self {
-                origin: key.name().into(),
-                key,
-            }),
+            KeyKind::Ed25519 => Ok(Self { origin: key.name().into(), key }),
             KeyKind::CosignatureV1 => Err(NoteError::WrongKind(key.verifier().label())),
         }
     }
@@ -60,10 +57,7 @@ impl LogKey {
     pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> Result<String, LogError> {
         let note = checkpoint.sign(&self.key);
         Ok(note
-            .map_err(|source| LogError::Checkpoint {
-                path: PathBuf::from(&*self.origin),
-                source,
-            })?
+            .map_err(|source| LogError::Checkpoint { path: PathBuf::from(&*self.origin), source })?
             .to_string())
     }
 }

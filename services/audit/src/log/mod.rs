@@ -90,11 +90,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            entry_bytes_max: ENTRY_BYTES_MAX,
-            publish_interval_ms: PUBLISH_INTERVAL_MS,
-            seen: Vec::new(),
-        }
+        Self { entry_bytes_max: ENTRY_BYTES_MAX, publish_interval_ms: PUBLISH_INTERVAL_MS, seen: Vec::new() }
     }
 }
 
@@ -164,20 +160,14 @@ impl Log {
     ) -> impl Future<Output = Result<Receipt, LogError>> + Send + use<> {
         let (reply, outcome) = oneshot::channel();
         self.submit(entries, Reply::Task(reply));
-        async {
-            outcome
-                .await
-                .unwrap_or_else(|_| Err(LogError::Fatal("its sequencer is gone".into())))
-        }
+        async { outcome.await.unwrap_or_else(|_| Err(LogError::Fatal("its sequencer is gone".into()))) }
     }
 
     /// [`Log::append`] for a thread that may block.
     pub fn append_blocking(&self, entries: Vec<Vec<u8>>) -> Result<Receipt, LogError> {
         let (reply, outcome) = std::sync::mpsc::sync_channel(1);
         self.submit(entries, Reply::Thread(reply));
-        outcome
-            .recv()
-            .unwrap_or_else(|_| Err(LogError::Fatal("its sequencer is gone".into())))
+        outcome.recv().unwrap_or_else(|_| Err(LogError::Fatal("its sequencer is gone".into())))
     }
 
     /// The log's public key; its name is the origin.
@@ -215,9 +205,7 @@ impl Log {
     /// Takes no more entries, writes and publishes what is queued, and ends both threads. Blocks meanwhile.
     pub fn close(mut self) -> Result<(), LogError> {
         self.shut();
-        self.shared
-            .fatal()
-            .map_or(Ok(()), |reason| Err(LogError::Fatal(reason)))
+        self.shared.fatal().map_or(Ok(()), |reason| Err(LogError::Fatal(reason)))
     }
 
     fn open_on(dir: &Path, key: LogKey, options: &LogOptions, disk: Disk) -> Result<Self, LogError> {
@@ -225,10 +213,7 @@ impl Log {
         let home = Home::new(dir);
         let known = home.read_identity()?;
         if known != *key.verifier() {
-            return Err(LogError::Key {
-                given: key.verifier().label(),
-                expected: known.label(),
-            });
+            return Err(LogError::Key { given: key.verifier().label(), expected: known.label() });
         }
         let lock = lock(&home)?;
         let replay = replay(&home, &known, &claims(&options.seen, &known)?, |_, _, _| ())?;
@@ -236,10 +221,7 @@ impl Log {
         let segment_file = recover::rewrite_tail(&home, &disk, replay.end)?;
         let nonce = nonce_of(&home, &segment_file, replay.end.segment)?;
         let (size, root) = (replay.frontier.size(), replay.frontier.root());
-        let head = OpenOptions::new()
-            .write(true)
-            .open(home.head())
-            .trying("open", &home.head())?;
+        let head = OpenOptions::new().write(true).open(home.head()).trying("open", &home.head())?;
         write_head(&home, &disk, &head, Head { size, root })?;
         tracing::info!(
             dir = %dir.display(), origin = key.origin(), size, published = replay.published.size,
@@ -263,11 +245,7 @@ impl Log {
             key: Arc::clone(&key),
             shared: Arc::clone(&shared),
             frontier: replay.frontier,
-            segment: Segment {
-                file: segment_file,
-                nonce,
-                at: replay.end,
-            },
+            segment: Segment { file: segment_file, nonce, at: replay.end },
             head,
             frame: wal::FrameBuilder::default(),
         };
@@ -279,10 +257,8 @@ impl Log {
             threads: Vec::new(),
             _lock: lock,
         };
-        log.threads
-            .push(log.spawn("log-sequencer", move || sequencer.run())?);
-        log.threads
-            .push(log.spawn("log-publisher", move || publisher.run())?);
+        log.threads.push(log.spawn("log-sequencer", move || sequencer.run())?);
+        log.threads.push(log.spawn("log-publisher", move || publisher.run())?);
         Ok(log)
     }
 
@@ -295,11 +271,7 @@ impl Log {
 
     fn submit(&self, entries: Vec<Vec<u8>>, reply: Reply) {
         match self.check(&entries) {
-            Ok(bytes) => self.shared.submit(Append {
-                entries,
-                bytes,
-                reply,
-            }),
+            Ok(bytes) => self.shared.submit(Append { entries, bytes, reply }),
             Err(error) => reply.send(Outcome::Err(error)),
         }
     }
@@ -310,16 +282,9 @@ impl Log {
             return Err(LogError::Empty);
         }
         let bytes_max = self.entry_bytes_max;
-        if let Some((position, entry)) = entries
-            .iter()
-            .enumerate()
-            .find(|(_, entry)| entry.len() > bytes_max)
+        if let Some((position, entry)) = entries.iter().enumerate().find(|(_, entry)| entry.len() > bytes_max)
         {
-            return Err(LogError::EntryTooLong {
-                position,
-                bytes: entry.len(),
-                bytes_max,
-            });
+            return Err(LogError::EntryTooLong { position, bytes: entry.len(), bytes_max });
         }
         let bytes = entries.iter().map(Vec::len).sum();
         if entries.len() > APPEND_ENTRIES_MAX || bytes > APPEND_BYTES_MAX {
@@ -358,21 +323,13 @@ fn create(dir: &Path, key: &LogKey, disk: &Disk) -> Result<(), LogError> {
     let (Some(parent), Some(name), true) = (dir.parent(), dir.file_name(), is_empty) else {
         return Err(LogError::NotEmpty(dir.to_owned()));
     };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let mut draft_name = name.to_owned();
     draft_name.push(format!(".new-{}", uuid::Uuid::now_v7().simple()));
     let draft = Home::new(&parent.join(draft_name));
     disk.create_dir(parent, &draft.wal())?;
     let checkpoint = key.sign(&Checkpoint::new(key.origin(), 0, EMPTY_ROOT))?;
-    let head = Head {
-        size: 0,
-        root: EMPTY_ROOT,
-    }
-    .encode();
+    let head = Head { size: 0, root: EMPTY_ROOT }.encode();
     for (path, bytes) in [
         (draft.lock(), Vec::new()),
         (draft.identity(), home::encode_identity(key.verifier())),
@@ -404,40 +361,24 @@ fn nonce_of(home: &Home, file: &File, segment: u64) -> Result<[u8; wal::NONCE_BY
     let mut header = [0; wal::SEGMENT_HEADER_BYTES];
     file.read_exact_at(&mut header, 0).trying("read", &path)?;
     let header = wal::SegmentHeader::parse(&header);
-    Ok(header
-        .map_err(|fault| LogError::Corrupt {
-            path,
-            offset: 0,
-            what: fault.to_string(),
-        })?
-        .nonce)
+    Ok(header.map_err(|fault| LogError::Corrupt { path, offset: 0, what: fault.to_string() })?.nonce)
 }
 
 /// The checkpoints that others have seen, each verified with the log's key.
 fn claims(seen: &[String], key: &VerifierKey) -> Result<Vec<Claim>, LogError> {
     let claim = |note: &String| {
         let checkpoint = Checkpoint::open(note, key)?;
-        Ok(Claim {
-            who: "a checkpoint seen elsewhere",
-            size: checkpoint.size,
-            root: checkpoint.root,
-        })
+        Ok(Claim { who: "a checkpoint seen elsewhere", size: checkpoint.size, root: checkpoint.root })
     };
     let claims = seen.iter().map(claim).collect::<Result<_, CheckpointError>>();
-    claims.map_err(|source| LogError::Checkpoint {
-        path: "a checkpoint seen elsewhere".into(),
-        source,
-    })
+    claims.map_err(|source| LogError::Checkpoint { path: "a checkpoint seen elsewhere".into(), source })
 }
 
 fn check_origin(origin: &str, key: &LogKey) -> Result<(), LogError> {
     if key.origin() == origin {
         return Ok(());
     }
-    Err(LogError::Key {
-        given: format!("for {origin:?}"),
-        expected: key.verifier().label(),
-    })
+    Err(LogError::Key { given: format!("for {origin:?}"), expected: key.verifier().label() })
 }
 
 fn check_options(options: &LogOptions) -> Result<(), LogError> {

@@ -70,19 +70,12 @@ impl Publisher {
         if edge.root() != root || !entries.eq(level_0.iter().copied()) {
             let path = bundle_id.map_or_else(|| home.checkpoint(), |id| home.tile(id));
             let what = "the partial tiles do not lead to the published root".to_owned();
-            return Err(LogError::Corrupt {
-                path,
-                offset: 0,
-                what,
-            });
+            return Err(LogError::Corrupt { path, offset: 0, what });
         }
         let mut wal = WalFollower::open(&home, replay.published_at)?;
         // Segments that were published before the restart but not removed yet.
-        let published = replay
-            .segments
-            .iter()
-            .copied()
-            .filter(|segment| *segment < replay.published_at.segment);
+        let published =
+            replay.segments.iter().copied().filter(|segment| *segment < replay.published_at.segment);
         wal.finished.extend(published);
         Ok(Self {
             wal,
@@ -141,10 +134,8 @@ impl Publisher {
     fn take(&mut self, frame: &[u8]) -> Result<(), LogError> {
         let frame = self.wal.parse(frame)?;
         for entry in frame.entries() {
-            tile::push_entry(&mut self.bundle, entry).map_err(|source| LogError::Tile {
-                path: self.home.wal(),
-                source,
-            })?;
+            tile::push_entry(&mut self.bundle, entry)
+                .map_err(|source| LogError::Tile { path: self.home.wal(), source })?;
             let mut filled = Vec::new();
             self.edge.push(leaf_hash(entry), |id, hashes| {
                 filled.push((id, tile::encode_hashes(hashes)));
@@ -177,16 +168,9 @@ impl Publisher {
         let root = self.edge.root();
         if root != self.stated_root {
             let what = format!("the tiles lead to another root than the write-ahead log at {size} entries");
-            return Err(LogError::Corrupt {
-                path: self.home.wal(),
-                offset: 0,
-                what,
-            });
+            return Err(LogError::Corrupt { path: self.home.wal(), offset: 0, what });
         }
-        let hashes = self
-            .edge
-            .partials()
-            .map(|(id, hashes)| (id, tile::encode_hashes(hashes)));
+        let hashes = self.edge.partials().map(|(id, hashes)| (id, tile::encode_hashes(hashes)));
         let mut partials = hashes.collect::<Vec<_>>();
         let bundle = TileId::in_tree(TileKind::Entries, size / u64::from(TILE_WIDTH), size);
         partials.extend(bundle.map(|id| (id, self.bundle.clone())));
@@ -197,11 +181,7 @@ impl Publisher {
             self.disk.sync_dir(&dir)?;
         }
         let checkpoint = self.key.sign(&Checkpoint::new(self.key.origin(), size, root))?;
-        self.disk.replace(
-            &self.home.publish_temp(),
-            &self.home.checkpoint(),
-            checkpoint.as_bytes(),
-        )?;
+        self.disk.replace(&self.home.publish_temp(), &self.home.checkpoint(), checkpoint.as_bytes())?;
         self.disk.sync_dir(self.home.dir())?;
 
         self.published_size = size;
@@ -231,11 +211,7 @@ impl Publisher {
         }
         if fs::read(&path).trying("read", &path)? != bytes {
             let what = "it differs from what the write-ahead log holds".to_owned();
-            return Err(LogError::Corrupt {
-                path,
-                offset: 0,
-                what,
-            });
+            return Err(LogError::Corrupt { path, offset: 0, what });
         }
         if let Some(dir) = path.parent() {
             self.prepare_dir(dir)?;
@@ -292,13 +268,7 @@ impl WalFollower {
             offset: 0,
             what: fault.to_string(),
         })?;
-        Ok(Self {
-            home: home.clone(),
-            file,
-            nonce: header.nonce,
-            at,
-            finished: Vec::new(),
-        })
+        Ok(Self { home: home.clone(), file, nonce: header.nonce, at, finished: Vec::new() })
     }
 
     /// Reads the next frame into `buffer`; false at `limit`. `size` is the number of entries read so far.
@@ -309,10 +279,7 @@ impl WalFollower {
         let path = self.home.segment(self.at.segment);
         let length = self.file.metadata().trying("look at", &path)?.len();
         if self.at.offset == length && self.at.segment < limit.segment {
-            let next = Position {
-                segment: size,
-                offset: SEGMENT_HEADER_BYTES as u64,
-            };
+            let next = Position { segment: size, offset: SEGMENT_HEADER_BYTES as u64 };
             let finished = self.at.segment;
             let mut finished_before = std::mem::take(&mut self.finished);
             *self = Self::open(&self.home, next)?;
@@ -321,17 +288,13 @@ impl WalFollower {
             return self.read_frame(limit, size, buffer);
         }
         buffer.resize(FRAME_HEADER_BYTES, 0);
-        self.file
-            .read_exact_at(buffer, self.at.offset)
-            .trying("read", &path)?;
+        self.file.read_exact_at(buffer, self.at.offset).trying("read", &path)?;
         let bytes = wal::frame_bytes(&self.nonce, buffer).map_err(|fault| self.corrupt(fault))?;
         if bytes > FRAME_BYTES_MAX {
             return Err(self.corrupt(wal::FrameFault::Shape));
         }
         buffer.resize(bytes, 0);
-        self.file
-            .read_exact_at(buffer, self.at.offset)
-            .trying("read", &path)?;
+        self.file.read_exact_at(buffer, self.at.offset).trying("read", &path)?;
         self.at.offset += bytes as u64;
         Ok(true)
     }

@@ -70,12 +70,7 @@ impl LogReader {
         let size = self.size()?;
         if range.end > size || range.start > range.end || range.end - range.start > READ_ENTRIES_MAX {
             let Range { start: begin, end } = range;
-            return Err(LogError::Range {
-                begin,
-                end,
-                size,
-                entries_max: READ_ENTRIES_MAX,
-            });
+            return Err(LogError::Range { begin, end, size, entries_max: READ_ENTRIES_MAX });
         }
         let width = u64::from(TILE_WIDTH);
         let mut entries = Vec::new();
@@ -88,10 +83,7 @@ impl LogReader {
                 tile::parse_bundle(&bytes.bytes, bytes.id.width).map_err(|source| bytes.fault(source))?;
             let indexes = bundle * width..;
             entries.extend(
-                indexes
-                    .zip(all)
-                    .filter(|(index, _)| range.contains(index))
-                    .map(|(_, entry)| entry.to_vec()),
+                indexes.zip(all).filter(|(index, _)| range.contains(index)).map(|(_, entry)| entry.to_vec()),
             );
         }
         Ok(entries)
@@ -99,11 +91,7 @@ impl LogReader {
 
     /// The hashes of the published tree of `size` leaves.
     pub fn tree(&self, size: u64) -> TreeReader {
-        TreeReader {
-            reader: self.clone(),
-            size,
-            cache: Mutex::default(),
-        }
+        TreeReader { reader: self.clone(), size, cache: Mutex::default() }
     }
 
     /// A proof that the entry `index` is in the log, up to the published checkpoint. `None` when it is not published
@@ -112,12 +100,7 @@ impl LogReader {
         let checkpoint = self.checkpoint_note()?;
         let size = self.read_unverified(&checkpoint)?.size;
         let path = merkle::inclusion_proof(index, size, &self.tree(size))?;
-        Ok(path.map(|path| TlogProof {
-            extra: None,
-            index,
-            path,
-            checkpoint,
-        }))
+        Ok(path.map(|path| TlogProof { extra: None, index, path, checkpoint }))
     }
 
     /// The proof that the tree of `old` entries is a prefix of the one of `new` entries, where `new` is at most the
@@ -125,12 +108,7 @@ impl LogReader {
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Option<Vec<Hash>>, LogError> {
         let size = self.size()?;
         if new > size {
-            return Err(LogError::Range {
-                begin: old,
-                end: new,
-                size,
-                entries_max: READ_ENTRIES_MAX,
-            });
+            return Err(LogError::Range { begin: old, end: new, size, entries_max: READ_ENTRIES_MAX });
         }
         merkle::consistency_proof(old, new, &self.tree(size))
     }
@@ -149,11 +127,7 @@ impl LogReader {
         let mut bytes = self.tile(id)?;
         let entries =
             tile::parse_bundle(&bytes.bytes, bytes.id.width).map_err(|source| bytes.fault(source))?;
-        let length = entries
-            .iter()
-            .take(usize::from(id.width))
-            .map(|entry| 2 + entry.len())
-            .sum();
+        let length = entries.iter().take(usize::from(id.width)).map(|entry| 2 + entry.len()).sum();
         bytes.bytes.truncate(length);
         Ok(bytes.bytes)
     }
@@ -165,22 +139,14 @@ impl LogReader {
             TileKind::Hashes(_) => TILE_BYTES_MAX,
         };
         let full = id.to_full();
-        let id = if !id.is_full() && !fs::exists(self.home.tile(id)).unwrap_or(false) {
-            full
-        } else {
-            id
-        };
+        let id = if !id.is_full() && !fs::exists(self.home.tile(id)).unwrap_or(false) { full } else { id };
         let path = self.home.tile(id);
         let bytes = match read_bounded(&path, bytes_max as u64) {
             // Removed between the two looks: then the full tile is there.
             Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && !id.is_full() => {
                 let path = self.home.tile(full);
                 let bytes = read_bounded(&path, bytes_max as u64)?;
-                return Ok(TileBytes {
-                    id: full,
-                    path,
-                    bytes,
-                });
+                return Ok(TileBytes { id: full, path, bytes });
             }
             bytes => bytes?,
         };
@@ -189,15 +155,11 @@ impl LogReader {
 
     fn read_unverified(&self, note: &str) -> Result<Checkpoint, LogError> {
         let note = note.parse::<Note>().map_err(CheckpointError::from);
-        note.and_then(|note| note.text().parse())
-            .map_err(|source| self.bad_checkpoint(source))
+        note.and_then(|note| note.text().parse()).map_err(|source| self.bad_checkpoint(source))
     }
 
     fn bad_checkpoint(&self, source: CheckpointError) -> LogError {
-        LogError::Checkpoint {
-            path: self.home.checkpoint(),
-            source,
-        }
+        LogError::Checkpoint { path: self.home.checkpoint(), source }
     }
 }
 
@@ -220,27 +182,15 @@ impl HashReader for TreeReader {
     type Error = LogError;
 
     fn subtree(&self, level: u8, index: u64) -> Result<Hash, LogError> {
-        let beyond = || LogError::Range {
-            begin: index,
-            end: index,
-            size: self.size,
-            entries_max: READ_ENTRIES_MAX,
-        };
+        let beyond =
+            || LogError::Range { begin: index, end: index, size: self.size, entries_max: READ_ENTRIES_MAX };
         let (tile_level, height) = (level / TILE_HEIGHT, level % TILE_HEIGHT);
         let (first, count) = (index << height, 1_usize << height);
-        let id = TileId::in_tree(
-            TileKind::Hashes(tile_level),
-            first / u64::from(TILE_WIDTH),
-            self.size,
-        );
+        let id = TileId::in_tree(TileKind::Hashes(tile_level), first / u64::from(TILE_WIDTH), self.size);
         let id = id.ok_or_else(beyond)?;
         let offset = usize::try_from(first % u64::from(TILE_WIDTH)).unwrap_or_default();
-        let subtree = |hashes: &[Hash]| {
-            hashes
-                .get(offset..offset + count)
-                .map(merkle::root_of)
-                .ok_or_else(beyond)
-        };
+        let subtree =
+            |hashes: &[Hash]| hashes.get(offset..offset + count).map(merkle::root_of).ok_or_else(beyond);
 
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, hashes)) = cache.iter().find(|(cached, _)| *cached == id) {
@@ -265,9 +215,6 @@ struct TileBytes {
 
 impl TileBytes {
     fn fault(&self, source: tile::TileError) -> LogError {
-        LogError::Tile {
-            path: self.path.clone(),
-            source,
-        }
+        LogError::Tile { path: self.path.clone(), source }
     }
 }

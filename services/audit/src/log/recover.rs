@@ -63,18 +63,12 @@ pub(crate) fn replay(
     let head = read_head(home)?;
     let published = LogReader::new(home.dir()).checkpoint(log)?;
     let segments = home.segments()?;
-    let first = *segments
-        .first()
-        .ok_or_else(|| missing_segment(home, published.size))?;
+    let first = *segments.first().ok_or_else(|| missing_segment(home, published.size))?;
     if first > published.size {
         return Err(missing_segment(home, published.size));
     }
     let mut claims = claims.to_vec();
-    claims.push(Claim {
-        who: "the published checkpoint",
-        size: published.size,
-        root: published.root,
-    });
+    claims.push(Claim { who: "the published checkpoint", size: published.size, root: published.root });
     claims.extend(head.map(|head| Claim {
         who: "the last acknowledged head",
         size: head.size,
@@ -84,10 +78,7 @@ pub(crate) fn replay(
 
     let tree = LogReader::new(home.dir()).tree(published.size);
     claims.check_up_to(first, |size| Ok(Frontier::read(size, &tree)?.root()))?;
-    let start = Position {
-        segment: first,
-        offset: SEGMENT_HEADER_BYTES as u64,
-    };
+    let start = Position { segment: first, offset: SEGMENT_HEADER_BYTES as u64 };
     let mut walk = Walk {
         home,
         claims,
@@ -103,26 +94,10 @@ pub(crate) fn replay(
     walk.none_left()?;
     let published_at = walk.published_at.ok_or_else(|| {
         let what = "the published checkpoint does not lie between two group commits".to_owned();
-        LogError::Corrupt {
-            path: home.checkpoint(),
-            offset: 0,
-            what,
-        }
+        LogError::Corrupt { path: home.checkpoint(), offset: 0, what }
     })?;
-    let Walk {
-        frontier,
-        end,
-        torn_bytes,
-        ..
-    } = walk;
-    Ok(Replay {
-        frontier,
-        published,
-        published_at,
-        end,
-        torn_bytes,
-        segments,
-    })
+    let Walk { frontier, end, torn_bytes, .. } = walk;
+    Ok(Replay { frontier, published, published_at, end, torn_bytes, segments })
 }
 
 /// The replay as far as it has come.
@@ -139,12 +114,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Every claim lies before the end.
     fn none_left(&self) -> Result<(), LogError> {
-        let Some(Claim {
-            who: claim,
-            size: claimed,
-            ..
-        }) = self.claims.waiting.first().copied()
-        else {
+        let Some(Claim { who: claim, size: claimed, .. }) = self.claims.waiting.first().copied() else {
             return Ok(());
         };
         let Position { segment, offset } = self.end;
@@ -164,12 +134,7 @@ impl Walk<'_> {
         visit: &mut impl FnMut(u64, &[u8], Hash),
     ) -> Result<(), LogError> {
         let bytes = read_bounded(&self.home.segment(segment), SEGMENT_FILE_BYTES_MAX)?;
-        let reading = Reading {
-            home: self.home,
-            segment,
-            bytes: &bytes,
-            is_last,
-        };
+        let reading = Reading { home: self.home, segment, bytes: &bytes, is_last };
         let nonce = reading.header(self.frontier.size())?;
         let mut offset = SEGMENT_HEADER_BYTES;
         while let Some(frame) = reading.frame(&nonce, offset, self.frontier.size())? {
@@ -179,23 +144,16 @@ impl Walk<'_> {
                 self.claims.check_at(&self.frontier)?;
             }
             if self.frontier.root() != frame.root {
-                return Err(reading.corrupt(
-                    offset,
-                    "the root after a group commit does not fit its entries".into(),
-                ));
+                return Err(
+                    reading.corrupt(offset, "the root after a group commit does not fit its entries".into())
+                );
             }
             offset += frame.bytes;
             if self.frontier.size() == self.published_size {
-                self.published_at = Some(Position {
-                    segment,
-                    offset: offset as u64,
-                });
+                self.published_at = Some(Position { segment, offset: offset as u64 });
             }
         }
-        self.end = Position {
-            segment,
-            offset: offset as u64,
-        };
+        self.end = Position { segment, offset: offset as u64 };
         self.torn_bytes = (bytes.len() - offset) as u64;
         Ok(())
     }
@@ -216,16 +174,10 @@ fn read_head(home: &Home) -> Result<Option<Head>, LogError> {
 pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, LogError> {
     let file = File::open(path).trying("open", path)?;
     let mut bytes = Vec::new();
-    file.take(bytes_max + 1)
-        .read_to_end(&mut bytes)
-        .trying("read", path)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).trying("read", path)?;
     if bytes.len() as u64 > bytes_max {
         let what = format!("it is longer than the {bytes_max} bytes that it can have");
-        return Err(LogError::Corrupt {
-            path: path.to_owned(),
-            offset: bytes_max,
-            what,
-        });
+        return Err(LogError::Corrupt { path: path.to_owned(), offset: bytes_max, what });
     }
     Ok(bytes)
 }
@@ -266,10 +218,7 @@ fn agree(claim: &Claim, root: &Hash) -> Result<(), LogError> {
     if claim.root == *root {
         return Ok(());
     }
-    Err(LogError::Forked {
-        claim: claim.who,
-        size: claim.size,
-    })
+    Err(LogError::Forked { claim: claim.who, size: claim.size })
 }
 
 /// One segment under replay.
@@ -305,10 +254,9 @@ impl<'a> Reading<'a> {
         }
         let fault = match Frame::parse(nonce, rest) {
             Ok(frame) if frame.first_index == next_index => return Ok(Some(frame)),
-            Ok(frame) => format!(
-                "a group commit begins at entry {} instead of {next_index}",
-                frame.first_index
-            ),
+            Ok(frame) => {
+                format!("a group commit begins at entry {} instead of {next_index}", frame.first_index)
+            }
             // Only one frame is ever unflushed. So the fault is a torn write only if no frame follows it, in the last
             // segment, within the length of one frame.
             Err(_)
@@ -322,21 +270,13 @@ impl<'a> Reading<'a> {
     }
 
     fn corrupt(&self, offset: usize, what: String) -> LogError {
-        LogError::Corrupt {
-            path: self.home.segment(self.segment),
-            offset: offset as u64,
-            what,
-        }
+        LogError::Corrupt { path: self.home.segment(self.segment), offset: offset as u64, what }
     }
 }
 
 fn missing_segment(home: &Home, size: u64) -> LogError {
     let what = format!("the write-ahead log does not reach back to the published {size} entries");
-    LogError::Corrupt {
-        path: home.wal(),
-        offset: 0,
-        what,
-    }
+    LogError::Corrupt { path: home.wal(), offset: 0, what }
 }
 
 /// Copies the valid part of the last segment to a new, flushed file.

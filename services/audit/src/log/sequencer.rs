@@ -67,10 +67,7 @@ impl Sequencer {
         self.frame.start(self.frontier.size());
         for entry in group.iter().flat_map(|append| &append.entries) {
             // The bound of an entry was checked when it was submitted.
-            self.frame.push(entry).map_err(|source| LogError::Tile {
-                path: path.clone(),
-                source,
-            })?;
+            self.frame.push(entry).map_err(|source| LogError::Tile { path: path.clone(), source })?;
             self.frontier.push_entry(entry);
         }
         let root = self.frontier.root();
@@ -92,12 +89,7 @@ impl Sequencer {
         for append in group {
             let count = append.entries.len() as u64;
             let origin = Arc::clone(self.key.shared_origin());
-            append.reply.send(Ok(Receipt {
-                origin,
-                first_index,
-                count,
-                checkpoint: Arc::clone(checkpoint),
-            }));
+            append.reply.send(Ok(Receipt { origin, first_index, count, checkpoint: Arc::clone(checkpoint) }));
             first_index += count;
         }
     }
@@ -112,10 +104,7 @@ impl Segment {
         let header = SegmentHeader { nonce, first_index }.encode();
         let file = disk.replace(&home.segment_temp(), &home.segment(first_index), &header)?;
         disk.sync_dir(&home.wal())?;
-        let at = Position {
-            segment: first_index,
-            offset: SEGMENT_HEADER_BYTES as u64,
-        };
+        let at = Position { segment: first_index, offset: SEGMENT_HEADER_BYTES as u64 };
         Ok(Self { file, nonce, at })
     }
 }

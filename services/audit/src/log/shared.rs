@@ -79,11 +79,7 @@ impl Shared {
         Self {
             queue: Mutex::default(),
             queued: Condvar::new(),
-            written: Mutex::new(Written {
-                at,
-                size,
-                phase: Phase::Running,
-            }),
+            written: Mutex::new(Written { at, size, phase: Phase::Running }),
             advanced: Condvar::new(),
             published: watch::Sender::new(published),
         }
@@ -99,10 +95,7 @@ impl Shared {
         } else if queue.entries + append.entries.len() > QUEUE_ENTRIES_MAX
             || queue.bytes + append.bytes > QUEUE_BYTES_MAX
         {
-            LogError::Busy {
-                entries: queue.entries,
-                bytes: queue.bytes,
-            }
+            LogError::Busy { entries: queue.entries, bytes: queue.bytes }
         } else {
             queue.entries += append.entries.len();
             queue.bytes += append.bytes;
@@ -119,10 +112,7 @@ impl Shared {
     pub(crate) fn next_group(&self) -> Option<Vec<Append>> {
         let queue = locked(&self.queue);
         let idle = |queue: &mut Queue| queue.appends.is_empty() && !queue.closed && queue.fatal.is_none();
-        let mut queue = self
-            .queued
-            .wait_while(queue, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queued.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
         let (mut entries, mut bytes) = (0, 0);
         let mut group = Vec::new();
         while let Some(append) = queue.appends.pop_front() {
@@ -158,10 +148,7 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner)
                     .0
             }
-            None => *self
-                .advanced
-                .wait_while(written, nothing_new)
-                .unwrap_or_else(PoisonError::into_inner),
+            None => *self.advanced.wait_while(written, nothing_new).unwrap_or_else(PoisonError::into_inner),
         }
     }
 
@@ -237,8 +224,7 @@ impl<'a> DeathWatch<'a> {
 impl Drop for DeathWatch<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared
-                .fail(&format!("its {} ended unexpectedly", self.thread));
+            self.shared.fail(&format!("its {} ended unexpectedly", self.thread));
         }
     }
 }

@@ -20,10 +20,7 @@ fn key() -> LogKey {
 }
 
 fn options(publish_interval_ms: u64) -> LogOptions {
-    LogOptions {
-        publish_interval_ms,
-        ..LogOptions::default()
-    }
+    LogOptions { publish_interval_ms, ..LogOptions::default() }
 }
 
 fn create_log(dir: &Path, publish_interval_ms: u64) -> Log {
@@ -42,15 +39,20 @@ fn entries(numbers: std::ops::Range<u64>) -> Vec<Vec<u8>> {
     numbers.map(entry).collect()
 }
 
+/// Copies a log that may be running: a temporary file or a finished segment may go while it is looked at.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(file.file_name());
-        if file.file_type().unwrap().is_dir() {
-            copy(&file.path(), &target);
-        } else {
-            fs::copy(file.path(), target).unwrap();
-        }
+        let copied = match file.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                copy(&file.path(), &target);
+                continue;
+            }
+            Ok(_) => fs::copy(file.path(), target),
+            Err(error) => Err(error),
+        };
+        assert!(copied.is_ok() || !file.path().exists(), "{:?}: {copied:?}", file.path());
     }
 }
 
@@ -71,10 +73,7 @@ fn entries_get_consecutive_indexes_and_outlive_the_process() {
     let log = create_log(&dir, 1);
     for (first, count) in [(0, 1), (1, 300), (301, 4)] {
         let receipt = log.append_blocking(entries(first..first + count)).unwrap();
-        assert_eq!(
-            (receipt.first_index, receipt.count, &*receipt.origin),
-            (first, count, ORIGIN)
-        );
+        assert_eq!((receipt.first_index, receipt.count, &*receipt.origin), (first, count, ORIGIN));
         let checkpoint = Checkpoint::open(&receipt.checkpoint, log.verifier()).unwrap();
         assert_eq!(checkpoint.size, first + count);
     }
@@ -88,18 +87,10 @@ fn entries_get_consecutive_indexes_and_outlive_the_process() {
     let reader = LogReader::new(&dir);
     assert_eq!(reader.entries(0..306).unwrap(), entries(0..306));
     assert_eq!(reader.entries(254..258).unwrap(), entries(254..258));
-    assert!(matches!(
-        reader.entries(0..307),
-        Err(LogError::Range { size: 306, .. })
-    ));
+    assert!(matches!(reader.entries(0..307), Err(LogError::Range { size: 306, .. })));
     let policy = Policy::for_log(key().verifier().clone());
     for index in [0, 255, 256, 304, 305] {
-        reader
-            .prove(index)
-            .unwrap()
-            .unwrap()
-            .verify(&leaf_hash(&entry(index)), &policy)
-            .unwrap();
+        reader.prove(index).unwrap().unwrap().verify(&leaf_hash(&entry(index)), &policy).unwrap();
     }
     assert_eq!(reader.prove(306).unwrap(), None);
 }
@@ -109,9 +100,7 @@ async fn appends_from_tasks_are_answered_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let log = create_log(&dir.path().join("log"), 1);
     let mut published = log.published();
-    let appends = (0..50)
-        .map(|number| log.append(entries(number..number + 1)))
-        .collect::<Vec<_>>();
+    let appends = (0..50).map(|number| log.append(entries(number..number + 1))).collect::<Vec<_>>();
     for (number, append) in (0..).zip(appends) {
         assert_eq!(append.await.unwrap().first_index, number);
     }
@@ -153,10 +142,7 @@ fn creation_is_explicit_and_never_over_something() {
     let (empty, used) = (dir.path().join("empty"), dir.path().join("used"));
     fs::create_dir(&empty).unwrap();
     assert!(matches!(open_log(&empty), Err(LogError::NotALog(_))));
-    assert!(matches!(
-        open_log(&dir.path().join("absent")),
-        Err(LogError::NotALog(_))
-    ));
+    assert!(matches!(open_log(&dir.path().join("absent")), Err(LogError::NotALog(_))));
     create_log(&empty, NEVER_MS).close().unwrap();
 
     create_log(&used, NEVER_MS).close().unwrap();
@@ -177,14 +163,8 @@ fn one_writer_one_key_one_origin() {
     assert!(matches!(open_log(&dir), Err(LogError::Locked(_))));
     log.close().unwrap();
     let other = LogKey::generate(ORIGIN).unwrap();
-    assert!(matches!(
-        Log::open(&dir, ORIGIN, other, &options(1)),
-        Err(LogError::Key { .. })
-    ));
-    assert!(matches!(
-        Log::open(&dir, "other", key(), &options(1)),
-        Err(LogError::Key { .. })
-    ));
+    assert!(matches!(Log::open(&dir, ORIGIN, other, &options(1)), Err(LogError::Key { .. })));
+    assert!(matches!(Log::open(&dir, "other", key(), &options(1)), Err(LogError::Key { .. })));
     let witness = SigningKey::generate(ORIGIN, KeyKind::CosignatureV1).unwrap();
     assert!(LogKey::new(witness).is_err());
     assert!(open_log(&dir).is_ok());
@@ -196,102 +176,47 @@ fn bounds_are_errors_and_nothing_of_a_refused_append_is_logged() {
     let log = create_log(&dir.path().join("log"), NEVER_MS);
     assert!(matches!(log.append_blocking(vec![]), Err(LogError::Empty)));
     let oversized = log.append_blocking(vec![vec![0; 4096], vec![0; 4097]]);
-    assert!(matches!(
-        oversized,
-        Err(LogError::EntryTooLong {
-            position: 1,
-            bytes: 4097,
-            bytes_max: 4096
-        })
-    ));
+    assert!(matches!(oversized, Err(LogError::EntryTooLong { position: 1, bytes: 4097, bytes_max: 4096 })));
     let many = log.append_blocking(vec![vec![]; APPEND_ENTRIES_MAX + 1]);
-    assert!(matches!(
-        many,
-        Err(LogError::AppendTooLarge { entries: 4097, .. })
-    ));
+    assert!(matches!(many, Err(LogError::AppendTooLarge { entries: 4097, .. })));
     let large = log.append_blocking(vec![vec![0; 4096]; APPEND_BYTES_MAX / 4096 + 1]);
     assert!(matches!(large, Err(LogError::AppendTooLarge { .. })));
     assert_eq!(log.size(), 0);
-    assert_eq!(
-        log.append_blocking(vec![vec![0; 4096]; APPEND_BYTES_MAX / 4096])
-            .unwrap()
-            .count,
-        2048
-    );
-    assert_eq!(
-        log.append_blocking(vec![vec![]; APPEND_ENTRIES_MAX])
-            .unwrap()
-            .first_index,
-        2048
-    );
+    assert_eq!(log.append_blocking(vec![vec![0; 4096]; APPEND_BYTES_MAX / 4096]).unwrap().count, 2048);
+    assert_eq!(log.append_blocking(vec![vec![]; APPEND_ENTRIES_MAX]).unwrap().first_index, 2048);
     log.close().unwrap();
 
     let dir = dir.path().join("long");
-    let longest = LogOptions {
-        entry_bytes_max: 65_535,
-        ..options(NEVER_MS)
-    };
+    let longest = LogOptions { entry_bytes_max: 65_535, ..options(NEVER_MS) };
     let log = Log::create(&dir, ORIGIN, key(), &longest).unwrap();
     log.append_blocking(vec![vec![7; 65_535], vec![]]).unwrap();
     log.close().unwrap();
-    assert_eq!(
-        LogReader::new(&dir).entries(0..2).unwrap(),
-        [vec![7; 65_535], vec![]]
-    );
+    assert_eq!(LogReader::new(&dir).entries(0..2).unwrap(), [vec![7; 65_535], vec![]]);
     for wrong in [0, 65_536] {
-        let wrong = LogOptions {
-            entry_bytes_max: wrong,
-            ..options(1)
-        };
-        assert!(matches!(
-            Log::open(&dir, ORIGIN, key(), &wrong),
-            Err(LogError::Option(_))
-        ));
+        let wrong = LogOptions { entry_bytes_max: wrong, ..options(1) };
+        assert!(matches!(Log::open(&dir, ORIGIN, key(), &wrong), Err(LogError::Option(_))));
     }
 }
 
 #[test]
 fn a_full_queue_pushes_back_and_a_closed_one_refuses() {
-    let start = recover::Position {
-        segment: 0,
-        offset: 0,
-    };
+    let start = recover::Position { segment: 0, offset: 0 };
     let shared = Shared::new(start, 0, 0);
     let submit = |count| {
         let (reply, outcome) = std::sync::mpsc::sync_channel(1);
-        shared.submit(Append {
-            entries: entries(0..count),
-            bytes: 1,
-            reply: Reply::Thread(reply),
-        });
+        shared.submit(Append { entries: entries(0..count), bytes: 1, reply: Reply::Thread(reply) });
         outcome
     };
-    let waiting = (0..QUEUE_ENTRIES_MAX as u64 / 1024)
-        .map(|_| submit(1024))
-        .collect::<Vec<_>>();
-    assert!(matches!(
-        submit(1).try_recv(),
-        Ok(Err(LogError::Busy {
-            entries: QUEUE_ENTRIES_MAX,
-            ..
-        }))
-    ));
+    let waiting = (0..QUEUE_ENTRIES_MAX as u64 / 1024).map(|_| submit(1024)).collect::<Vec<_>>();
+    assert!(matches!(submit(1).try_recv(), Ok(Err(LogError::Busy { entries: QUEUE_ENTRIES_MAX, .. }))));
     assert!(waiting.iter().all(|outcome| outcome.try_recv().is_err()));
     assert_eq!(shared.next_group().unwrap().len(), APPEND_ENTRIES_MAX / 1024);
     submit(1);
     shared.close();
     assert!(matches!(submit(1).try_recv(), Ok(Err(LogError::Closed))));
-    assert!(
-        shared.next_group().is_some(),
-        "what was queued before is still written"
-    );
+    assert!(shared.next_group().is_some(), "what was queued before is still written");
     shared.fail("the disk is gone");
-    assert!(
-        waiting
-            .iter()
-            .skip(8)
-            .all(|outcome| matches!(outcome.try_recv(), Ok(Err(LogError::Fatal(_)))))
-    );
+    assert!(waiting.iter().skip(8).all(|outcome| matches!(outcome.try_recv(), Ok(Err(LogError::Fatal(_))))));
     assert!(shared.next_group().is_none());
 }
 
@@ -320,10 +245,7 @@ fn a_write_ahead_log_cut_at_any_byte() {
                 let commits = (length - wal::SEGMENT_HEADER_BYTES) / frame;
                 assert_eq!(log.size(), 2 * commits as u64, "cut at {length}");
                 if length % 16 == 0 {
-                    assert_eq!(
-                        log.append_blocking(entries(0..1)).unwrap().first_index,
-                        2 * commits as u64
-                    );
+                    assert_eq!(log.append_blocking(entries(0..1)).unwrap().first_index, 2 * commits as u64);
                 }
                 drop(log);
                 fs::remove_dir_all(&case).unwrap();
@@ -352,9 +274,7 @@ fn a_write_ahead_log_flipped_at_any_byte() {
         fs::copy(whole.join("wal/head"), case.join("wal/head")).unwrap();
         match open_log(&case) {
             Err(LogError::Corrupt { offset, .. }) if at < last_frame => assert!(offset <= at as u64),
-            Err(LogError::Behind {
-                claimed: 6, size: 4, ..
-            }) if at >= last_frame => {}
+            Err(LogError::Behind { claimed: 6, size: 4, .. }) if at >= last_frame => {}
             other => panic!("flip at {at}: {other:?}"),
         }
         fs::write(case.join("wal/head"), []).unwrap();
@@ -395,12 +315,8 @@ fn a_disk_that_dies_at_any_operation_loses_nothing_acknowledged() {
     for operations in 0.. {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("log");
-        create_log(&dir, NEVER_MS)
-            .append_blocking(entries(0..250))
-            .unwrap();
-        let disk = Disk {
-            faults: Faults::after(operations),
-        };
+        create_log(&dir, NEVER_MS).append_blocking(entries(0..250)).unwrap();
+        let disk = Disk { faults: Faults::after(operations) };
         let mut acknowledged = 250;
         let mut sent = 250;
         let mut died = true;
@@ -410,11 +326,7 @@ fn a_disk_that_dies_at_any_operation_loses_nothing_acknowledged() {
                 match log.append_blocking(entries(sent - count..sent)) {
                     Ok(receipt) => {
                         assert_eq!((receipt.first_index, receipt.count), (acknowledged, count));
-                        assert_eq!(
-                            acknowledged + count,
-                            sent,
-                            "nothing is acknowledged after a failure"
-                        );
+                        assert_eq!(acknowledged + count, sent, "nothing is acknowledged after a failure");
                         acknowledged += count;
                     }
                     Err(error) => assert!(matches!(error, LogError::Fatal(_)), "{error}"),
@@ -449,10 +361,7 @@ fn nothing_is_said_before_it_is_durable() {
     let at_receipt = faults.done().split_off(opened);
     let under = |path: &str| dir.join(path).display().to_string();
     let segment = under("wal/00000000000000000000.wal");
-    assert_eq!(
-        at_receipt[..2],
-        [format!("write {segment}"), format!("flush {segment}")]
-    );
+    assert_eq!(at_receipt[..2], [format!("write {segment}"), format!("flush {segment}")]);
     assert_eq!(at_receipt[2], format!("write {}", under("wal/head")));
 
     log.close().unwrap();
@@ -467,14 +376,8 @@ fn nothing_is_said_before_it_is_durable() {
         ("tile/1/000.p/1", "tile/1/000.p"),
     ] {
         let renamed = position(format!("rename a new file to {}", under(tile)));
-        assert_eq!(
-            done[renamed - 1],
-            format!("flush {}", under("wal/publish.tmp")),
-            "{tile}"
-        );
-        let flushed = done
-            .iter()
-            .rposition(|done| *done == format!("flush the folder {}", under(folder)));
+        assert_eq!(done[renamed - 1], format!("flush {}", under("wal/publish.tmp")), "{tile}");
+        let flushed = done.iter().rposition(|done| *done == format!("flush the folder {}", under(folder)));
         assert!((renamed..published).contains(&flushed.unwrap()), "{tile}");
     }
     for folder in ["", "tile", "tile/0", "tile/entries", "tile/1"] {
@@ -505,10 +408,7 @@ fn segments_rotate_and_go_once_published() {
     assert_eq!(log.size(), 20 * 2048);
     log.close().unwrap();
     assert_eq!(Home::new(&crashed).segments().unwrap(), [16 * 2048]);
-    assert_eq!(
-        fs::read(crashed.join("checkpoint")).unwrap(),
-        fs::read(dir.join("checkpoint")).unwrap()
-    );
+    assert_eq!(fs::read(crashed.join("checkpoint")).unwrap(), fs::read(dir.join("checkpoint")).unwrap());
     // The replay now starts in the middle of the tree, from published tiles.
     let log = open_log(&crashed).unwrap();
     assert_eq!(log.append_blocking(entries(0..1)).unwrap().first_index, 20 * 2048);
@@ -517,11 +417,7 @@ fn segments_rotate_and_go_once_published() {
     // A segment in the middle is not missed silently.
     let gap = dir.with_file_name("gap");
     copy(&crashed, &gap);
-    fs::rename(
-        Home::new(&gap).segment(16 * 2048),
-        Home::new(&gap).segment(99_999),
-    )
-    .unwrap();
+    fs::rename(Home::new(&gap).segment(16 * 2048), Home::new(&gap).segment(99_999)).unwrap();
     assert!(matches!(open_log(&gap), Err(LogError::Corrupt { .. })));
 }
 
@@ -547,9 +443,8 @@ fn every_published_checkpoint_has_its_tiles() {
     // Partial tiles are gone once their full tile is published.
     log.close().unwrap();
     let tiles = dir.path().join("log/tile/0");
-    let partial = fs::read_dir(&tiles)
-        .unwrap()
-        .filter(|file| file.as_ref().unwrap().path().extension().is_some());
+    let partial =
+        fs::read_dir(&tiles).unwrap().filter(|file| file.as_ref().unwrap().path().extension().is_some());
     assert_eq!(partial.count(), 1, "only the last tile is still partial");
 }
 
@@ -566,41 +461,17 @@ fn a_log_that_lags_behind_what_others_saw_is_not_opened() {
     log.close().unwrap();
 
     let open = |dir: &Path, seen: &[&Receipt]| {
-        let seen = seen
-            .iter()
-            .map(|receipt| receipt.checkpoint.to_string())
-            .collect();
-        Log::open(
-            dir,
-            ORIGIN,
-            key(),
-            &LogOptions {
-                seen,
-                ..options(NEVER_MS)
-            },
-        )
+        let seen = seen.iter().map(|receipt| receipt.checkpoint.to_string()).collect();
+        Log::open(dir, ORIGIN, key(), &LogOptions { seen, ..options(NEVER_MS) })
     };
     assert!(open(&current, &[&early, &late]).is_ok());
     let behind = open(&backup, &[&early, &late]);
-    assert!(
-        matches!(
-            behind,
-            Err(LogError::Behind {
-                claimed: 9,
-                size: 5,
-                ..
-            })
-        ),
-        "{behind:?}"
-    );
+    assert!(matches!(behind, Err(LogError::Behind { claimed: 9, size: 5, .. })), "{behind:?}");
     // The restored backup goes on with other entries: from then on it is a fork.
     let log = open(&backup, &[&early]).unwrap();
     log.append_blocking(entries(100..110)).unwrap();
     log.close().unwrap();
-    assert!(matches!(
-        open(&backup, &[&late]),
-        Err(LogError::Forked { size: 9, .. })
-    ));
+    assert!(matches!(open(&backup, &[&late]), Err(LogError::Forked { size: 9, .. })));
     // A checkpoint of another log is no claim about this one.
     let stranger =
         Checkpoint::new(ORIGIN, 3, EMPTY_ROOT).sign(LogKey::generate(ORIGIN).unwrap().signing_key());
@@ -623,14 +494,7 @@ fn a_published_checkpoint_that_the_write_ahead_log_does_not_reach_is_refused() {
     // The public part survived, the private part was restored from yesterday.
     fs::remove_dir_all(new.join("wal")).unwrap();
     copy(&old.join("wal"), &new.join("wal"));
-    assert!(matches!(
-        open_log(&new),
-        Err(LogError::Behind {
-            claimed: 9,
-            size: 5,
-            ..
-        })
-    ));
+    assert!(matches!(open_log(&new), Err(LogError::Behind { claimed: 9, size: 5, .. })));
 }
 
 #[test]
@@ -640,13 +504,7 @@ fn damage_to_the_published_files_is_found_at_the_start() {
     let log = create_log(&log_dir, NEVER_MS);
     log.append_blocking(entries(0..300)).unwrap();
     log.close().unwrap();
-    for file in [
-        "checkpoint",
-        "wal/identity",
-        "tile/0/001.p/44",
-        "tile/1/000.p/1",
-        "tile/entries/001.p/44",
-    ] {
+    for file in ["checkpoint", "wal/identity", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/001.p/44"] {
         let mut bytes = fs::read(log_dir.join(file)).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;

@@ -50,10 +50,7 @@ impl SegmentHeader {
         if crc32c::crc32c(body) != u32::from_be_bytes(*crc) {
             return Err(FrameFault::Header);
         }
-        Ok(Self {
-            nonce: *nonce,
-            first_index: u64::from_be_bytes(*index),
-        })
+        Ok(Self { nonce: *nonce, first_index: u64::from_be_bytes(*index) })
     }
 }
 
@@ -75,9 +72,7 @@ impl<'a> Frame<'a> {
     /// Reads the frame at the start of `bytes`.
     pub(crate) fn parse(nonce: &[u8; NONCE_BYTES], bytes: &'a [u8]) -> Result<Self, FrameFault> {
         let header = FrameHeader::parse(nonce, bytes)?;
-        let body = bytes
-            .get(FRAME_HEADER_BYTES..header.frame_bytes())
-            .ok_or(FrameFault::Cut)?;
+        let body = bytes.get(FRAME_HEADER_BYTES..header.frame_bytes()).ok_or(FrameFault::Cut)?;
         if salted_crc(nonce, body) != header.body_crc {
             return Err(FrameFault::Body);
         }
@@ -113,9 +108,7 @@ pub(crate) fn frame_bytes(nonce: &[u8; NONCE_BYTES], bytes: &[u8]) -> Result<usi
 
 /// Whether a frame begins anywhere inside `bytes`: then what comes before it is damage and not a torn last write.
 pub(crate) fn holds_frame(nonce: &[u8; NONCE_BYTES], bytes: &[u8]) -> bool {
-    bytes
-        .windows(FRAME_HEADER_BYTES)
-        .any(|window| FrameHeader::parse(nonce, window).is_ok())
+    bytes.windows(FRAME_HEADER_BYTES).any(|window| FrameHeader::parse(nonce, window).is_ok())
 }
 
 /// Builds one frame in a buffer that is kept from frame to frame.
@@ -200,12 +193,7 @@ impl FrameHeader {
         let words = rest.get(..16).ok_or(FrameFault::Cut)?.as_chunks::<4>().0;
         let [count, body_bytes, body_crc, header_crc] =
             [0, 1, 2, 3].map(|word| u32::from_be_bytes(words[word]));
-        let header = Self {
-            first_index: u64::from_be_bytes(*first_index),
-            count,
-            body_bytes,
-            body_crc,
-        };
+        let header = Self { first_index: u64::from_be_bytes(*first_index), count, body_bytes, body_crc };
         if salted_crc(nonce, &bytes[..20]) != header_crc {
             return Err(FrameFault::Header);
         }
@@ -248,10 +236,7 @@ mod tests {
         assert_eq!(read.entries().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
         assert_eq!(read.root, Hash([5; 32]));
         assert_eq!(frame_bytes(&NONCE, &bytes), Ok(bytes.len()));
-        let header = SegmentHeader {
-            nonce: NONCE,
-            first_index: 7,
-        };
+        let header = SegmentHeader { nonce: NONCE, first_index: 7 };
         assert_eq!(SegmentHeader::parse(&header.encode()), Ok(header));
     }
 
@@ -266,11 +251,7 @@ mod tests {
                 assert!(Frame::parse(&NONCE, &bad).is_err(), "bit {bit} of byte {at}");
             }
         }
-        let good = SegmentHeader {
-            nonce: NONCE,
-            first_index: 7,
-        }
-        .encode();
+        let good = SegmentHeader { nonce: NONCE, first_index: 7 }.encode();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x10;

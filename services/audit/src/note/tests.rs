@@ -22,10 +22,7 @@ fn example_of_the_specification() {
     assert_eq!(verifier().to_string(), VKEY);
     let key = verifier();
     let verified = note.verify([&key]).unwrap();
-    assert_eq!(
-        (verified[0].key.name(), verified[0].time_s),
-        ("example.com/foo", None)
-    );
+    assert_eq!((verified[0].key.name(), verified[0].time_s), ("example.com/foo", None));
 }
 
 /// The opening example of signed-note.md: a text with an empty line of its own.
@@ -44,39 +41,24 @@ fn every_changed_character_is_found() {
         let Ok(changed) = String::from_utf8(bytes) else {
             continue;
         };
-        let outcome = changed
-            .parse::<Note>()
-            .and_then(|note| note.verify([&verifier()]).map(|_| ()));
+        let outcome = changed.parse::<Note>().and_then(|note| note.verify([&verifier()]).map(|_| ()));
         assert!(outcome.is_err(), "byte {at}");
     }
 }
 
 #[test]
 fn unknown_keys_are_ignored_and_known_ones_must_verify() {
-    let (log, witness) = (
-        key("log", KeyKind::Ed25519),
-        key("witness", KeyKind::CosignatureV1),
-    );
+    let (log, witness) = (key("log", KeyKind::Ed25519), key("witness", KeyKind::CosignatureV1));
     let mut note = Note::new("text\n").unwrap();
     let nobody = NoteError::NoKnownSignature("nobody".into());
     assert_eq!(note.verify([log.verifier()]), Err(nobody));
-    note.add(NoteSignature {
-        name: "log".into(),
-        key_id: 1,
-        bytes: vec![0],
-    });
-    assert!(matches!(
-        note.verify([log.verifier()]),
-        Err(NoteError::NoKnownSignature(_))
-    ));
+    note.add(NoteSignature { name: "log".into(), key_id: 1, bytes: vec![0] });
+    assert!(matches!(note.verify([log.verifier()]), Err(NoteError::NoKnownSignature(_))));
     note.add(log.sign("text\n").unwrap());
     note.add(witness.cosign("text\n", 1_679_315_147).unwrap());
     let note: Note = note.to_string().parse().unwrap();
     let verified = note.verify([log.verifier(), witness.verifier()]).unwrap();
-    assert_eq!(
-        verified.iter().map(|v| v.time_s).collect::<Vec<_>>(),
-        [None, Some(1_679_315_147)]
-    );
+    assert_eq!(verified.iter().map(|v| v.time_s).collect::<Vec<_>>(), [None, Some(1_679_315_147)]);
 
     let mut spoilt = note.clone();
     spoilt.signatures[2].bytes[20] ^= 1;
@@ -86,30 +68,15 @@ fn unknown_keys_are_ignored_and_known_ones_must_verify() {
     // The time is part of what is signed.
     let mut later = note.clone();
     later.signatures[2].bytes[7] ^= 1;
-    assert!(matches!(
-        later.verify([witness.verifier()]),
-        Err(NoteError::BadSignature(_))
-    ));
+    assert!(matches!(later.verify([witness.verifier()]), Err(NoteError::BadSignature(_))));
 }
 
 #[test]
 fn kinds_do_not_mix() {
-    assert!(matches!(
-        key("w", KeyKind::CosignatureV1).sign("t\n"),
-        Err(NoteError::WrongKind(_))
-    ));
-    assert!(matches!(
-        key("l", KeyKind::Ed25519).cosign("t\n", 1),
-        Err(NoteError::WrongKind(_))
-    ));
-    assert!(matches!(
-        key("w", KeyKind::CosignatureV1).cosign("t\n", u64::MAX),
-        Err(NoteError::WrongKind(_))
-    ));
-    assert_ne!(
-        key("n", KeyKind::CosignatureV1).verifier().id(),
-        key("n", KeyKind::Ed25519).verifier().id()
-    );
+    assert!(matches!(key("w", KeyKind::CosignatureV1).sign("t\n"), Err(NoteError::WrongKind(_))));
+    assert!(matches!(key("l", KeyKind::Ed25519).cosign("t\n", 1), Err(NoteError::WrongKind(_))));
+    assert!(matches!(key("w", KeyKind::CosignatureV1).cosign("t\n", u64::MAX), Err(NoteError::WrongKind(_))));
+    assert_ne!(key("n", KeyKind::CosignatureV1).verifier().id(), key("n", KeyKind::Ed25519).verifier().id());
 }
 
 #[test]
@@ -124,21 +91,12 @@ fn malformed_notes_are_refused() {
         (NOTE.replace("\n\u{2014}", "\r\n\u{2014}"), "carriage return"),
         (NOTE.replace('\u{2014}', "-"), "hyphen"),
         (NOTE.replace("\u{2014} ", "\u{2014}"), "no space"),
-        (
-            NOTE.replace("example.com/foo", "example.com+foo"),
-            "plus in a name",
-        ),
-        (
-            NOTE.replace("example.com/foo", "example\u{a0}foo"),
-            "space in a name",
-        ),
+        (NOTE.replace("example.com/foo", "example.com+foo"), "plus in a name"),
+        (NOTE.replace("example.com/foo", "example\u{a0}foo"), "space in a name"),
         (NOTE.replace("yaQM=", "yaQM"), "no padding"),
         (NOTE.replace("Uw2QO", "Uw2Q\u{2013}"), "not base64"),
         ("t\n\n\u{2014} a Uw2QOg==\n".to_owned(), "key id only"),
-        (
-            format!("t\n\n{}", line.repeat(NOTE_SIGNATURES_MAX + 1)),
-            "too many",
-        ),
+        (format!("t\n\n{}", line.repeat(NOTE_SIGNATURES_MAX + 1)), "too many"),
         (format!("{NOTE}{}", "x".repeat(NOTE_BYTES_MAX)), "too long"),
     ] {
         assert!(note.parse::<Note>().is_err(), "{why}");
@@ -153,10 +111,7 @@ fn keys_round_trip_and_mistyped_keys_are_refused() {
         let key = SigningKey::generate("vn.example/log", kind).unwrap();
         let again = SigningKey::from_skey(&key.to_skey().unwrap()).unwrap();
         assert_eq!(again.verifier(), key.verifier());
-        assert_eq!(
-            key.verifier().to_string().parse::<VerifierKey>().unwrap(),
-            *key.verifier()
-        );
+        assert_eq!(key.verifier().to_string().parse::<VerifierKey>().unwrap(), *key.verifier());
         assert!(!format!("{key:?}").contains(&key.to_skey().unwrap()[30..]));
     }
     for bad in [

@@ -10,11 +10,7 @@ fn id(path: &str) -> TileId {
 
 #[test]
 fn golden_paths() {
-    let partial = TileId {
-        kind: TileKind::Hashes(0),
-        index: 1_234_067,
-        width: 12,
-    };
+    let partial = TileId { kind: TileKind::Hashes(0), index: 1_234_067, width: 12 };
     assert_eq!(partial.path(), "tile/0/x001/x234/067.p/12");
     assert_eq!(id("tile/0/x001/x234/067.p/12"), partial);
     for (path, kind, index) in [
@@ -22,11 +18,7 @@ fn golden_paths() {
         ("tile/63/999", TileKind::Hashes(63), 999),
         ("tile/3/x001/000", TileKind::Hashes(3), 1000),
         ("tile/entries/x001/x234/067", TileKind::Entries, 1_234_067),
-        (
-            "tile/entries/x018/x446/x744/x073/x709/x551/615",
-            TileKind::Entries,
-            u64::MAX,
-        ),
+        ("tile/entries/x018/x446/x744/x073/x709/x551/615", TileKind::Entries, u64::MAX),
     ] {
         assert_eq!(id(path), TileId::full(kind, index));
         assert_eq!(TileId::full(kind, index).path(), path);
@@ -62,21 +54,14 @@ fn only_canonical_paths() {
         "tile/0/+01",
         "tile/entries/x018/x446/x744/x073/x709/x551/616",
     ] {
-        assert!(
-            matches!(path.parse::<TileId>(), Err(TileError::Path(_))),
-            "{path:?}"
-        );
+        assert!(matches!(path.parse::<TileId>(), Err(TileError::Path(_))), "{path:?}");
     }
 }
 
 /// The worked example of the specification: a tree of 70,000 leaves, and one of 256.
 #[test]
 fn worked_example_of_the_specification() {
-    let widths = |size| {
-        partial_tiles(size)
-            .map(|id| (id.kind, id.index, id.width))
-            .collect::<Vec<_>>()
-    };
+    let widths = |size| partial_tiles(size).map(|id| (id.kind, id.index, id.width)).collect::<Vec<_>>();
     assert_eq!(
         widths(70_000),
         [
@@ -103,25 +88,11 @@ fn bundles_refuse_what_they_cannot_hold() {
     let longest = vec![7; BUNDLE_ENTRY_BYTES_MAX];
     let bundle = encode_bundle([&longest[..], b""]).unwrap();
     assert_eq!(parse_bundle(&bundle, 2).unwrap(), [&longest[..], b""]);
-    assert_eq!(
-        encode_bundle([vec![7; 65_536]]),
-        Err(TileError::EntryTooLong(65_536))
-    );
-    assert_eq!(
-        parse_bundle(&bundle, 3),
-        Err(TileError::BundleWidth {
-            actual: 2,
-            expected: 3
-        })
-    );
-    let cut = TileError::BundleCut {
-        offset: bundle.len() - 2,
-    };
+    assert_eq!(encode_bundle([vec![7; 65_536]]), Err(TileError::EntryTooLong(65_536)));
+    assert_eq!(parse_bundle(&bundle, 3), Err(TileError::BundleWidth { actual: 2, expected: 3 }));
+    let cut = TileError::BundleCut { offset: bundle.len() - 2 };
     assert_eq!(parse_bundle(&bundle[..bundle.len() - 1], 2), Err(cut));
-    assert_eq!(
-        parse_bundle(&bundle[..9], 1),
-        Err(TileError::BundleCut { offset: 0 })
-    );
+    assert_eq!(parse_bundle(&bundle[..9], 1), Err(TileError::BundleCut { offset: 0 }));
 }
 
 #[test]
@@ -141,22 +112,12 @@ fn right_edge_agrees_with_frontier() {
     }
     assert_eq!(filled.len(), 66_100 / 256 + 1);
     assert!(filled.iter().all(|(id, _)| id.is_full()));
-    let level_1 = filled
-        .iter()
-        .find(|(id, _)| id.kind == TileKind::Hashes(1))
-        .unwrap();
+    let level_1 = filled.iter().find(|(id, _)| id.kind == TileKind::Hashes(1)).unwrap();
     assert_eq!(level_1.0.index, 0);
 
-    let partials = edge
-        .partials()
-        .map(|(id, hashes)| (id, hashes.to_vec()))
-        .collect::<Vec<_>>();
+    let partials = edge.partials().map(|(id, hashes)| (id, hashes.to_vec())).collect::<Vec<_>>();
     let reread = RightEdge::read(66_100, |id| {
-        partials
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, hashes)| hashes.clone())
-            .ok_or(id)
+        partials.iter().find(|(known, _)| *known == id).map(|(_, hashes)| hashes.clone()).ok_or(id)
     });
     assert_eq!(reread.unwrap().root(), frontier.root());
 }

@@ -15,12 +15,8 @@ pub(super) fn compare_file(id: TileId, bytes: &[u8], expected: &[Hash], findings
     let expected = &expected[..usize::from(id.width).min(expected.len())];
     if id.kind == TileKind::Entries {
         let bodies = Bodies::hash(bytes, id.width);
-        let agreeing = bodies
-            .hashes
-            .iter()
-            .zip(expected)
-            .take_while(|(body, expected)| body == expected)
-            .count();
+        let agreeing =
+            bodies.hashes.iter().zip(expected).take_while(|(body, expected)| body == expected).count();
         if bodies.fault.is_some() || agreeing < expected.len() {
             findings.extend(bodies.finding(id, agreeing));
         }
@@ -29,19 +25,10 @@ pub(super) fn compare_file(id: TileId, bytes: &[u8], expected: &[Hash], findings
     match tile::parse_hashes(bytes, id.width) {
         Err(error) => findings.push(wrong_length(id, bytes.len(), error.to_string())),
         Ok(hashes) => {
-            if let Some(offset) = hashes
-                .iter()
-                .zip(expected)
-                .position(|(hash, expected)| hash != expected)
-            {
+            if let Some(offset) = hashes.iter().zip(expected).position(|(hash, expected)| hash != expected) {
                 let span = 1_u64 << (8 * u32::from(id.kind.level()));
                 let index = id.start_leaf().map(|start| start + offset as u64 * span);
-                findings.push(hash_finding(
-                    id,
-                    offset,
-                    index,
-                    "the hash is not the one of the full tree",
-                ));
+                findings.push(hash_finding(id, offset, index, "the hash is not the one of the full tree"));
             }
         }
     }
@@ -64,13 +51,7 @@ pub(super) fn read_tile(dir: &Path, id: TileId, findings: &mut Findings) -> Opti
         Ok(read) => Some(read),
         Err(LogError::Corrupt { offset, what, .. }) => {
             let (bytes, first_index) = (Some(offset..offset + 1), id.end_leaf());
-            findings.push(Finding {
-                kind: FindingKind::Changed,
-                file: id.path(),
-                bytes,
-                first_index,
-                what,
-            });
+            findings.push(Finding { kind: FindingKind::Changed, file: id.path(), bytes, first_index, what });
             None
         }
         Err(error) => {
@@ -92,12 +73,7 @@ pub(super) struct Bodies {
 
 impl Bodies {
     pub(super) fn hash(bundle: &[u8], width: u16) -> Self {
-        let mut bodies = Self {
-            hashes: Vec::new(),
-            ends: Vec::new(),
-            length: bundle.len(),
-            fault: None,
-        };
+        let mut bodies = Self { hashes: Vec::new(), ends: Vec::new(), length: bundle.len(), fault: None };
         for entry in BundleEntries::new(bundle) {
             match entry {
                 Ok((offset, body)) if bodies.hashes.len() < usize::from(width) => {
@@ -112,10 +88,7 @@ impl Bodies {
             }
         }
         if bodies.fault.is_none() && bodies.hashes.len() < usize::from(width) {
-            bodies.fault = Some(format!(
-                "it holds {} entries instead of {width}",
-                bodies.hashes.len()
-            ));
+            bodies.fault = Some(format!("it holds {} entries instead of {width}", bodies.hashes.len()));
         }
         bodies
     }
@@ -124,10 +97,7 @@ impl Bodies {
     pub(super) fn finding(&self, id: TileId, agreeing: usize) -> Option<Finding> {
         let start = agreeing.checked_sub(1).map_or(0, |last| self.ends[last]);
         let (end, what) = match (self.ends.get(agreeing), &self.fault) {
-            (Some(end), _) => (
-                *end,
-                "the entry does not have the hash that the tree states".to_owned(),
-            ),
+            (Some(end), _) => (*end, "the entry does not have the hash that the tree states".to_owned()),
             (None, Some(fault)) => (self.length.max(start + 1), fault.clone()),
             (None, None) => return None,
         };
@@ -145,13 +115,7 @@ impl Bodies {
 pub(super) fn hash_finding(id: TileId, offset: usize, first_index: Option<u64>, what: &str) -> Finding {
     let start = (offset * HASH_BYTES) as u64;
     let bytes = Some(start..start + HASH_BYTES as u64);
-    Finding {
-        kind: FindingKind::Changed,
-        file: id.path(),
-        bytes,
-        first_index,
-        what: what.to_owned(),
-    }
+    Finding { kind: FindingKind::Changed, file: id.path(), bytes, first_index, what: what.to_owned() }
 }
 
 /// A hash tile whose length is wrong: the first hash that is cut off or should not be there.
@@ -159,15 +123,7 @@ pub(super) fn wrong_length(id: TileId, length: usize, what: String) -> Finding {
     let expected = usize::from(id.width) * HASH_BYTES;
     let (start, end) = (length.min(expected), length.max(expected));
     let span = 1_u64 << (8 * u32::from(id.kind.level().min(TILE_LEVELS - 1)));
-    let first_index = id
-        .start_leaf()
-        .map(|first| first.saturating_add((start / HASH_BYTES) as u64 * span));
+    let first_index = id.start_leaf().map(|first| first.saturating_add((start / HASH_BYTES) as u64 * span));
     let bytes = Some(start as u64..end as u64);
-    Finding {
-        kind: FindingKind::Changed,
-        file: id.path(),
-        bytes,
-        first_index,
-        what,
-    }
+    Finding { kind: FindingKind::Changed, file: id.path(), bytes, first_index, what }
 }

@@ -34,37 +34,18 @@ impl Inventory {
 
     /// The narrowest file that holds the first `width` hashes or entries of a tile.
     pub(super) fn covering(&self, kind: TileKind, index: u64, width: u16) -> Option<TileId> {
-        self.tiles
-            .range(TileId { kind, index, width }..=TileId::full(kind, index))
-            .next()
-            .copied()
+        self.tiles.range(TileId { kind, index, width }..=TileId::full(kind, index)).next().copied()
     }
 
     /// All widths in which a tile is there.
     pub(super) fn widths(&self, kind: TileKind, index: u64) -> impl Iterator<Item = TileId> + '_ {
-        self.tiles
-            .range(
-                TileId {
-                    kind,
-                    index,
-                    width: 0,
-                }..=TileId::full(kind, index),
-            )
-            .copied()
+        self.tiles.range(TileId { kind, index, width: 0 }..=TileId::full(kind, index)).copied()
     }
 
     /// The positions at which a kind has tiles, ascending, each once.
     pub(super) fn indexes(&self, kind: TileKind) -> impl Iterator<Item = u64> + '_ {
-        let first = TileId {
-            kind,
-            index: 0,
-            width: 0,
-        };
-        let last = TileId {
-            kind,
-            index: u64::MAX,
-            width: TILE_WIDTH,
-        };
+        let first = TileId { kind, index: 0, width: 0 };
+        let last = TileId { kind, index: u64::MAX, width: TILE_WIDTH };
         let mut previous = None;
         self.tiles
             .range(first..=last)

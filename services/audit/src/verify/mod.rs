@@ -74,24 +74,17 @@ fn verify_once(dir: &Path, options: &VerifyOptions<'_>) -> VerifyReport {
     let policy = options.policy.as_ref();
     // The checkpoint first: all that it covers was on disk before it.
     let signed = signer::check_checkpoint(dir, policy, &mut findings);
-    let seen = options
-        .seen
-        .as_deref()
-        .and_then(|seen| signer::check_seen(seen, &signed, policy, &mut findings));
+    let seen =
+        options.seen.as_deref().and_then(|seen| signer::check_seen(seen, &signed, policy, &mut findings));
     let inventory = Inventory::list(dir, &mut findings);
-    let size = signed
-        .checkpoint
-        .as_ref()
-        .map_or_else(|| size_of_files(&inventory), |checkpoint| checkpoint.size);
+    let size =
+        signed.checkpoint.as_ref().map_or_else(|| size_of_files(&inventory), |checkpoint| checkpoint.size);
     let subject = Subject {
         dir,
         inventory: &inventory,
         size,
         root: signed.checkpoint.as_ref().map(|checkpoint| checkpoint.root),
-        earlier: seen
-            .as_ref()
-            .map(|seen| seen.size)
-            .filter(|earlier| *earlier <= size),
+        earlier: seen.as_ref().map(|seen| seen.size).filter(|earlier| *earlier <= size),
         progress: options.progress,
     };
     let tree = tree::check(&subject, &mut findings);
@@ -122,14 +115,8 @@ fn verify_once(dir: &Path, options: &VerifyOptions<'_>) -> VerifyReport {
 /// The history seen before must be a part of this one.
 fn check_history(seen: &Checkpoint, size: u64, tree: &Tree, findings: &mut Findings) {
     if seen.size > size {
-        let what = format!(
-            "it has {size} entries but a signed checkpoint of {} was seen before",
-            seen.size
-        );
-        findings.push(Finding {
-            first_index: Some(size),
-            ..history(FindingKind::CutBack, what)
-        });
+        let what = format!("it has {size} entries but a signed checkpoint of {} was seen before", seen.size);
+        findings.push(Finding { first_index: Some(size), ..history(FindingKind::CutBack, what) });
         return;
     }
     match tree.root_at(seen.size) {
@@ -154,13 +141,7 @@ fn check_history(seen: &Checkpoint, size: u64, tree: &Tree, findings: &mut Findi
 }
 
 fn history(kind: FindingKind, what: String) -> Finding {
-    Finding {
-        kind,
-        file: crate::log::home::CHECKPOINT.to_owned(),
-        bytes: None,
-        first_index: None,
-        what,
-    }
+    Finding { kind, file: crate::log::home::CHECKPOINT.to_owned(), bytes: None, first_index: None, what }
 }
 
 fn short(root: Hash) -> String {

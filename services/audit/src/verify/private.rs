@@ -38,11 +38,7 @@ pub(super) fn check(
         let home = Home::new(subject.dir);
         check_small_files(&home, findings);
         notes.extend(
-            subject
-                .inventory
-                .drafts
-                .iter()
-                .map(|draft| format!("{draft} was left by a writer at work")),
+            subject.inventory.drafts.iter().map(|draft| format!("{draft} was left by a writer at work")),
         );
         if let Some(key) = check_identity(&home, signed, policy, findings) {
             unpublished = check_write_ahead_log(&home, &key, subject.size, findings, notes);
@@ -57,27 +53,16 @@ fn check_small_files(home: &Home, findings: &mut Findings) {
         Ok(lock) if lock.len() == 0 => {}
         Ok(lock) => findings.push(Finding {
             bytes: Some(0..lock.len()),
-            ..damaged(
-                home,
-                &home.lock(),
-                "the lock file holds something; it is always empty",
-            )
+            ..damaged(home, &home.lock(), "the lock file holds something; it is always empty")
         }),
         Err(error) => findings.push(damaged(home, &home.lock(), &error.to_string())),
     }
     let head = || read_bounded(&home.head(), HEAD_BYTES as u64).map(|bytes| Head::parse(&bytes));
-    match (0..HEAD_READS_MAX)
-        .map(|_| head())
-        .find(|head| matches!(head, Ok(Some(_))))
-    {
+    match (0..HEAD_READS_MAX).map(|_| head()).find(|head| matches!(head, Ok(Some(_)))) {
         Some(_) => {}
         None => findings.push(Finding {
             bytes: Some(0..HEAD_BYTES as u64),
-            ..damaged(
-                home,
-                &home.head(),
-                "the record of the last acknowledged size is damaged or missing",
-            )
+            ..damaged(home, &home.head(), "the record of the last acknowledged size is damaged or missing")
         }),
     }
 }
@@ -97,22 +82,10 @@ fn check_identity(
         }
     };
     if policy.is_some_and(|policy| !policy.logs().iter().any(|log| log.key == key)) {
-        findings.push(damaged(
-            home,
-            &home.identity(),
-            "it names a key that is no log key of the policy",
-        ));
+        findings.push(damaged(home, &home.identity(), "it names a key that is no log key of the policy"));
     }
-    if let Some(Err(error)) = signed
-        .note
-        .as_ref()
-        .map(|note| Checkpoint::open(&note.to_string(), &key))
-    {
-        findings.file(
-            FindingKind::Signer,
-            CHECKPOINT,
-            format!("it does not fit wal/identity: {error}"),
-        );
+    if let Some(Err(error)) = signed.note.as_ref().map(|note| Checkpoint::open(&note.to_string(), &key)) {
+        findings.file(FindingKind::Signer, CHECKPOINT, format!("it does not fit wal/identity: {error}"));
         return None;
     }
     Some(key)
@@ -144,24 +117,14 @@ fn check_write_ahead_log(
         Ok(_) | Err(LogError::Tile { .. }) => {}
         Err(LogError::Corrupt { path, offset, what }) => {
             let bytes = Some(offset..offset + 1);
-            findings.push(Finding {
-                bytes,
-                ..damaged(home, &path, &what)
-            });
+            findings.push(Finding { bytes, ..damaged(home, &path, &what) });
         }
         Err(error @ LogError::Behind { .. }) => {
-            let LogError::Behind {
-                path, offset, size, ..
-            } = &error
-            else {
+            let LogError::Behind { path, offset, size, .. } = &error else {
                 return unpublished;
             };
             let (bytes, first_index) = (Some(*offset..offset + 1), Some(*size));
-            findings.push(Finding {
-                bytes,
-                first_index,
-                ..damaged(home, path, &error.to_string())
-            });
+            findings.push(Finding { bytes, first_index, ..damaged(home, path, &error.to_string()) });
         }
         Err(LogError::Forked { .. }) if !findings.is_empty() => {}
         Err(error) => findings.push(damaged(home, &home.wal(), &error.to_string())),
@@ -174,13 +137,7 @@ fn check_beyond(subject: &Subject<'_>, tree: &Tree, unpublished: &[Hash], findin
     let within = |id: &TileId| {
         TileId::in_tree(id.kind, id.index, subject.size).is_some_and(|whole| id.width <= whole.width)
     };
-    let beyond = subject
-        .inventory
-        .tiles
-        .iter()
-        .copied()
-        .filter(|id| !within(id))
-        .collect::<Vec<_>>();
+    let beyond = subject.inventory.tiles.iter().copied().filter(|id| !within(id)).collect::<Vec<_>>();
     if beyond.is_empty() {
         return;
     }
@@ -191,15 +148,11 @@ fn check_beyond(subject: &Subject<'_>, tree: &Tree, unpublished: &[Hash], findin
                 drop(expected.insert((id.kind.level(), id.index), hashes.to_vec()));
             });
         }
-        expected.extend(
-            edge.partials()
-                .map(|(id, hashes)| ((id.kind.level(), id.index), hashes.to_vec())),
-        );
+        expected.extend(edge.partials().map(|(id, hashes)| ((id.kind.level(), id.index), hashes.to_vec())));
     }
     for id in beyond {
-        let hashes = expected
-            .get(&(id.kind.level(), id.index))
-            .filter(|hashes| hashes.len() >= usize::from(id.width));
+        let hashes =
+            expected.get(&(id.kind.level(), id.index)).filter(|hashes| hashes.len() >= usize::from(id.width));
         match hashes {
             Some(hashes) => {
                 // One that was replaced by its full tile meanwhile needs no look.
@@ -224,16 +177,6 @@ fn check_beyond(subject: &Subject<'_>, tree: &Tree, unpublished: &[Hash], findin
 }
 
 fn damaged(home: &Home, path: &Path, what: &str) -> Finding {
-    let file = path
-        .strip_prefix(home.dir())
-        .unwrap_or(path)
-        .to_string_lossy()
-        .into_owned();
-    Finding {
-        kind: FindingKind::WriteAheadLog,
-        file,
-        bytes: None,
-        first_index: None,
-        what: what.to_owned(),
-    }
+    let file = path.strip_prefix(home.dir()).unwrap_or(path).to_string_lossy().into_owned();
+    Finding { kind: FindingKind::WriteAheadLog, file, bytes: None, first_index: None, what: what.to_owned() }
 }

@@ -54,11 +54,7 @@ impl fmt::Display for VerifyReport {
         for signer in &self.signers {
             writeln!(f, "signed by  {}", printable(signer))?;
         }
-        writeln!(
-            f,
-            "checked    {} entries, {} files, {} bytes",
-            self.entries, self.files, self.bytes
-        )?;
+        writeln!(f, "checked    {} entries, {} files, {} bytes", self.entries, self.files, self.bytes)?;
         for note in &self.notes {
             writeln!(f, "note       {}", printable(note))?;
         }
@@ -175,13 +171,7 @@ impl Findings {
 
     /// A finding about a whole file.
     pub(super) fn file(&mut self, kind: FindingKind, file: impl Into<String>, what: impl Into<String>) {
-        self.push(Finding {
-            kind,
-            file: file.into(),
-            bytes: None,
-            first_index: None,
-            what: what.into(),
-        });
+        self.push(Finding { kind, file: file.into(), bytes: None, first_index: None, what: what.into() });
     }
 
     pub(super) fn extend(&mut self, finding: Option<Finding>) {
@@ -201,7 +191,5 @@ impl Findings {
 
 /// Texts out of a log may be hostile: no control character reaches a terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -51,13 +51,9 @@ pub(super) fn check_checkpoint(dir: &Path, policy: Option<&Policy>, findings: &m
     match policy.map(|policy| (policy, policy.judge(&text))) {
         Some((policy, Ok(accepted))) => {
             signed.signers.push(accepted.log.label());
-            let witnesses = accepted
-                .cosigned
-                .iter()
-                .map(|cosigned| &policy.witnesses()[cosigned.witness].name);
-            signed
-                .signers
-                .extend(witnesses.map(|name| String::from_utf8_lossy(name).into_owned()));
+            let witnesses =
+                accepted.cosigned.iter().map(|cosigned| &policy.witnesses()[cosigned.witness].name);
+            signed.signers.extend(witnesses.map(|name| String::from_utf8_lossy(name).into_owned()));
         }
         Some((_, Err(error))) => findings.file(FindingKind::Signer, CHECKPOINT, error.to_string()),
         None => {}
@@ -103,22 +99,13 @@ pub(super) fn check_seen(
 
 /// Whether both notes carry a signature of one and the same key of the log, going by name and key id.
 fn same_key(seen: &Note, now: &Note, origin: &str) -> bool {
-    let mut of_the_log = seen
-        .signatures()
-        .iter()
-        .filter(|signature| signature.name == origin);
-    of_the_log.any(|seen| {
-        now.signatures()
-            .iter()
-            .any(|now| now.name == origin && now.key_id == seen.key_id)
-    })
+    let mut of_the_log = seen.signatures().iter().filter(|signature| signature.name == origin);
+    of_the_log.any(|seen| now.signatures().iter().any(|now| now.name == origin && now.key_id == seen.key_id))
 }
 
 fn read(text: &str) -> Result<(Note, Checkpoint), String> {
     let note = text.parse::<Note>().map_err(|error| error.to_string())?;
-    let checkpoint = note
-        .text()
-        .parse()
-        .map_err(|error: crate::checkpoint::CheckpointError| error.to_string())?;
+    let checkpoint =
+        note.text().parse().map_err(|error: crate::checkpoint::CheckpointError| error.to_string())?;
     Ok((note, checkpoint))
 }

@@ -65,9 +65,7 @@ impl Tree {
         let level = self.levels.get(level - 1)?;
         let from = level.partition_point(|(position, _)| *position < first);
         let known = level.get(from..from + width)?;
-        let complete = (first..)
-            .zip(known)
-            .all(|(expected, (position, _))| expected == *position);
+        let complete = (first..).zip(known).all(|(expected, (position, _))| expected == *position);
         complete.then(|| known.iter().map(|(_, hash)| *hash).collect())
     }
 }
@@ -75,13 +73,7 @@ impl Tree {
 /// Checks every tile and bundle that the tree of the subject's size has or had.
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) -> Tree {
     let findings_before = findings.count();
-    let mut check = Check {
-        subject,
-        findings,
-        findings_before,
-        tree: Tree::default(),
-        doubts: Vec::new(),
-    };
+    let mut check = Check { subject, findings, findings_before, tree: Tree::default(), doubts: Vec::new() };
     check.level_0();
     for level in 1..TILE_LEVELS {
         check.level(level);
@@ -129,10 +121,7 @@ impl Check<'_> {
                 && self.tree.entries >= reported + PROGRESS_ENTRIES
             {
                 reported = self.tree.entries;
-                progress(Progress {
-                    entries: reported,
-                    entries_total: self.subject.size,
-                });
+                progress(Progress { entries: reported, entries_total: self.subject.size });
             }
         }
         self.gap(TileKind::Entries, next..count);
@@ -144,16 +133,9 @@ impl Check<'_> {
             return;
         };
         let width = usize::from(whole.width);
-        let bodies = self
-            .read_covering(whole)
-            .map(|(id, bytes)| (id, Bodies::hash(&bytes, id.width)));
-        self.tree.entries += bodies
-            .as_ref()
-            .map_or(0, |(_, bodies)| bodies.hashes.len().min(width) as u64);
-        let stored = self.read_hashes(TileId {
-            kind: TileKind::Hashes(0),
-            ..whole
-        });
+        let bodies = self.read_covering(whole).map(|(id, bytes)| (id, Bodies::hash(&bytes, id.width)));
+        self.tree.entries += bodies.as_ref().map_or(0, |(_, bodies)| bodies.hashes.len().min(width) as u64);
+        let stored = self.read_hashes(TileId { kind: TileKind::Hashes(0), ..whole });
         let hashes = match (bodies, stored) {
             (Some((id, bodies)), Some((tile, stored))) => {
                 Some(self.compare(id, &bodies, tile, stored, width))
@@ -167,22 +149,12 @@ impl Check<'_> {
         };
         let Some(hashes) = hashes else { return };
         self.narrower(whole, &hashes);
-        self.narrower(
-            TileId {
-                kind: TileKind::Hashes(0),
-                ..whole
-            },
-            &hashes,
-        );
+        self.narrower(TileId { kind: TileKind::Hashes(0), ..whole }, &hashes);
         if whole.is_full() {
             self.tree.levels[0].push((block, merkle::root_of(&hashes)));
         }
         let ends = [Some(self.subject.size), self.subject.earlier];
-        if ends
-            .into_iter()
-            .flatten()
-            .any(|size| size / u64::from(TILE_WIDTH) == block)
-        {
+        if ends.into_iter().flatten().any(|size| size / u64::from(TILE_WIDTH) == block) {
             self.tree.ends.insert(block, hashes);
         }
     }
@@ -196,12 +168,7 @@ impl Check<'_> {
         stored: Vec<Hash>,
         width: usize,
     ) -> Vec<Hash> {
-        let agreeing = bodies
-            .hashes
-            .iter()
-            .zip(&stored)
-            .take_while(|(body, stored)| body == stored)
-            .count();
+        let agreeing = bodies.hashes.iter().zip(&stored).take_while(|(body, stored)| body == stored).count();
         if agreeing == width && bodies.fault.is_none() {
             return stored;
         }
@@ -215,12 +182,7 @@ impl Check<'_> {
         }
         if !stored_fits && agreeing < width {
             let what = "the hash is not that of the entry";
-            self.report_hash(
-                tile,
-                agreeing,
-                tile.index * u64::from(TILE_WIDTH) + agreeing as u64,
-                what,
-            );
+            self.report_hash(tile, agreeing, tile.index * u64::from(TILE_WIDTH) + agreeing as u64, what);
         }
         match hashed {
             Some(hashed) if !stored_fits => hashed.to_vec(),
@@ -290,19 +252,12 @@ impl Check<'_> {
         let mut hashes = Vec::with_capacity(usize::from(id.width));
         for offset in 0..usize::from(id.width) {
             let position = first + offset as u64;
-            let computed = below
-                .next_if(|(known, _)| *known == position)
-                .map(|(_, hash)| *hash);
+            let computed = below.next_if(|(known, _)| *known == position).map(|(_, hash)| *hash);
             let stored = stored.as_ref().map(|(file, hashes)| (*file, hashes[offset]));
             if let (Some(computed), Some((file, stored))) = (computed, stored)
                 && computed != stored
             {
-                self.doubts.push(Doubt {
-                    id: file,
-                    offset,
-                    level: id.kind.level(),
-                    below: position,
-                });
+                self.doubts.push(Doubt { id: file, offset, level: id.kind.level(), below: position });
             }
             if let Some(hash) = computed.or(stored.map(|(_, stored)| stored)) {
                 chosen.push((position, hash));
@@ -317,9 +272,7 @@ impl Check<'_> {
         let size = self.subject.size;
         let computed = self.tree.root_at(size);
         let signed = self.subject.root;
-        let stored = RightEdge::read(size, |id| self.peek(id).ok_or(()))
-            .ok()
-            .map(|edge| edge.root());
+        let stored = RightEdge::read(size, |id| self.peek(id).ok_or(())).ok().map(|edge| edge.root());
         for doubt in std::mem::take(&mut self.doubts) {
             let span = 1_u64 << (8 * u32::from(doubt.level));
             let first_index = doubt.below.saturating_mul(span);
@@ -352,8 +305,7 @@ impl Check<'_> {
             let what = format!(
                 "the entries lead to the root {computed}: they were rewritten, or the checkpoint was"
             );
-            self.findings
-                .file(FindingKind::Changed, crate::log::home::CHECKPOINT, what);
+            self.findings.file(FindingKind::Changed, crate::log::home::CHECKPOINT, what);
         }
     }
 
@@ -405,8 +357,7 @@ impl Check<'_> {
                 Some((file, hashes))
             }
             Err(error) => {
-                self.findings
-                    .push(wrong_length(file, bytes.len(), error.to_string()));
+                self.findings.push(wrong_length(file, bytes.len(), error.to_string()));
                 None
             }
         }
@@ -426,13 +377,7 @@ impl Check<'_> {
         let Some(file) = self.subject.inventory.covering(id.kind, id.index, id.width) else {
             let (file, first_index) = (id.path(), id.start_leaf());
             let what = "the checkpoint requires it".to_owned();
-            self.findings.push(Finding {
-                kind: FindingKind::Missing,
-                file,
-                bytes: None,
-                first_index,
-                what,
-            });
+            self.findings.push(Finding { kind: FindingKind::Missing, file, bytes: None, first_index, what });
             return None;
         };
         self.read(file)
@@ -449,7 +394,6 @@ impl Check<'_> {
     }
 
     fn report_hash(&mut self, id: TileId, offset: usize, first_index: u64, what: &str) {
-        self.findings
-            .push(hash_finding(id, offset, Some(first_index), what));
+        self.findings.push(hash_finding(id, offset, Some(first_index), what));
     }
 }

@@ -32,10 +32,7 @@ pub(crate) fn entry(number: u64) -> Vec<u8> {
 
 /// Appends entries with the numbers `range` to the log in `dir`, which is created at number 0, and closes it.
 pub(crate) fn grow(dir: &Path, range: std::ops::Range<u64>) {
-    let options = LogOptions {
-        publish_interval_ms: 3_600_000,
-        ..LogOptions::default()
-    };
+    let options = LogOptions { publish_interval_ms: 3_600_000, ..LogOptions::default() };
     let log = if range.start == 0 {
         Log::create(dir, ORIGIN, key(), &options).unwrap()
     } else {
@@ -85,9 +82,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let bench = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let bench = Self { dir: tempfile::tempdir().unwrap() };
         let (log, early) = (bench.log(), bench.path("early"));
         grow(&log, 0..100);
         grow(&log, 100..200);
@@ -125,36 +120,18 @@ impl Bench {
 }
 
 pub(crate) fn verify(dir: &Path) -> VerifyReport {
-    verify_dir(
-        dir,
-        &VerifyOptions {
-            policy: Some(policy()),
-            ..VerifyOptions::default()
-        },
-    )
+    verify_dir(dir, &VerifyOptions { policy: Some(policy()), ..VerifyOptions::default() })
 }
 
 pub(crate) fn verify_seen(dir: &Path, policy: Option<Policy>, seen: &str) -> VerifyReport {
-    verify_dir(
-        dir,
-        &VerifyOptions {
-            policy,
-            seen: Some(seen.to_owned()),
-            progress: None,
-        },
-    )
+    verify_dir(dir, &VerifyOptions { policy, seen: Some(seen.to_owned()), progress: None })
 }
 
 #[track_caller]
 pub(crate) fn assert_found(report: &VerifyReport, kind: FindingKind, file: &str) -> Finding {
     assert_eq!(report.verdict, Verdict::Failed, "{file}\n{report}");
-    let found = report
-        .findings
-        .iter()
-        .find(|finding| finding.kind == kind && finding.file == file);
-    found
-        .unwrap_or_else(|| panic!("no {kind} at {file}:\n{report}"))
-        .clone()
+    let found = report.findings.iter().find(|finding| finding.kind == kind && finding.file == file);
+    found.unwrap_or_else(|| panic!("no {kind} at {file}:\n{report}")).clone()
 }
 
 #[track_caller]

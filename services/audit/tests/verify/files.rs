@@ -34,17 +34,11 @@ fn check_flip(file: &str, at: u64, report: &VerifyReport) {
     match file.parse::<TileId>() {
         Ok(id) => {
             let finding = assert_found(report, FindingKind::Changed, file);
-            assert!(
-                finding.bytes.as_ref().unwrap().contains(&at),
-                "byte {at} of {file}:\n{report}"
-            );
+            assert!(finding.bytes.as_ref().unwrap().contains(&at), "byte {at} of {file}:\n{report}");
             assert_eq!(report.findings.len(), 1, "one change, one finding:\n{report}");
             if id.kind != TileKind::Entries {
                 let span = if id.kind == TileKind::Hashes(1) { 256 } else { 1 };
-                assert_eq!(
-                    finding.first_index,
-                    Some(id.start_leaf().unwrap() + at / 32 * span)
-                );
+                assert_eq!(finding.first_index, Some(id.start_leaf().unwrap() + at / 32 * span));
             } else if id.is_full() {
                 let lengths =
                     (id.start_leaf().unwrap()..).map(|number| (number, entry(number).len() as u64 + 2));
@@ -61,17 +55,11 @@ fn check_flip(file: &str, at: u64, report: &VerifyReport) {
             }
         }
         Err(_) if file == "checkpoint" => {
-            assert!(
-                report.findings.iter().any(|finding| finding.file == "checkpoint"),
-                "{report}"
-            );
+            assert!(report.findings.iter().any(|finding| finding.file == "checkpoint"), "{report}");
             assert_eq!(report.verdict, Verdict::Failed);
         }
         Err(_) => {
-            let wal = report
-                .findings
-                .iter()
-                .find(|finding| finding.kind == FindingKind::WriteAheadLog);
+            let wal = report.findings.iter().find(|finding| finding.kind == FindingKind::WriteAheadLog);
             let wal = wal.unwrap_or_else(|| panic!("byte {at} of {file}:\n{report}"));
             assert!(wal.file == file, "{report}");
         }
@@ -91,14 +79,10 @@ fn files_dropped_cut_and_padded() {
 
         let bytes = fs::read(bench.log().join(&file)).unwrap();
         let padded = [&bytes[..], b"\0"].concat();
-        let is_segment = Path::new(&file)
-            .extension()
-            .is_some_and(|extension| extension == "wal");
-        for (what, changed) in [
-            ("emptied", &[][..]),
-            ("cut", &bytes[..bytes.len().saturating_sub(1)]),
-            ("padded", &padded),
-        ] {
+        let is_segment = Path::new(&file).extension().is_some_and(|extension| extension == "wal");
+        for (what, changed) in
+            [("emptied", &[][..]), ("cut", &bytes[..bytes.len().saturating_sub(1)]), ("padded", &padded)]
+        {
             if changed == bytes {
                 continue;
             }
@@ -119,27 +103,15 @@ fn entries_swapped_reordered_dropped_and_doubled() {
     let bench = Bench::new();
     let bundle = |numbers: &mut dyn Iterator<Item = u64>| tile::encode_bundle(numbers.map(entry)).unwrap();
     for (what, numbers, first_bad) in [
-        (
-            "swapped neighbours",
-            (256..300).chain([301, 300]).chain(302..512).collect::<Vec<_>>(),
-            300,
-        ),
+        ("swapped neighbours", (256..300).chain([301, 300]).chain(302..512).collect::<Vec<_>>(), 300),
         ("reversed", (256..512).rev().collect(), 256),
         ("dropped one", (256..400).chain(401..512).collect(), 400),
-        (
-            "doubled one",
-            (256..400).chain([399]).chain(400..511).collect(),
-            400,
-        ),
+        ("doubled one", (256..400).chain([399]).chain(400..511).collect(), 400),
         ("one too many", (256..513).collect(), 512),
         ("the bundle before", (0..256).collect(), 256),
     ] {
         for case in [bench.case(), bench.public_case()] {
-            fs::write(
-                case.join("tile/entries/001"),
-                bundle(&mut numbers.iter().copied()),
-            )
-            .unwrap();
+            fs::write(case.join("tile/entries/001"), bundle(&mut numbers.iter().copied())).unwrap();
             let finding = assert_found(&verify(&case), FindingKind::Changed, "tile/entries/001");
             assert_eq!(finding.first_index, Some(first_bad), "{what}");
         }
@@ -149,14 +121,8 @@ fn entries_swapped_reordered_dropped_and_doubled() {
     fs::rename(case.join("tile/0/001"), case.join("tile/0/000")).unwrap();
     fs::rename(case.join("other"), case.join("tile/0/001")).unwrap();
     let report = verify(&case);
-    assert_eq!(
-        assert_found(&report, FindingKind::Changed, "tile/0/000").first_index,
-        Some(0)
-    );
-    assert_eq!(
-        assert_found(&report, FindingKind::Changed, "tile/0/001").first_index,
-        Some(256)
-    );
+    assert_eq!(assert_found(&report, FindingKind::Changed, "tile/0/000").first_index, Some(0));
+    assert_eq!(assert_found(&report, FindingKind::Changed, "tile/0/001").first_index, Some(256));
 }
 
 /// An entry changed together with its leaf hash: only the level above gives it away.
@@ -164,20 +130,8 @@ fn entries_swapped_reordered_dropped_and_doubled() {
 fn an_entry_changed_together_with_its_hash() {
     let bench = Bench::new();
     for (bundle, tile, numbers, file, index) in [
-        (
-            "tile/entries/001",
-            "tile/0/001",
-            256..512,
-            "tile/0/001",
-            Some(256),
-        ),
-        (
-            "tile/entries/002.p/88",
-            "tile/0/002.p/88",
-            512..600,
-            "tile/0/002.p/38",
-            Some(540),
-        ),
+        ("tile/entries/001", "tile/0/001", 256..512, "tile/0/001", Some(256)),
+        ("tile/entries/002.p/88", "tile/0/002.p/88", 512..600, "tile/0/002.p/38", Some(540)),
     ] {
         let case = bench.case();
         let mut entries = numbers.map(entry).collect::<Vec<_>>();
@@ -186,10 +140,7 @@ fn an_entry_changed_together_with_its_hash() {
         fs::write(case.join(bundle), tile::encode_bundle(&entries).unwrap()).unwrap();
         fs::write(case.join(tile), tile::encode_hashes(&hashes)).unwrap();
         let report = verify(&case);
-        assert_eq!(
-            assert_found(&report, FindingKind::Changed, file).first_index,
-            index
-        );
+        assert_eq!(assert_found(&report, FindingKind::Changed, file).first_index, index);
     }
 }
 
@@ -267,16 +218,9 @@ fn tamper(tampering: &Tampering, bytes: &[u8], other: &[u8]) -> Vec<u8> {
 fn a_thousand_random_changes_are_all_found() {
     let bench = Bench::new();
     let files = files(&bench.log());
-    let contents = files
-        .iter()
-        .map(|file| fs::read(bench.log().join(file)).unwrap())
-        .collect::<Vec<_>>();
+    let contents = files.iter().map(|file| fs::read(bench.log().join(file)).unwrap()).collect::<Vec<_>>();
     let case = bench.case();
-    let config = ProptestConfig {
-        cases: 1000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(file: prop::sample::Index, other: prop::sample::Index, tampering in tampering())| {
         let (file, other) = (file.index(files.len()), other.index(files.len()));
         prop_assume!(!contents[file].is_empty());

@@ -19,9 +19,7 @@ use crate::bench::{
 #[test]
 fn forged_checkpoints() {
     let bench = Bench::new();
-    let true_checkpoint = LogReader::new(&bench.log())
-        .checkpoint(signing_key().verifier())
-        .unwrap();
+    let true_checkpoint = LogReader::new(&bench.log()).checkpoint(signing_key().verifier()).unwrap();
     let forge = |case: &Path, checkpoint: &Checkpoint, key: &SigningKey| {
         let note = checkpoint.sign(key).unwrap().to_string();
         fs::write(case.join("checkpoint"), &note).unwrap();
@@ -45,10 +43,7 @@ fn forged_checkpoints() {
     let case = bench.public_case();
     forge(&case, &true_checkpoint, &fresh);
     assert_found(&verify(&case), FindingKind::Signer, "checkpoint");
-    assert_sound(
-        &verify_dir(&case, &VerifyOptions::default()),
-        Verdict::IntegrityOnly,
-    );
+    assert_sound(&verify_dir(&case, &VerifyOptions::default()), Verdict::IntegrityOnly);
     // A signature of the right key under another text.
     let case = bench.public_case();
     let mut note = Note::new(true_checkpoint.to_string()).unwrap();
@@ -56,9 +51,7 @@ fn forged_checkpoints() {
     fs::write(case.join("checkpoint"), note.to_string()).unwrap();
     assert_found(&verify(&case), FindingKind::Signer, "checkpoint");
     // A true checkpoint of an earlier size in front of the later files.
-    let frontier = (0..550)
-        .map(|number| leaf_hash(&entry(number)))
-        .collect::<Frontier>();
+    let frontier = (0..550).map(|number| leaf_hash(&entry(number))).collect::<Frontier>();
     let earlier = Checkpoint::new(ORIGIN, 550, frontier.root());
     let case = bench.public_case();
     forge(&case, &earlier, &signing_key());
@@ -79,10 +72,7 @@ fn a_rewritten_log_is_found_by_policy_or_by_what_was_seen() {
         dir
     };
     let fresh = rewritten("fresh", LogKey::generate(ORIGIN).unwrap());
-    assert_sound(
-        &verify_dir(&fresh, &VerifyOptions::default()),
-        Verdict::IntegrityOnly,
-    );
+    assert_sound(&verify_dir(&fresh, &VerifyOptions::default()), Verdict::IntegrityOnly);
     assert_found(&verify(&fresh), FindingKind::Signer, "checkpoint");
     let report = verify_seen(&fresh, None, &seen);
     assert_found(&report, FindingKind::Signer, "checkpoint");
@@ -90,11 +80,7 @@ fn a_rewritten_log_is_found_by_policy_or_by_what_was_seen() {
     // The operator rewrites it with the log's own key: only what was seen gives it away.
     let own = rewritten("own", key());
     assert_sound(&verify(&own), Verdict::Verified);
-    assert_found(
-        &verify_seen(&own, Some(policy()), &seen),
-        FindingKind::Rewritten,
-        "checkpoint",
-    );
+    assert_found(&verify_seen(&own, Some(policy()), &seen), FindingKind::Rewritten, "checkpoint");
 }
 
 #[test]
@@ -112,20 +98,13 @@ fn a_log_cut_back_is_found_by_what_was_seen() {
     assert_sound(&verify_seen(&log, None, &seen_early), Verdict::IntegrityOnly);
     assert_sound(&verify_seen(&old, Some(policy()), &seen_early), Verdict::Verified);
     for policy in [Some(policy()), None] {
-        let cut = assert_found(
-            &verify_seen(&old, policy, &seen_late),
-            FindingKind::CutBack,
-            "checkpoint",
-        );
+        let cut = assert_found(&verify_seen(&old, policy, &seen_late), FindingKind::CutBack, "checkpoint");
         assert_eq!(cut.first_index, Some(300));
     }
     // The same with every size in between, and with receipts, which are checkpoints too.
     let mut frontier = Frontier::new();
     for number in 0..310 {
-        let seen = Checkpoint::new(ORIGIN, number, frontier.root())
-            .sign(&signing_key())
-            .unwrap()
-            .to_string();
+        let seen = Checkpoint::new(ORIGIN, number, frontier.root()).sign(&signing_key()).unwrap().to_string();
         assert_eq!(verify_seen(&old, Some(policy()), &seen).is_sound(), number <= 300);
         frontier.push_entry(&entry(number));
     }
@@ -135,54 +114,26 @@ fn a_log_cut_back_is_found_by_what_was_seen() {
 fn a_useless_seen_checkpoint_is_said_to_be_so() {
     let bench = Bench::new();
     let seen = "(the checkpoint seen before)";
-    assert_found(
-        &verify_seen(&bench.log(), Some(policy()), "nonsense"),
-        FindingKind::Signer,
-        seen,
-    );
+    assert_found(&verify_seen(&bench.log(), Some(policy()), "nonsense"), FindingKind::Signer, seen);
     let stranger = SigningKey::generate(ORIGIN, KeyKind::Ed25519).unwrap();
-    let strange = Checkpoint::new(ORIGIN, 1, Hash([0; 32]))
-        .sign(&stranger)
-        .unwrap()
-        .to_string();
-    assert_found(
-        &verify_seen(&bench.log(), Some(policy()), &strange),
-        FindingKind::Signer,
-        seen,
-    );
+    let strange = Checkpoint::new(ORIGIN, 1, Hash([0; 32])).sign(&stranger).unwrap().to_string();
+    assert_found(&verify_seen(&bench.log(), Some(policy()), &strange), FindingKind::Signer, seen);
     let elsewhere = SigningKey::generate("elsewhere.example", KeyKind::Ed25519).unwrap();
-    let elsewhere = Checkpoint::new("elsewhere.example", 1, Hash([0; 32]))
-        .sign(&elsewhere)
-        .unwrap()
-        .to_string();
-    assert_found(
-        &verify_seen(&bench.log(), None, &elsewhere),
-        FindingKind::Signer,
-        "checkpoint",
-    );
+    let elsewhere =
+        Checkpoint::new("elsewhere.example", 1, Hash([0; 32])).sign(&elsewhere).unwrap().to_string();
+    assert_found(&verify_seen(&bench.log(), None, &elsewhere), FindingKind::Signer, "checkpoint");
 }
 
 #[test]
 fn witnesses_of_the_policy_must_have_cosigned() {
     let bench = Bench::new();
     let witness = SigningKey::generate("witness.example/w1", KeyKind::CosignatureV1).unwrap();
-    let file = format!(
-        "log {}\nwitness w1 {}\nquorum w1\n",
-        signing_key().verifier(),
-        witness.verifier()
-    );
+    let file = format!("log {}\nwitness w1 {}\nquorum w1\n", signing_key().verifier(), witness.verifier());
     let policy = Some(Policy::parse(file.as_bytes()).unwrap());
-    let options = VerifyOptions {
-        policy,
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions { policy, ..VerifyOptions::default() };
     let case = bench.case();
     assert_found(&verify_dir(&case, &options), FindingKind::Signer, "checkpoint");
-    let mut note = LogReader::new(&case)
-        .checkpoint_note()
-        .unwrap()
-        .parse::<Note>()
-        .unwrap();
+    let mut note = LogReader::new(&case).checkpoint_note().unwrap().parse::<Note>().unwrap();
     note.add(witness.cosign(note.text(), 1_763_000_000).unwrap());
     fs::write(case.join("checkpoint"), note.to_string()).unwrap();
     let report = verify_dir(&case, &options);

@@ -16,19 +16,12 @@ fn untouched_copies_pass() {
     let report = verify(&bench.case());
     assert_sound(&report, Verdict::Verified);
     assert_eq!((report.entries, report.signers.len()), (SIZE, 1));
-    assert_eq!(
-        report.computed_root,
-        Some(report.checkpoint.as_ref().unwrap().root)
-    );
+    assert_eq!(report.computed_root, Some(report.checkpoint.as_ref().unwrap().root));
     assert_eq!(report.files, files(&bench.log()).len() as u64);
     assert_sound(&verify(&bench.public_case()), Verdict::Verified);
     let without_policy = verify_dir(&bench.case(), &VerifyOptions::default());
     assert_sound(&without_policy, Verdict::IntegrityOnly);
-    assert!(
-        without_policy
-            .to_string()
-            .ends_with("verdict    INTEGRITY ONLY, SIGNER NOT JUDGED\n")
-    );
+    assert!(without_policy.to_string().ends_with("verdict    INTEGRITY ONLY, SIGNER NOT JUDGED\n"));
     // Partial tiles may go once their full tile is there.
     let case = bench.case();
     fs::remove_dir_all(case.join("tile/0/000.p")).unwrap();
@@ -44,11 +37,7 @@ fn logs_of_every_shape_pass() {
         grow(&log, 0..size);
         let done = RefCell::new(Vec::new());
         let progress = |progress: Progress| done.borrow_mut().push(progress.entries);
-        let options = VerifyOptions {
-            policy: Some(policy()),
-            seen: None,
-            progress: Some(&progress),
-        };
+        let options = VerifyOptions { policy: Some(policy()), seen: None, progress: Some(&progress) };
         let report = verify_dir(&log, &options);
         assert_sound(&report, Verdict::Verified);
         assert_eq!(report.entries, size);
@@ -60,11 +49,7 @@ fn logs_of_every_shape_pass() {
 #[test]
 fn unpublished_tiles_are_checked_against_the_write_ahead_log() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, ahead, case) = (
-        dir.path().join("log"),
-        dir.path().join("ahead"),
-        dir.path().join("case"),
-    );
+    let (log, ahead, case) = (dir.path().join("log"), dir.path().join("ahead"), dir.path().join("case"));
     grow(&log, 0..300);
     let published = fs::read(log.join("checkpoint")).unwrap();
     let wal = log.join("wal");
@@ -75,12 +60,7 @@ fn unpublished_tiles_are_checked_against_the_write_ahead_log() {
     fs::remove_dir_all(ahead.join("tile/1")).unwrap();
     copy(&log.join("tile"), &ahead.join("tile"));
     assert_sound(&verify(&ahead), Verdict::Verified);
-    for file in [
-        "tile/entries/001",
-        "tile/0/002",
-        "tile/entries/003.p/232",
-        "tile/0/003.p/232",
-    ] {
+    for file in ["tile/entries/001", "tile/0/002", "tile/entries/003.p/232", "tile/0/003.p/232"] {
         let _ = fs::remove_dir_all(&case);
         copy(&ahead, &case);
         let mut bytes = fs::read(case.join(file)).unwrap();
@@ -103,17 +83,13 @@ fn a_running_log_can_be_verified() {
         &dir.path().join("log"),
         ORIGIN,
         key(),
-        &LogOptions {
-            publish_interval_ms: 20,
-            ..LogOptions::default()
-        },
+        &LogOptions { publish_interval_ms: 20, ..LogOptions::default() },
     )
     .unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 0..300 {
-                log.append_blocking((round * 20..round * 20 + 20).map(entry).collect())
-                    .unwrap();
+                log.append_blocking((round * 20..round * 20 + 20).map(entry).collect()).unwrap();
             }
         });
         let mut rounds = 0;

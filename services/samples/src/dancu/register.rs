@@ -35,19 +35,13 @@ impl Register {
     pub fn new(mut residents: Vec<Resident>) -> Self {
         residents.sort_by(|a, b| number(a).cmp(number(b)));
         residents.dedup_by(|a, b| number(a) == number(b));
-        let mut by_change: Vec<Citizen> = residents
-            .iter()
-            .map(|resident| resident.citizen.clone())
-            .collect();
+        let mut by_change: Vec<Citizen> = residents.iter().map(|resident| resident.citizen.clone()).collect();
         by_change.sort_by(|a, b| {
             moment(a.cap_nhat_luc.as_ref())
                 .cmp(&moment(b.cap_nhat_luc.as_ref()))
                 .then_with(|| a.so_dinh_danh.cmp(&b.so_dinh_danh))
         });
-        Self {
-            by_number: residents,
-            by_change,
-        }
+        Self { by_number: residents, by_change }
     }
 
     /// The person with this number.
@@ -66,13 +60,7 @@ impl Register {
             .iter()
             .filter(|resident| commune.is_empty() || resident.ma_dvhc_thuong_tru == *commune);
         let question = Question::new("citizens", commune);
-        let page = page::cut(
-            residents,
-            number,
-            &question,
-            request.page_size,
-            &request.page_token,
-        )?;
+        let page = page::cut(residents, number, &question, request.page_size, &request.page_token)?;
         Ok(ListCitizensResponse {
             citizens: page.rows.into_iter().map(|resident| resident.citizen).collect(),
             next_page_token: page.next_page_token,
@@ -121,12 +109,8 @@ impl Register {
         if !is_digits(so_dinh_danh, 12) {
             return Err(RegisterError::NumberMalformed);
         }
-        let found = self
-            .by_number
-            .binary_search_by(|resident| number(resident).cmp(so_dinh_danh));
-        found
-            .map(|index| &self.by_number[index])
-            .map_err(|_| RegisterError::Unknown)
+        let found = self.by_number.binary_search_by(|resident| number(resident).cmp(so_dinh_danh));
+        found.map(|index| &self.by_number[index]).map_err(|_| RegisterError::Unknown)
     }
 }
 
@@ -179,10 +163,7 @@ mod tests {
     use super::*;
     use crate::dancu::rows;
 
-    const NOW: Timestamp = Timestamp {
-        seconds: 1_795_000_000,
-        nanos: 0,
-    };
+    const NOW: Timestamp = Timestamp { seconds: 1_795_000_000, nanos: 0 };
 
     fn register() -> Register {
         Register::new(rows::residents())
@@ -198,9 +179,7 @@ mod tests {
 
     #[test]
     fn a_true_claim_is_confirmed_without_disclosing_anything() {
-        let confirmed = register()
-            .verify(&claim("999190000001", "Nguyễn Văn Mẫu", "00004"), NOW)
-            .unwrap();
+        let confirmed = register().verify(&claim("999190000001", "Nguyễn Văn Mẫu", "00004"), NOW).unwrap();
         assert_eq!(
             confirmed,
             ResidenceConfirmation {
@@ -216,21 +195,15 @@ mod tests {
     #[test]
     fn each_false_claim_is_told_apart() {
         let register = register();
-        let other_name = register
-            .verify(&claim("999190000001", "Nguyễn Văn Mầu", "00004"), NOW)
-            .unwrap();
+        let other_name = register.verify(&claim("999190000001", "Nguyễn Văn Mầu", "00004"), NOW).unwrap();
         assert!(!other_name.ho_ten && other_name.ma_dvhc_thuong_tru && !other_name.ket_qua_khop);
-        let other_commune = register
-            .verify(&claim("999190000001", "Nguyễn Văn Mẫu", "00008"), NOW)
-            .unwrap();
+        let other_commune = register.verify(&claim("999190000001", "Nguyễn Văn Mẫu", "00008"), NOW).unwrap();
         assert!(other_commune.ho_ten && !other_commune.ma_dvhc_thuong_tru && !other_commune.ket_qua_khop);
     }
 
     #[test]
     fn an_unclaimed_value_neither_confirms_nor_spoils() {
-        let confirmed = register()
-            .verify(&claim("999190000001", "", "00004"), NOW)
-            .unwrap();
+        let confirmed = register().verify(&claim("999190000001", "", "00004"), NOW).unwrap();
         assert!(!confirmed.ho_ten && confirmed.ma_dvhc_thuong_tru && confirmed.ket_qua_khop);
     }
 
@@ -238,9 +211,7 @@ mod tests {
     fn a_name_in_decomposed_form_is_the_same_name() {
         let decomposed: String = "Nguyễn Văn Mẫu".nfd().collect();
         assert_ne!(decomposed, "Nguyễn Văn Mẫu");
-        let confirmed = register()
-            .verify(&claim("999190000001", &decomposed, ""), NOW)
-            .unwrap();
+        let confirmed = register().verify(&claim("999190000001", &decomposed, ""), NOW).unwrap();
         assert!(confirmed.ho_ten && confirmed.ket_qua_khop);
     }
 
@@ -263,11 +234,7 @@ mod tests {
         let register = register();
         assert_eq!(register.citizen("999000000000"), Err(RegisterError::Unknown));
         for rubbish in ["", "99919000000", "9991900000011", "99919000000a", "９９９１９"] {
-            assert_eq!(
-                register.citizen(rubbish),
-                Err(RegisterError::NumberMalformed),
-                "{rubbish}"
-            );
+            assert_eq!(register.citizen(rubbish), Err(RegisterError::NumberMalformed), "{rubbish}");
         }
         let unknown = register.verify(&claim("999000000000", "", ""), NOW).unwrap_err();
         assert!(!unknown.to_string().contains("999000000000"));
@@ -280,26 +247,12 @@ mod tests {
     #[test]
     fn a_commune_lists_only_its_own_residents() {
         let register = register();
-        let request = |commune: &str| ListCitizensRequest {
-            ma_dvhc: commune.into(),
-            ..Default::default()
-        };
+        let request = |commune: &str| ListCitizensRequest { ma_dvhc: commune.into(), ..Default::default() };
         let ward = register.list(&request(rows::DEMO_WARD)).unwrap();
-        assert!(
-            ward.citizens
-                .iter()
-                .any(|citizen| citizen.so_dinh_danh == "999190000001")
-        );
-        assert!(
-            ward.citizens
-                .iter()
-                .all(|citizen| citizen.noi_thuong_tru.contains("Phường Ba Đình"))
-        );
+        assert!(ward.citizens.iter().any(|citizen| citizen.so_dinh_danh == "999190000001"));
+        assert!(ward.citizens.iter().all(|citizen| citizen.noi_thuong_tru.contains("Phường Ba Đình")));
         assert_eq!(register.list(&request("00000")).unwrap().citizens, []);
-        assert_eq!(
-            register.list(&request("01")),
-            Err(RegisterError::CommuneMalformed)
-        );
+        assert_eq!(register.list(&request("01")), Err(RegisterError::CommuneMalformed));
     }
 
     #[test]
@@ -311,14 +264,8 @@ mod tests {
             let rest = register.changed_after(citizen.cap_nhat_luc.as_ref()).unwrap();
             assert_eq!(rest, &all[index + 1..], "each change has a moment of its own");
         }
-        let rubbish = Timestamp {
-            seconds: 0,
-            nanos: -1,
-        };
-        assert_eq!(
-            register.changed_after(Some(&rubbish)),
-            Err(RegisterError::MomentMalformed)
-        );
+        let rubbish = Timestamp { seconds: 0, nanos: -1 };
+        assert_eq!(register.changed_after(Some(&rubbish)), Err(RegisterError::MomentMalformed));
     }
 
     #[test]

@@ -37,10 +37,7 @@ const MARITAL_STATUSES: [&str; 3] = ["Chưa kết hôn", "Đã kết hôn", "Đ�
 /// Everybody: the four persons of the story first, then the generated ones.
 pub fn residents() -> Vec<Resident> {
     let persons = story().into_iter().chain((1..=GENERATED_COUNT).map(generated));
-    (0..)
-        .zip(persons)
-        .map(|(index, person)| person.registered(index))
-        .collect()
+    (0..).zip(persons).map(|(index, person)| person.registered(index)).collect()
 }
 
 struct Person {
@@ -72,10 +69,7 @@ impl Person {
                 noi_o_hien_tai: address,
                 tinh_trang_hon_nhan: self.marital_status.into(),
                 trang_thai: self.status.into(),
-                cap_nhat_luc: Some(Timestamp {
-                    seconds: FIRST_CHANGE_UNIX_SECONDS + index * 60,
-                    nanos: 0,
-                }),
+                cap_nhat_luc: Some(Timestamp { seconds: FIRST_CHANGE_UNIX_SECONDS + index * 60, nanos: 0 }),
             },
             ma_dvhc_thuong_tru: commune.into(),
         }
@@ -113,11 +107,7 @@ fn generated(index: u32) -> Person {
     let year = 50 + index * 7 % 50;
     Person {
         number: format!("999{}{year}{:06}", u8::from(woman), 100_000 + index),
-        name: format!(
-            "{} {}",
-            pick(&FAMILY_NAMES, 1),
-            pick(if woman { &WOMEN } else { &MEN }, 2)
-        ),
+        name: format!("{} {}", pick(&FAMILY_NAMES, 1), pick(if woman { &WOMEN } else { &MEN }, 2)),
         born: format!("19{year}-{:02}-{:02}", index % 12 + 1, index * 5 % 28 + 1),
         sex: if woman { "Nữ" } else { "Nam" },
         ethnic_group: pick(&ETHNIC_GROUPS, 3),
@@ -139,10 +129,7 @@ mod tests {
     #[test]
     fn every_person_is_visibly_fake_and_has_a_number_of_his_own() {
         let residents = residents();
-        let numbers: BTreeSet<_> = residents
-            .iter()
-            .map(|resident| &resident.citizen.so_dinh_danh)
-            .collect();
+        let numbers: BTreeSet<_> = residents.iter().map(|resident| &resident.citizen.so_dinh_danh).collect();
         assert_eq!(numbers.len(), residents.len());
         assert_eq!(residents.len(), 56);
         for number in numbers {

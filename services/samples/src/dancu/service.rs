@@ -22,9 +22,7 @@ pub struct CitizenBackend {
 impl CitizenBackend {
     /// Serves `register`.
     pub fn new(register: Register) -> Self {
-        Self {
-            register: Arc::new(register),
-        }
+        Self { register: Arc::new(register) }
     }
 }
 
@@ -40,9 +38,7 @@ impl CitizenService for CitizenBackend {
         request: Request<GetCitizenRequest>,
     ) -> Result<Response<GetCitizenResponse>, Status> {
         let citizen = self.register.citizen(&request.get_ref().so_dinh_danh)?;
-        Ok(Response::new(GetCitizenResponse {
-            citizen: Some(citizen.clone()),
-        }))
+        Ok(Response::new(GetCitizenResponse { citizen: Some(citizen.clone()) }))
     }
 
     async fn list_citizens(
@@ -56,16 +52,10 @@ impl CitizenService for CitizenBackend {
         &self,
         request: Request<SyncCitizensRequest>,
     ) -> Result<Response<Self::SyncCitizensStream>, Status> {
-        let changed = self
-            .register
-            .changed_after(request.get_ref().changed_after.as_ref())?;
+        let changed = self.register.changed_after(request.get_ref().changed_after.as_ref())?;
         let responses: Vec<_> = changed
             .iter()
-            .map(|citizen| {
-                Ok(SyncCitizensResponse {
-                    citizen: Some(citizen.clone()),
-                })
-            })
+            .map(|citizen| Ok(SyncCitizensResponse { citizen: Some(citizen.clone()) }))
             .collect();
         Ok(Response::new(iter(responses)))
     }
@@ -74,11 +64,7 @@ impl CitizenService for CitizenBackend {
         &self,
         request: Request<VerifyRecordRequest>,
     ) -> Result<Response<VerifyRecordResponse>, Status> {
-        let confirmation = self
-            .register
-            .verify(request.get_ref(), SystemTime::now().into())?;
-        Ok(Response::new(VerifyRecordResponse {
-            confirmation: Some(confirmation),
-        }))
+        let confirmation = self.register.verify(request.get_ref(), SystemTime::now().into())?;
+        Ok(Response::new(VerifyRecordResponse { confirmation: Some(confirmation) }))
     }
 }

@@ -41,12 +41,8 @@ impl CodeList {
         if !is_province_code(code) && !is_commune_code(code) {
             return Err(CodeListError::CodeMalformed);
         }
-        let found = self
-            .by_code
-            .binary_search_by(|unit| unit.ma_dvhc.as_str().cmp(code));
-        found
-            .map(|index| &self.by_code[index])
-            .map_err(|_| CodeListError::Unknown)
+        let found = self.by_code.binary_search_by(|unit| unit.ma_dvhc.as_str().cmp(code));
+        found.map(|index| &self.by_code[index]).map_err(|_| CodeListError::Unknown)
     }
 
     /// One page of the units below another one (empty: of all), ordered by code as text.
@@ -58,19 +54,10 @@ impl CodeList {
         if !above.is_empty() {
             self.unit(above)?;
         }
-        let units = || {
-            self.by_code
-                .iter()
-                .filter(|unit| above.is_empty() || unit.ma_cap_tren == *above)
-        };
+        let units = || self.by_code.iter().filter(|unit| above.is_empty() || unit.ma_cap_tren == *above);
         let question = Question::new("administrative_units", above);
-        let page = page::cut(
-            units(),
-            |unit| &unit.ma_dvhc,
-            &question,
-            request.page_size,
-            &request.page_token,
-        )?;
+        let page =
+            page::cut(units(), |unit| &unit.ma_dvhc, &question, request.page_size, &request.page_token)?;
         Ok(ListAdministrativeUnitsResponse {
             units: page.rows,
             next_page_token: page.next_page_token,
@@ -130,12 +117,7 @@ mod tests {
     #[test]
     fn a_province_lists_its_communes_only() {
         let hanoi = list("01", 0, "");
-        assert!(
-            hanoi
-                .units
-                .iter()
-                .all(|unit| unit.cap == COMMUNE && unit.ma_cap_tren == "01")
-        );
+        assert!(hanoi.units.iter().all(|unit| unit.cap == COMMUNE && unit.ma_cap_tren == "01"));
         assert_eq!(usize::try_from(hanoi.total_size), Ok(hanoi.units.len()));
         assert!(hanoi.total_size > 1);
         assert_eq!(list("00004", 0, "").units, []);
@@ -158,10 +140,7 @@ mod tests {
         for rubbish in ["", "1", "001", "0000a", "000004"] {
             assert_eq!(list.unit(rubbish), Err(CodeListError::CodeMalformed), "{rubbish}");
         }
-        let unknown = ListAdministrativeUnitsRequest {
-            ma_cap_tren: "99".into(),
-            ..Default::default()
-        };
+        let unknown = ListAdministrativeUnitsRequest { ma_cap_tren: "99".into(), ..Default::default() };
         assert_eq!(list.list(&unknown), Err(CodeListError::Unknown));
     }
 }

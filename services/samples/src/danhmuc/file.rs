@@ -28,29 +28,20 @@ pub const COLUMNS: [&str; 5] = ["ma_dvhc", "ten_dvhc", "ten_tieng_anh", "cap", "
 /// The file to read: the one `configured`, else the one that [`PATH_VARIABLE`] names, else [`PATH_DEFAULT`] if it is
 /// there. `None` means that the sample has to do. A file that somebody named is never quietly replaced by the sample.
 pub fn find(configured: Option<&Path>) -> Option<PathBuf> {
-    let named = configured.map(Path::to_owned).or_else(|| {
-        std::env::var_os(PATH_VARIABLE)
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-    });
+    let named = configured
+        .map(Path::to_owned)
+        .or_else(|| std::env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
     named.or_else(|| Some(PathBuf::from(PATH_DEFAULT)).filter(|path| path.is_file()))
 }
 
 /// Reads the file at `path`.
 pub fn read(path: &Path) -> Result<Vec<AdministrativeUnit>, DvhcError> {
-    let unreadable = |source| DvhcError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| DvhcError::Unreadable { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(DvhcError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(DvhcError::TooLarge { path: path.to_owned() });
     }
     parse(&bytes).map_err(|mistake| DvhcError::Line {
         path: path.to_owned(),
@@ -99,10 +90,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<AdministrativeUnit>, Mistake> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let header = reader.headers().map_err(|error| unreadable_line(&error, 1))?;
     if header.iter().ne(COLUMNS) {
-        return Err(Mistake {
-            line: 1,
-            problem: format!("the header must be {}", COLUMNS.join(",")),
-        });
+        return Err(Mistake { line: 1, problem: format!("the header must be {}", COLUMNS.join(",")) });
     }
     let mut units = Vec::new();
     let mut line_of = HashMap::new();
@@ -134,9 +122,9 @@ fn unit(record: &StringRecord) -> Result<AdministrativeUnit, String> {
         }
         PROVINCE if !above.is_empty() => Err(format!("ma_cap_tren {above:?} of a {PROVINCE} must be empty")),
         COMMUNE if !is_commune_code(code) => Err(format!("ma_dvhc {code:?} of a {COMMUNE} must be 5 digits")),
-        COMMUNE if !is_province_code(above) => Err(format!(
-            "ma_cap_tren {above:?} of a {COMMUNE} must be the 2 digits of a {PROVINCE}"
-        )),
+        COMMUNE if !is_province_code(above) => {
+            Err(format!("ma_cap_tren {above:?} of a {COMMUNE} must be the 2 digits of a {PROVINCE}"))
+        }
         PROVINCE | COMMUNE => Ok(AdministrativeUnit {
             ma_dvhc: code.to_owned(),
             ten_dvhc: name.nfc().collect(),
@@ -154,14 +142,10 @@ fn every_commune_has_its_province(
     units: &[AdministrativeUnit],
     line_of: &HashMap<String, u64>,
 ) -> Result<(), Mistake> {
-    let provinces: HashSet<&str> = units
-        .iter()
-        .filter(|unit| unit.cap == PROVINCE)
-        .map(|unit| unit.ma_dvhc.as_str())
-        .collect();
-    let orphan = units
-        .iter()
-        .find(|unit| unit.cap == COMMUNE && !provinces.contains(unit.ma_cap_tren.as_str()));
+    let provinces: HashSet<&str> =
+        units.iter().filter(|unit| unit.cap == PROVINCE).map(|unit| unit.ma_dvhc.as_str()).collect();
+    let orphan =
+        units.iter().find(|unit| unit.cap == COMMUNE && !provinces.contains(unit.ma_cap_tren.as_str()));
     orphan.map_or(Ok(()), |unit| {
         Err(Mistake {
             line: line_of.get(&unit.ma_dvhc).copied().unwrap_or_default(),
@@ -234,10 +218,7 @@ mod tests {
         assert_eq!(parse(b"").unwrap_err().line, 1);
         let latin1 = [HEADER.as_bytes(), b"01,Th\xe0nh ph\xf4,Hanoi,TINH,\n"].concat();
         let mistake = parse(&latin1).unwrap_err();
-        assert_eq!(
-            (mistake.line, mistake.problem.as_str()),
-            (2, "the line is not UTF-8 text")
-        );
+        assert_eq!((mistake.line, mistake.problem.as_str()), (2, "the line is not UTF-8 text"));
     }
 
     #[test]
@@ -246,9 +227,7 @@ mod tests {
         assert_eq!(find(Some(nowhere)).as_deref(), Some(nowhere));
         let error = read(nowhere).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("cannot read the list of administrative units no/such"),
+            error.to_string().starts_with("cannot read the list of administrative units no/such"),
             "{error}"
         );
     }

@@ -20,9 +20,7 @@ pub struct AdministrativeUnitBackend {
 impl AdministrativeUnitBackend {
     /// Serves `code_list`.
     pub fn new(code_list: CodeList) -> Self {
-        Self {
-            code_list: Arc::new(code_list),
-        }
+        Self { code_list: Arc::new(code_list) }
     }
 }
 
@@ -33,9 +31,7 @@ impl AdministrativeUnitService for AdministrativeUnitBackend {
         request: Request<GetAdministrativeUnitRequest>,
     ) -> Result<Response<GetAdministrativeUnitResponse>, Status> {
         let unit = self.code_list.unit(&request.get_ref().ma_dvhc)?;
-        Ok(Response::new(GetAdministrativeUnitResponse {
-            unit: Some(unit.clone()),
-        }))
+        Ok(Response::new(GetAdministrativeUnitResponse { unit: Some(unit.clone()) }))
     }
 
     async fn list_administrative_units(

@@ -23,12 +23,9 @@ impl Register {
         if !is_enterprise_code(code) {
             return Err(RegisterError::CodeMalformed);
         }
-        let found = self
-            .by_code
-            .binary_search_by(|enterprise| enterprise.ma_so_doanh_nghiep.as_str().cmp(code));
-        found
-            .map(|index| &self.by_code[index])
-            .map_err(|_| RegisterError::Unknown)
+        let found =
+            self.by_code.binary_search_by(|enterprise| enterprise.ma_so_doanh_nghiep.as_str().cmp(code));
+        found.map(|index| &self.by_code[index]).map_err(|_| RegisterError::Unknown)
     }
 
     /// One page of all enterprises, ordered by code.
@@ -40,10 +37,7 @@ impl Register {
             request.page_size,
             &request.page_token,
         )?;
-        Ok(ListEnterprisesResponse {
-            enterprises: page.rows,
-            next_page_token: page.next_page_token,
-        })
+        Ok(ListEnterprisesResponse { enterprises: page.rows, next_page_token: page.next_page_token })
     }
 }
 
@@ -72,9 +66,7 @@ impl From<RegisterError> for tonic::Status {
 }
 
 fn is_enterprise_code(code: &str) -> bool {
-    let (head, branch) = code
-        .split_once('-')
-        .map_or((code, None), |(head, branch)| (head, Some(branch)));
+    let (head, branch) = code.split_once('-').map_or((code, None), |(head, branch)| (head, Some(branch)));
     let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     digits(head, 10) && branch.is_none_or(|branch| digits(branch, 3))
 }
@@ -98,37 +90,19 @@ mod tests {
         let register = Register::new(rows::enterprises());
         assert_eq!(register.enterprise("9900000000"), Err(RegisterError::Unknown));
         assert_eq!(register.enterprise("9900000025-999"), Err(RegisterError::Unknown));
-        for rubbish in [
-            "",
-            "990000001",
-            "99000000170",
-            "9900000017-",
-            "9900000017-0001",
-            "99000000-17",
-        ] {
-            assert_eq!(
-                register.enterprise(rubbish),
-                Err(RegisterError::CodeMalformed),
-                "{rubbish}"
-            );
+        for rubbish in ["", "990000001", "99000000170", "9900000017-", "9900000017-0001", "99000000-17"] {
+            assert_eq!(register.enterprise(rubbish), Err(RegisterError::CodeMalformed), "{rubbish}");
         }
     }
 
     #[test]
     fn paging_gives_every_enterprise_once() {
         let register = Register::new(rows::enterprises());
-        let mut request = ListEnterprisesRequest {
-            page_size: 5,
-            ..Default::default()
-        };
+        let mut request = ListEnterprisesRequest { page_size: 5, ..Default::default() };
         let mut codes = Vec::new();
         loop {
             let page = register.list(&request).unwrap();
-            codes.extend(
-                page.enterprises
-                    .into_iter()
-                    .map(|enterprise| enterprise.ma_so_doanh_nghiep),
-            );
+            codes.extend(page.enterprises.into_iter().map(|enterprise| enterprise.ma_so_doanh_nghiep));
             if page.next_page_token.is_empty() {
                 break;
             }

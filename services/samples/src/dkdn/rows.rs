@@ -29,10 +29,7 @@ pub fn enterprises() -> Vec<Enterprise> {
     (0..)
         .zip(all)
         .map(|(index, enterprise)| Enterprise {
-            ngay_thay_doi: Some(Timestamp {
-                seconds: FIRST_CHANGE_UNIX_SECONDS + index * 60,
-                nanos: 0,
-            }),
+            ngay_thay_doi: Some(Timestamp { seconds: FIRST_CHANGE_UNIX_SECONDS + index * 60, nanos: 0 }),
             ..enterprise
         })
         .collect()
@@ -111,19 +108,15 @@ mod tests {
     #[test]
     fn every_enterprise_is_visibly_fake_in_nfc_and_has_a_code_of_its_own() {
         let enterprises = enterprises();
-        let codes: BTreeSet<_> = enterprises
-            .iter()
-            .map(|enterprise| &enterprise.ma_so_doanh_nghiep)
-            .collect();
+        let codes: BTreeSet<_> =
+            enterprises.iter().map(|enterprise| &enterprise.ma_so_doanh_nghiep).collect();
         assert_eq!(codes.len(), enterprises.len());
         for enterprise in &enterprises {
             assert!(enterprise.ma_so_doanh_nghiep.starts_with("99"), "{enterprise:?}");
             assert!(enterprise.so_dinh_danh_ndd.starts_with("999"), "{enterprise:?}");
-            for text in [
-                &enterprise.ten_doanh_nghiep,
-                &enterprise.dia_chi_tru_so,
-                &enterprise.nganh_nghe_chinh,
-            ] {
+            for text in
+                [&enterprise.ten_doanh_nghiep, &enterprise.dia_chi_tru_so, &enterprise.nganh_nghe_chinh]
+            {
                 assert!(!text.is_empty() && is_nfc(text), "{enterprise:?}");
             }
         }

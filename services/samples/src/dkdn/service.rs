@@ -19,9 +19,7 @@ pub struct EnterpriseBackend {
 impl EnterpriseBackend {
     /// Serves `register`.
     pub fn new(register: Register) -> Self {
-        Self {
-            register: Arc::new(register),
-        }
+        Self { register: Arc::new(register) }
     }
 }
 
@@ -32,9 +30,7 @@ impl EnterpriseService for EnterpriseBackend {
         request: Request<GetEnterpriseRequest>,
     ) -> Result<Response<GetEnterpriseResponse>, Status> {
         let enterprise = self.register.enterprise(&request.get_ref().ma_so_doanh_nghiep)?;
-        Ok(Response::new(GetEnterpriseResponse {
-            enterprise: Some(enterprise.clone()),
-        }))
+        Ok(Response::new(GetEnterpriseResponse { enterprise: Some(enterprise.clone()) }))
     }
 
     async fn list_enterprises(

@@ -41,19 +41,12 @@ impl Mesh {
 
     /// A node's certificate for `localhost`.
     pub fn node(&self, agency: &str, node: &str) -> Issued {
-        self.pki
-            .issue_node(agency, "DEMO – Cơ quan thử nghiệm", node, &["localhost"])
-            .unwrap()
+        self.pki.issue_node(agency, "DEMO – Cơ quan thử nghiệm", node, &["localhost"]).unwrap()
     }
 
     /// The judge over what the PKI has published until now.
     pub fn judge(&self) -> Judge {
-        Judge::new(
-            self.pki.anchors().unwrap(),
-            self.pki.lists().unwrap(),
-            Profile::development(),
-        )
-        .unwrap()
+        Judge::new(self.pki.anchors().unwrap(), self.pki.lists().unwrap(), Profile::development()).unwrap()
     }
 
     pub fn material(&self, issued: &Issued) -> TlsMaterial {
@@ -107,22 +100,8 @@ impl Server {
             let (peer, count) = (peer.clone(), Arc::clone(&count));
             service_fn(move |request| habits(peer.clone(), Arc::clone(&count), request))
         };
-        let serving = serve(
-            listener,
-            material.clone(),
-            limits,
-            connections.clone(),
-            drain.clone(),
-            make,
-        );
-        Self {
-            address,
-            material,
-            connections,
-            drain,
-            cancelled,
-            task: tokio::spawn(serving),
-        }
+        let serving = serve(listener, material.clone(), limits, connections.clone(), drain.clone(), make);
+        Self { address, material, connections, drain, cancelled, task: tokio::spawn(serving) }
     }
 
     pub fn endpoint(&self, client: &SharedMaterial) -> Endpoint {
@@ -198,11 +177,7 @@ pub fn get(path: &str) -> Request<Body> {
 }
 
 pub fn post(path: &str, body: &[u8]) -> Request<Body> {
-    Request::builder()
-        .method("POST")
-        .uri(path)
-        .body(Full::new(Bytes::copy_from_slice(body)))
-        .unwrap()
+    Request::builder().method("POST").uri(path).body(Full::new(Bytes::copy_from_slice(body))).unwrap()
 }
 
 pub async fn text(response: Response<Incoming>) -> String {
