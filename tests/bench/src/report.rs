@@ -72,14 +72,16 @@ impl Report<'_> {
     fn fair_play(&self) -> String {
         let Plan { rounds, warmup, window, open_window, .. } = self.plan;
         format!(
-            "The same load generator, backend, certificates (ECDSA P-256), allocator (mimalloc) and release profile for \
-             all; real processes; nobody is pinned to a core. Every answer is compared byte for byte. For d the expected \
+            "The same load generator, backend (the typed service on tonic, as an agency would write it), certificates \
+             (ECDSA P-256), allocator (mimalloc) and release profile for all; real processes; nobody is pinned to a core. Every answer is compared byte for byte. For d the expected \
              answer holds the granted fields only ({}), and after each measurement nodes and log must have gained one \
              pair of records an answered call, no more and no fewer.\n\n\
              {rounds} rounds. In each, every contestant is measured in every case, side by side, another one first each \
              time: {window:?} (open loop: {open_window:?}) after {warmup:?} of warm-up, over at most 16 connections. Shown \
              is the median over the rounds, with the smallest and the largest. Ratios are taken within each round. After \
-             each measurement of d the others wait until the broker has all its records; its CPU time includes that.",
+             each measurement of d the others wait until the broker has all its records; its CPU time includes that. \
+             Against d speaks that both journals and the broker's log share one disk here, and one pair of processors with \
+             broker, load generator and backend.",
             GRANTED.join(", "),
         )
     }

@@ -60,7 +60,10 @@ async fn run(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
         rights: arguments.rights,
         memory_mib: &memory,
     };
-    out::line(&if arguments.json { report.json()? } else { report.text() });
+    let text = if arguments.json { report.json()? } else { report.text() };
+    if !text.is_empty() {
+        out::line(&text);
+    }
     if arguments.write {
         let date = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]"))?;
         std::fs::write(REPORT, report.markdown(&date, &host::facts()))
