@@ -1,7 +1,9 @@
 //! Descriptor sets: what a proto says, options included, for everything that works without
 //! generated code.
 
+use prost::{DecodeError, Message};
 use prost_reflect::{DescriptorError, DescriptorPool};
+use prost_types::FileDescriptorSet;
 
 /// The mesh's own contracts with their imports, a serialized `FileDescriptorSet`.
 pub const MESH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mesh.binpb"));
@@ -24,6 +26,17 @@ pub enum DescriptorSetError {
     /// Larger than [`DESCRIPTOR_SET_BYTES_MAX`].
     #[error("the descriptor set has {0} bytes; at most {DESCRIPTOR_SET_BYTES_MAX} are read")]
     TooLarge(usize),
+    /// Not protobuf at all.
+    #[error("the descriptor set cannot be read: {0}")]
+    Bytes(DecodeError),
+    /// A file of a syntax that is not read, such as an edition.
+    #[error("the file {file} is written in syntax {syntax:?}; write it in proto3 or proto2")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Its syntax.
+        syntax: String,
+    },
     /// Not a `FileDescriptorSet`, or one whose references do not resolve.
     #[error("the descriptor set cannot be read: {0}; build it with its imports")]
     Malformed(#[from] DescriptorError),
@@ -34,5 +47,28 @@ pub fn pool(descriptor_set: &[u8]) -> Result<DescriptorPool, DescriptorSetError>
     if descriptor_set.len() > DESCRIPTOR_SET_BYTES_MAX {
         return Err(DescriptorSetError::TooLarge(descriptor_set.len()));
     }
+    // prost-reflect panics on a syntax that it does not know.
+    for file in FileDescriptorSet::decode(descriptor_set).map_err(DescriptorSetError::Bytes)?.file {
+        if !matches!(file.syntax.as_deref(), None | Some("" | "proto2" | "proto3")) {
+            return Err(DescriptorSetError::Syntax {
+                file: file.name.unwrap_or_default(),
+                syntax: file.syntax.unwrap_or_default(),
+            });
+        }
+    }
     Ok(DescriptorPool::decode(descriptor_set)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syntax_that_is_not_read_is_named() {
+        let mut set = FileDescriptorSet::decode(DANCU).unwrap();
+        set.file[0].syntax = Some("editions".to_owned());
+        assert!(matches!(pool(&set.encode_to_vec()), Err(DescriptorSetError::Syntax { .. })));
+        assert!(matches!(pool(b"rubbish"), Err(DescriptorSetError::Bytes(_))));
+        assert!(pool(DANCU).is_ok());
+    }
 }

@@ -28,7 +28,7 @@ struct Saved {
     age_ms: u64,
     /// Largest broker time ever seen, Unix milliseconds.
     broker_time_max_ms: u64,
-    /// Epoch of the bundle that the last heartbeat was about.
+    /// Epoch of the newest bundle that was in effect.
     epoch: u64,
     /// SHA-256 of that bundle, hexadecimal.
     bundle_hash: String,
@@ -126,7 +126,14 @@ impl Freshness {
         true
     }
 
-    /// Largest epoch that a heartbeat was about: an older bundle is never taken.
+    /// Told which bundle took effect. The age goes on: a bundle is no sign of life, it may have been held back.
+    pub fn holds(&self, epoch: u64, bundle_hash: &[u8]) {
+        let mut state = self.lock();
+        state.epoch = epoch;
+        state.bundle_hash = hex::encode(bundle_hash);
+    }
+
+    /// Epoch of the newest bundle that was in effect: an older one is never taken.
     pub fn epoch(&self) -> u64 {
         self.lock().epoch
     }

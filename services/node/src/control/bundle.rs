@@ -13,6 +13,7 @@ use prost::Message;
 
 use crate::{
     call::identify::binding_of,
+    clock,
     control::broker::{BadSignature, Broker},
     node::Node,
     trust::{NodeTrustError, Trust},
@@ -120,6 +121,10 @@ impl BundleKeeper {
     /// Checks a bundle, keeps it, and decides by it from now on. Returns its epoch.
     pub fn take(&mut self, signed: &SignedBundle) -> Result<u64, BadBundle> {
         let epoch = self.take_effect(signed)?;
+        self.node.freshness.holds(epoch, &self.held_hash);
+        if let Err(error) = self.node.freshness.save(clock::unix_ms()) {
+            tracing::error!(%error, "after a restart the rights count as older than they are");
+        }
         if let Err(error) = self.save(signed) {
             // A change of rights is never held back by a full disk; only a restart would miss it.
             tracing::error!(%error, path = %self.path.display(), "the rights bundle is in effect but could not be kept");
