@@ -39,29 +39,26 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// Cancelled by Ctrl-C, by SIGTERM, and, where asked, when stdin closes because the parent process ended.
 pub(crate) fn stop_signal(with_parent: bool) -> Result<CancellationToken> {
-    use tokio::{
-        io::AsyncReadExt,
-        signal::unix::{SignalKind, signal},
-    };
+    use tokio::signal::unix::{SignalKind, signal};
 
     let stop = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    if with_parent {
+        // A thread of its own, which ends with the process: a runtime would wait for its read.
+        let told = stop.clone();
+        std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+            // Whatever is written to stdin is ignored; its end, or an error, is the end of the parent.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            told.cancel();
+        })?;
+    }
     let told = stop.clone();
     tokio::spawn(async move {
-        let parent_ends = async {
-            if !with_parent {
-                std::future::pending::<()>().await;
-            }
-            let mut input = tokio::io::stdin();
-            let mut byte = [0];
-            // Whatever is written to stdin is ignored; its end, or an error, is the end of the parent.
-            while matches!(input.read(&mut byte).await, Ok(1)) {}
-        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = parent_ends => {}
+            () = told.cancelled() => {}
         }
         told.cancel();
     });
