@@ -1,4 +1,4 @@
-//! Step 5: may it. The catalog decides; what it permits is the only key to the steps that follow.
+//! Step 4: may it. The catalog decides; what it permits is the only key to the steps that follow.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Step 0: what a caller states beside its message. `mesh-*` is reserved: a backend states the
+//! Step 1: what a caller states beside its message. `mesh-*` is reserved: a backend states the
 //! keys below, and everything else under the prefix is dropped.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};

@@ -3,9 +3,10 @@
 //!
 //! 1. [`metadata`]: what the caller states; [`deadline`]: until when.
 //! 2. [`identify`]: who calls.
-//! 3. [`replay`]: has this exchange been seen (provider's node only).
-//! 4. [`resolve`]: which dataset, which provider.
-//! 5. [`authorize`]: may it. Makes the `Permitted` that every later step asks for.
+//! 3. [`resolve`]: which dataset, which provider.
+//! 4. [`authorize`]: may it. Makes the `Permitted` that every later step asks for.
+//! 5. [`replay`]: has this exchange been seen (provider's node only). What may not go on in steps 2 to 5 ends in
+//!    [`deny`].
 //! 6. [`open`]: the opening record.
 //! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`framing`] cuts it
 //!    into messages.

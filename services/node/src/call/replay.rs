@@ -1,4 +1,4 @@
-//! The replay window of the provider's node (design §6): an exchange id counts once per consumer
+//! Step 5: the replay window of the provider's node (design §6): an exchange id counts once per consumer
 //! node and attempt, and only within 120 s around the time inside its UUIDv7.
 //!
 //! Two generations of ids, each covering one window length: an id is forgotten only after every

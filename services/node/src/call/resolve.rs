@@ -1,4 +1,4 @@
-//! Step 4: which dataset stands behind a method, and whose it is.
+//! Step 3: which dataset stands behind a method, and whose it is.
 
 use std::sync::Arc;
 
