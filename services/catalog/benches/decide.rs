@@ -88,7 +88,7 @@ fn bundle(consumers: usize) -> RightsBundle {
     let party = |code: &str| Party { code: code.to_owned(), security_level: 3, ..Party::default() };
     let system = |number| {
         let (agency, name) = names(number);
-        System { name, agency, security_level: 3, certificates: Vec::new() }
+        System { name, agency, security_level: 3, ..System::default() }
     };
     let right = |number: usize, purpose: Purpose| {
         let (consumer, _) = names(number);

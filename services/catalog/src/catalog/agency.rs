@@ -49,7 +49,7 @@ impl Agency {
             name: system_name(&self.code, &system.id),
             agency: self.code.clone(),
             security_level: system.security_level,
-            certificates: Vec::new(),
+            ..System::default()
         })
     }
 }

@@ -40,6 +40,7 @@ pub fn system(agency: &str, name: &str, security_level: u32, seed: u8) -> System
         agency: agency.into(),
         security_level,
         certificates: vec![binding(seed)],
+        ..System::default()
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Closer {
     pub report: Report,
     /// Leaf hash of the peer's opening record, once it told it.
     pub peer_opening_hash: Vec<u8>,
+    /// What the applications sent beside their messages and the dataset does not declare: so many were dropped.
+    pub metadata_dropped: u64,
 }
 
 /// How an exchange ended.
@@ -68,7 +70,14 @@ impl Ending {
 impl Closer {
     /// Takes over an exchange that is on record.
     pub fn new(core: Arc<Core>, opened: Opened, request: RequestTally) -> Self {
-        Self { core, opened: Some(opened), request, report: Report::new(), peer_opening_hash: Vec::new() }
+        Self {
+            core,
+            opened: Some(opened),
+            request,
+            report: Report::new(),
+            peer_opening_hash: Vec::new(),
+            metadata_dropped: 0,
+        }
     }
 
     /// Closes with an error that the caller hears before anything was released, and gives it back.
@@ -125,6 +134,7 @@ impl Closer {
             subjects_more,
             duration_us: u64::try_from(opened.received.elapsed().as_micros()).unwrap_or(u64::MAX),
             exchange: Some(opened.exchange),
+            metadata_dropped: self.metadata_dropped,
         };
         let record = new_record(&self.core, opened.closing_salt, Body::Closing(fitting(closing)));
         let written = record::encode(&record)
