@@ -5,6 +5,7 @@
 
 mod fields;
 mod lint;
+mod metadata;
 
 use lienthong_filter::Annotations;
 use lienthong_proto::descriptors::{self, DESCRIPTOR_SET_BYTES_MAX, DescriptorSetError};
@@ -18,6 +19,7 @@ use crate::finding::{Finding, Severity};
 use crate::source::Dictionary;
 
 pub use fields::{ContractField, FieldsError, GrantedFields};
+pub use metadata::{ApplicationMetadata, METADATA_KEY_BYTES_MAX, METADATA_KEYS_MAX, STATUS_DETAILS_MAX};
 
 /// Fields that the record of one dataset may have, those of messages inside it included.
 pub const RECORD_FIELDS_MAX: usize = 1024;
@@ -164,6 +166,11 @@ impl ContractDataset {
     /// True where a field of the record is sensitive personal data.
     pub fn has_sensitive_fields(&self) -> bool {
         self.fields.iter().any(ContractField::is_sensitive)
+    }
+
+    /// What may pass beside the dataset's messages.
+    pub fn application_metadata(&self) -> ApplicationMetadata {
+        self.options.application_metadata.as_ref().map(ApplicationMetadata::from).unwrap_or_default()
     }
 
     /// The fields that an entry's list grants: `*` stands for every field that is not sensitive; a sensitive

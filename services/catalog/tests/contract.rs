@@ -68,6 +68,13 @@ static FINDINGS: &[Row] = &[
     ("SECRECY_NONE", "SECRECY_SECRET", Error, "R-21", "vn.thu.v1.HoSo", "the dataset is declared a state secret"),
     ("{label_vi: \"Bệnh\"", "{secrecy: SECRECY_CONFIDENTIAL label_vi: \"Bệnh\"", Error, "R-21", "vn.thu.v1.DiaChi.benh", "the field is declared a state secret"),
     ("SHARING_SHARED", "SHARING_OPEN", Warning, "R-22", "vn.thu.v1.HoSo", "open data holds personal data"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {request_keys: \"X-Ma\"} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "request_keys: \"X-Ma\" is no key"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {response_keys: \"\"} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "response_keys: \"\" is no key"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {response_keys: [\"set-cookie\"]} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "\"set-cookie\" never crosses the mesh"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {request_keys: [\"mesh-purpose\"]} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "\"mesh-purpose\" never crosses the mesh"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {request_keys: [\"x-ma\", \"x-ma\"]} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "\"x-ma\" is declared twice"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {status_details: \"google.rpc.\"} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "is no full name of a message"),
+    ("    id: \"thu.ho_so\"", "    application_metadata: {status_details: \"google.protobuf.Any\"} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "holds messages of any type"),
     ("string luong", "string Luong", Error, "R-40", "vn.thu.v1.HoSo.Luong", "lower-case ASCII snake"),
     ("{label_vi: \"Lương\"", "{label_vi: \"Lu\u{31b}ơng\"", Error, "R-40", "vn.thu.v1.HoSo.luong", "not in Unicode form NFC"),
     ("{label_vi: \"Địa chỉ\"}", "{}", Warning, "R-40", "vn.thu.v1.HoSo.dia_chi", "no Vietnamese label"),
@@ -115,6 +122,54 @@ fn each_mistake_of_a_contract_is_found() {
         assert!(found, "{new:?} gives {:#?}", model.findings());
         assert_eq!(model.has_errors(), model.findings()[0].severity == Error);
     }
+}
+
+#[test]
+fn what_may_pass_beside_the_messages_is_declared() {
+    let declared = "id: \"thu.ho_so\" application_metadata: {request_keys: [\"x-vet\", \"x-ma-bin\"] \
+         response_keys: \"x-cho\" status_message: true status_details: [\"google.rpc.BadRequest\", \"vn.thu.v1.DiaChi\"]}";
+    let model = read(&CONTRACT.replace("id: \"thu.ho_so\"", declared));
+    assert_eq!(model.findings(), []);
+    let passes = model.datasets()[0].application_metadata();
+    assert!(
+        passes.passes_request("x-vet")
+            && passes.passes_request("x-ma-bin")
+            && passes.passes_response("x-cho")
+    );
+    assert!(
+        !passes.passes_request("x-cho")
+            && !passes.passes_response("x-vet")
+            && !passes.passes_request("X-Vet")
+    );
+    assert!(passes.passes_status_message() && passes.passes_detail("vn.thu.v1.DiaChi"));
+    assert!(
+        !passes.passes_detail("vn.thu.v1.HoSo") && !passes.request_is_empty() && !passes.response_is_empty()
+    );
+    let nothing = read(CONTRACT).datasets()[0].application_metadata();
+    assert!(nothing.request_is_empty() && nothing.response_is_empty() && !nothing.passes_request("x-vet"));
+}
+
+#[test]
+fn too_many_keys_are_refused_and_never_pass() {
+    let keys: Vec<String> = (0..65).map(|number| format!("\"x-{number:02}\"")).collect();
+    let declared = format!("id: \"thu.ho_so\" application_metadata: {{request_keys: [{}]}}", keys.join(", "));
+    let model = read(&CONTRACT.replace("id: \"thu.ho_so\"", &declared));
+    assert!(model.has_errors() && model.findings()[0].message.contains("65 are declared; at most 64"));
+    assert!(!model.datasets()[0].application_metadata().passes_request("x-64"));
+}
+
+#[test]
+fn a_detail_that_hides_others_is_refused() {
+    let text = CONTRACT
+        .replace("import \"lienthong", "import \"google/protobuf/any.proto\";\nimport \"lienthong")
+        .replace("message DiaChi {", "message Vo { map<string, Ruot> ruot = 1; }\nmessage Ruot { google.protobuf.Any gi = 1; }\nmessage DiaChi {")
+        .replace("id: \"thu.ho_so\"", "id: \"thu.ho_so\" application_metadata: {status_details: \"vn.thu.v1.Vo\"}");
+    let model = read(&text);
+    assert!(
+        model.findings()[0].message.contains("\"vn.thu.v1.Vo\" holds messages of any type"),
+        "{:?}",
+        model.findings()
+    );
 }
 
 #[test]

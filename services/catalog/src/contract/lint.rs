@@ -8,7 +8,7 @@ use lienthong_proto::options;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use unicode_normalization::is_nfc;
 
-use super::{ContractDataset, ContractField, ContractMethod, DeclaredAnnotations};
+use super::{ContractDataset, ContractField, ContractMethod, DeclaredAnnotations, metadata};
 use crate::finding::Finding;
 use crate::source::Dictionary;
 
@@ -30,6 +30,7 @@ pub(super) fn lint(datasets: &[ContractDataset], methods: &[ContractMethod]) -> 
         name(dataset, &mut findings);
         classification(dataset, &mut findings);
         keys(dataset, &mut findings);
+        metadata::lint(dataset, &mut findings);
         dataset.fields.iter().for_each(|field| data_field(dataset, field, &mut findings));
     }
     for method in methods {

@@ -6,6 +6,8 @@ use lienthong_filter::Plan;
 use lienthong_proto::lienthong::options::v1::MethodKind;
 use prost_reflect::MessageDescriptor;
 
+use crate::contract::ApplicationMetadata;
+
 /// What a gRPC path, and perhaps a provider, stand for.
 #[derive(Debug, Clone)]
 pub enum Resolution {
@@ -31,6 +33,7 @@ pub struct Method {
     pub(crate) response_streaming: bool,
     pub(crate) no_side_effects: bool,
     pub(crate) observe: Arc<Plan>,
+    pub(crate) application_metadata: ApplicationMetadata,
     /// A release plan for each field list of the dataset, by its slot; none where the list does not fit.
     pub(crate) plans: Box<[Option<Arc<Plan>>]>,
 }
@@ -85,6 +88,11 @@ impl Method {
     /// Collects the subjects of request messages.
     pub fn request_plan(&self) -> &Arc<Plan> {
         &self.observe
+    }
+
+    /// What may pass between the two applications beside their messages.
+    pub fn application_metadata(&self) -> &ApplicationMetadata {
+        &self.application_metadata
     }
 }
 

@@ -142,6 +142,7 @@ pub(super) fn methods(
             response_streaming: method.response_streaming,
             no_side_effects: method.no_side_effects,
             observe: Arc::new(observe),
+            application_metadata: datasets[dataset as usize].contract.application_metadata(),
             plans: release_plans(method, &datasets[dataset as usize], problems),
         }));
         by_path.entry(method.path.as_str().into()).or_default().push(slot);
