@@ -14,6 +14,7 @@ const MESH: &[&str] = &[
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",
     "lienthong/exchange/v1/call.proto",
+    "lienthong/node/v1/diagnosis.proto",
 ];
 
 /// The sample agencies' contracts, each a descriptor set of its own.

@@ -56,6 +56,13 @@ pub mod lienthong {
             tonic::include_proto!("lienthong.exchange.v1");
         }
     }
+    /// What a node says about itself.
+    pub mod node {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("lienthong.node.v1");
+        }
+    }
     /// Records, batches, receipts.
     pub mod audit {
         /// Version 1.

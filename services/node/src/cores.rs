@@ -19,6 +19,7 @@ use crate::{
     core::Core,
     egress, ingress,
     node::Node,
+    sandbox,
     upstream::Upstreams,
 };
 
@@ -134,7 +135,10 @@ async fn run(
         let (core, peer) = (Arc::clone(&core), peer.clone());
         service_fn(move |request| {
             let (core, peer) = (Arc::clone(&core), peer.clone());
-            Box::pin(async move { Ok::<_, Infallible>(egress::call(core, peer, request).await) })
+            Box::pin(async move {
+                let node = Arc::clone(&core.node);
+                Ok::<_, Infallible>(sandbox::marked(&node, egress::call(core, peer, request).await))
+            })
         })
     };
     let limits = Limits::default();

@@ -35,8 +35,9 @@ use crate::{
     },
     clock,
     core::Core,
+    diagnosis,
     limits::PROVIDER_NODES_TRIED_MAX,
-    own_services,
+    own_services, sandbox,
     upstream::{InFlight, ProviderNode},
 };
 
@@ -59,6 +60,9 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let Some(slot) = core.node.begin_call() else {
         return answer::error(&MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"), None);
     };
+    if diagnosis::is_asked(request.uri().path()) {
+        return diagnosis::answer(core, peer, request).await;
+    }
     let Some(rights) = core.node.rights.load_full() else {
         return answer::error(
             &MeshError::new(Reason::DenyRightsStale, "this node holds no rights yet"),
@@ -78,6 +82,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let mut exchange = open::arrived(&core, Side::Consumer, id, 1, &caller, &stated, request.uri().path());
     let judged = identified
         .and(stated_well)
+        .and_then(|()| sandbox::demanded(&core.node, request.headers()))
         .and_then(|()| judge(&core, &rights, &caller, &stated, &mut exchange, &request));
     match judged {
         Err(error) => deny(&core, exchange, id, &error),

@@ -14,7 +14,8 @@
 //!
 //! - [`mod@run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
 //! - [`call`]: the steps.
-//! - [`own_services`]: the agency's shared-data catalog.
+//! - [`own_services`]: the agency's shared-data catalog. [`diagnosis`]: what is wrong with a call. [`sandbox`]: the
+//!   same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
 //! - [`freshness`], [`denials`], [`quota`], [`trust`], [`clock`]: one noun each.
 //! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
@@ -26,6 +27,7 @@ pub mod control;
 pub mod core;
 pub mod cores;
 pub mod denials;
+pub mod diagnosis;
 pub mod egress;
 pub mod freshness;
 pub mod ingress;
@@ -35,6 +37,7 @@ pub mod node;
 pub mod own_services;
 pub mod quota;
 pub mod run;
+pub mod sandbox;
 pub mod trust;
 pub mod upstream;
 

@@ -23,6 +23,8 @@ pub struct Node {
     pub agency: String,
     /// Mesh that it belongs to.
     pub mesh: String,
+    /// True where certificates made for development are accepted.
+    pub development: bool,
     /// What it decides by; `None` until the first bundle.
     pub rights: ArcSwapOption<RightsIndex>,
     /// How old that is.

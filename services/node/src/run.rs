@@ -42,6 +42,7 @@ use crate::{
     metrics::Metrics,
     node::Node,
     quota::Quotas,
+    sandbox,
     trust::{NodeTrustError, Trust},
 };
 
@@ -164,6 +165,7 @@ fn open_node(config: &NodeConfig) -> Result<Arc<Node>, NodeError> {
         name: config.name.clone(),
         agency,
         mesh: config.mesh.clone(),
+        development: config.development,
         rights: ArcSwapOption::empty(),
         freshness: Freshness::open(&path.join("freshness.toml"), clock::unix_ms())?,
         replay: ReplayWindow::default(),
@@ -263,6 +265,13 @@ pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
 }
 
 fn agency_of(config: &NodeConfig) -> Result<&str, NodeError> {
+    if sandbox::is_misconfigured(config) {
+        let message = format!(
+            "{:?} is the mesh of sandboxes, which accept development certificates alone; set development = true, or name your own mesh",
+            sandbox::MESH
+        );
+        return Err(NodeError::Config { key: "mesh", message });
+    }
     config.agency().ok_or_else(|| NodeError::Config {
         key: "name",
         message: format!("{:?} is not agencies/<code>/nodes/<id>", config.name),
