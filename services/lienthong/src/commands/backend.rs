@@ -18,6 +18,8 @@ use crate::{cli::BackendArgs, commands::stop_signal};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackendFile {
+    /// Code of the agency that runs it.
+    pub agency: String,
     /// Where its node calls, over mutual TLS.
     pub listen: SocketAddr,
     /// The system's certificate, PEM, leaf first.
@@ -29,6 +31,9 @@ pub struct BackendFile {
     /// The real list of administrative units, CSV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dvhc_csv: Option<PathBuf>,
+    /// What a synthetic backend serves: a serialized `FileDescriptorSet` with its imports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<PathBuf>,
 }
 
 /// Serves until stopped.

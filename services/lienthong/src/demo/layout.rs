@@ -1,5 +1,6 @@
-//! What the demo needs on disk before its first process starts: a development PKI, keys, catalog, registry, and
-//! a configuration a role. Everything lies in one folder.
+//! What a mesh on this machine needs on disk before its first process starts: a development PKI, keys, catalog,
+//! registry, and a configuration a role. Everything lies in one folder. What is laid out, a
+//! [`Plan`] says: the demo's, or a sandbox's.
 
 use std::{
     collections::BTreeMap,
@@ -20,40 +21,16 @@ use lienthong_node::config::{
     BackendConfig, BackendEndpointConfig, BrokerEndpointConfig, LimitsConfig as NodeLimits,
     LocalListenerConfig, NodeConfig, TlsBackendConfig, TrustConfig as NodeTrustConfig,
 };
-use lienthong_samples::{
-    backend::{BackendKind, descriptor_set},
-    catalog::CATALOG,
-};
 use lienthong_telemetry::{TelemetryConfig, settings::LogFormat};
 use serde::Serialize;
 
-use crate::{client::ClientProfile, commands::backend::BackendFile};
+use crate::{
+    client::ClientProfile,
+    commands::backend::BackendFile,
+    demo::plan::{BackendPlan, Plan},
+};
 
-/// Id of the demo's mesh.
-pub const MESH: &str = "demo";
-
-/// Origin of the demo's log.
-pub const LOG_ORIGIN: &str = "log.demo.invalid/lienthong";
-
-/// The agency that operates the mesh.
-const OPERATOR: (&str, &str) = ("G01.90", "Trung tâm Dữ liệu quốc gia");
-
-/// Nodes of the demo: agency code, name.
-pub const NODES: [(&str, &str); 5] = [
-    ("G01", "Bộ Công an"),
-    ("G12", "Bộ Tài chính"),
-    ("G09", "Bộ Nội vụ"),
-    ("G12.90", "Cục Thuế"),
-    ("H26.90", "Trung tâm Phục vụ hành chính công TP Hà Nội"),
-];
-
-/// Information systems: agency code, system id.
-const SYSTEMS: [(&str, &str); 2] = [("H26.90", "mot-cua"), ("G12.90", "thue")];
-
-/// The enterprise that must be refused: code, name.
-pub const OUTSIDER: (&str, &str) = ("9900000099", "Công ty CP Ví Dụ");
-
-/// The demo on disk.
+/// A mesh on disk.
 pub struct Layout {
     /// The folder.
     pub dir: PathBuf,
@@ -61,21 +38,33 @@ pub struct Layout {
     pub broker: (PathBuf, SocketAddr),
     /// Folder of the broker's log.
     pub log: PathBuf,
-    /// Policy that believes the demo's log key.
+    /// Policy that believes its log key.
     pub policy: PathBuf,
     /// Configurations of the backends, and where they listen.
-    pub backends: Vec<(BackendKind, PathBuf, SocketAddr)>,
+    pub backends: Vec<BackendLayout>,
     /// Configurations of the nodes, and where they show that they are ready.
-    pub nodes: Vec<(&'static str, PathBuf, SocketAddr)>,
-    /// Client profiles by name: `H26.90-mot-cua`, `G12.90-thue`, `outsider`.
+    pub nodes: Vec<(String, PathBuf, SocketAddr)>,
+    /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`.
     pub profiles: BTreeMap<String, PathBuf>,
     /// Folder of the processes' logs.
     pub logs: PathBuf,
 }
 
+/// One backend on disk.
+pub struct BackendLayout {
+    /// Which, as `lienthong backend` takes it.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
 /// Ports and certificates of one node.
 struct NodePlan {
-    code: &'static str,
+    code: String,
     mesh: SocketAddr,
     local: SocketAddr,
     admin: SocketAddr,
@@ -119,26 +108,31 @@ struct CertificateFile {
 }
 
 impl Layout {
-    /// Makes everything in a new or empty folder.
+    /// Lays the demo out in a new or empty folder.
     pub fn create(dir: &Path) -> Result<Self> {
+        Self::of(&Plan::demo(), dir)
+    }
+
+    /// Makes everything that a plan says in a new or empty folder.
+    pub fn of(plan: &Plan, dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("the folder {} cannot be made", dir.display()))?;
         anyhow::ensure!(
             fs::read_dir(dir)?.next().is_none(),
-            "the folder {} is not empty; the demo begins in a new one",
+            "the folder {} is not empty; name a new one",
             dir.display()
         );
         let dir = dir.canonicalize()?;
-        let pki = DevPki::create(&dir.join("pki"), MESH)?;
-        let mut ports = Ports::reserve(3 + NODES.len() * 3 + BackendKind::ALL.len())?;
+        let pki = DevPki::create(&dir.join("pki"), &plan.mesh)?;
+        let mut ports = Ports::reserve(3 + plan.nodes.len() * 3 + plan.backends.len())?;
         let trust = trust_of(&pki);
         for folder in ["keys", "config", "contracts", "clients", "logs"] {
             fs::create_dir(dir.join(folder))?;
         }
-        let builder = Builder { dir: &dir, pki: &pki, trust: &trust };
+        let builder = Builder { plan, dir: &dir, pki: &pki, trust: &trust };
 
         let bundle_key = MeshKey::generate()?;
         bundle_key.save(&dir.join("keys/bundle.key"))?;
-        let log_key = LogKey::generate(LOG_ORIGIN)?;
+        let log_key = LogKey::generate(&plan.log_origin)?;
         lienthong_certs::files::create_private(
             &dir.join("keys/log.key"),
             log_key.signing_key().to_skey()?.as_bytes(),
@@ -148,38 +142,40 @@ impl Layout {
 
         let mut registry = RegistryFile::default();
         let broker_address = ports.next()?;
-        let plans = NODES
+        let nodes = plan
+            .nodes
             .iter()
             .map(|(code, name)| builder.plan_node(code, name, &mut ports))
             .collect::<Result<Vec<_>>>()?;
-        registry.nodes.extend(plans.iter().map(NodePlan::registered));
-        let outsider_address = ports.next()?;
-        registry.nodes.push(builder.outsider(outsider_address)?);
+        registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let broker = builder.broker(broker_address, ports.next()?)?;
 
         let mut profiles = BTreeMap::new();
-        for (agency, system) in SYSTEMS {
-            let (profile, registered) = builder.system(agency, system, &plans)?;
+        for (agency, system) in &plan.systems {
+            let (profile, registered) = builder.system(agency, system, &nodes)?;
             profiles.insert(format!("{agency}-{system}"), profile);
             registry.systems.push(registered);
         }
-        profiles.insert("outsider".to_owned(), builder.outsider_profile(&plans)?);
+        if let Some((code, name)) = &plan.outsider {
+            registry.nodes.push(builder.outsider(code, name, ports.next()?)?);
+            profiles.insert("outsider".to_owned(), builder.outsider_profile(code, &nodes)?);
+        }
 
         let mut backends = Vec::new();
-        for kind in BackendKind::ALL {
-            backends.push(builder.backend(kind, ports.next()?, &mut registry)?);
+        for backend in &plan.backends {
+            backends.push(builder.backend(backend, ports.next()?, &mut registry)?);
         }
         let keys =
             PublicKeys { bundle: hex::encode(bundle_key.public_key()), log: log_key.verifier().to_string() };
-        let nodes = plans
+        let nodes = nodes
             .iter()
-            .map(|plan| builder.node(plan, broker_address, &keys, &backends))
+            .map(|node| builder.node(node, broker_address, &keys, &backends))
             .collect::<Result<Vec<_>>>()?;
 
         // JSON is YAML: one notation less to write.
         fs::write(dir.join("registry.yaml"), serde_json::to_string_pretty(&registry)?)?;
         fs::create_dir(dir.join("catalog"))?;
-        for (name, text) in CATALOG {
+        for (name, text) in &plan.catalog {
             fs::write(dir.join("catalog").join(name), text)?;
         }
         Ok(Self {
@@ -197,17 +193,18 @@ impl Layout {
 
 /// Writes the parts of one layout.
 struct Builder<'a> {
+    plan: &'a Plan,
     dir: &'a Path,
     pki: &'a DevPki,
     trust: &'a TrustConfig,
 }
 
 impl Builder<'_> {
-    fn plan_node(&self, code: &'static str, name: &str, ports: &mut Ports) -> Result<NodePlan> {
-        let server_name = format!("n1.{}.demo.invalid", code.to_lowercase().replace('.', "-"));
+    fn plan_node(&self, code: &str, name: &str, ports: &mut Ports) -> Result<NodePlan> {
+        let server_name = self.host(&format!("n1.{}", code.to_lowercase().replace('.', "-")));
         let issued = self.pki.issue_node(code, name, "n1", &[&server_name])?;
         Ok(NodePlan {
-            code,
+            code: code.to_owned(),
             mesh: ports.next()?,
             local: ports.next()?,
             admin: ports.next()?,
@@ -217,9 +214,8 @@ impl Builder<'_> {
         })
     }
 
-    fn outsider(&self, address: SocketAddr) -> Result<RegistryNode> {
-        let (code, name) = OUTSIDER;
-        let server_name = format!("{code}.demo.invalid");
+    fn outsider(&self, code: &str, name: &str, address: SocketAddr) -> Result<RegistryNode> {
+        let server_name = self.host(code);
         let issued = self.pki.issue_public(code, name, &[&server_name])?;
         Ok(RegistryNode {
             agency: code.to_owned(),
@@ -230,9 +226,9 @@ impl Builder<'_> {
         })
     }
 
-    fn outsider_profile(&self, plans: &[NodePlan]) -> Result<PathBuf> {
-        let provider = plans.first().context("the demo has no node")?;
-        let issued = self.pki.issued(OUTSIDER.0)?.context("the outsider has no certificate")?;
+    fn outsider_profile(&self, code: &str, nodes: &[NodePlan]) -> Result<PathBuf> {
+        let provider = nodes.first().context("the mesh has no node")?;
+        let issued = self.pki.issued(code)?.context("the outsider has no certificate")?;
         let profile = ClientProfile {
             node: provider.mesh.to_string(),
             server_name: provider.server_name.clone(),
@@ -245,10 +241,10 @@ impl Builder<'_> {
     }
 
     fn broker(&self, listen: SocketAddr, admin: SocketAddr) -> Result<(PathBuf, SocketAddr)> {
-        let (code, name) = OPERATOR;
-        let issued = self.pki.issue_node(code, name, "broker", &[BROKER_NAME])?;
+        let (code, name) = &self.plan.operator;
+        let issued = self.pki.issue_node(code, name, "broker", &[&self.host("broker")])?;
         let config = BrokerConfig {
-            mesh: MESH.to_owned(),
+            mesh: self.plan.mesh.clone(),
             data_dir: self.dir.join("broker"),
             listen,
             certificate: issued.certificate,
@@ -260,7 +256,7 @@ impl Builder<'_> {
             bundle_key: self.dir.join("keys/bundle.key"),
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.dir.join("keys/log.key"),
-            log_origin: LOG_ORIGIN.to_owned(),
+            log_origin: self.plan.log_origin.clone(),
             development: true,
             limits: LimitsConfig::default(),
             telemetry: telemetry(admin),
@@ -268,14 +264,13 @@ impl Builder<'_> {
         Ok((self.write("config/broker.toml", &config)?, admin))
     }
 
-    fn system(&self, agency: &str, system: &str, plans: &[NodePlan]) -> Result<(PathBuf, RegistrySystem)> {
-        let plan =
-            plans.iter().find(|plan| plan.code == agency).context("the system's agency has no node")?;
-        let name = NODES.iter().find(|(code, _)| *code == agency).map_or(agency, |(_, name)| name);
-        let issued = self.pki.issue_system(agency, name, system)?;
+    fn system(&self, agency: &str, system: &str, nodes: &[NodePlan]) -> Result<(PathBuf, RegistrySystem)> {
+        let node =
+            nodes.iter().find(|node| node.code == agency).context("the system's agency has no node")?;
+        let issued = self.pki.issue_system(agency, &self.plan.name_of(agency), system)?;
         let profile = ClientProfile {
-            node: plan.local.to_string(),
-            server_name: plan.server_name.clone(),
+            node: node.local.to_string(),
+            server_name: node.server_name.clone(),
             certificate: issued.certificate.clone(),
             key: issued.key,
             trust: self.trust.state.clone(),
@@ -291,85 +286,103 @@ impl Builder<'_> {
 
     fn backend(
         &self,
-        kind: BackendKind,
+        backend: &BackendPlan,
         listen: SocketAddr,
         registry: &mut RegistryFile,
-    ) -> Result<(BackendKind, PathBuf, SocketAddr)> {
-        let agency = kind.agency_code();
-        let name = NODES.iter().find(|(code, _)| *code == agency).map_or(agency, |(_, name)| name);
+    ) -> Result<BackendLayout> {
         let holder = Holder::System {
-            agency_code: agency.to_owned(),
-            agency_name: (*name).to_owned(),
-            system_id: system_of(kind).to_owned(),
+            agency_code: backend.agency.clone(),
+            agency_name: self.plan.name_of(&backend.agency),
+            system_id: backend.system.clone(),
         };
-        let issued = self.pki.issue(&Request::new(holder).with_dns_names(&[&backend_name(kind)]))?;
-        registry.systems.push(RegistrySystem {
-            agency: agency.to_owned(),
-            id: system_of(kind).to_owned(),
-            certificates: vec![CertificateFile { file: issued.certificate.clone() }],
-        });
-        fs::write(self.contract(kind), descriptor_set(kind))?;
+        let issued = self.pki.issue(&Request::new(holder).with_dns_names(&[&self.backend_host(backend)]))?;
+        if backend.registered {
+            registry.systems.push(RegistrySystem {
+                agency: backend.agency.clone(),
+                id: backend.system.clone(),
+                certificates: vec![CertificateFile { file: issued.certificate.clone() }],
+            });
+        }
+        fs::write(self.contract(backend), &backend.contract)?;
         let file = BackendFile {
+            agency: backend.agency.clone(),
             listen,
             certificate: issued.certificate,
             key: issued.key,
             trust: self.trust.state.clone(),
             dvhc_csv: None,
+            contract: Some(self.contract(backend)),
         };
-        Ok((kind, self.write(&format!("config/backend-{}.toml", kind.name()), &file)?, listen))
+        Ok(BackendLayout {
+            kind: backend.kind.clone(),
+            name: backend.name.clone(),
+            config: self.write(&format!("config/backend-{}.toml", backend.name), &file)?,
+            address: listen,
+        })
     }
 
     fn node(
         &self,
-        plan: &NodePlan,
+        node: &NodePlan,
         broker: SocketAddr,
         keys: &PublicKeys,
-        backends: &[(BackendKind, PathBuf, SocketAddr)],
-    ) -> Result<(&'static str, PathBuf, SocketAddr)> {
-        let own = backends.iter().filter(|(kind, _, _)| kind.agency_code() == plan.code);
+        backends: &[BackendLayout],
+    ) -> Result<(String, PathBuf, SocketAddr)> {
+        let planned = self.plan.backends.iter().zip(backends);
+        let own = planned.filter(|(backend, _)| backend.agency == node.code);
         let config = NodeConfig {
-            name: format!("agencies/{}/nodes/n1", plan.code),
-            data_dir: self.dir.join("nodes").join(plan.code),
-            certificate: plan.certificate.clone(),
-            key: plan.key.clone(),
+            name: format!("agencies/{}/nodes/n1", node.code),
+            data_dir: self.dir.join("nodes").join(&node.code),
+            certificate: node.certificate.clone(),
+            key: node.key.clone(),
             development: true,
-            mesh: MESH.to_owned(),
+            mesh: self.plan.mesh.clone(),
             trust: NodeTrustConfig {
                 state: self.trust.state.clone(),
                 party: self.trust.party.clone(),
                 public: self.trust.public.clone(),
                 revocation_lists: self.trust.revocation_lists.clone(),
             },
-            mesh_listener: plan.mesh,
-            local_listener: LocalListenerConfig::Tls(plan.local),
+            mesh_listener: node.mesh,
+            local_listener: LocalListenerConfig::Tls(node.local),
             broker: BrokerEndpointConfig {
                 address: broker.to_string(),
-                server_name: BROKER_NAME.to_owned(),
+                server_name: self.host("broker"),
                 bundle_keys: BTreeMap::from([(BUNDLE_KEY_NAME.to_owned(), keys.bundle.clone())]),
                 log_key: Some(keys.log.clone()),
             },
             backends: own
-                .map(|(kind, _, address)| BackendConfig {
-                    services: vec![kind.service_name().to_owned()],
+                .map(|(backend, laid_out)| BackendConfig {
+                    services: backend.services.clone(),
                     endpoint: BackendEndpointConfig::Tls(TlsBackendConfig {
-                        address: address.to_string(),
-                        server_name: backend_name(*kind),
+                        address: laid_out.address.to_string(),
+                        server_name: self.backend_host(backend),
                     }),
-                    contract: self.contract(*kind),
+                    contract: self.contract(backend),
                 })
                 .collect(),
-            telemetry: telemetry(plan.admin),
+            telemetry: telemetry(node.admin),
             limits: NodeLimits {
                 journal_backlog_bytes_max: JOURNAL_BACKLOG_BYTES_MAX,
                 ..NodeLimits::default()
             },
             ..NodeConfig::sample()
         };
-        Ok((plan.code, self.write(&format!("config/node-{}.toml", plan.code), &config)?, plan.admin))
+        let file = self.write(&format!("config/node-{}.toml", node.code), &config)?;
+        Ok((node.code.clone(), file, node.admin))
     }
 
-    fn contract(&self, kind: BackendKind) -> PathBuf {
-        self.dir.join(format!("contracts/{}.binpb", kind.name()))
+    fn contract(&self, backend: &BackendPlan) -> PathBuf {
+        self.dir.join(format!("contracts/{}.binpb", backend.name))
+    }
+
+    fn backend_host(&self, backend: &BackendPlan) -> String {
+        self.host(&format!("{}.backend", backend.name))
+    }
+
+    /// A DNS name of this mesh that nobody can register.
+    fn host(&self, name: &str) -> String {
+        format!("{name}.{}.invalid", self.plan.mesh)
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
@@ -382,7 +395,7 @@ impl Builder<'_> {
 impl NodePlan {
     fn registered(&self) -> RegistryNode {
         RegistryNode {
-            agency: self.code.to_owned(),
+            agency: self.code.clone(),
             id: "n1".to_owned(),
             address: self.mesh.to_string(),
             server_name: self.server_name.clone(),
@@ -391,24 +404,10 @@ impl NodePlan {
     }
 }
 
-/// Disk that each node of the demo reserves for its journal.
+/// Disk that each node reserves for its journal.
 const JOURNAL_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-const BROKER_NAME: &str = "broker.demo.invalid";
 const BUNDLE_KEY_NAME: &str = "bundle-1";
-
-fn backend_name(kind: BackendKind) -> String {
-    format!("{}.backend.demo.invalid", kind.name())
-}
-
-/// The system, in the catalog, that a backend is.
-fn system_of(kind: BackendKind) -> &'static str {
-    match kind {
-        BackendKind::Dancu => "dan-cu",
-        BackendKind::Dkdn => "dkdn",
-        BackendKind::Danhmuc => "danh-muc",
-    }
-}
 
 fn trust_of(pki: &DevPki) -> TrustConfig {
     let mut trust = TrustConfig { revocation_lists: pki.crl_files(), ..TrustConfig::default() };
@@ -440,6 +439,6 @@ impl Ports {
     }
 
     fn next(&mut self) -> Result<SocketAddr> {
-        self.0.pop().context("the demo needs more ports than it reserved")
+        self.0.pop().context("the mesh needs more ports than it reserved")
     }
 }

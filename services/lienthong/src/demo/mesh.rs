@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lienthong_samples::backend::BackendKind;
 
 use crate::{
     client::{self, Client},
@@ -32,15 +31,11 @@ impl Mesh {
     pub async fn start(layout: Layout, program: PathBuf) -> Result<Self> {
         let begun = Instant::now();
         let mut backends = Vec::new();
-        for (kind, config, address) in &layout.backends {
-            let arguments = ["backend", kind.name(), "--config", text(config)?];
-            backends.push(Role::start(
-                &program,
-                &backend_log(*kind),
-                &arguments,
-                &layout.logs,
-                ReadyAt::Port(*address),
-            )?);
+        for backend in &layout.backends {
+            let arguments = ["backend", &backend.kind, "--config", text(&backend.config)?];
+            let name = format!("backend-{}", backend.name);
+            let ready_at = ReadyAt::Port(backend.address);
+            backends.push(Role::start(&program, &name, &arguments, &layout.logs, ready_at)?);
         }
         let mut mesh = Self { layout, program, broker: None, nodes: Vec::new(), backends, took_ms: 0 };
         mesh.start_broker().await?;
@@ -101,8 +96,8 @@ impl Mesh {
     }
 
     fn place_of(&self, code: &str) -> Result<usize> {
-        let place = self.layout.nodes.iter().position(|(known, _, _)| *known == code);
-        place.with_context(|| format!("the demo has no node of {code}"))
+        let place = self.layout.nodes.iter().position(|(known, _, _)| known == code);
+        place.with_context(|| format!("the mesh has no node of {code}"))
     }
 
     fn spawn_node(&self, place: usize) -> Result<Role> {
@@ -128,7 +123,7 @@ impl Mesh {
     /// A client by the name of its profile.
     pub fn client(&self, name: &str) -> Result<Client> {
         let profile =
-            self.layout.profiles.get(name).with_context(|| format!("the demo has no client {name}"))?;
+            self.layout.profiles.get(name).with_context(|| format!("the mesh has no client {name}"))?;
         Client::new(&client::profile(profile)?)
     }
 
@@ -170,10 +165,6 @@ impl Mesh {
     }
 }
 
-fn backend_log(kind: BackendKind) -> String {
-    format!("backend-{}", kind.name())
-}
-
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("the demo's folder has a name that is not UTF-8")
+    path.to_str().context("the mesh's folder has a name that is not UTF-8")
 }

@@ -1,13 +1,14 @@
 //! `lienthong demo`: a whole mesh of sample agencies on this machine, each role a process of its own, and its
 //! story.
 //!
-//! - [`layout`]: what lies on disk before the first process starts.
+//! - [`plan`]: which agencies; [`layout`]: what lies on disk before the first process starts.
 //! - [`process`]: one role as a process; [`mesh`]: all of them.
 //! - [`story`]: what is played; [`narrator`]: how it is told.
 
 pub mod layout;
 pub mod mesh;
 pub mod narrator;
+pub mod plan;
 pub mod process;
 pub mod story;
 

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{
     client::{Client, Stated},
     commands::call::{self, Outcome},
-    demo::{layout::OUTSIDER, mesh::Mesh, narrator::Narrator},
+    demo::{mesh::Mesh, narrator::Narrator, plan::OUTSIDER},
 };
 
 const GET_CITIZEN: &str = "/vn.dancu.v1.CitizenService/GetCitizen";
