@@ -243,6 +243,12 @@ static TABLE: &[ReasonInfo] = table! {
         remedy_en: "retry in a moment",
         remedy_vi: "thử lại sau giây lát"
     }
+    FailUnsupportedEncoding "FAIL_UNSUPPORTED_ENCODING" Unimplemented "gRPC: compression" {
+        en: "a message is compressed in a way that the mesh cannot read",
+        vi: "thông điệp được nén theo cách mà nền tảng không đọc được",
+        remedy_en: "compress with gzip or zstd, or not at all",
+        remedy_vi: "nén bằng gzip hoặc zstd, hoặc không nén"
+    }
 };
 
 #[cfg(test)]

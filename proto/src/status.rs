@@ -70,13 +70,17 @@ impl MeshError {
         Status::with_error_details(info.code, self.to_string(), details)
     }
 
-    /// The status as the headers of a trailers-only answer.
+    /// The status as the headers of a trailers-only answer. Where waiting helps, `grpc-retry-pushback-ms` tells the
+    /// retry policy of gRPC's own libraries what `RetryInfo` tells people.
     pub fn to_headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         // INVARIANT: a status made here has no metadata of its own, so that nothing can be rejected.
         if self.to_status().add_header(&mut headers).is_err() {
             headers.insert("grpc-status", HeaderValue::from(self.reason.info().code as i32));
+        }
+        if let Some(milliseconds) = self.retry_after_ms {
+            headers.insert("grpc-retry-pushback-ms", HeaderValue::from(milliseconds));
         }
         headers
     }
@@ -133,9 +137,11 @@ mod tests {
     fn a_caller_reads_what_was_written() {
         let error = MeshError {
             exchange_id: Some("0193".to_owned()),
+            retry_after_ms: Some(1500),
             ..MeshError::new(Reason::DenyField, "tinh_trang_hon_nhan").with_rule("CE-0001@1")
         };
         let headers = error.to_headers();
+        assert_eq!(headers["grpc-retry-pushback-ms"], "1500");
         let status = Status::from_header_map(&headers).unwrap();
         assert_eq!(status.code(), tonic::Code::PermissionDenied);
         let read = read(&status).unwrap();

@@ -101,6 +101,22 @@ impl MessageDigest {
         self.bytes += piece.len() as u64;
     }
 
+    /// Takes in metadata of the applications that passes before the first message or after the last one. Keys come in
+    /// the order of their bytes, the values of one key as they were sent; without any, nothing is taken in.
+    pub fn metadata(&mut self, entries: &[(&[u8], &[u8])]) {
+        if entries.is_empty() {
+            return;
+        }
+        self.context.update(&METADATA_MARK.to_be_bytes());
+        self.context.update(&length(entries.len()));
+        for (key, value) in entries {
+            for part in [key, value] {
+                self.context.update(&length(part.len()));
+                self.context.update(part);
+            }
+        }
+    }
+
     /// Messages so far.
     pub fn messages(&self) -> u64 {
         self.messages
@@ -120,6 +136,13 @@ impl MessageDigest {
     pub fn finish(self) -> Digest {
         Digest { hmac: self.context.sign().as_ref().to_vec(), messages: self.messages, bytes: self.bytes }
     }
+}
+
+/// Stands where a message has its length: no message is so long.
+const METADATA_MARK: u32 = u32::MAX;
+
+fn length(of: usize) -> [u8; 4] {
+    u32::try_from(of).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// The commitment of a subject: HMAC-SHA-256 under the record's salt over a domain prefix and the subject id.
@@ -156,6 +179,19 @@ mod tests {
         let digest = digest.finish();
         assert_eq!(digest.hmac, expected.as_ref());
         assert_eq!((digest.messages, digest.bytes), (2, 3));
+    }
+
+    #[test]
+    fn metadata_stands_apart_from_messages() {
+        let mut digest = MessageDigest::new(&key());
+        digest.metadata(&[(b"a", b"1"), (b"a", b"")]);
+        digest.message(b"x");
+        digest.metadata(&[]);
+        let spelled = b"\xff\xff\xff\xff\x00\x00\x00\x02\
+            \x00\x00\x00\x01a\x00\x00\x00\x011\x00\x00\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x01x";
+        let digest = digest.finish();
+        assert_eq!(digest.hmac, hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), spelled).as_ref());
+        assert_eq!((digest.messages, digest.bytes), (1, 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::Request;
+use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use lienthong_audit::digest::ExchangeKey;
 use lienthong_catalog::{Method, Permitted, RightsIndex};
@@ -22,6 +22,8 @@ use crate::{
         answer::{self, Answer},
         authorize::authorize,
         close::Closer,
+        compression::Encoding,
+        conclude::is_temporary,
         deadline::Deadline,
         deny::deny,
         forward::{self, Unanswered, check_head},
@@ -32,6 +34,7 @@ use crate::{
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
         standing::Standing,
+        words,
     },
     clock,
     core::Core,
@@ -136,17 +139,31 @@ impl Outgoing {
         let tally = RequestTally::new(&key);
         let mut closer = Closer::new(Arc::clone(&self.core), opened, tally.clone());
 
+        let (parts, body) = request.into_parts();
+        let encoding = match Encoding::read(&parts.headers) {
+            Ok(encoding) => encoding,
+            Err(error) => return Err(closer.fail(error)),
+        };
+        let (metadata, dropped) = match words::of_request(&parts.headers, self.method.application_metadata())
+        {
+            Ok(passing) => passing,
+            Err(error) => return Err(closer.fail(error)),
+        };
+        closer.metadata_dropped += dropped;
+        tally.metadata(&metadata);
+        if self.may_be_asked_twice() && nodes.len() > 1 {
+            tally.keep();
+        }
         if !self.method.has_no_side_effects()
             && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
         {
             return Err(closer.fail(error));
         }
-        let (parts, body) = request.into_parts();
         let subjects = Some(Arc::clone(self.method.request_plan()));
-        let body = RequestBody::new(body, self.core.node.limits.message_bytes_max, subjects, tally);
-        let call = [(metadata::CALL, metadata::call_header(&context))];
-        let onward = forward::request(self.method.path(), &parts.headers, self.deadline, call, body);
-        let (response, in_flight) = match self.send(&nodes, onward, &mut closer).await {
+        let limit = self.core.node.limits.message_bytes_max;
+        let body = RequestBody::new(body, limit, subjects, tally).compressed(encoding);
+        let onward = Onward { head: parts.headers, metadata, encoding, context };
+        let (response, in_flight) = match self.send(&nodes, onward, body, &mut closer).await {
             Ok(answered) => answered,
             Err(error) => return Err(closer.fail(error)),
         };
@@ -160,33 +177,61 @@ impl Outgoing {
         Ok(released.holding(in_flight))
     }
 
-    /// Sends the request to one of the provider's nodes; to the next one only if it was certainly not
-    /// processed by the one before.
+    /// Sends the request to one of the provider's nodes; to the next one only if it was certainly not processed by the
+    /// one before, or if it is a read that may be asked twice.
     async fn send(
         &self,
         nodes: &[Arc<ProviderNode>],
-        mut request: Request<RequestBody>,
+        mut onward: Onward,
+        mut body: RequestBody,
         closer: &mut Closer,
     ) -> Result<(http::Response<Incoming>, InFlight), MeshError> {
-        let mut last = None;
-        for node in nodes {
-            closer.goes_to(&node.name);
-            match forward::send(&node.upstream, request, self.deadline).await {
+        let mut attempt = 0;
+        loop {
+            let Some(node) = nodes.get(attempt) else {
+                return Err(MeshError::new(
+                    Reason::FailProviderUnreachable,
+                    "no node of the provider is left to try",
+                ));
+            };
+            attempt += 1;
+            onward.context.attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+            closer.goes_to(&node.name, onward.context.attempt);
+            let request = onward.request(self.method.path(), self.deadline, body);
+            let answer = forward::send(&node.upstream, request, self.deadline).await;
+            let last = attempt == nodes.len();
+            let again = || {
+                let frames = if last { None } else { closer.request().again() };
+                frames.map(|frames| RequestBody::again(frames, onward.encoding, closer.request().clone()))
+            };
+            let (answered, again) = match answer {
+                Ok(answered) if is_temporary(answered.0.headers()) => (Ok(answered), again()),
                 Ok(answered) => return Ok(answered),
                 Err(Unanswered::NotSent { error, request: Some(unsent) }) => {
-                    request = *unsent;
                     tracing::warn!(%error, node = node.name, "a provider's node could not be reached");
-                    last = Some(MeshError::new(Reason::FailProviderUnreachable, node.name.clone()));
+                    let nobody = MeshError::new(Reason::FailProviderUnreachable, node.name.clone());
+                    (Err(nobody), (!last).then(|| unsent.into_body()))
                 }
                 Err(other) => {
+                    let again = if let Unanswered::Interrupted(_) = &other { again() } else { None };
                     let caused_by_request = closer.request().error();
-                    return Err(caused_by_request
-                        .unwrap_or_else(|| other.into_error(Reason::FailProviderUnreachable)));
+                    let error = caused_by_request
+                        .unwrap_or_else(|| other.into_error(Reason::FailProviderUnreachable));
+                    (Err(error), again)
                 }
+            };
+            match again {
+                Some(again) => body = again,
+                None => return answered,
             }
         }
-        Err(last
-            .unwrap_or_else(|| MeshError::new(Reason::FailProviderUnreachable, "the provider has no node")))
+    }
+
+    /// A unary read: only that is sent again when it may have been processed (design §6, Replay and retry).
+    fn may_be_asked_twice(&self) -> bool {
+        self.method.has_no_side_effects()
+            && !self.method.is_request_streaming()
+            && !self.method.is_response_streaming()
     }
 
     /// The provider's nodes to try, the less busy of two random ones first.
@@ -223,6 +268,23 @@ impl Outgoing {
             opening_hash: opening_hash.to_vec(),
             min_epoch: self.stated.min_epoch,
         }
+    }
+}
+
+/// What a request is made from, for each of the provider's nodes anew.
+struct Onward {
+    /// Headers of the caller.
+    head: HeaderMap,
+    /// What of them is the application's, and passes.
+    metadata: HeaderMap,
+    encoding: Encoding,
+    context: CallContext,
+}
+
+impl Onward {
+    fn request(&self, path: &str, deadline: Deadline, body: RequestBody) -> Request<RequestBody> {
+        let call = [(metadata::CALL, metadata::call_header(&self.context))];
+        forward::request(path, &self.head, self.metadata.clone(), deadline, call, body)
     }
 }
 

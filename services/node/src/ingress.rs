@@ -20,6 +20,7 @@ use crate::{
         answer::{self, Answer},
         authorize::authorize,
         close::Closer,
+        compression::Encoding,
         deadline::Deadline,
         deny::deny,
         forward::{self, check_head},
@@ -30,6 +31,7 @@ use crate::{
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
         standing::Standing,
+        words,
     },
     clock,
     core::Core,
@@ -146,16 +148,30 @@ impl Admitted {
             return Err(closer.fail(MeshError::new(Reason::FailBackendUnreachable, detail)));
         };
 
+        let (parts, body) = request.into_parts();
+        let encoding = match Encoding::read(&parts.headers) {
+            Ok(encoding) => encoding,
+            Err(error) => return Err(closer.fail(error)),
+        };
+        let (metadata, dropped) = match words::of_request(&parts.headers, self.method.application_metadata())
+        {
+            Ok(passing) => passing,
+            Err(error) => return Err(closer.fail(error)),
+        };
+        closer.metadata_dropped += dropped;
+        tally.metadata(&parts.headers);
         if !self.method.has_no_side_effects()
             && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
         {
             return Err(closer.fail(error));
         }
-        let (parts, body) = request.into_parts();
         let subjects = Some(Arc::clone(self.method.request_plan()));
-        let body = RequestBody::new(body, self.core.node.limits.message_bytes_max, subjects, tally);
+        let limit = self.core.node.limits.message_bytes_max;
+        // A backend need not know how to unpack what its consumers know how to pack.
+        let body = RequestBody::new(body, limit, subjects, tally).compressed(encoding).unpacked();
         let told = for_backend(self.id, caller, &stated);
-        let onward = forward::request(self.method.path(), &parts.headers, self.deadline, told, body);
+        let path = self.method.path();
+        let onward = forward::request(path, &parts.headers, metadata, self.deadline, told, body);
         let (response, in_flight) = match forward::send(&backend, onward, self.deadline).await {
             Ok(answered) => answered,
             Err(unanswered) => {

@@ -7,6 +7,18 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest value of one `mesh-*` header, bytes.
 pub const METADATA_VALUE_BYTES_MAX: usize = 1024;
 
+/// Application metadata that passes with a request, with the head of an answer, or with its end, bytes each.
+pub const APPLICATION_METADATA_BYTES_MAX: usize = 8 * 1024;
+
+/// Longest status message of a provider's application that passes, bytes (design §6, Metadata).
+pub const STATUS_MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Status details of a provider's application that pass, bytes; more are dropped.
+pub const STATUS_DETAILS_BYTES_MAX: usize = 4 * 1024;
+
+/// Largest request that is kept so that it can be sent to another node of the provider, bytes.
+pub const RETRY_REQUEST_BYTES_MAX: usize = 64 * 1024;
+
 /// Largest `mesh-call-bin` header, bytes, decoded.
 pub const CALL_CONTEXT_BYTES_MAX: usize = 4 * 1024;
 
@@ -43,7 +55,8 @@ pub const REPLAY_IDS_MAX: usize = 8_000_000;
 /// A node's clock may be this far behind the largest broker time it has seen, milliseconds.
 pub const CLOCK_BEHIND_MS_MAX: u64 = 5_000;
 
-/// Provider nodes that one call is tried on.
+/// Provider nodes that one call is tried on: the second where the first certainly did not process the call, or where it
+/// was a unary read that may be asked twice.
 pub const PROVIDER_NODES_TRIED_MAX: usize = 2;
 
 /// Denials a second of one system that are recorded one by one; more are aggregated.

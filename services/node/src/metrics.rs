@@ -24,6 +24,8 @@ pub struct Metrics {
     ended: Vec<Counter>,
     ended_family: Family<Vec<(&'static str, Label)>, Counter>,
     duration: Histogram,
+    /// What applications said beside their messages and their dataset does not declare.
+    pub metadata_dropped: Counter,
     /// Epoch that the node decides by.
     pub epoch: Gauge,
     /// Bundles that were refused.
@@ -74,6 +76,7 @@ impl Default for Metrics {
             ended,
             ended_family,
             duration: Histogram::new(exponential_buckets(0.000_1, 2.0, 18)),
+            metadata_dropped: Counter::default(),
             epoch: Gauge::default(),
             bundles_refused: Counter::default(),
             backlog: Gauge::default(),
@@ -108,6 +111,11 @@ impl Metrics {
             "node_exchange_duration_seconds",
             "From the arrival of a call to the end of its answer",
             self.duration.clone(),
+        );
+        register.register(
+            "node_metadata_dropped",
+            "Metadata, status messages and details of applications that their dataset does not declare",
+            self.metadata_dropped.clone(),
         );
         register.register("node_epoch", "Epoch that the node decides by", self.epoch.clone());
         register.register("node_bundles_refused", "Rights bundles refused", self.bundles_refused.clone());

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use lienthong_audit::digest::{EXCHANGE_KEY_BYTES, ExchangeKey};
@@ -130,7 +130,7 @@ async fn ask(
     let path = parts.uri.path();
     let body = RequestBody::new(body, core.node.limits.message_bytes_max, None, RequestTally::new(&key));
     let call = [(metadata::CALL, metadata::call_header(&context))];
-    let onward = forward::request(path, &parts.headers, deadline, call, body);
+    let onward = forward::request(path, &parts.headers, HeaderMap::new(), deadline, call, body);
     let (response, in_flight) = forward::send(&upstream.upstream, onward, deadline)
         .await
         .map_err(|unanswered| unanswered.into_error(Reason::FailProviderUnreachable))?;

@@ -9,10 +9,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
-use lienthong_proto::status::MeshError;
+use lienthong_proto::{reason::Reason, status::MeshError};
 use uuid::Uuid;
 
-use crate::call::{metadata::EXCHANGE_ID, release::ReleaseBody};
+use crate::call::{compression, metadata::EXCHANGE_ID, release::ReleaseBody};
 
 /// Any error that ends a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +39,9 @@ pub fn error(error: &MeshError, exchange_id: Option<Uuid>) -> Answer {
         }
         None => error.to_headers(),
     };
+    if error.reason == Reason::FailUnsupportedEncoding {
+        headers.insert(compression::ACCEPT_ENCODING, compression::UNDERSTOOD);
+    }
     if let Some(id) = exchange_id {
         headers.insert(EXCHANGE_ID, exchange_id_value(id));
     }

@@ -88,11 +88,11 @@ impl Closer {
         error
     }
 
-    /// Notes which of the provider's nodes the exchange goes to.
-    pub fn goes_to(&mut self, node: &str) {
-        if let Some(opened) = &mut self.opened
-            && opened.exchange.provider_node != node
-        {
+    /// Notes which of the provider's nodes the exchange goes to, and at which attempt.
+    pub fn goes_to(&mut self, node: &str, attempt: u32) {
+        let Some(opened) = &mut self.opened else { return };
+        opened.exchange.attempt = attempt;
+        if opened.exchange.provider_node != node {
             node.clone_into(&mut opened.exchange.provider_node);
         }
     }
@@ -117,6 +117,7 @@ impl Closer {
         let Some(opened) = self.opened.take() else { return };
         self.request.end();
         self.core.node.metrics.ended(ending, opened.received.elapsed());
+        self.core.node.metrics.metadata_dropped.inc_by(self.metadata_dropped);
         let (subjects, subjects_more) = self.subjects(&opened.subject_salt);
         let closing = Closing {
             opening_hash: opened.ticket.leaf_hash.0.to_vec(),

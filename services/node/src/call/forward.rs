@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     call::{
+        compression,
         deadline::{Deadline, TIMEOUT},
         request_body::RequestBody,
     },
@@ -19,14 +20,17 @@ use crate::{
 /// Headers of a request that go on whatever the dataset declares.
 const PASSED: [http::HeaderName; 1] = [http::header::CONTENT_TYPE];
 
-/// A request for the next hop: the caller's path and message, and only the headers named here.
+/// A request for the next hop: the caller's path and message, the metadata that passes, and only the headers named
+/// here.
 pub fn request(
     path: &str,
     from: &HeaderMap,
+    metadata: HeaderMap,
     deadline: Deadline,
     extra: impl IntoIterator<Item = (http::HeaderName, http::HeaderValue)>,
     body: RequestBody,
 ) -> Request<RequestBody> {
+    let encoding = body.leaves_as().header();
     let mut request = Request::new(body);
     *request.method_mut() = http::Method::POST;
     *request.version_mut() = http::Version::HTTP_2;
@@ -36,6 +40,7 @@ pub fn request(
         *request.uri_mut() = Uri::from(path);
     }
     let headers = request.headers_mut();
+    *headers = metadata;
     headers.reserve(12);
     for name in PASSED {
         if let Some(value) = from.get(&name) {
@@ -43,8 +48,10 @@ pub fn request(
         }
     }
     headers.insert(http::header::TE, http::HeaderValue::from_static("trailers"));
-    // The filter reads messages as they are.
-    headers.insert("grpc-accept-encoding", http::HeaderValue::from_static("identity"));
+    headers.insert(compression::ACCEPT_ENCODING, compression::accepted(from));
+    if let Some(encoding) = encoding {
+        headers.insert(compression::ENCODING, encoding);
+    }
     if let Some(timeout) = deadline.header(Instant::now()) {
         headers.insert(TIMEOUT, timeout);
     }
@@ -57,12 +64,17 @@ pub fn request(
 /// A call must be gRPC's: POST, and its content type.
 pub fn check_head<B>(request: &Request<B>) -> Result<(), MeshError> {
     let content_type = request.headers().get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    if request.method() == http::Method::POST
-        && content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
-    {
+    if request.method() == http::Method::POST && content_type.is_some_and(is_grpc) {
         return Ok(());
     }
     Err(MeshError::new(Reason::DenyContext, "not a gRPC call: POST with content-type application/grpc"))
+}
+
+/// `application/grpc`, with or without a subtype; gRPC-Web is another protocol.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    content_type
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Sends a request and waits for the head of the answer, until the deadline. A request that was

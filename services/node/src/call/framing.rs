@@ -22,9 +22,14 @@ pub struct Deframer {
 pub struct Message(Bytes);
 
 impl Message {
-    /// The message as its sender encoded it.
+    /// The message as its sender encoded it; still compressed where [`Self::is_compressed`].
     pub fn body(&self) -> &[u8] {
         &self.0[PREFIX_BYTES..]
+    }
+
+    /// True where the sender compressed this message.
+    pub fn is_compressed(&self) -> bool {
+        self.0[0] == 1
     }
 
     /// Prefix and message, to send on as they are.
@@ -99,14 +104,8 @@ impl Deframer {
     }
 
     fn whole_length(&self, prefix: &[u8]) -> Result<usize, MeshError> {
-        match prefix[0] {
-            0 => {}
-            1 => {
-                return Err(malformed(
-                    "a message is compressed, though grpc-accept-encoding offers identity only",
-                ));
-            }
-            _ => return Err(malformed("a message has an unknown compression flag")),
+        if prefix[0] > 1 {
+            return Err(malformed("a message has an unknown compression flag"));
         }
         let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
         if length > self.message_bytes_max {
@@ -128,10 +127,18 @@ pub fn begin_frame(capacity: usize) -> Vec<u8> {
 
 /// Writes the length of the message that was appended.
 pub fn finish_frame(mut frame: Vec<u8>) -> Bytes {
-    // INVARIANT: a filtered message is no longer than the message it was made from, which fits a u32.
+    // INVARIANT: a filtered message is no longer than the message it was made from, which fits a u32; so does what is
+    // packed from one.
     let length = u32::try_from(frame.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
     frame[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     frame.into()
+}
+
+/// A message as an uncompressed frame.
+pub fn framed(message: &[u8]) -> Bytes {
+    let mut frame = begin_frame(message.len());
+    frame.extend_from_slice(message);
+    finish_frame(frame)
 }
 
 fn malformed(detail: &str) -> MeshError {
@@ -142,15 +149,8 @@ fn malformed(detail: &str) -> MeshError {
 mod tests {
     use super::*;
 
-    fn framed(messages: &[Vec<u8>]) -> Vec<u8> {
-        messages
-            .iter()
-            .flat_map(|message| {
-                let mut frame = begin_frame(message.len());
-                frame.extend_from_slice(message);
-                finish_frame(frame)
-            })
-            .collect()
+    fn stream_of(messages: &[Vec<u8>]) -> Vec<u8> {
+        messages.iter().flat_map(|message| framed(message)).collect()
     }
 
     fn read_all(chunks: Vec<Bytes>) -> Result<Vec<Vec<u8>>, MeshError> {
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_message_in_one_piece_is_not_copied() {
-        let chunk = Bytes::from(framed(&[vec![7; 100]]));
+        let chunk = Bytes::from(stream_of(&[vec![7; 100]]));
         let start = chunk.as_ptr();
         let mut deframer = Deframer::new(1000);
         deframer.push(chunk);
@@ -176,10 +176,10 @@ mod tests {
 
     #[test]
     fn limits_and_flags_are_named() {
-        let too_large = read_all(vec![framed(&[vec![0; 1001]]).into()]).unwrap_err();
+        let too_large = read_all(vec![stream_of(&[vec![0; 1001]]).into()]).unwrap_err();
         assert_eq!(too_large.reason, Reason::FailMessageTooLarge);
         assert!(too_large.detail.contains("message_bytes_max"));
-        for flag in [1, 2, 255] {
+        for flag in [2, 255] {
             let error = read_all(vec![Bytes::from(vec![flag, 0, 0, 0, 0])]).unwrap_err();
             assert_eq!(error.reason, Reason::FailMalformedMessage);
         }
@@ -192,7 +192,7 @@ mod tests {
             messages in proptest::collection::vec(proptest::collection::vec(0u8..=255, 0..50), 0..6),
             cuts in proptest::collection::vec(1usize..20, 1..40),
         ) {
-            let stream = framed(&messages);
+            let stream = stream_of(&messages);
             let mut rest = Bytes::from(stream);
             let mut chunks = Vec::new();
             for cut in cuts.iter().cycle() {

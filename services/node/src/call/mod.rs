@@ -9,7 +9,7 @@
 //!    [`deny`].
 //! 6. [`open`]: the opening record.
 //! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`framing`] cuts it
-//!    into messages.
+//!    into messages, [`compression`] unpacks them, [`words`] passes what the applications say beside them.
 //! 8. [`release`]: the answer comes back, filtered and digested; [`conclude`]: its head and its last words;
 //!    [`standing`]: a live stream is judged again.
 //! 9. [`close`]: the closing record. [`answer`]: what the caller gets.
@@ -17,6 +17,7 @@
 pub mod answer;
 pub mod authorize;
 pub mod close;
+pub mod compression;
 pub mod conclude;
 pub mod deadline;
 pub mod deny;
@@ -30,3 +31,4 @@ pub mod replay;
 pub mod request_body;
 pub mod resolve;
 pub mod standing;
+pub mod words;

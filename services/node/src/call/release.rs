@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use lienthong_audit::{
@@ -32,15 +32,19 @@ use crate::{
     call::{
         answer::{self, Answer, AnswerBody, BoxError, exchange_id_value},
         close::{Closer, Ending},
-        conclude::{check_head, conclude, stamp},
+        compression::{self, Encoding},
+        conclude::{GRPC_STATUS, check_head, conclude, refused_in_http, stamp},
         deadline::Deadline,
         framing::{Deframer, Message, PREFIX_BYTES, begin_frame, finish_frame},
         metadata::EXCHANGE_ID,
         open::{new_record, unavailable},
         standing::Standing,
+        words,
     },
     limits::{PROGRESS_BYTES, PROGRESS_MESSAGES, PROGRESS_MS},
 };
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Takes over the answer of the other side: its head at once, its messages as they flow. An answer that is
 /// an error, or not gRPC at all, ends here.
@@ -53,27 +57,44 @@ pub fn release(
     mut closer: Closer,
     key: &ExchangeKey,
 ) -> Released {
-    let (head, incoming) = response.into_parts();
-    if let Err(error) = check_head(&head) {
-        let id = closer.opened().map(|opened| opened.id);
-        let error = closer.fail(error);
-        return Released::Ended(answer::error(&error, id));
+    let (mut head, incoming) = response.into_parts();
+    if side == Side::Provider
+        && let Some(refused) = refused_in_http(&head)
+    {
+        head.status = StatusCode::OK;
+        head.headers = refused;
+        head.headers.insert(CONTENT_TYPE, GRPC);
     }
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    if head.headers.contains_key("grpc-status") {
-        let (sent, ending) = conclude(side, &head.headers, &mut closer);
-        headers.extend(sent);
-        stamp(side, &closer, &mut headers);
-        closer.close(&ending, MessageDigest::new(key).finish(), Vec::new());
-        return Released::Ended(answer::trailers_only(headers));
+    let encoding = match check_head(side, &head) {
+        Ok(encoding) => encoding,
+        Err(error) => {
+            let id = closer.opened().map(|opened| opened.id);
+            let error = closer.fail(error);
+            return Released::Ended(answer::error(&error, id));
+        }
+    };
+    let mut digest = MessageDigest::new(key);
+    let declared = permitted.method().application_metadata();
+    if head.headers.contains_key(GRPC_STATUS) {
+        let (mut sent, ending) = conclude(side, &head.headers, declared, &mut digest, &mut closer);
+        sent.insert(CONTENT_TYPE, GRPC);
+        stamp(side, &closer, &mut sent);
+        closer.close(&ending, digest.finish(), Vec::new());
+        return Released::Ended(answer::trailers_only(sent));
+    }
+    let (mut headers, dropped) = words::of_answer(&head.headers, declared);
+    closer.metadata_dropped += dropped;
+    words::digest_metadata(if side == Side::Provider { &headers } else { &head.headers }, &mut digest);
+    headers.insert(CONTENT_TYPE, GRPC);
+    if let Some(encoding) = encoding.header() {
+        headers.insert(compression::ENCODING, encoding);
     }
     if let Some(opened) = closer.opened() {
         headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
     }
     let limit = closer.core().node.limits.message_bytes_max;
-    let mut body =
-        ReleaseBody::new(incoming, side, permitted, deadline, limit, closer, MessageDigest::new(key));
+    let mut body = ReleaseBody::new(incoming, side, permitted, deadline, limit, closer, digest);
+    body.encoding = encoding;
     body.standing = standing;
     Released::Flowing(headers, Box::new(body))
 }
@@ -114,6 +135,8 @@ pub struct ReleaseBody {
     /// `None` once the answer has ended.
     incoming: Option<Incoming>,
     deframer: Deframer,
+    message_bytes_max: usize,
+    encoding: Encoding,
     side: Side,
     permitted: Permitted,
     /// There for streams: what is asked again while they live.
@@ -151,6 +174,8 @@ impl ReleaseBody {
         Self {
             incoming: Some(incoming),
             deframer: Deframer::new(message_bytes_max),
+            message_bytes_max,
+            encoding: Encoding::Identity,
             side,
             permitted,
             standing: None,
@@ -163,20 +188,28 @@ impl ReleaseBody {
         }
     }
 
-    /// Filters and digests one message.
+    /// Filters and digests one message. What was compressed is unpacked first, and packed again where the filter
+    /// made it anew.
     fn release(&mut self, message: Message) -> Result<Bytes, MeshError> {
         let report = &mut self.closer.report;
         let plan = self.permitted.plan();
+        let unpacked;
+        let content = if message.is_compressed() {
+            unpacked = self.encoding.unpack(message.body(), self.message_bytes_max)?;
+            unpacked.as_slice()
+        } else {
+            message.body()
+        };
         let frame = if self.side == Side::Provider {
-            let mut frame = begin_frame(message.body().len());
-            plan.apply(message.body(), &mut frame, report).map_err(|error| unreadable(&error))?;
-            let frame = finish_frame(frame);
-            self.digest.message(&frame[PREFIX_BYTES..]);
-            frame
+            let mut frame = begin_frame(content.len());
+            plan.apply(content, &mut frame, report).map_err(|error| unreadable(&error))?;
+            let kept = &frame[PREFIX_BYTES..];
+            self.digest.message(kept);
+            if message.is_compressed() { self.encoding.pack(kept)? } else { finish_frame(frame) }
         } else {
             self.scratch.clear();
-            plan.apply(message.body(), &mut self.scratch, report).map_err(|error| unreadable(&error))?;
-            self.digest.message(message.body());
+            plan.apply(content, &mut self.scratch, report).map_err(|error| unreadable(&error))?;
+            self.digest.message(content);
             message.into_frame()
         };
         self.window.messages += 1;
@@ -230,7 +263,8 @@ impl ReleaseBody {
     /// Ends the answer with the trailers that came.
     fn finish(&mut self, trailers: &HeaderMap) -> HeaderMap {
         self.incoming = None;
-        let (sent, ending) = conclude(self.side, trailers, &mut self.closer);
+        let declared = self.permitted.method().application_metadata();
+        let (sent, ending) = conclude(self.side, trailers, declared, &mut self.digest, &mut self.closer);
         self.end(sent, &ending)
     }
 

@@ -1,20 +1,29 @@
 //! Step 7, on the way there: the request passes message by message, digested, its subjects noted.
-//! Nothing is altered.
+//! Nothing is altered, but that a backend gets its messages unpacked.
 
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use lienthong_audit::digest::{ExchangeKey, MessageDigest};
 use lienthong_filter::{Plan, Report};
 use lienthong_proto::{lienthong::audit::v1::Digest, reason::Reason, status::MeshError};
 
-use crate::call::{answer::BoxError, framing::Deframer};
+use crate::{
+    call::{
+        answer::BoxError,
+        compression::Encoding,
+        framing::{Deframer, Message, framed},
+        words,
+    },
+    limits::RETRY_REQUEST_BYTES_MAX,
+};
 
 /// What was seen of the request, shared between the body on its way to the other side and the record.
 #[derive(Clone)]
@@ -28,6 +37,17 @@ struct Tally {
     ended: bool,
     /// Who waits for more of the request.
     waiting: Option<Waker>,
+    kept: Kept,
+}
+
+/// A request that may have to be sent again.
+enum Kept {
+    /// It never is.
+    Nothing,
+    /// What has passed so far.
+    Frames(Vec<Bytes>),
+    /// All of it.
+    Whole(Vec<Bytes>),
 }
 
 impl RequestTally {
@@ -39,8 +59,27 @@ impl RequestTally {
             error: None,
             ended: false,
             waiting: None,
+            kept: Kept::Nothing,
         };
         Self(Arc::new(Mutex::new(tally)))
+    }
+
+    /// Takes in the application's metadata, which stands before the first message.
+    pub fn metadata(&self, headers: &HeaderMap) {
+        words::digest_metadata(headers, &mut self.lock().digest);
+    }
+
+    /// Keeps what passes, up to [`RETRY_REQUEST_BYTES_MAX`], so that it can be sent again.
+    pub fn keep(&self) {
+        self.lock().kept = Kept::Frames(Vec::new());
+    }
+
+    /// The whole request once more; `None` where it was not kept, or has not passed to its end.
+    pub fn again(&self) -> Option<Vec<Bytes>> {
+        match &self.lock().kept {
+            Kept::Whole(frames) => Some(frames.clone()),
+            Kept::Nothing | Kept::Frames(_) => None,
+        }
     }
 
     /// The digest of what has passed so far.
@@ -70,18 +109,47 @@ impl RequestTally {
         f(&self.lock().report)
     }
 
+    /// All has passed.
+    fn complete(&self) {
+        let mut tally = self.lock();
+        if let Kept::Frames(frames) = &mut tally.kept {
+            tally.kept = Kept::Whole(std::mem::take(frames));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tally> {
         // A poisoned tally holds counts of whole messages only; there is nothing half-written to fear.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Kept {
+    fn push(&mut self, frame: &Bytes) {
+        let Self::Frames(frames) = self else { return };
+        frames.push(frame.clone());
+        if frames.iter().map(Bytes::len).sum::<usize>() > RETRY_REQUEST_BYTES_MAX {
+            *self = Self::Nothing;
+        }
+    }
+}
+
 /// The request on its way.
 pub struct RequestBody {
-    incoming: Option<Incoming>,
-    deframer: Deframer,
+    source: Source,
     subjects: Option<Arc<Plan>>,
+    message_bytes_max: usize,
+    encoding: Encoding,
+    unpacks: bool,
     tally: RequestTally,
+}
+
+enum Source {
+    /// From the caller, cut into messages.
+    Caller(Incoming, Deframer),
+    /// Once more, as it was kept; the last frame first.
+    Kept(Vec<Bytes>),
+    /// Nothing more.
+    Ended,
 }
 
 impl RequestBody {
@@ -92,35 +160,116 @@ impl RequestBody {
         subjects: Option<Arc<Plan>>,
         tally: RequestTally,
     ) -> Self {
-        Self { incoming: Some(incoming), deframer: Deframer::new(message_bytes_max), subjects, tally }
+        let source = Source::Caller(incoming, Deframer::new(message_bytes_max));
+        Self { source, subjects, message_bytes_max, encoding: Encoding::Identity, unpacks: false, tally }
+    }
+
+    /// A request that has passed before, sent again; it counts no second time.
+    pub fn again(mut frames: Vec<Bytes>, encoding: Encoding, tally: RequestTally) -> Self {
+        frames.reverse();
+        let source = Source::Kept(frames);
+        Self { source, subjects: None, message_bytes_max: 0, encoding, unpacks: false, tally }
     }
 
     /// A body without messages, for the node's own questions.
     pub fn empty(tally: RequestTally) -> Self {
-        Self { incoming: None, deframer: Deframer::new(0), subjects: None, tally }
+        Self::again(Vec::new(), Encoding::Identity, tally)
     }
 
-    fn next_message(&mut self) -> Result<Option<Bytes>, MeshError> {
-        let Some(message) = self.deframer.next_message()? else {
-            return Ok(None);
-        };
+    /// The same, with messages that may be compressed so.
+    #[must_use]
+    pub fn compressed(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// The same, going on without compression.
+    #[must_use]
+    pub fn unpacked(mut self) -> Self {
+        self.unpacks = true;
+        self
+    }
+
+    /// How compressed messages of it leave.
+    pub fn leaves_as(&self) -> Encoding {
+        if self.unpacks { Encoding::Identity } else { self.encoding }
+    }
+
+    /// Reads one message: digested, its subjects noted.
+    fn read(&self, message: Message) -> Result<Bytes, MeshError> {
         let mut tally = self.tally.lock();
-        tally.digest.message(message.body());
-        if let Some(plan) = &self.subjects {
-            plan.subjects(message.body(), &mut tally.report).map_err(|error| {
-                MeshError::new(
-                    Reason::DenyContext,
-                    format!("the request is not what its contract says: {error}"),
-                )
-            })?;
+        if !message.is_compressed() {
+            tally.take_in(message.body(), self.subjects.as_deref())?;
+            let frame = message.into_frame();
+            tally.kept.push(&frame);
+            return Ok(frame);
         }
-        Ok(Some(message.into_frame()))
+        let plain = self.encoding.unpack(message.body(), self.message_bytes_max)?;
+        tally.take_in(&plain, self.subjects.as_deref())?;
+        let frame = if self.unpacks { framed(&plain) } else { message.into_frame() };
+        tally.kept.push(&frame);
+        Ok(frame)
     }
 
-    fn fail(&mut self, error: MeshError) -> BoxError {
-        self.incoming = None;
-        self.tally.lock().error = Some(error.clone());
-        error.into()
+    /// After the last message nobody asks for more.
+    fn end_if_over(&mut self) {
+        if let Source::Caller(incoming, deframer) = &self.source
+            && incoming.is_end_stream()
+            && deframer.is_empty()
+        {
+            self.source = Source::Ended;
+            self.tally.complete();
+        }
+    }
+
+    /// The next frame to send.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, MeshError>>> {
+        loop {
+            let message = match &mut self.source {
+                Source::Ended => return Poll::Ready(None),
+                Source::Kept(frames) => return Poll::Ready(frames.pop().map(Ok)),
+                Source::Caller(_, deframer) => deframer.next_message()?,
+            };
+            if let Some(message) = message {
+                let frame = self.read(message);
+                self.end_if_over();
+                return Poll::Ready(Some(frame));
+            }
+            let Source::Caller(incoming, deframer) = &mut self.source else { return Poll::Ready(None) };
+            match Pin::new(incoming).poll_frame(context) {
+                Poll::Pending => {
+                    self.tally.lock().waiting = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => {
+                    deframer.finish()?;
+                    self.source = Source::Ended;
+                    self.tally.complete();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    let error = MeshError::new(Reason::FailInterrupted, "the caller went away");
+                    return Poll::Ready(Some(Err(error)));
+                }
+                // Request trailers have no meaning in gRPC and go no further.
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        deframer.push(chunk);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn take_in(&mut self, message: &[u8], subjects: Option<&Plan>) -> Result<(), MeshError> {
+        self.digest.message(message);
+        let Some(plan) = subjects else { return Ok(()) };
+        plan.subjects(message, &mut self.report).map_err(|error| {
+            let detail = format!("the request is not what its contract says: {error}");
+            MeshError::new(Reason::DenyContext, detail)
+        })
     }
 }
 
@@ -133,49 +282,26 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        if this.incoming.is_some() && this.tally.lock().ended {
-            this.incoming = None;
+        if !matches!(this.source, Source::Ended) && this.tally.lock().ended {
+            this.source = Source::Ended;
             return Poll::Ready(Some(Err("the exchange has ended".into())));
         }
-        loop {
-            match this.next_message() {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Some(Err(this.fail(error)))),
-            }
-            let Some(incoming) = &mut this.incoming else {
-                return Poll::Ready(None);
-            };
-            match Pin::new(incoming).poll_frame(context) {
-                Poll::Pending => {
-                    this.tally.lock().waiting = Some(context.waker().clone());
-                    return Poll::Pending;
-                }
-                Poll::Ready(None) => {
-                    this.incoming = None;
-                    if let Err(error) = this.deframer.finish() {
-                        return Poll::Ready(Some(Err(this.fail(error))));
-                    }
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Err(_))) => {
-                    let error = MeshError::new(Reason::FailInterrupted, "the caller went away");
-                    return Poll::Ready(Some(Err(this.fail(error))));
-                }
-                // Request trailers have no meaning in gRPC and go no further.
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(chunk) = frame.into_data() {
-                        this.deframer.push(chunk);
-                    }
-                }
+        match ready!(this.poll_next(context)) {
+            None => Poll::Ready(None),
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(Frame::data(frame)))),
+            Some(Err(error)) => {
+                this.source = Source::Ended;
+                this.tally.lock().error = Some(error.clone());
+                Poll::Ready(Some(Err(error.into())))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.incoming {
-            None => true,
-            Some(incoming) => incoming.is_end_stream() && self.deframer.is_empty(),
+        match &self.source {
+            Source::Ended => true,
+            Source::Kept(frames) => frames.is_empty(),
+            Source::Caller(incoming, deframer) => incoming.is_end_stream() && deframer.is_empty(),
         }
     }
 }
