@@ -12,6 +12,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lienthong_catalog::{Method, Question, Resolution, RightsIndex, decide, purpose};
 use lienthong_proto::descriptors;
+use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::control::v1::{
     Contract, Dataset, Party, Right, RightOrigin, RightsBundle, System,
 };
@@ -67,6 +68,7 @@ fn question<'a>(method: &'a Arc<Method>, names: &'a (String, String), number: us
         consumer: &names.0,
         system: Some(&names.1),
         purpose: Some(purpose::WORDS[number % PURPOSES].1),
+        purpose_source: PurposeSource::Caller,
         requested_fields: None,
         dossier: Some("H26.90-261121-0001"),
         user: Some("can-bo-0042"),

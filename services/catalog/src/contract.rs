@@ -9,7 +9,7 @@ mod metadata;
 
 use lienthong_filter::Annotations;
 use lienthong_proto::descriptors::{self, DESCRIPTOR_SET_BYTES_MAX, DescriptorSetError};
-use lienthong_proto::lienthong::options::v1::{DatasetOptions, MethodKind, Secrecy};
+use lienthong_proto::lienthong::options::v1::{DatasetOptions, Importance, MethodKind, Personal, Secrecy};
 use lienthong_proto::options;
 use prost::Message;
 use prost_reflect::{FieldDescriptor, MessageDescriptor, MethodDescriptor};
@@ -166,6 +166,14 @@ impl ContractDataset {
     /// True where a field of the record is sensitive personal data.
     pub fn has_sensitive_fields(&self) -> bool {
         self.fields.iter().any(ContractField::is_sensitive)
+    }
+
+    /// True where a call may have its system's default purpose: the data is neither personal, in no field, nor core or
+    /// important (design: local hops).
+    pub fn takes_default_purpose(&self) -> bool {
+        self.options.importance() == Importance::Other
+            && self.options.personal() == Personal::None
+            && self.fields.iter().all(|field| field.personal == Personal::None)
     }
 
     /// What may pass beside the dataset's messages.

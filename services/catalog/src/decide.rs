@@ -6,7 +6,7 @@
 //! 1. who asks at all: outside parties, a method that nobody serves;
 //! 2. what never goes: state secrets;
 //! 3. whether this node may decide: clock, age of its rights, epoch that the call demands;
-//! 4. the purpose: stated, known, not trade;
+//! 4. the purpose: stated, or the system's default where the data takes one; known, not trade;
 //! 5. the right: to the dataset at all, then for this purpose;
 //! 6. the context that the purpose needs ([`context`]);
 //! 7. the right's own terms: validity, suspension, method, security level, fields.
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lienthong_filter::Plan;
+use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose};
 use lienthong_proto::reason::Reason;
 use time::OffsetDateTime;
@@ -53,6 +54,8 @@ pub struct Question<'a> {
     pub system: Option<&'a str>,
     /// `mesh-purpose`.
     pub purpose: Option<&'a str>,
+    /// What another node says of that purpose: `DEFAULT` claims that it is the system's own.
+    pub purpose_source: PurposeSource,
     /// `mesh-fields`, split; `None` asks for everything that is granted.
     pub requested_fields: Option<Vec<&'a str>>,
     /// `mesh-dossier`.
@@ -86,7 +89,7 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
     let dataset = index.dataset_of(method);
     check_secrecy(dataset)?;
     check_freshness(index, dataset, question)?;
-    let purpose = stated_purpose(question.purpose)?;
+    let (purpose, purpose_source) = purpose_of(index, dataset, consumer, question)?;
     let Some(consumer) = consumer else {
         return Err(not_entitled());
     };
@@ -112,6 +115,7 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
                     system,
                     right: slot,
                     purpose,
+                    purpose_source,
                     plan,
                 });
             }
@@ -241,14 +245,34 @@ fn check_freshness(index: &Index, dataset: &Dataset, question: &Question<'_>) ->
     Ok(())
 }
 
-fn stated_purpose(text: Option<&str>) -> Result<Purpose, Denial> {
-    match text.map(purpose::from_word) {
-        None => Err(Denial::new(Reason::DenyPurpose, "R-24", "mesh-purpose is missing")),
-        Some(None) => {
-            Err(Denial::new(Reason::DenyPurpose, "R-24", "mesh-purpose is none of the known purposes"))
+/// The purpose of the call, and where it came from: stated, or the system's registered default. A node that says it
+/// took the default is believed only where this index would have taken the same one.
+fn purpose_of(
+    index: &Index,
+    dataset: &Dataset,
+    consumer: Option<PartyFacts>,
+    question: &Question<'_>,
+) -> Result<(Purpose, PurposeSource), Denial> {
+    let denied = |detail| Err(Denial::new(Reason::DenyPurpose, "R-24", detail));
+    let stated = match question.purpose.map(purpose::from_word) {
+        Some(None) => return denied("mesh-purpose is none of the known purposes"),
+        Some(Some(Purpose::Commercial)) => return Err(Denial::new(Reason::DenyCommercial, "R-29", "")),
+        Some(Some(stated)) if question.purpose_source != PurposeSource::Default => {
+            return Ok((stated, PurposeSource::Caller));
         }
-        Some(Some(Purpose::Commercial)) => Err(Denial::new(Reason::DenyCommercial, "R-29", "")),
-        Some(Some(purpose)) => Ok(purpose),
+        claimed => claimed.flatten(),
+    };
+    match consumer.and_then(|party| index.default_purpose(party, question.system)) {
+        None if stated.is_none() => denied("mesh-purpose is missing"),
+        Some(default) if stated.is_none_or(|claimed| claimed == default) => {
+            if dataset.takes_default_purpose {
+                return Ok((default, PurposeSource::Default));
+            }
+            denied(
+                "mesh-purpose is missing; a default purpose does not count for personal, core or important data",
+            )
+        }
+        _ => denied("the purpose is said to be the system's default, and the registry has not this one"),
     }
 }
 

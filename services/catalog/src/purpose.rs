@@ -31,6 +31,12 @@ pub fn needs_dossier(purpose: Purpose) -> bool {
     purpose == Purpose::AdminProcedure
 }
 
+/// True where a system may have this purpose as its default, for calls that state none: it needs no context and is
+/// grantable at all.
+pub fn may_be_default(purpose: Purpose) -> bool {
+    !matches!(purpose, Purpose::Unspecified | Purpose::Commercial) && !needs_dossier(purpose)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

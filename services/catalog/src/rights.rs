@@ -19,6 +19,7 @@ use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::{
     CertificateBinding, Contract, Node, Party, RightsBundle, System,
 };
+use lienthong_proto::lienthong::options::v1::Purpose;
 use prost_types::Timestamp;
 
 pub(crate) use identities::{Identities, PartyFacts};
@@ -143,6 +144,15 @@ impl RightsIndex {
         self.0.identities.party(code)
     }
 
+    /// The purpose of a call that states none: the system's default, where the method's data takes one. Of use to show
+    /// what will be decided; [`mod@crate::decide`] asks by itself.
+    pub fn default_purpose(&self, method: &Method, consumer: &str, system: &str) -> Option<Purpose> {
+        let party = self.0.identities.party_facts(consumer)?;
+        let purpose = self.0.default_purpose(party, Some(system))?;
+        let dataset = self.0.dataset_of(self.0.own(method)?);
+        dataset.takes_default_purpose.then_some(purpose)
+    }
+
     /// The nodes of an agency, by name.
     pub fn nodes_of(&self, agency: &str) -> &[Node] {
         self.0.identities.nodes_of(agency)
@@ -164,6 +174,12 @@ impl Index {
     /// The dataset that a method of this index exchanges.
     pub(crate) fn dataset_of(&self, method: &Method) -> &Dataset {
         &self.datasets[method.dataset as usize]
+    }
+
+    /// The default purpose that the registry holds for a system of this party.
+    pub(crate) fn default_purpose(&self, party: PartyFacts, system: Option<&str>) -> Option<Purpose> {
+        let system = self.identities.system_facts(system?)?;
+        system.default_purpose.filter(|_| system.party == party.slot)
     }
 
     /// This index's own form of a method: the same object, or the one of the same path and provider where the

@@ -11,6 +11,7 @@ use common::{
     proto, question, right, timestamp,
 };
 use lienthong_catalog::{Question, Resolution, RightsIndex, decide};
+use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::control::v1::Right;
 use lienthong_proto::lienthong::options::v1::{DecisionMode, MethodKind, Purpose, ReleaseGate};
 use lienthong_proto::reason::Reason;
@@ -254,6 +255,82 @@ fn several_rights_are_tried_and_the_farthest_names_the_denial() {
     let named = Question { requested_fields: Some(vec!["ho_ten"]), ..asked };
     let denial = decide(&index, &named).unwrap_err();
     assert_eq!((denial.reason, denial.right.as_deref()), (Reason::DenyField, Some("C")));
+}
+
+#[test]
+fn a_default_purpose_counts_for_harmless_data_alone() {
+    const SYSTEM: &str = "agencies/H26.90/systems/mot-cua";
+    let mut bundle = bundle();
+    bundle.systems[0].default_purpose = Purpose::Statistics.into();
+    bundle.rights.push(right("CE-0001/STATISTICS", CITIZENS, "H26.90", Purpose::Statistics, &["ho_ten"]));
+    let index = RightsIndex::from_bundle(&bundle).unwrap();
+    let (units, citizens) = (method(&index, GET_UNIT), method(&index, GET_CITIZEN));
+    let ask = |method, purpose, purpose_source, system| {
+        let question = Question { purpose, purpose_source, system, ..question(method, "H26.90", "") };
+        decide(&index, &question)
+    };
+    let (caller, default) = (PurposeSource::Caller, PurposeSource::Default);
+    for stated in [(None, caller), (None, default), (Some("STATISTICS"), default)] {
+        let permitted = ask(&units, stated.0, stated.1, Some(SYSTEM)).unwrap();
+        assert_eq!((permitted.purpose(), permitted.purpose_source()), (Purpose::Statistics, default));
+    }
+    let stated = ask(&units, Some("STATISTICS"), caller, Some(SYSTEM)).unwrap();
+    assert_eq!((stated.purpose(), stated.purpose_source()), (Purpose::Statistics, caller));
+    let other = ask(&units, Some("VERIFICATION"), caller, Some(SYSTEM)).unwrap();
+    assert_eq!((other.purpose(), other.purpose_source()), (Purpose::Verification, caller));
+
+    for (method, purpose, source, system, words) in [
+        (&citizens, None, caller, Some(SYSTEM), "does not count for personal, core or important data"),
+        (&citizens, Some("STATISTICS"), default, Some(SYSTEM), "does not count"),
+        (&units, Some("VERIFICATION"), default, Some(SYSTEM), "the registry has not this one"),
+        (&units, Some("STATISTICS"), default, Some("agencies/H26.90/systems/cu"), "the registry has not"),
+        (&units, Some("STATISTICS"), default, None, "the registry has not this one"),
+        (&units, Some(""), default, Some(SYSTEM), "none of the known"),
+        (&units, None, caller, Some("agencies/H26.90/systems/cu"), "mesh-purpose is missing"),
+        (&units, None, caller, Some("agencies/G12.90/systems/thue"), "mesh-purpose is missing"),
+        (&units, None, caller, None, "mesh-purpose is missing"),
+    ] {
+        let denial = ask(method, purpose, source, system).unwrap_err();
+        assert_eq!(denial.reason, Reason::DenyPurpose, "{denial}");
+        assert!(denial.detail.contains(words), "{denial} does not say {words}");
+    }
+    let shown = |method, consumer, system| index.default_purpose(method, consumer, system);
+    assert_eq!(shown(&units, "H26.90", SYSTEM), Some(Purpose::Statistics));
+    assert_eq!(shown(&citizens, "H26.90", SYSTEM), None);
+    assert_eq!(shown(&units, "H29", SYSTEM), None);
+}
+
+#[test]
+fn only_data_without_any_class_takes_a_default_purpose() {
+    let units = proto::sample("vn/danhmuc/v1/administrative_unit.proto");
+    let labelled = "label_vi: \"Tên tiếng Anh\"";
+    assert_eq!(units.matches("personal: PERSONAL_NONE").count(), 1);
+    for (old, new, takes) in [
+        ("personal: PERSONAL_NONE", "personal: PERSONAL_NONE", true),
+        ("personal: PERSONAL_NONE", "personal: PERSONAL_BASIC", false),
+        ("importance: IMPORTANCE_OTHER", "importance: IMPORTANCE_IMPORTANT", false),
+        ("importance: IMPORTANCE_OTHER", "importance: IMPORTANCE_CORE", false),
+        (labelled, "label_vi: \"Tên tiếng Anh\" personal: PERSONAL_BASIC", false),
+    ] {
+        assert!(units.contains(old), "{old}");
+        let model =
+            lienthong_catalog::ContractModel::read(&proto::compile(&units.replacen(old, new, 1))).unwrap();
+        assert_eq!(model.datasets()[0].takes_default_purpose(), takes, "{new}");
+    }
+}
+
+#[test]
+fn a_default_that_needs_a_statement_is_left_out() {
+    for purpose in [Purpose::AdminProcedure as i32, Purpose::Commercial as i32, 99] {
+        let mut bundle = bundle();
+        bundle.systems[0].default_purpose = purpose;
+        let index = RightsIndex::from_bundle(&bundle).unwrap();
+        assert!(index.problems()[0].contains("agencies/H26.90/systems/mot-cua"), "{:?}", index.problems());
+        let units = method(&index, GET_UNIT);
+        let system = Some("agencies/H26.90/systems/mot-cua");
+        let asked = Question { purpose: None, system, ..question(&units, "H26.90", "") };
+        assert_eq!(decide(&index, &asked).unwrap_err().detail, "mesh-purpose is missing");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::{GET_CITIZEN, GET_UNIT, NOW, SYNC_CITIZENS, bundle, dataset, method, proto, right, timestamp};
 use lienthong_catalog::{Method, Question, RightsIndex, decide};
+use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::control::v1::{Right, RightOrigin, RightsBundle};
 use lienthong_proto::lienthong::options::v1::{DecisionMode, MethodKind, Purpose};
 use lienthong_proto::reason::Reason;
@@ -90,14 +91,19 @@ proptest! {
 fn the_questions_reach_every_outcome() {
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, decided, _) in (0..20).flat_map(play) {
-        *times.entry(decided.map_or_else(Reason::name, |_| "ALLOW")).or_default() += 1;
+        let outcome = decided.map_or_else(Reason::name, |(_, _, source, _)| match source {
+            PurposeSource::Default => "ALLOW BY DEFAULT",
+            _ => "ALLOW",
+        });
+        *times.entry(outcome).or_default() += 1;
     }
-    assert_eq!(times.len(), 15, "{times:#?}");
+    assert_eq!(times.len(), 16, "{times:#?}");
     assert!(times.values().all(|times| *times >= 20), "{times:#?}");
     assert!(times["ALLOW"] >= 200, "{times:#?}");
+    assert!(times["ALLOW BY DEFAULT"] >= 20, "{times:#?}");
 }
 
-type Outcome = Result<(String, BTreeSet<String>), Reason>;
+type Outcome = Result<(String, Purpose, PurposeSource, BTreeSet<String>), Reason>;
 
 /// Plays one seed: each question, the decision, and the oracle's.
 fn play(seed: u64) -> Vec<(String, Outcome, Outcome)> {
@@ -111,7 +117,8 @@ fn play(seed: u64) -> Vec<(String, Outcome, Outcome)> {
         let question = random_question(&mut dice, &methods);
         let decided = decide(&index, &question);
         let decided = decided.map(|permitted| {
-            (permitted.right_id().to_owned(), permitted.fields().map(str::to_owned).collect())
+            let fields = permitted.fields().map(str::to_owned).collect();
+            (permitted.right_id().to_owned(), permitted.purpose(), permitted.purpose_source(), fields)
         });
         let decided = decided.map_err(|denial| denial.reason);
         played.push((format!("{question:#?}"), decided, oracle(&bundle, &question)));
@@ -129,14 +136,27 @@ fn oracle(bundle: &RightsBundle, q: &Question<'_>) -> Outcome {
     let dataset = bundle.datasets.iter().find(|dataset| dataset.id == q.method.dataset_id()).unwrap();
     let age_max = Duration::try_from(dataset.bundle_age_max.unwrap_or_default()).unwrap();
     let is_online = dataset.decision_mode() == DecisionMode::Online;
-    let purpose = match q.purpose {
+    let default = q.system.and_then(|name| {
+        let system =
+            bundle.systems.iter().find(|system| system.name == name && system.agency == q.consumer)?;
+        Some(system.default_purpose()).filter(|purpose| *purpose != Purpose::Unspecified)
+    });
+    // Of the datasets here, only the administrative units are neither personal, core nor important.
+    let default = default.filter(|_| dataset.id == "danhmuc.dvhc" && party.is_some());
+    let (purpose, source) = match q.purpose {
         _ if q.clock_behind => return Err(Reason::DenyClock),
         _ if is_online && q.rights_age > Duration::ZERO => return Err(Reason::DenyBrokerUnreachable),
         _ if q.rights_age > age_max => return Err(Reason::DenyRightsStale),
         _ if q.min_epoch > bundle.epoch => return Err(Reason::DenyEpoch),
-        None => return Err(Reason::DenyPurpose),
+        None => (default.ok_or(Reason::DenyPurpose)?, PurposeSource::Default),
         Some("COMMERCIAL") => return Err(Reason::DenyCommercial),
-        Some(word) => Purpose::from_str_name(&format!("PURPOSE_{word}")).ok_or(Reason::DenyPurpose)?,
+        Some(word) => {
+            let stated = Purpose::from_str_name(&format!("PURPOSE_{word}")).ok_or(Reason::DenyPurpose)?;
+            if q.purpose_source == PurposeSource::Default && default != Some(stated) {
+                return Err(Reason::DenyPurpose);
+            }
+            (stated, q.purpose_source)
+        }
     };
     let party = party.ok_or(Reason::DenyNotEntitled)?;
     let system = match q.system {
@@ -208,7 +228,7 @@ fn oracle(bundle: &RightsBundle, q: &Question<'_>) -> Outcome {
         )
     };
     let chosen = left.into_iter().min_by_key(specific_first).unwrap();
-    Ok((chosen.id.clone(), whole.unwrap_or_else(|| granted(chosen))))
+    Ok((chosen.id.clone(), purpose, source, whole.unwrap_or_else(|| granted(chosen))))
 }
 
 /// What a right's list grants, by a table instead of by descriptors.
@@ -246,10 +266,12 @@ fn may_ask(granted: &BTreeSet<String>, id: &str) -> bool {
 
 fn random_question<'a>(dice: &mut Dice, methods: &'a [Arc<Method>]) -> Question<'a> {
     let purposes = ["ADMIN_PROCEDURE", "STATE_MANAGEMENT", "STATISTICS", "VERIFICATION", "PUBLIC_SERVICE"];
-    Question {
+    let caller = PurposeSource::Caller;
+    let mut question = Question {
         method: &methods[dice.index(methods.len())],
         consumer: CONSUMERS[dice.index(CONSUMERS.len())],
         system: dice.one_in(3).then(|| *dice.pick(&SYSTEMS)),
+        purpose_source: *dice.pick(&[caller, caller, caller, PurposeSource::Default]),
         purpose: match dice.below(30) {
             0 => None,
             1 => Some("COMMERCIAL"),
@@ -263,7 +285,15 @@ fn random_question<'a>(dice: &mut Dice, methods: &'a [Arc<Method>]) -> Question<
         now: NOW + time::Duration::hours(dice.below(5).cast_signed() - 2),
         rights_age: Duration::from_secs(*dice.pick(&[0, 0, 0, 0, 0, 86_400, 90_000])),
         clock_behind: dice.one_in(40),
+    };
+    // A known system that asks for administrative units: chance alone seldom leads to a default purpose.
+    if dice.one_in(6) {
+        question.method = &methods[2];
+        question.consumer = "H26.90";
+        question.system = Some(SYSTEMS[dice.index(2)]);
+        question.purpose = *dice.pick(&[None, None, Some("STATISTICS"), Some("VERIFICATION")]);
     }
+    question
 }
 
 fn random_bundle(dice: &mut Dice) -> RightsBundle {
@@ -276,6 +306,10 @@ fn random_bundle(dice: &mut Dice) -> RightsBundle {
             dataset.decision_mode = DecisionMode::Online.into();
         }
         dataset.min_security_level = *dice.pick(&[0, 0, 1, 2, 3]);
+    }
+    for system in &mut bundle.systems {
+        let defaults = [Purpose::Unspecified, Purpose::Statistics, Purpose::Verification];
+        system.default_purpose = (*dice.pick(&defaults)).into();
     }
     bundle.rights = (0..dice.below(60)).map(|number| random_right(dice, number)).collect();
     bundle

@@ -78,6 +78,19 @@ fn index(rights: &Rights, agency: &str) -> RightsIndex {
 }
 
 #[test]
+fn a_default_purpose_travels_to_the_nodes_that_decide_by_it() {
+    let rights = rights();
+    for agency in ["G12.90", "G09"] {
+        let bundle = bundle(&rights, agency);
+        let system =
+            bundle.systems.iter().find(|system| system.name == "agencies/G12.90/systems/thue").unwrap();
+        assert_eq!(system.default_purpose(), Purpose::StateManagement);
+        let others = bundle.systems.iter().filter(|other| other.name != system.name);
+        assert!(others.into_iter().all(|other| other.default_purpose() == Purpose::Unspecified));
+    }
+}
+
+#[test]
 fn the_catalog_is_what_the_law_s_table_says() {
     let catalog = catalog();
     assert_eq!(catalog.agencies().len(), 15);

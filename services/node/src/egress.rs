@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use lienthong_audit::digest::ExchangeKey;
-use lienthong_catalog::{Method, Permitted, RightsIndex};
+use lienthong_catalog::{Method, Permitted, RightsIndex, purpose};
 use lienthong_proto::{
     lienthong::{
         audit::v1::{Exchange, Side},
@@ -114,7 +114,7 @@ fn judge(
     request: &Request<Incoming>,
 ) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), stated.provider.as_deref())?;
-    open::resolved(exchange, &method);
+    open::resolved(exchange, rights, &method, stated);
     check_head(request)?;
     let permitted = authorize(&core.node, rights, &method, caller, stated)?;
     open::decided(exchange, &permitted, stated);
@@ -259,8 +259,8 @@ impl Outgoing {
             exchange_id: self.id.as_bytes().to_vec(),
             attempt: 1,
             system,
-            purpose: self.stated.purpose.clone().unwrap_or_default(),
-            purpose_source: self.stated.purpose_source.into(),
+            purpose: purpose::word(self.permitted.purpose()).to_owned(),
+            purpose_source: self.permitted.purpose_source().into(),
             dossier: self.stated.dossier.clone().unwrap_or_default(),
             user: self.stated.user.clone().unwrap_or_default(),
             fields: self.stated.fields.clone().unwrap_or_default(),

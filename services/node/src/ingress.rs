@@ -6,9 +6,12 @@ use std::{sync::Arc, time::Instant};
 use http::{HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
 use lienthong_audit::digest::ExchangeKey;
-use lienthong_catalog::{Method, Permitted, RightsIndex};
+use lienthong_catalog::{Method, Permitted, RightsIndex, purpose};
 use lienthong_proto::{
-    lienthong::audit::v1::{Exchange, Side},
+    lienthong::{
+        audit::v1::{Exchange, Side},
+        options::v1::Purpose,
+    },
     reason::Reason,
     status::MeshError,
 };
@@ -112,7 +115,7 @@ fn judge(
     request: &Request<Incoming>,
 ) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), Some(&core.node.agency))?;
-    open::resolved(exchange, &method);
+    open::resolved(exchange, rights, &method, stated);
     check_head(request)?;
     let permitted = authorize(&core.node, rights, &method, caller, stated)?;
     open::decided(exchange, &permitted, stated);
@@ -169,7 +172,7 @@ impl Admitted {
         let limit = self.core.node.limits.message_bytes_max;
         // A backend need not know how to unpack what its consumers know how to pack.
         let body = RequestBody::new(body, limit, subjects, tally).compressed(encoding).unpacked();
-        let told = for_backend(self.id, caller, &stated);
+        let told = for_backend(self.id, caller, self.permitted.purpose(), &stated);
         let path = self.method.path();
         let onward = forward::request(path, &parts.headers, metadata, self.deadline, told, body);
         let (response, in_flight) = match forward::send(&backend, onward, self.deadline).await {
@@ -193,13 +196,18 @@ impl Admitted {
 }
 
 /// What the backend learns of its caller (design §6, Local hops).
-fn for_backend(id: Uuid, caller: &Caller, stated: &CallMetadata) -> Vec<(HeaderName, HeaderValue)> {
+fn for_backend(
+    id: Uuid,
+    caller: &Caller,
+    purpose: Purpose,
+    stated: &CallMetadata,
+) -> Vec<(HeaderName, HeaderValue)> {
     let mut told = Vec::with_capacity(6);
     told.push((metadata::EXCHANGE_ID, answer::exchange_id_value(id)));
+    told.push((metadata::PURPOSE, HeaderValue::from_static(purpose::word(purpose))));
     let texts = [
         (metadata::CONSUMER, Some(&caller.party)),
         (metadata::SYSTEM, Some(&caller.system)),
-        (metadata::PURPOSE, stated.purpose.as_ref()),
         (metadata::USER, stated.user.as_ref()),
         (metadata::DOSSIER, stated.dossier.as_ref()),
     ];

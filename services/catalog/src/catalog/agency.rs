@@ -1,6 +1,7 @@
 //! Who takes part: agencies of the political system, and parties outside of it.
 
 use lienthong_proto::lienthong::control::v1::System;
+use lienthong_proto::lienthong::options::v1::Purpose;
 
 use crate::words;
 
@@ -49,6 +50,7 @@ impl Agency {
             name: system_name(&self.code, &system.id),
             agency: self.code.clone(),
             security_level: system.security_level,
+            default_purpose: system.default_purpose.into(),
             ..System::default()
         })
     }
@@ -73,6 +75,8 @@ pub struct AgencySystem {
     pub name_vi: String,
     /// Approved security level, 1–5.
     pub security_level: u32,
+    /// Purpose of a call that states none; `UNSPECIFIED`: each call must state one.
+    pub default_purpose: Purpose,
 }
 
 /// The person in charge of data.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lienthong_filter::Plan;
+use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::control::v1::{Dataset, Party, RightOrigin, System};
 use lienthong_proto::lienthong::options::v1::{Purpose, ReleaseGate};
 
@@ -18,6 +19,7 @@ pub struct Permitted {
     pub(super) system: Option<u32>,
     pub(super) right: u32,
     pub(super) purpose: Purpose,
+    pub(super) purpose_source: PurposeSource,
     pub(super) plan: Arc<Plan>,
 }
 
@@ -62,9 +64,14 @@ impl Permitted {
         self.system.map(|slot| self.rights.0.identities.system_at(slot))
     }
 
-    /// The stated purpose.
+    /// The purpose, stated or the system's default.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// Where the purpose came from.
+    pub fn purpose_source(&self) -> PurposeSource {
+        self.purpose_source
     }
 
     /// The filter that each response message must pass.

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use lienthong_proto::lienthong::control::v1::{CertificateBinding, Node, Party, RightsBundle, System};
+use lienthong_proto::lienthong::options::v1::Purpose;
 
 use super::BundleError;
+use super::load::Problems;
+use crate::purpose;
 
 /// Bytes of a SHA-256.
 const SHA256_BYTES: usize = 32;
@@ -41,14 +44,16 @@ pub(crate) struct SystemFacts {
     /// Slot of its party.
     pub party: u32,
     pub security_level: u32,
+    /// Purpose of its calls that state none.
+    pub default_purpose: Option<Purpose>,
 }
 
 impl Identities {
     /// Reads the identities of a bundle, or says how they contradict each other.
-    pub(super) fn read(bundle: &RightsBundle) -> Result<Self, BundleError> {
+    pub(super) fn read(bundle: &RightsBundle, problems: &mut Problems) -> Result<Self, BundleError> {
         let (parties, party_facts) = parties(&bundle.parties)?;
         let (nodes, nodes_of) = nodes(&bundle.nodes, &party_facts)?;
-        let (systems, system_facts) = systems(&bundle.systems, &party_facts)?;
+        let (systems, system_facts) = systems(&bundle.systems, &party_facts, problems)?;
         let node_by_certificate =
             certificates(nodes.iter().map(|node| (node.name.as_str(), &node.certificates)))?;
         let system_by_certificate =
@@ -158,6 +163,7 @@ fn nodes(nodes: &[Node], parties: &Facts<PartyFacts>) -> Result<(Vec<Node>, Node
 fn systems(
     systems: &[System],
     parties: &Facts<PartyFacts>,
+    problems: &mut Problems,
 ) -> Result<(Vec<System>, Facts<SystemFacts>), BundleError> {
     let mut systems = systems.to_vec();
     systems.sort_by(|a, b| a.name.cmp(&b.name));
@@ -167,11 +173,29 @@ fn systems(
         .map(|(system, slot)| {
             let agency = system.agency.as_str();
             let party = parties.get(agency).ok_or_else(|| orphan(&system.name, agency))?.slot;
-            Ok((system.name.as_str(), SystemFacts { slot, party, security_level: system.security_level }))
+            let facts = SystemFacts {
+                slot,
+                party,
+                security_level: system.security_level,
+                default_purpose: default_purpose(system, problems),
+            };
+            Ok((system.name.as_str(), facts))
         })
         .collect();
     let facts = facts("system", named?.into_iter())?;
     Ok((systems, facts))
+}
+
+/// The system's default purpose, where it may be one; otherwise its calls must state theirs.
+fn default_purpose(system: &System, problems: &mut Problems) -> Option<Purpose> {
+    let purpose = Purpose::try_from(system.default_purpose).ok();
+    let default = purpose.filter(|purpose| purpose::may_be_default(*purpose));
+    if default.is_none() && purpose != Some(Purpose::Unspecified) {
+        let word = purpose.map_or("an unknown one", purpose::word);
+        problems
+            .note(format!("the default purpose of {} is left out: {word} needs a statement", system.name));
+    }
+    default
 }
 
 fn orphan(name: &str, agency: &str) -> BundleError {

@@ -55,7 +55,7 @@ pub(super) fn index(
 ) -> Result<Index, BundleError> {
     check_header(bundle)?;
     let mut problems = Problems::default();
-    let identities = Identities::read(bundle)?;
+    let identities = Identities::read(bundle, &mut problems)?;
     let models = served::contracts(&bundle.contracts, &mut problems)?;
     let (mut datasets, slots) = served::datasets(&bundle.datasets, &models, &identities, &mut problems)?;
     let rights = rows::table(&bundle.rights, &mut datasets, &slots, &identities, hash_key, &mut problems);

@@ -82,6 +82,7 @@ pub(super) fn datasets<'a>(
         slots.insert(key, slot);
         datasets.push(Dataset {
             secret: contract.is_secret(),
+            takes_default_purpose: contract.takes_default_purpose(),
             release_gate,
             decision_mode,
             // Absent or negative: no age at all is young enough.

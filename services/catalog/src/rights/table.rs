@@ -47,6 +47,8 @@ pub(crate) struct Dataset {
     pub contract: ContractDataset,
     /// Anything but "declared no state secret".
     pub secret: bool,
+    /// True where a system's default purpose counts: neither personal, core nor important (design: local hops).
+    pub takes_default_purpose: bool,
     pub release_gate: ReleaseGate,
     pub decision_mode: DecisionMode,
     pub bundle_age_max: Duration,

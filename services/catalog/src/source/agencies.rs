@@ -1,9 +1,12 @@
 //! `agencies` and `outside_parties`.
 
-use super::object::Reader;
+use super::object::{Object, Reader};
 use super::tree::Located;
 use crate::catalog::{Agency, AgencySystem, Contact, OutsideParty};
+use lienthong_proto::lienthong::options::v1::Purpose;
+
 use crate::code;
+use crate::purpose;
 use crate::words;
 
 /// Security levels of information systems (NĐ 85/2016 Article 6).
@@ -75,7 +78,30 @@ fn system(reader: &mut Reader<'_>, node: &Located) -> Option<AgencySystem> {
     let id = object.formatted("id", is_id, "[a-z0-9-]");
     let name_vi = object.optional_text("name_vi");
     let security_level = object.number("security_level", 1, SECURITY_LEVEL_MAX).unwrap_or(0);
-    object.finish().then_some(AgencySystem { id, name_vi, security_level })
+    let default_purpose = default_purpose(&mut object);
+    object.finish().then_some(AgencySystem { id, name_vi, security_level, default_purpose })
+}
+
+/// The purpose of calls that state none. One that each call must give reasons for is nobody's default.
+fn default_purpose(object: &mut Object<'_, '_, '_>) -> Purpose {
+    const KEY: &str = "default_purpose";
+    let purpose = object.word(KEY, &purpose::WORDS).unwrap_or_default();
+    let Some(node) = object.optional(KEY).filter(|_| purpose != Purpose::Unspecified) else {
+        return purpose;
+    };
+    if purpose == Purpose::Commercial {
+        let message = "COMMERCIAL is never granted, so that it is no default";
+        object.wrong(node.place, "R-29", message.to_owned(), "name the public task that the system serves");
+    } else if !purpose::may_be_default(purpose) {
+        let message = format!("{} needs a dossier, which differs with each call", purpose::word(purpose));
+        object.wrong(
+            node.place,
+            "R-24",
+            message,
+            "have the system state mesh-purpose and mesh-dossier itself",
+        );
+    }
+    purpose
 }
 
 /// True for the identifier of a node or system: lower-case letters, digits and `-`.

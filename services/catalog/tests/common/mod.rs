@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lienthong_catalog::{Method, Question, Resolution, RightsIndex};
 use lienthong_proto::descriptors;
+use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::control::v1::{
     CertificateBinding, Contract, Dataset, Node, Party, Right, RightOrigin, RightsBundle, System,
 };
@@ -169,6 +170,7 @@ pub fn question<'a>(method: &'a Method, consumer: &'a str, purpose: &'a str) -> 
         consumer,
         system: None,
         purpose: Some(purpose),
+        purpose_source: PurposeSource::Caller,
         requested_fields: None,
         dossier: Some("H26.90-261121-0001"),
         user: None,

@@ -25,6 +25,7 @@ pub fn authorize(
         consumer: &caller.party,
         system: (!caller.system.is_empty()).then_some(caller.system.as_str()),
         purpose: stated.purpose.as_deref(),
+        purpose_source: stated.purpose_source,
         requested_fields: stated.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect()),
         dossier: stated.dossier.as_deref(),
         user: stated.user.as_deref(),

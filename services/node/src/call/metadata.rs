@@ -16,7 +16,7 @@ use crate::limits::{
     CALL_CONTEXT_BYTES_MAX, METADATA_VALUE_BYTES_MAX, PEER_TEXT_BYTES_MAX, REQUESTED_FIELDS_MAX,
 };
 
-/// Why data is asked for; required.
+/// Why data is asked for; required, unless the system has a default purpose for such data.
 pub const PURPOSE: HeaderName = HeaderName::from_static("mesh-purpose");
 /// Dossier that the call serves.
 pub const DOSSIER: HeaderName = HeaderName::from_static("mesh-dossier");
@@ -44,7 +44,7 @@ pub const SYSTEM: HeaderName = HeaderName::from_static("mesh-system");
 pub struct CallMetadata {
     /// `mesh-purpose`, as sent.
     pub purpose: Option<String>,
-    /// Where the purpose came from.
+    /// Where the purpose came from, as the one who states it says.
     pub purpose_source: PurposeSource,
     /// `mesh-dossier`.
     pub dossier: Option<String>,

@@ -9,9 +9,9 @@ use lienthong_audit::{
     keys::KeyRow,
     record::{self, RECORD_VERSION},
 };
-use lienthong_catalog::{Method, Permitted, code, decide::context, purpose};
+use lienthong_catalog::{Method, Permitted, RightsIndex, code, decide::context, purpose};
 use lienthong_proto::{
-    lienthong::audit::v1::{Exchange, Opening, Record, Side, record::Body},
+    lienthong::audit::v1::{Exchange, Opening, PurposeSource, Record, Side, record::Body},
     reason::Reason,
     status::MeshError,
 };
@@ -112,15 +112,24 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..end]
 }
 
-/// Completes an exchange with the method it goes to.
-pub fn resolved(exchange: &mut Exchange, method: &Method) {
+/// Completes an exchange with the method it goes to, and with the default purpose of a call that states none.
+pub fn resolved(exchange: &mut Exchange, rights: &RightsIndex, method: &Method, stated: &CallMetadata) {
     method.provider().clone_into(&mut exchange.provider);
     method.dataset_id().clone_into(&mut exchange.dataset);
+    // For a denial that follows: what is permitted says its purpose itself.
+    if stated.purpose.is_none()
+        && let Some(default) = rights.default_purpose(method, &exchange.consumer, &exchange.system)
+    {
+        exchange.purpose = default.into();
+        exchange.purpose_source = PurposeSource::Default.into();
+    }
 }
 
 /// Completes an exchange with what was decided.
 pub fn decided(exchange: &mut Exchange, permitted: &Permitted, stated: &CallMetadata) {
     exchange.right = permitted.grant();
+    exchange.purpose = permitted.purpose().into();
+    exchange.purpose_source = permitted.purpose_source().into();
     exchange.fields_requested = stated.fields.clone().unwrap_or_default();
 }
 

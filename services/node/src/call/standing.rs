@@ -52,6 +52,9 @@ impl Standing {
         let again = authorize(node, rights, permitted.method(), &self.caller, &self.stated)
             .map_err(|error| revoked(&error.to_string()))?;
         if again.epoch() != permitted.epoch() {
+            if again.purpose() != permitted.purpose() {
+                return Err(revoked("the system's default purpose has changed; call again"));
+            }
             if !again.fields().eq(permitted.fields()) {
                 return Err(revoked("the granted fields have changed; call again"));
             }
