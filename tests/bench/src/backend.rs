@@ -12,20 +12,25 @@ use lienthong_proto::vn::dancu::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::exchange::{self, PAYLOADS_BYTES};
+use crate::exchange::{self, PAYLOADS_BYTES, STREAM_MESSAGE_BYTES};
 use crate::pki::{Pki, Role};
 use crate::tonic_server::TonicServer;
 
 /// Starts the backend, on the runtime that is polled.
-pub async fn start(pki: &Pki) -> anyhow::Result<TonicServer> {
+pub async fn start(pki: &Pki, stream_messages: usize) -> anyhow::Result<TonicServer> {
     let rows = PAYLOADS_BYTES.into_iter().map(exchange::response);
     let rows = rows.collect::<Option<_>>().context("a payload is too small")?;
-    TonicServer::start(pki, Role::Backend, CitizenServiceServer::new(Register { rows })).await
+    let row = exchange::response(STREAM_MESSAGE_BYTES).context("a message of the stream is too small")?;
+    let streamed = SyncCitizensResponse { citizen: row.citizen };
+    let register = Register { rows, streamed, stream_messages };
+    TonicServer::start(pki, Role::Backend, CitizenServiceServer::new(register)).await
 }
 
 /// A register of few citizens: one for each payload.
 struct Register {
     rows: Vec<GetCitizenResponse>,
+    streamed: SyncCitizensResponse,
+    stream_messages: usize,
 }
 
 #[tonic::async_trait]
@@ -49,13 +54,15 @@ impl CitizenService for Register {
         Err(not_measured())
     }
 
-    type SyncCitizensStream = tonic::codegen::tokio_stream::Empty<Result<SyncCitizensResponse, Status>>;
+    type SyncCitizensStream =
+        tonic::codegen::tokio_stream::Iter<std::iter::RepeatN<Result<SyncCitizensResponse, Status>>>;
 
     async fn sync_citizens(
         &self,
         _: Request<SyncCitizensRequest>,
     ) -> Result<Response<Self::SyncCitizensStream>, Status> {
-        Err(not_measured())
+        let messages = std::iter::repeat_n(Ok(self.streamed.clone()), self.stream_messages);
+        Ok(Response::new(tonic::codegen::tokio_stream::iter(messages)))
     }
 
     async fn verify_record(
@@ -67,5 +74,5 @@ impl CitizenService for Register {
 }
 
 fn not_measured() -> Status {
-    Status::unimplemented("the benchmark measures GetCitizen only")
+    Status::unimplemented("the benchmark measures GetCitizen and SyncCitizens only")
 }

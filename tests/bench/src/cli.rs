@@ -29,7 +29,7 @@ pub enum Command {
     /// Make the certificates of a run in a new folder
     Certificates(PkiArgs),
     /// Answer as the provider's backend
-    Backend(PkiArgs),
+    Backend(BackendArgs),
     /// Forward as a naive tonic proxy (contestant b)
     ProxyNaive(ProxyArgs),
     /// Forward as a bare hyper proxy (contestant g)
@@ -51,6 +51,9 @@ pub struct RunArgs {
     /// Milliseconds that each measurement counts
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=600_000))]
     pub window_ms: Option<u64>,
+    /// Size of the stream, MiB [default: 1024; the goals are judged at that size only]
+    #[arg(long, value_name = "N", value_parser = parse_mib)]
+    pub stream_mib: Option<usize>,
     /// Rights in the provider's bundle
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rights: u32,
@@ -104,9 +107,30 @@ pub struct ShapeArgs {
     /// Open loop: calls begun each second
     #[arg(long, value_name = "N")]
     pub per_second: Option<u32>,
+    /// One answer of so many messages
+    #[arg(long, value_name = "MESSAGES")]
+    pub stream: Option<usize>,
 }
 
-/// `bench certificates`, `bench backend`.
+fn parse_mib(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(mib @ 1..=65_536) => Ok(mib),
+        _ => Err("a number of MiB from 1 to 65536".to_owned()),
+    }
+}
+
+/// `bench backend`.
+#[derive(Debug, Args)]
+pub struct BackendArgs {
+    /// Folder of the certificates
+    #[arg(long)]
+    pub pki: PathBuf,
+    /// Messages of a stream
+    #[arg(long, default_value_t = 16)]
+    pub stream_messages: usize,
+}
+
+/// `bench certificates`.
 #[derive(Debug, Args)]
 pub struct PkiArgs {
     /// Folder of the certificates
@@ -132,7 +156,8 @@ impl ShapeArgs {
     /// The shape asked for; exactly one key is given.
     pub fn shape(&self) -> Option<Shape> {
         let closed = self.concurrency.map(|concurrency| Shape::Closed { concurrency });
-        closed.or(self.per_second.map(|per_second| Shape::Open { per_second }))
+        let stream = self.stream.map(|messages| Shape::Stream { messages });
+        closed.or(stream).or(self.per_second.map(|per_second| Shape::Open { per_second }))
     }
 }
 

@@ -4,7 +4,7 @@
 //! the answer shall be, so that one backend serves every payload. Every row is visibly fake.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use lienthong_proto::vn::dancu::v1::{Citizen, GetCitizenRequest, GetCitizenResponse};
+use lienthong_proto::vn::dancu::v1::{Citizen, GetCitizenRequest, GetCitizenResponse, SyncCitizensRequest};
 use prost::Message;
 
 /// gRPC path of the method under test.
@@ -22,6 +22,13 @@ pub const GRANTED: [&str; 4] = ["so_dinh_danh", "ho_ten", "ngay_sinh", "noi_thuo
 pub const PAYLOADS_BYTES: [usize; 2] = [256, 4096];
 /// Smallest answer that can be made: a citizen with every field filled.
 pub const PAYLOAD_BYTES_MIN: usize = 200;
+
+/// gRPC path of the streaming method under test.
+pub const STREAM_PATH: &str = "/vn.dancu.v1.CitizenService/SyncCitizens";
+/// Purpose that the consumer of a stream states.
+pub const STREAM_PURPOSE: &str = "NATIONAL_SYNC";
+/// Encoded bytes of each message of a stream.
+pub const STREAM_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Bytes before each gRPC message: the compressed flag and the length.
 const FRAME_HEADER_BYTES: usize = 5;
@@ -53,6 +60,15 @@ impl Exchange {
             answer: frame(&response_with(citizen)),
             released: frame(&response_with(released)),
         })
+    }
+}
+
+impl Exchange {
+    /// A stream: its question, and each of its messages. One message of the stream is encoded as the answer of the
+    /// unary method is: the same record in the same field.
+    pub fn stream() -> Option<Self> {
+        let request = frame(&SyncCitizensRequest::default());
+        Some(Self { request, ..Self::of(STREAM_MESSAGE_BYTES)? })
     }
 }
 
@@ -132,6 +148,15 @@ mod tests {
         assert!(!citizen.noi_thuong_tru.is_empty());
         assert!(citizen.tinh_trang_hon_nhan.is_empty() && citizen.cap_nhat_luc.is_none());
         assert!(exchange.released.len() < exchange.answer.len());
+    }
+
+    #[test]
+    fn a_message_of_a_stream_is_encoded_as_an_answer_is() {
+        use lienthong_proto::vn::dancu::v1::SyncCitizensResponse;
+        let exchange = Exchange::stream().unwrap();
+        assert_eq!(exchange.answer.len(), FRAME_HEADER_BYTES + STREAM_MESSAGE_BYTES);
+        let message = SyncCitizensResponse::decode(&exchange.answer[FRAME_HEADER_BYTES..]).unwrap();
+        assert_eq!(frame(&message), exchange.answer);
     }
 
     #[test]

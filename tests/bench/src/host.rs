@@ -33,10 +33,25 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 
 /// Memory that a process holds, bytes.
 pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no such line")?.parse()?;
     Ok(kib * 1024)
+}
+
+/// Forgets how much memory a process held at most, so that [`peak_resident_bytes`] tells what it is from now on.
+pub fn reset_peak(pid: u32) -> anyhow::Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5")
+        .context("this kernel does not reset a peak of memory")
+}
+
+/// Memory that a process held at most since [`reset_peak`], bytes.
+pub fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    status_bytes(pid, "VmHWM:")
 }
 
 /// Share of the processors that was busy since an earlier look; taken while nothing of the run works, it is what others
@@ -161,6 +176,9 @@ mod tests {
         }
         assert!(cpu_time(pid).unwrap() > before);
         assert!(resident_bytes(pid).unwrap() > 100_000);
+        reset_peak(pid).unwrap();
+        let held = vec![1u8; 64 * 1024 * 1024];
+        assert!(peak_resident_bytes(pid).unwrap() > held.len() as u64);
     }
 
     #[test]

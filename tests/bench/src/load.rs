@@ -4,11 +4,13 @@
 //! **Closed loop**: so many calls under way at all times, over 16 connections, on one runtime per core. Gives throughput.
 //! **Open loop**: a call every so often whatever the answers do, timed from the moment it was *due*, so that a stall
 //! is not hidden by the calls it kept from being made. Gives latency.
+//! **Stream**: one answer of many messages, each compared as it arrives. Gives throughput.
 
 mod caller;
 mod closed;
 mod http2;
 mod open;
+mod stream;
 mod ticks;
 
 use std::net::SocketAddr;
@@ -39,6 +41,11 @@ pub enum Shape {
         /// Calls a second.
         per_second: u32,
     },
+    /// One answer of so many messages.
+    Stream {
+        /// Messages of [`STREAM_MESSAGE_BYTES`](crate::exchange::STREAM_MESSAGE_BYTES).
+        messages: usize,
+    },
 }
 
 /// One measurement.
@@ -63,9 +70,9 @@ pub struct Measurement {
 pub struct Measured {
     /// Calls answered in all, warm-up included: as many exchanges must be on record.
     pub answered: u64,
-    /// Calls answered a second within the window.
+    /// Calls answered a second within the window; of a stream, its messages a second.
     pub per_second: f64,
-    /// Median of their latencies, microseconds.
+    /// Median of their latencies, microseconds; of a stream, how long it took.
     pub p50_us: f64,
     /// 99th percentile, microseconds.
     pub p99_us: f64,
@@ -76,6 +83,7 @@ pub fn run(measurement: &Measurement, pki: &Pki) -> anyhow::Result<Measured> {
     let counted = match measurement.shape {
         Shape::Closed { concurrency } => closed::run(measurement, pki, concurrency)?,
         Shape::Open { per_second } => open::run(measurement, pki, per_second)?,
+        Shape::Stream { messages } => return stream::run(measurement, pki, messages),
     };
     counted.measured(measurement.window)
 }

@@ -69,7 +69,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(arguments) => load(&arguments)?,
         Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),
         Command::Backend(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
-            let server = backend::start(&Pki::open(&arguments.pki)?).await?;
+            let server = backend::start(&Pki::open(&arguments.pki)?, arguments.stream_messages).await?;
             serve(server.address, server.failed()).await
         })?,
         Command::ProxyBare(arguments) => {
@@ -98,10 +98,13 @@ async fn serve(address: SocketAddr, failed: impl Future<Output = anyhow::Error>)
 fn load(arguments: &LoadArgs) -> anyhow::Result<()> {
     let measurement = Measurement {
         address: arguments.address,
-        exchange: Exchange::of(arguments.payload)
-            .context("the payload is smaller than a filled record (200 bytes)")?,
+        exchange: match arguments.shape.stream {
+            Some(_) => Exchange::stream(),
+            None => Exchange::of(arguments.payload),
+        }
+        .context("the payload is smaller than a filled record (200 bytes)")?,
         released: arguments.released,
-        shape: arguments.shape.shape().context("give --concurrency or --per-second")?,
+        shape: arguments.shape.shape().context("give --concurrency, --per-second or --stream")?,
         warmup: arguments.warmup(),
         window: arguments.window(),
     };

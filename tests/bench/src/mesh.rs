@@ -94,6 +94,19 @@ impl Mesh {
         self.nodes.iter().chain([&self.broker])
     }
 
+    /// Waits until the broker has the records of one stream: its pair, and those of its progress.
+    pub async fn settle_stream(&mut self) -> anyhow::Result<()> {
+        let before = self.counted;
+        let now = self.stand_still().await?;
+        let records = now.log - before.log;
+        ensure!(
+            now.delivered == before.delivered.map(|count| count + 1) && records >= RECORDS_PER_EXCHANGE,
+            "one stream was answered, but the records do not come to the log: {before:?}, then {now:?}"
+        );
+        self.counted = now;
+        Ok(())
+    }
+
     /// Waits until the broker has the records of `answered` calls, and checks that there are as many as there must be.
     pub async fn settle(&mut self, answered: u64) -> anyhow::Result<Recorded> {
         let begun = Instant::now();

@@ -11,9 +11,9 @@ use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{NamedService, UnaryService};
+use tonic::server::{NamedService, ServerStreamingService, UnaryService};
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::exchange;
 use crate::pki::{Pki, Role};
@@ -50,7 +50,14 @@ impl tower::Service<http::Request<Body>> for Proxy {
             channel: self.channel.clone(),
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
         };
-        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).unary(forward, request).await) })
+        let mut grpc = tonic::server::Grpc::new(Raw);
+        Box::pin(async move {
+            Ok(if forward.path == exchange::STREAM_PATH {
+                grpc.server_streaming(forward, request).await
+            } else {
+                grpc.unary(forward, request).await
+            })
+        })
     }
 }
 
@@ -70,6 +77,21 @@ impl UnaryService<Bytes> for Forward {
             let mut client = tonic::client::Grpc::new(channel);
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             client.unary(request, path, Raw).await
+        })
+    }
+}
+
+impl ServerStreamingService<Bytes> for Forward {
+    type Response = Bytes;
+    type ResponseStream = Streaming<Bytes>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Streaming<Bytes>>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let (channel, path) = (self.channel.clone(), self.path.clone());
+        Box::pin(async move {
+            let mut client = tonic::client::Grpc::new(channel);
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            client.server_streaming(request, path, Raw).await
         })
     }
 }

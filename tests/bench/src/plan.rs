@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::contestant::Contestant;
-use crate::exchange::PAYLOADS_BYTES;
+use crate::exchange::{PAYLOADS_BYTES, STREAM_MESSAGE_BYTES};
 use crate::load::Shape;
 
 /// Concurrencies of the closed loop.
@@ -34,13 +34,19 @@ impl Case {
         Self { payload_bytes, shape: Shape::Open { per_second: OPEN_PER_SECOND } }
     }
 
-    /// Every case, in the order of the tables.
-    pub fn all() -> Vec<Self> {
+    /// One stream of this many bytes.
+    pub const fn stream(bytes: usize) -> Self {
+        let messages = bytes / STREAM_MESSAGE_BYTES;
+        Self { payload_bytes: STREAM_MESSAGE_BYTES, shape: Shape::Stream { messages } }
+    }
+
+    /// Every case, in the order of the tables; the stream has so many bytes.
+    pub fn all(stream_bytes: usize) -> Vec<Self> {
         let of = |bytes| {
             let closed = CONCURRENCIES.map(move |concurrency| Self::closed(bytes, concurrency));
             closed.into_iter().chain([Self::open(bytes)])
         };
-        PAYLOADS_BYTES.into_iter().flat_map(of).collect()
+        PAYLOADS_BYTES.into_iter().flat_map(of).chain([Self::stream(stream_bytes)]).collect()
     }
 }
 
@@ -51,6 +57,7 @@ impl fmt::Display for Case {
         match self.shape {
             Shape::Closed { concurrency } => f.pad(&format!("{size} c{concurrency}")),
             Shape::Open { per_second } => f.pad(&format!("{size} {per_second}/s")),
+            Shape::Stream { .. } => f.pad(&format!("stream of {size}")),
         }
     }
 }
@@ -73,7 +80,12 @@ pub struct Plan {
     pub window: Duration,
     /// Time in which the open loop counts: it makes few calls, and a percentile needs many.
     pub open_window: Duration,
+    /// Bytes of the stream.
+    pub stream_bytes: usize,
 }
+
+/// Bytes of the stream, unless the run says otherwise: 1 GiB.
+pub const STREAM_BYTES: usize = 1024 * 1024 * 1024;
 
 impl Plan {
     /// The thorough run, about a quarter of an hour.
@@ -84,6 +96,7 @@ impl Plan {
             warmup: Duration::from_millis(500),
             window: Duration::from_secs(3),
             open_window: Duration::from_secs(6),
+            stream_bytes: STREAM_BYTES,
         }
     }
 
@@ -91,7 +104,7 @@ impl Plan {
     pub fn quick(contestants: Vec<Contestant>) -> Self {
         Self {
             rounds: 3,
-            warmup: Duration::from_millis(250),
+            warmup: Duration::from_millis(200),
             window: Duration::from_secs(1),
             open_window: Duration::from_secs(3),
             ..Self::thorough(contestants)
@@ -106,16 +119,17 @@ impl Plan {
             let mut order = self.contestants.clone();
             let first = usize::from(round) % order.len().max(1);
             order.rotate_left(first);
-            Case::all().into_iter().flat_map(move |case| {
+            Case::all(self.stream_bytes).into_iter().flat_map(move |case| {
                 order.clone().into_iter().map(move |contestant| Turn { round, case, contestant })
             })
         })
     }
 
-    /// Time in which a case counts.
+    /// Time in which a case counts; a stream counts until its end.
     pub fn window_of(&self, case: Case) -> Duration {
         match case.shape {
             Shape::Closed { .. } => self.window,
+            Shape::Stream { .. } => Duration::ZERO,
             Shape::Open { .. } => self.open_window,
         }
     }
@@ -142,7 +156,7 @@ mod tests {
     fn everybody_is_measured_as_often_in_every_case_and_begins_in_turn() {
         let plan = Plan::quick(Contestant::ALL.to_vec());
         let turns: Vec<_> = plan.turns().collect();
-        assert_eq!(turns.len(), 3 * Case::all().len() * 4);
+        assert_eq!(turns.len(), 3 * Case::all(STREAM_BYTES).len() * 4);
         let distinct: HashSet<_> = turns.iter().map(|turn| format!("{turn:?}")).collect();
         assert_eq!(distinct.len(), turns.len());
         let first = |round| turns.iter().find(|turn| turn.round == round).unwrap().contestant;
@@ -162,5 +176,6 @@ mod tests {
     fn cases_are_named_as_the_goals_are() {
         assert_eq!(Case::closed(256, 64).to_string(), "256B c64");
         assert_eq!(Case::open(4096).to_string(), "4KiB 1000/s");
+        assert_eq!(Case::stream(STREAM_BYTES).to_string(), "stream of 64KiB");
     }
 }

@@ -88,7 +88,7 @@ impl Report<'_> {
 
     fn tables(&self) -> Vec<Table> {
         let mut tables: Vec<Table> = PAYLOADS_BYTES.iter().map(|bytes| self.throughput(*bytes)).collect();
-        tables.extend([self.latency(), self.cpu()]);
+        tables.extend([self.stream(), self.latency(), self.cpu()]);
         let goals = [("Valid baselines", self.validity), ("Goals", self.goals)];
         let judged = goals.into_iter().filter(|(_, goals)| !goals.is_empty());
         tables.extend(judged.map(|(title, goals)| of_goals(title, goals)));
@@ -103,6 +103,29 @@ impl Report<'_> {
             let per_second = |sample: &Sample| sample.measured.per_second;
             let cell = |case| number(self.results.spread(contestant, case, per_second), 0);
             cases.map(cell).to_vec()
+        })
+    }
+
+    fn stream(&self) -> Table {
+        let case = Case::stream(self.plan.stream_bytes);
+        let title = format!(
+            "One answer of {} in messages of {}, all sizes in MiB",
+            size_of_stream(self.plan.stream_bytes),
+            size(case.payload_bytes)
+        );
+        let columns = ["a second", "memory beyond idle, consumer side", "provider side"].map(str::to_owned);
+        self.table(title, columns.to_vec(), |contestant| {
+            let of = |number: &dyn Fn(&Sample) -> f64| self.results.spread(contestant, case, number);
+            let mib_per_message =
+                f64::from(u32::try_from(case.payload_bytes).unwrap_or(u32::MAX)) / 1_048_576.0;
+            let memory = |hop: usize| {
+                move |sample: &Sample| sample.hop_memory_mib.get(hop).copied().unwrap_or(f64::NAN)
+            };
+            vec![
+                number(of(&|sample| sample.measured.per_second * mib_per_message), 0),
+                number(of(&memory(0)), 0),
+                number(of(&memory(1)), 0),
+            ]
         })
     }
 
@@ -188,6 +211,12 @@ impl Report<'_> {
             "INVALID: a baseline is slower than a good build of it; do not use these numbers."
         }
     }
+}
+
+/// A large size: `1GiB`, `64MiB`.
+fn size_of_stream(bytes: usize) -> String {
+    let mib = bytes / 1_048_576;
+    if mib.is_multiple_of(1024) { format!("{}GiB", mib / 1024) } else { format!("{mib}MiB") }
 }
 
 fn of_goals(title: &str, goals: &[Goal]) -> Table {

@@ -82,6 +82,9 @@ fn plan(arguments: &RunArgs) -> Plan {
         Plan::thorough(taking_part.collect())
     };
     plan.rounds = arguments.rounds.unwrap_or(plan.rounds);
+    if let Some(mib) = arguments.stream_mib {
+        plan.stream_bytes = mib * 1024 * 1024;
+    }
     if let Some(window_ms) = arguments.window_ms {
         plan.window = Duration::from_millis(window_ms);
         plan.open_window = plan.window;
@@ -121,7 +124,10 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Starts the backend and every contestant.
     async fn start(site: &'a Site, plan: &Plan) -> anyhow::Result<Self> {
-        let mut backend = site.start("backend", &["backend"])?;
+        let Shape::Stream { messages } = Case::stream(plan.stream_bytes).shape else {
+            anyhow::bail!("a stream is a stream");
+        };
+        let mut backend = site.start("backend", &["backend", "--stream-messages", &messages.to_string()])?;
         let address = backend.address().await?;
         let mut chains = Vec::with_capacity(plan.contestants.len());
         for contestant in &plan.contestants {
@@ -154,11 +160,23 @@ impl<'a> Stage<'a> {
         let found = self.chains.iter_mut().find(|(contestant, _)| *contestant == turn.contestant);
         let (_, chain) = found.context("it was not started")?;
         let before = cpu_of(chain)?;
+        let held = each_hop(chain, |pid| {
+            host::reset_peak(pid)?;
+            host::resident_bytes(pid)
+        })?;
         let measured = load(self.site, chain, plan, turn.case, turn.contestant.releases()).await?;
         let recorded = match chain {
+            // What progress a stream records depends on the time that it takes: the report counts pairs only.
+            Chain::Mesh(mesh) if matches!(turn.case.shape, Shape::Stream { .. }) => {
+                mesh.settle_stream().await?;
+                None
+            }
             Chain::Mesh(mesh) => Some(mesh.settle(measured.answered).await?),
             Chain::Direct(_) | Chain::Proxies { .. } => None,
         };
+        let peak = each_hop(chain, host::peak_resident_bytes)?;
+        let memory = peak.into_iter().zip(held).map(|(peak, held)| mib(peak.saturating_sub(held)));
+        let hop_memory_mib = memory.collect::<anyhow::Result<_>>()?;
         let spent =
             cpu_of(chain)?.into_iter().zip(before).map(|(after, before)| after.saturating_sub(before));
         let answered = f64::from(u32::try_from(measured.answered)?);
@@ -166,6 +184,7 @@ impl<'a> Stage<'a> {
             turn,
             measured,
             hop_cpu_us: spent.map(|spent| spent.as_secs_f64() * 1e6 / answered).collect(),
+            hop_memory_mib,
             recorded,
         })
     }
@@ -176,18 +195,23 @@ impl<'a> Stage<'a> {
         let processes = mesh.flat_map(|(_, chain)| chain.hops());
         let of = |process: &Process| {
             let bytes = host::resident_bytes(process.pid().context("it ended")?)?;
-            Ok((process.name().to_owned(), f64::from(u32::try_from(bytes / 1024)?) / 1024.0))
+            Ok((process.name().to_owned(), mib(bytes)?))
         };
         processes.map(of).collect()
     }
 }
 
 fn cpu_of(chain: &Chain) -> anyhow::Result<Vec<Duration>> {
-    let time = |process: &Process| {
-        let pid = process.pid().with_context(|| format!("{} ended", process.name()))?;
-        host::cpu_time(pid)
-    };
-    chain.hops().into_iter().map(time).collect()
+    each_hop(chain, host::cpu_time)
+}
+
+fn each_hop<T>(chain: &Chain, look: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+    let of = |process: &Process| look(process.pid().with_context(|| format!("{} ended", process.name()))?);
+    chain.hops().into_iter().map(of).collect()
+}
+
+fn mib(bytes: u64) -> anyhow::Result<f64> {
+    Ok(f64::from(u32::try_from(bytes / 1024)?) / 1024.0)
 }
 
 /// How busy others keep the processors while nothing of the run works.
@@ -208,6 +232,7 @@ async fn load(
     let (shape, much) = match case.shape {
         Shape::Closed { concurrency } => ("--concurrency", concurrency.to_string()),
         Shape::Open { per_second } => ("--per-second", per_second.to_string()),
+        Shape::Stream { messages } => ("--stream", messages.to_string()),
     };
     let address = chain.address().to_string();
     let payload = case.payload_bytes.to_string();

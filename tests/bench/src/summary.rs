@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::contestant::Contestant;
 use crate::host::DiskProbe;
 use crate::load::Measured;
-use crate::plan::{Case, Turn};
+use crate::plan::{Case, STREAM_BYTES, Turn};
 use crate::quantile::Spread;
 
 /// One measurement, with what it cost.
@@ -24,6 +24,8 @@ pub struct Sample {
     /// CPU time that each process between consumer and backend spent on one exchange, microseconds; the consumer's side
     /// first, a broker last.
     pub hop_cpu_us: Vec<f64>,
+    /// Memory that each of them took at most, beyond what it held before, MiB.
+    pub hop_memory_mib: Vec<f64>,
     /// What became of the records, where there are records.
     pub recorded: Option<Recorded>,
 }
@@ -146,13 +148,14 @@ impl Goal {
 }
 
 /// Throughput ratios: whose, to whose, in which case, and the goal.
-const RATIOS: [(Contestant, Contestant, Case, f64); 6] = [
+const RATIOS: [(Contestant, Contestant, Case, f64); 7] = [
     (Contestant::Ours, Contestant::Naive, Case::closed(256, 256), 1.5),
     (Contestant::Ours, Contestant::Naive, Case::closed(4096, 256), 1.5),
     (Contestant::Ours, Contestant::Naive, Case::closed(256, 64), 1.25),
     (Contestant::Ours, Contestant::Naive, Case::closed(4096, 64), 1.25),
     (Contestant::Ours, Contestant::Bare, Case::closed(256, 256), 0.75),
     (Contestant::Ours, Contestant::Bare, Case::closed(4096, 256), 0.75),
+    (Contestant::Ours, Contestant::Naive, Case::stream(STREAM_BYTES), 0.7),
 ];
 
 /// What the baselines must reach against the direct call for the run to be valid: a good build of them does 0.18 and
@@ -160,6 +163,9 @@ const RATIOS: [(Contestant, Contestant, Case, f64); 6] = [
 const VALIDITY: [(Contestant, f64); 2] = [(Contestant::Naive, 0.15), (Contestant::Bare, 0.32)];
 /// The case in which they must.
 const VALIDITY_CASE: Case = Case::closed(256, 64);
+
+/// Memory that a node may take beyond what it holds while idle, for one stream, MiB.
+const STREAM_MEMORY_MIB_MAX: f64 = 32.0;
 
 /// CPU microseconds that a node may spend on one exchange beyond bare forwarding.
 const NODE_CPU_BEYOND_BARE_US_MAX: f64 = 12.0;
@@ -193,6 +199,7 @@ pub fn goals(results: &Results) -> Vec<Goal> {
     };
     let mut goals: Vec<Goal> = RATIOS.into_iter().filter_map(ratio).collect();
     goals.extend(node_cpu(results));
+    goals.extend(stream_memory(results));
     goals.extend(latency(results).into_iter().flatten());
     goals
 }
@@ -203,6 +210,18 @@ fn node_cpu(results: &Results) -> Option<Goal> {
     let spread = results.compare(Contestant::Ours, Contestant::Bare, NODE_CPU_CASE, beyond)?;
     let name = format!("node cpu d-g {NODE_CPU_CASE}");
     Some(Goal::new(name, spread, Bound::AtMost(NODE_CPU_BEYOND_BARE_US_MAX), "µs"))
+}
+
+fn stream_memory(results: &Results) -> Option<Goal> {
+    let case = Case::stream(STREAM_BYTES);
+    let of_a_node = |sample: &Sample| sample.hop_memory_mib.iter().take(2).copied().fold(0.0, f64::max);
+    let spread = results.spread(Contestant::Ours, case, of_a_node)?;
+    Some(Goal::new(
+        format!("node memory d {case}"),
+        spread,
+        Bound::AtMost(STREAM_MEMORY_MIB_MAX),
+        "MiB beyond idle",
+    ))
 }
 
 fn latency(results: &Results) -> Option<[Goal; 2]> {
@@ -235,6 +254,7 @@ mod tests {
                 p99_us: 2e6 / per_second,
             },
             hop_cpu_us: hop_cpu_us.to_vec(),
+            hop_memory_mib: vec![5.0, 7.0, 100.0],
             recorded: None,
         }
     }
@@ -276,14 +296,17 @@ mod tests {
     #[test]
     fn goals_compare_ours_with_the_others() {
         let mut samples = Vec::new();
-        for case in Case::all() {
+        for case in Case::all(STREAM_BYTES) {
             samples.push(sample(Contestant::Naive, case, 0, 1_000.0, &[50.0, 50.0]));
             samples.push(sample(Contestant::Bare, case, 0, 2_000.0, &[20.0, 22.0]));
             samples.push(sample(Contestant::Ours, case, 0, 1_600.0, &[30.0, 40.0, 5.0]));
         }
         let goals = goals(&results(samples));
         let of = |name: &str| goals.iter().find(|goal| goal.name == name).unwrap();
-        assert_eq!(goals.len(), 9);
+        assert_eq!(goals.len(), 11);
+        assert!(of("d/b stream of 64KiB").ok);
+        let memory = of("node memory d stream of 64KiB");
+        assert!((memory.value - 7.0).abs() < 1e-9 && memory.ok, "the broker is no node: {memory:?}");
         assert!(of("d/b 256B c256").ok && of("d/b 4KiB c64").ok && of("d/g 256B c256").ok);
         let cpu = of("node cpu d-g 256B c64");
         assert!((cpu.value - 14.0).abs() < 1e-9 && !cpu.ok, "{cpu:?}");

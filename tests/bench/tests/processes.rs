@@ -27,6 +27,8 @@ fn every_contestant_carries_the_exchange_and_nothing_stays() {
         "1",
         "--window-ms",
         "50",
+        "--stream-mib",
+        "4",
         "--only",
         "a,b,g",
         "--data",

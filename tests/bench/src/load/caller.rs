@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Measurement, http2};
-use crate::exchange::{DOSSIER, PATH, PURPOSE};
+use crate::exchange::{DOSSIER, PATH, PURPOSE, STREAM_PATH, STREAM_PURPOSE};
 use crate::pki::SERVER_NAME;
 
 /// A connection with the call that is made on it again and again. Clones share the connection.
@@ -42,7 +42,7 @@ impl Caller {
         tokio::spawn(async move { connection.await.ok() });
         Ok(Self {
             sender,
-            head: head()?,
+            head: head(PATH, PURPOSE)?,
             question: measurement.exchange.request.clone(),
             expected: measurement.expected(),
         })
@@ -71,15 +71,43 @@ impl Caller {
         );
         Ok(())
     }
+
+    /// Makes one call whose answer has many messages, and checks each as it arrives.
+    pub async fn stream(&mut self, messages: usize) -> anyhow::Result<()> {
+        let mut sender = self.sender.clone().ready().await?;
+        let (response, mut body) = sender.send_request(head(STREAM_PATH, STREAM_PURPOSE)?, false)?;
+        body.send_data(self.question.clone(), true)?;
+        let (head, mut body) = response.await?.into_parts();
+        let mut arrived = 0;
+        while let Some(data) = body.data().await {
+            let mut data = data?;
+            body.flow_control().release_capacity(data.len())?;
+            while !data.is_empty() {
+                let at = arrived % self.expected.len();
+                let piece = data.split_to(data.len().min(self.expected.len() - at));
+                ensure!(
+                    piece == self.expected[at..at + piece.len()],
+                    "a wrong answer: byte {arrived} or soon after"
+                );
+                arrived += piece.len();
+            }
+        }
+        let trailers = body.trailers().await?;
+        let trailers = trailers.as_ref().unwrap_or(&head.headers);
+        ensure!(is_ok(trailers), "the stream failed: {}", reason(head.status, trailers));
+        let expected = messages * self.expected.len();
+        ensure!(arrived == expected, "a wrong answer: {arrived} bytes where {expected} were expected");
+        Ok(())
+    }
 }
 
-fn head() -> anyhow::Result<Request<()>> {
-    let mut head = Request::post(format!("https://{SERVER_NAME}{PATH}")).body(())?;
+fn head(path: &str, purpose: &'static str) -> anyhow::Result<Request<()>> {
+    let mut head = Request::post(format!("https://{SERVER_NAME}{path}")).body(())?;
     *head.version_mut() = http::Version::HTTP_2;
     let headers = head.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert("mesh-purpose", HeaderValue::from_static(PURPOSE));
+    headers.insert("mesh-purpose", HeaderValue::from_static(purpose));
     headers.insert("mesh-dossier", HeaderValue::from_static(DOSSIER));
     Ok(head)
 }

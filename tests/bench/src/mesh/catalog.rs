@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::exchange::{GRANTED, PURPOSE};
+use crate::exchange::{GRANTED, PURPOSE, STREAM_PURPOSE};
 
 /// Agencies in one file: the broker bounds the size of each.
 const AGENCIES_PER_FILE_MAX: usize = 10_000;
@@ -45,16 +45,21 @@ fn core() -> Value {
             agency("G01", "GOVERNMENT", "CENTRAL", "PROVIDER", &["dancu"]),
             agency("H26.90", "LOCAL", "PROVINCE", "CONSUMER", &["mot-cua"]),
         ],
+        // The one consumer is also the one that may synchronise, so that streams can be measured.
         "databases": [{
+            "id": "tong_hop", "name_vi": "DEMO tổng hợp", "kind": "NATIONAL_GENERAL_DB", "owner_code": "H26.90",
+            "legal_basis": basis, "datasets": [],
+        }, {
             "id": "dan_cu", "name_vi": "DEMO dân cư", "kind": "NATIONAL_DB", "owner_code": "G01", "legal_basis": basis,
             "datasets": [{"id": "dancu.cong_dan", "master": true}, {"id": "dancu.xac_nhan_cu_tru"}],
         }],
         "dictionary": DICTIONARY.map(|id| json!({"id": id, "label_vi": format!("DEMO {id}")})),
         "entries": [{
             "id": "CE-0001", "version": 1, "dataset_id": "dancu.cong_dan", "provider_code": "G01", "legal_basis": basis,
-            "mandatory_consumers": ["LOCAL.ALL"], "purposes": [PURPOSE], "fields_by_purpose": {PURPOSE: GRANTED},
+            "mandatory_consumers": ["LOCAL.ALL"], "purposes": [PURPOSE, STREAM_PURPOSE],
+            "fields_by_purpose": {PURPOSE: GRANTED, STREAM_PURPOSE: GRANTED},
             "classification": {"sharing": "SHARED", "importance": "OTHER", "secrecy": "NONE", "personal": "BASIC"},
-            "methods": ["QUERY"], "freshness": "REALTIME", "min_security_level": 3,
+            "methods": ["QUERY", "SYNC_TO_NATIONAL_DB"], "freshness": "REALTIME", "min_security_level": 3,
             "fee_policy": {"state_bodies": "EXEMPT"}, "effective_from": "2025-11-01", "deadline": "2026-12-31",
             "approved_by": ["operator.catalog.01", "operator.legal.02"], "status": "ACTIVE",
         }],
