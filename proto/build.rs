@@ -22,6 +22,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("dancu", "samples/vn/dancu/v1/citizen.proto"),
     ("dkdn", "samples/vn/dkdn/v1/enterprise.proto"),
     ("danhmuc", "samples/vn/danhmuc/v1/administrative_unit.proto"),
+    ("thunghiem", "samples/vn/thunghiem/v1/trial.proto"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".lienthong.audit.v1.BatchItem")
         .bytes(".lienthong.control.v1.Contract")
+        .bytes(".vn.thunghiem.v1.Record")
         .build_transport(false)
         .compile_fds(all.file_descriptor_set())?;
 

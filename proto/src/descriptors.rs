@@ -17,6 +17,9 @@ pub const DKDN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dkdn.binpb"));
 /// `vn.danhmuc.v1` with its imports.
 pub const DANHMUC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/danhmuc.binpb"));
 
+/// `vn.thunghiem.v1` with its imports.
+pub const THUNGHIEM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/thunghiem.binpb"));
+
 /// Largest descriptor set that is read from anybody, bytes.
 pub const DESCRIPTOR_SET_BYTES_MAX: usize = 1024 * 1024;
 

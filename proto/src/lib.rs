@@ -96,4 +96,11 @@ pub mod vn {
             tonic::include_proto!("vn.danhmuc.v1");
         }
     }
+    /// Connection trial (G09).
+    pub mod thunghiem {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("vn.thunghiem.v1");
+        }
+    }
 }

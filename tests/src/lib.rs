@@ -10,13 +10,16 @@ use anyhow::{Context, Result, ensure};
 use lienthong::{
     client::Stated,
     commands::call::{self, Outcome},
-    demo::{layout::Layout, mesh::Mesh},
+    demo::{layout::Layout, mesh::Mesh, plan::Plan},
 };
 use lienthong_proto::{reason::Reason, status};
 use tempfile::TempDir;
 
 /// Gets one citizen.
 pub const GET_CITIZEN: &str = "/vn.dancu.v1.CitizenService/GetCitizen";
+
+/// Gets one record of the connection trial.
+pub const GET_TRIAL_RECORD: &str = "/vn.thunghiem.v1.TrialService/GetRecord";
 
 /// The person of the story.
 pub const PERSON: &str = r#"{"soDinhDanh":"999190000001"}"#;
@@ -51,8 +54,13 @@ impl TestMesh {
 
     /// The same, with something changed on disk before the first process starts.
     pub async fn start_changed(change: impl FnOnce(&Layout) -> Result<()>) -> Result<Self> {
+        Self::start_plan(&Plan::demo(), change).await
+    }
+
+    /// The same of another plan than the demo's.
+    pub async fn start_plan(plan: &Plan, change: impl FnOnce(&Layout) -> Result<()>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("lienthong-test-").tempdir()?;
-        let layout = Layout::create(&folder.path().join("mesh"))?;
+        let layout = Layout::of(plan, &folder.path().join("mesh"))?;
         change(&layout)?;
         let mesh = Mesh::start(layout, program()?).await?;
         let started = Self { mesh, folder };

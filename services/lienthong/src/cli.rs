@@ -202,7 +202,7 @@ pub struct CertsInspectArgs {
 /// `lienthong backend`.
 #[derive(Debug, Args)]
 pub struct BackendArgs {
-    /// Which: dancu, dkdn, danhmuc
+    /// Which: dancu, dkdn, danhmuc, thunghiem
     pub kind: String,
     /// Configuration file, TOML
     #[arg(long, value_name = "FILE")]

@@ -16,6 +16,7 @@ use lienthong_proto::vn::danhmuc::v1::administrative_unit_service_server::{
 use lienthong_proto::vn::dkdn::v1::enterprise_service_server::{
     EnterpriseServiceServer, SERVICE_NAME as DKDN,
 };
+use lienthong_proto::vn::thunghiem::v1::trial_service_server::SERVICE_NAME as THUNGHIEM;
 use lienthong_transport::{
     Connections, Drain, Limits, ListenError, LocalListener, SharedMaterial, bind, bind_loopback, bind_unix,
     serve_tower, serve_tower_local,
@@ -30,8 +31,9 @@ use crate::caller::{self, OwnNode};
 use crate::dancu::{self, CitizenBackend};
 use crate::danhmuc::{self, AdministrativeUnitBackend, CodeList, DvhcError};
 use crate::dkdn::{self, EnterpriseBackend};
+use crate::thunghiem::{self, TrialBackend};
 
-/// Largest question that is read, in bytes; the contracts ask in well under one kilobyte.
+/// Largest question that a register reads, in bytes; the contracts ask in well under one kilobyte.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// How long calls in flight may go on after shutdown began.
@@ -49,11 +51,13 @@ pub enum BackendKind {
     Dkdn,
     /// The code list of administrative units of G09.
     Danhmuc,
+    /// The connection trial, in the demonstration at G09.
+    Thunghiem,
 }
 
 impl BackendKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Dancu, Self::Dkdn, Self::Danhmuc];
+    pub const ALL: [Self; 4] = [Self::Dancu, Self::Dkdn, Self::Danhmuc, Self::Thunghiem];
 
     /// The short name, as the command line takes it.
     pub const fn name(self) -> &'static str {
@@ -61,6 +65,7 @@ impl BackendKind {
             Self::Dancu => "dancu",
             Self::Dkdn => "dkdn",
             Self::Danhmuc => "danhmuc",
+            Self::Thunghiem => "thunghiem",
         }
     }
 
@@ -69,7 +74,7 @@ impl BackendKind {
         match self {
             Self::Dancu => "G01",
             Self::Dkdn => "G12",
-            Self::Danhmuc => "G09",
+            Self::Danhmuc | Self::Thunghiem => "G09",
         }
     }
 
@@ -79,6 +84,7 @@ impl BackendKind {
             Self::Dancu => DANCU,
             Self::Dkdn => DKDN,
             Self::Danhmuc => DANHMUC,
+            Self::Thunghiem => THUNGHIEM,
         }
     }
 }
@@ -104,6 +110,7 @@ pub fn descriptor_set(kind: BackendKind) -> &'static [u8] {
         BackendKind::Dancu => descriptors::DANCU,
         BackendKind::Dkdn => descriptors::DKDN,
         BackendKind::Danhmuc => descriptors::DANHMUC,
+        BackendKind::Thunghiem => descriptors::THUNGHIEM,
     }
 }
 
@@ -203,7 +210,7 @@ impl Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// No backend has this name.
-    #[error("there is no sample backend {0:?}; choose dancu, dkdn or danhmuc")]
+    #[error("there is no sample backend {0:?}; choose dancu, dkdn, danhmuc or thunghiem")]
     KindUnknown(String),
     /// The socket cannot be opened.
     #[error(transparent)]
@@ -256,6 +263,7 @@ fn routes(kind: BackendKind, dvhc_csv: Option<&Path>) -> Result<Routes, BackendE
                 AdministrativeUnitServiceServer::new(backend).max_decoding_message_size(REQUEST_BYTES_MAX);
             Routes::new(InterceptedService::new(server, own_node))
         }
+        BackendKind::Thunghiem => thunghiem::routes(TrialBackend::default(), own_node),
     })
 }
 
@@ -288,6 +296,6 @@ mod tests {
             );
         }
         let unknown = "thue".parse::<BackendKind>().unwrap_err();
-        assert!(unknown.to_string().contains("dancu, dkdn or danhmuc"), "{unknown}");
+        assert!(unknown.to_string().contains("dancu, dkdn, danhmuc or thunghiem"), "{unknown}");
     }
 }

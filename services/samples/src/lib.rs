@@ -1,9 +1,9 @@
 //! The sample agencies: their backends, on visibly fake rows.
 //!
-//! **What.** Three real gRPC servers, as three agencies would run them behind their nodes: the population
-//! register (G01), the business register (G12) and the code list of administrative units (G09). Every method
-//! of their contracts (`proto/samples/`) is answered for real. The folder `catalog/` beside the sources holds the
-//! catalog that makes sharing this data mandatory.
+//! **What.** Real gRPC servers, as agencies would run them behind their nodes: the population register (G01), the
+//! business register (G12), the code list of administrative units (G09), and the connection trial on which integrators
+//! try their clients. Every method of their contracts (`proto/samples/`) is answered for real. The folder `catalog/`
+//! beside the sources holds the catalog that makes sharing this data mandatory.
 //!
 //! **Why.** A mesh is only believed once somebody has asked it a question. The demo, the tests and the first
 //! afternoon of an integrator all need an agency that answers, and no register of a real person may serve for that:
@@ -19,6 +19,7 @@
 //! | [`dancu`] | the population register |
 //! | [`dkdn`] | the business register |
 //! | [`danhmuc`] | the code list of administrative units, real or sample |
+//! | [`thunghiem`] | the connection trial: every kind of call, on demand |
 //! | [`page`] | page sizes and page tokens (AIP-158), the same for every list |
 //! | [`caller`] | who asks, as the node says |
 //! | [`catalog`] | the sample catalog as texts |
@@ -30,3 +31,4 @@ pub mod dancu;
 pub mod danhmuc;
 pub mod dkdn;
 pub mod page;
+pub mod thunghiem;

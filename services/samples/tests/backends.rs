@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use common::{Running, client};
 use lienthong_certs::{DevPki, Judge, Profile};
 use lienthong_proto::vn::dancu::v1::citizen_service_client::CitizenServiceClient;
 use lienthong_proto::vn::dancu::v1::{
@@ -16,52 +19,12 @@ use lienthong_proto::vn::dkdn::v1::enterprise_service_client::EnterpriseServiceC
 use lienthong_proto::vn::dkdn::v1::{GetEnterpriseRequest, ListEnterprisesRequest};
 use lienthong_samples::backend::{Backend, BackendConfig, BackendError, BackendKind, Listen, run};
 use lienthong_samples::danhmuc::{self, sample};
-use lienthong_transport::channel::{Channel, ChannelOptions};
-use lienthong_transport::{Connections, Endpoint, SharedMaterial, TlsMaterial};
-use tempfile::TempDir;
+use lienthong_transport::{Endpoint, SharedMaterial, TlsMaterial};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-
-type Client = Channel<tonic::body::Body>;
-
-/// A backend on a Unix socket in a folder of its own.
-struct Running {
-    _folder: TempDir,
-    socket: PathBuf,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
-}
-
-impl Running {
-    fn start(kind: BackendKind, dvhc_csv: Option<PathBuf>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("backend.sock");
-        let config = BackendConfig { listen: Listen::Unix(socket.clone()), tls: None, dvhc_csv };
-        let backend = Backend::open(kind, config).unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(backend.serve(async {
-            let _ = stopped.await;
-        }));
-        Self { _folder: folder, socket, stop, served }
-    }
-
-    fn client(&self) -> Client {
-        client(Endpoint::Unix(self.socket.clone()))
-    }
-
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.served.await.unwrap();
-    }
-}
-
-fn client(endpoint: Endpoint) -> Client {
-    Channel::new(endpoint, ChannelOptions::new(Connections::new()))
-}
 
 /// A list of the real one's kind, for tests of the file and not of its content.
 fn write_list(folder: &Path, body: &str) -> PathBuf {

@@ -42,7 +42,8 @@ pub struct Layout {
     pub policy: PathBuf,
     /// Configurations of the backends, and where they listen.
     pub backends: Vec<BackendLayout>,
-    /// Configurations of the nodes, and where they show that they are ready.
+    /// Configurations of the nodes, and where they show that they are ready. An agency's first node is named by the
+    /// agency's code, a second one by code and id: `G09-n2`.
     pub nodes: Vec<(String, PathBuf, SocketAddr)>,
     /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`.
     pub profiles: BTreeMap<String, PathBuf>,
@@ -65,6 +66,8 @@ pub struct BackendLayout {
 /// Ports and certificates of one node.
 struct NodePlan {
     code: String,
+    id: String,
+    name: String,
     mesh: SocketAddr,
     local: SocketAddr,
     admin: SocketAddr,
@@ -145,7 +148,8 @@ impl Layout {
         let nodes = plan
             .nodes
             .iter()
-            .map(|(code, name)| builder.plan_node(code, name, &mut ports))
+            .enumerate()
+            .map(|(place, _)| builder.plan_node(place, &mut ports))
             .collect::<Result<Vec<_>>>()?;
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let broker = builder.broker(broker_address, ports.next()?)?;
@@ -200,11 +204,16 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn plan_node(&self, code: &str, name: &str, ports: &mut Ports) -> Result<NodePlan> {
-        let server_name = self.host(&format!("n1.{}", code.to_lowercase().replace('.', "-")));
-        let issued = self.pki.issue_node(code, name, "n1", &[&server_name])?;
+    fn plan_node(&self, place: usize, ports: &mut Ports) -> Result<NodePlan> {
+        let (code, agency_name) = &self.plan.nodes[place];
+        let before = self.plan.nodes[..place].iter().filter(|(other, _)| other == code).count();
+        let id = format!("n{}", before + 1);
+        let server_name = self.host(&format!("{id}.{}", code.to_lowercase().replace('.', "-")));
+        let issued = self.pki.issue_node(code, agency_name, &id, &[&server_name])?;
         Ok(NodePlan {
-            code: code.to_owned(),
+            code: code.clone(),
+            name: if before == 0 { code.clone() } else { format!("{code}-{id}") },
+            id,
             mesh: ports.next()?,
             local: ports.next()?,
             admin: ports.next()?,
@@ -331,8 +340,8 @@ impl Builder<'_> {
         let planned = self.plan.backends.iter().zip(backends);
         let own = planned.filter(|(backend, _)| backend.agency == node.code);
         let config = NodeConfig {
-            name: format!("agencies/{}/nodes/n1", node.code),
-            data_dir: self.dir.join("nodes").join(&node.code),
+            name: format!("agencies/{}/nodes/{}", node.code, node.id),
+            data_dir: self.dir.join("nodes").join(&node.name),
             certificate: node.certificate.clone(),
             key: node.key.clone(),
             development: true,
@@ -368,8 +377,8 @@ impl Builder<'_> {
             },
             ..NodeConfig::sample()
         };
-        let file = self.write(&format!("config/node-{}.toml", node.code), &config)?;
-        Ok((node.code.clone(), file, node.admin))
+        let file = self.write(&format!("config/node-{}.toml", node.name), &config)?;
+        Ok((node.name.clone(), file, node.admin))
     }
 
     fn contract(&self, backend: &BackendPlan) -> PathBuf {
@@ -396,7 +405,7 @@ impl NodePlan {
     fn registered(&self) -> RegistryNode {
         RegistryNode {
             agency: self.code.clone(),
-            id: "n1".to_owned(),
+            id: self.id.clone(),
             address: self.mesh.to_string(),
             server_name: self.server_name.clone(),
             certificates: vec![CertificateFile { file: self.certificate.clone() }],

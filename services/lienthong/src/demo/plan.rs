@@ -29,6 +29,9 @@ const SYSTEMS: [(&str, &str); 2] = [("H26.90", "mot-cua"), ("G12.90", "thue")];
 /// The enterprise that must be refused: code, name.
 pub const OUTSIDER: (&str, &str) = ("9900000099", "Công ty CP Ví Dụ");
 
+/// The agency that a plan may give a second node.
+const SECOND_NODE: &str = "G09";
+
 /// Which mesh is laid out.
 pub struct Plan {
     /// Its id: every certificate is marked with it.
@@ -37,7 +40,7 @@ pub struct Plan {
     pub log_origin: String,
     /// The agency that operates it: code, name.
     pub operator: (String, String),
-    /// Agencies with a node: code, name.
+    /// Agencies with a node: code, name. One that is named again has one node more, before the same backends.
     pub nodes: Vec<(String, String)>,
     /// Information systems that call: agency code, system id.
     pub systems: Vec<(String, String)>,
@@ -83,6 +86,14 @@ impl Plan {
         }
     }
 
+    /// The same with a second node of G09, so that the end of one is not the end of its answers.
+    #[must_use]
+    pub fn with_second_node(mut self) -> Self {
+        let second = self.nodes.iter().find(|(code, _)| code == SECOND_NODE).cloned();
+        self.nodes.extend(second);
+        self
+    }
+
     /// Name of an agency with a node; its code where it has none.
     pub fn name_of(&self, agency: &str) -> String {
         let known = self.nodes.iter().find(|(code, _)| code == agency);
@@ -95,6 +106,7 @@ fn sample_backend(kind: BackendKind) -> BackendPlan {
         BackendKind::Dancu => "dan-cu",
         BackendKind::Dkdn => "dkdn",
         BackendKind::Danhmuc => "danh-muc",
+        BackendKind::Thunghiem => "thu-nghiem",
     };
     BackendPlan {
         kind: kind.name().to_owned(),
