@@ -135,6 +135,9 @@ pub struct TlsBackendConfig {
 pub struct LimitsConfig {
     /// Largest message, bytes, uncompressed.
     pub message_bytes_max: usize,
+    /// Messages that the node holds at once, bytes, uncompressed: those that come in pieces, and those that wait for a
+    /// slow reader.
+    pub message_bytes_held_max: usize,
     /// Calls under way at once.
     pub calls_in_flight_max: usize,
     /// Deadline of a unary call that states none, milliseconds.
@@ -151,6 +154,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            message_bytes_held_max: limits::MESSAGE_BYTES_HELD_MAX,
             calls_in_flight_max: limits::CALLS_IN_FLIGHT_MAX,
             unary_deadline_ms: limits::UNARY_DEADLINE_MS_DEFAULT,
             drain_ms: limits::DRAIN_MS,

@@ -1,6 +1,6 @@
 //! One traffic thread: what belongs to it alone, beside what it shares with the others.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use lienthong_audit::journal::Handle;
 use lienthong_proto::{reason::Reason, status::MeshError};
@@ -15,6 +15,8 @@ pub struct Core {
     pub journal: Handle,
     /// This thread's connections.
     pub upstreams: Upstreams,
+    /// Where the consumer's node puts what the filter would keep, while it counts; it sends the original on.
+    pub scratch: Mutex<Vec<u8>>,
 }
 
 impl Core {

@@ -2,7 +2,13 @@
 //! connections, so that a call never changes thread. Control and admin run elsewhere, and an audit search
 //! never delays an exchange.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use hyper::service::service_fn;
 use lienthong_transport::{
@@ -82,7 +88,9 @@ impl Cores {
         let mut threads = Vec::with_capacity(sockets.len());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let upstreams = Upstreams::new(material, connections, &config.backends);
-            let core = Arc::new(Core { node: Arc::clone(node), journal: node.journal.handle(), upstreams });
+            let scratch = Mutex::default();
+            let core =
+                Arc::new(Core { node: Arc::clone(node), journal: node.journal.handle(), upstreams, scratch });
             let (material, connections, drain) = (material.clone(), connections.clone(), drain.clone());
             let (ready, listening) = oneshot::channel();
             let thread = thread::Builder::new().name(format!("traffic-{number}")).spawn(move || {

@@ -160,8 +160,8 @@ impl Outgoing {
             return Err(closer.fail(error));
         }
         let subjects = Some(Arc::clone(self.method.request_plan()));
-        let limit = self.core.node.limits.message_bytes_max;
-        let body = RequestBody::new(body, limit, subjects, tally).compressed(encoding);
+        let space = &self.core.node.messages;
+        let body = RequestBody::new(body, space, subjects, tally).compressed(encoding);
         let onward = Onward { head: parts.headers, metadata, encoding, context };
         let (response, in_flight) = match self.send(&nodes, onward, body, &mut closer).await {
             Ok(answered) => answered,
@@ -202,7 +202,10 @@ impl Outgoing {
             let last = attempt == nodes.len();
             let again = || {
                 let frames = if last { None } else { closer.request().again() };
-                frames.map(|frames| RequestBody::again(frames, onward.encoding, closer.request().clone()))
+                frames.map(|frames| {
+                    RequestBody::again(frames, &self.core.node.messages, closer.request().clone())
+                        .compressed(onward.encoding)
+                })
             };
             let (answered, again) = match answer {
                 Ok(answered) if is_temporary(answered.0.headers()) => (Ok(answered), again()),

@@ -169,9 +169,9 @@ impl Admitted {
             return Err(closer.fail(error));
         }
         let subjects = Some(Arc::clone(self.method.request_plan()));
-        let limit = self.core.node.limits.message_bytes_max;
+        let space = &self.core.node.messages;
         // A backend need not know how to unpack what its consumers know how to pack.
-        let body = RequestBody::new(body, limit, subjects, tally).compressed(encoding).unpacked();
+        let body = RequestBody::new(body, space, subjects, tally).compressed(encoding).unpacked();
         let told = for_backend(self.id, caller, self.permitted.purpose(), &stated);
         let path = self.method.path();
         let onward = forward::request(path, &parts.headers, metadata, self.deadline, told, body);

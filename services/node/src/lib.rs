@@ -17,7 +17,7 @@
 //! - [`own_services`]: the agency's shared-data catalog. [`diagnosis`]: what is wrong with a call. [`sandbox`]: the
 //!   same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
-//! - [`freshness`], [`denials`], [`quota`], [`trust`], [`clock`]: one noun each.
+//! - [`freshness`], [`denials`], [`quota`], [`message_space`], [`trust`], [`clock`]: one noun each.
 //! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
 
 pub mod call;
@@ -32,6 +32,7 @@ pub mod egress;
 pub mod freshness;
 pub mod ingress;
 pub mod limits;
+pub mod message_space;
 pub mod metrics;
 pub mod node;
 pub mod own_services;

@@ -4,6 +4,12 @@
 /// Largest message, bytes, uncompressed. Configurable.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Messages under way that the node holds itself, bytes, uncompressed, all calls together. Configurable.
+pub const MESSAGE_BYTES_HELD_MAX: usize = 512 * 1024 * 1024;
+
+/// A frame up to this size is not counted: there are at most a few for each call under way, bytes.
+pub const FRAME_BYTES_UNCOUNTED: usize = 16 * 1024;
+
 /// Largest value of one `mesh-*` header, bytes.
 pub const METADATA_VALUE_BYTES_MAX: usize = 1024;
 

@@ -12,7 +12,7 @@ use lienthong_catalog::RightsIndex;
 
 use crate::{
     call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness,
-    metrics::Metrics, quota::Quotas,
+    message_space::MessageSpace, metrics::Metrics, quota::Quotas,
 };
 
 /// A running node.
@@ -47,6 +47,8 @@ pub struct Node {
     pub metrics: Metrics,
     /// Systems behind a Unix socket, by uid.
     pub systems_by_uid: HashMap<u32, String>,
+    /// Memory for messages under way.
+    pub messages: MessageSpace,
     /// Calls under way.
     pub calls: AtomicUsize,
 }

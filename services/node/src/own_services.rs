@@ -128,7 +128,7 @@ async fn ask(
     };
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
-    let body = RequestBody::new(body, core.node.limits.message_bytes_max, None, RequestTally::new(&key));
+    let body = RequestBody::new(body, &core.node.messages, None, RequestTally::new(&key));
     let call = [(metadata::CALL, metadata::call_header(&context))];
     let onward = forward::request(path, &parts.headers, HeaderMap::new(), deadline, call, body);
     let (response, in_flight) = forward::send(&upstream.upstream, onward, deadline)

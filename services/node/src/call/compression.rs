@@ -8,7 +8,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lienthong_proto::{reason::Reason, status::MeshError};
 
-use crate::call::framing::{begin_frame, finish_frame};
+use crate::message_space::MessageSpace;
 
 /// Which encoding compressed messages of one direction have.
 pub const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -81,20 +81,20 @@ impl Encoding {
     }
 
     /// A message as a compressed frame.
-    pub fn pack(self, message: &[u8]) -> Result<Bytes, MeshError> {
-        let mut frame = begin_frame(message.len() / 2);
+    pub fn pack(self, message: &[u8], space: &MessageSpace) -> Result<Bytes, MeshError> {
+        // What cannot be packed grows by a few bytes.
+        let mut frame = space.frame(message.len())?;
         match self {
             Self::Identity => return Err(malformed("nothing to pack a message with")),
             Self::Gzip => {
-                let mut encoder = GzEncoder::new(&mut frame, Compression::new(GZIP_LEVEL));
+                let mut encoder = GzEncoder::new(frame.buffer(), Compression::new(GZIP_LEVEL));
                 encoder.write_all(message).and_then(|()| encoder.finish().map(drop)).map_err(|_| broken())?;
             }
             Self::Zstd => {
-                zstd::stream::copy_encode(message, &mut frame, ZSTD_LEVEL).map_err(|_| broken())?;
+                zstd::stream::copy_encode(message, frame.buffer(), ZSTD_LEVEL).map_err(|_| broken())?;
             }
         }
-        frame[0] = 1;
-        Ok(finish_frame(frame))
+        Ok(frame.finish(true))
     }
 }
 
@@ -145,12 +145,16 @@ mod tests {
     use super::*;
     use crate::call::framing::PREFIX_BYTES;
 
+    fn space() -> MessageSpace {
+        MessageSpace::new(2_000_000, 2_000_000)
+    }
+
     const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Zstd];
 
     #[test]
     fn a_small_message_cannot_unpack_into_a_large_one() {
         for encoding in BOTH {
-            let bomb = encoding.pack(&vec![0; 1_000_001]).unwrap();
+            let bomb = encoding.pack(&vec![0; 1_000_001], &space()).unwrap();
             assert!(bomb.len() < 10_000);
             let error = encoding.unpack(&bomb[PREFIX_BYTES..], 1_000_000).unwrap_err();
             assert_eq!(error.reason, Reason::FailMessageTooLarge);
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_cut_off_is_malformed() {
         for encoding in BOTH {
-            let packed = encoding.pack(b"mot cua lien thong, mot cua lien thong").unwrap();
+            let packed = encoding.pack(b"mot cua lien thong, mot cua lien thong", &space()).unwrap();
             let error = encoding.unpack(&packed[PREFIX_BYTES..packed.len() - 3], 1000).unwrap_err();
             assert_eq!(error.reason, Reason::FailMalformedMessage);
         }
@@ -190,7 +194,7 @@ mod tests {
         #[test]
         fn what_is_packed_unpacks(message in proptest::collection::vec(0u8..=255, 0..3000)) {
             for encoding in BOTH {
-                let packed = encoding.pack(&message).unwrap();
+                let packed = encoding.pack(&message, &space()).unwrap();
                 proptest::prop_assert_eq!(packed[0], 1);
                 proptest::prop_assert_eq!(&encoding.unpack(&packed[PREFIX_BYTES..], 3000).unwrap(), &message);
             }

@@ -1,8 +1,13 @@
 //! gRPC's length-prefixed messages inside HTTP/2 data frames (gRPC over HTTP/2, "Length-Prefixed-Message"):
 //! cut into whole messages, without copying one that arrives in one piece.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use lienthong_proto::{reason::Reason, status::MeshError};
+
+use crate::{
+    limits::FRAME_BYTES_UNCOUNTED,
+    message_space::{Frame, MessageSpace},
+};
 
 /// Compression flag and big-endian length.
 pub const PREFIX_BYTES: usize = 5;
@@ -13,8 +18,8 @@ pub struct Deframer {
     /// The chunk being read.
     chunk: Bytes,
     /// The beginning of a message that spans chunks; empty otherwise.
-    partial: BytesMut,
-    message_bytes_max: usize,
+    partial: Frame,
+    space: MessageSpace,
 }
 
 /// One message with its prefix.
@@ -39,9 +44,9 @@ impl Message {
 }
 
 impl Deframer {
-    /// A deframer that refuses messages above this size, bytes.
-    pub fn new(message_bytes_max: usize) -> Self {
-        Self { chunk: Bytes::new(), partial: BytesMut::new(), message_bytes_max }
+    /// A deframer that refuses messages above the limit of this space.
+    pub fn new(space: &MessageSpace) -> Self {
+        Self { chunk: Bytes::new(), partial: space.empty_frame(), space: space.clone() }
     }
 
     /// Hands over a chunk. The messages before it must have been taken with [`Self::next_message`].
@@ -52,7 +57,7 @@ impl Deframer {
 
     /// The next whole message; `None` until more chunks come.
     pub fn next_message(&mut self) -> Result<Option<Message>, MeshError> {
-        if !self.partial.is_empty() {
+        if !self.partial.bytes().is_empty() {
             return self.next_across_chunks();
         }
         if self.chunk.is_empty() {
@@ -63,16 +68,16 @@ impl Deframer {
             if self.chunk.len() >= whole {
                 return Ok(Some(Message(self.chunk.split_to(whole))));
             }
-            self.partial.reserve(whole);
+            self.make_room(whole)?;
         }
-        self.partial.extend_from_slice(&self.chunk);
+        self.partial.buffer().extend_from_slice(&self.chunk);
         self.chunk = Bytes::new();
         Ok(None)
     }
 
     /// True where nothing is left to read.
     pub fn is_empty(&self) -> bool {
-        self.partial.is_empty() && self.chunk.is_empty()
+        self.partial.bytes().is_empty() && self.chunk.is_empty()
     }
 
     /// At the end of the stream: no message may be cut off.
@@ -84,22 +89,36 @@ impl Deframer {
     }
 
     fn next_across_chunks(&mut self) -> Result<Option<Message>, MeshError> {
-        if self.partial.len() < PREFIX_BYTES {
+        if self.partial.bytes().len() < PREFIX_BYTES {
             self.take(PREFIX_BYTES);
-            if self.partial.len() < PREFIX_BYTES {
+            if self.partial.bytes().len() < PREFIX_BYTES {
                 return Ok(None);
             }
         }
-        let whole = self.whole_length(&self.partial)?;
-        self.partial.reserve(whole - self.partial.len());
+        let whole = self.whole_length(self.partial.bytes())?;
+        self.make_room(whole)?;
         self.take(whole);
-        Ok((self.partial.len() == whole).then(|| Message(self.partial.split().freeze())))
+        if self.partial.bytes().len() < whole {
+            return Ok(None);
+        }
+        let whole = std::mem::replace(&mut self.partial, self.space.empty_frame());
+        Ok(Some(Message(whole.into_bytes())))
+    }
+
+    /// Room for the chunk, and for as much again as has come: a prefix alone, whatever length it announces, takes no
+    /// memory.
+    fn make_room(&mut self, whole: usize) -> Result<(), MeshError> {
+        let come = self.partial.bytes().len() + self.chunk.len();
+        if come <= self.partial.buffer().capacity() {
+            return Ok(());
+        }
+        self.partial.reserve(whole.min((2 * come).max(FRAME_BYTES_UNCOUNTED)))
     }
 
     /// Moves bytes of the chunk to the partial message until that has `length` bytes.
     fn take(&mut self, length: usize) {
-        let count = (length - self.partial.len()).min(self.chunk.len());
-        self.partial.extend_from_slice(&self.chunk[..count]);
+        let count = (length - self.partial.bytes().len()).min(self.chunk.len());
+        self.partial.buffer().extend_from_slice(&self.chunk[..count]);
         self.chunk.advance(count);
     }
 
@@ -108,37 +127,13 @@ impl Deframer {
             return Err(malformed("a message has an unknown compression flag"));
         }
         let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        if length > self.message_bytes_max {
-            return Err(MeshError::new(
-                Reason::FailMessageTooLarge,
-                format!("{length} bytes; the limit message_bytes_max is {}", self.message_bytes_max),
-            ));
+        let limit = self.space.message_bytes_max();
+        if length > limit {
+            let detail = format!("{length} bytes; the limit message_bytes_max is {limit}");
+            return Err(MeshError::new(Reason::FailMessageTooLarge, detail));
         }
         Ok(PREFIX_BYTES + length)
     }
-}
-
-/// Begins a frame whose message is appended next; [`finish_frame`] writes its length.
-pub fn begin_frame(capacity: usize) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(PREFIX_BYTES + capacity);
-    frame.extend_from_slice(&[0; PREFIX_BYTES]);
-    frame
-}
-
-/// Writes the length of the message that was appended.
-pub fn finish_frame(mut frame: Vec<u8>) -> Bytes {
-    // INVARIANT: a filtered message is no longer than the message it was made from, which fits a u32; so does what is
-    // packed from one.
-    let length = u32::try_from(frame.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
-    frame[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
-    frame.into()
-}
-
-/// A message as an uncompressed frame.
-pub fn framed(message: &[u8]) -> Bytes {
-    let mut frame = begin_frame(message.len());
-    frame.extend_from_slice(message);
-    finish_frame(frame)
 }
 
 fn malformed(detail: &str) -> MeshError {
@@ -150,11 +145,20 @@ mod tests {
     use super::*;
 
     fn stream_of(messages: &[Vec<u8>]) -> Vec<u8> {
-        messages.iter().flat_map(|message| framed(message)).collect()
+        let framed = |message: &Vec<u8>| {
+            let mut frame = space().frame(message.len()).unwrap();
+            frame.buffer().extend_from_slice(message);
+            frame.finish(false)
+        };
+        messages.iter().flat_map(framed).collect()
+    }
+
+    fn space() -> MessageSpace {
+        MessageSpace::new(1000, 1_000_000)
     }
 
     fn read_all(chunks: Vec<Bytes>) -> Result<Vec<Vec<u8>>, MeshError> {
-        let mut deframer = Deframer::new(1000);
+        let mut deframer = Deframer::new(&space());
         let mut messages = Vec::new();
         for chunk in chunks {
             deframer.push(chunk);
@@ -169,9 +173,31 @@ mod tests {
     fn a_message_in_one_piece_is_not_copied() {
         let chunk = Bytes::from(stream_of(&[vec![7; 100]]));
         let start = chunk.as_ptr();
-        let mut deframer = Deframer::new(1000);
+        let mut deframer = Deframer::new(&space());
         deframer.push(chunk);
         assert_eq!(deframer.next_message().unwrap().unwrap().into_frame().as_ptr(), start);
+    }
+
+    #[test]
+    fn a_message_in_pieces_takes_no_more_memory_than_has_come() {
+        let space = MessageSpace::new(16_000_000, 20_000_000);
+        let mut deframer = Deframer::new(&space);
+        let length = 15_000_000u32;
+        deframer.push([&[0][..], &length.to_be_bytes()].concat().into());
+        assert_eq!(deframer.next_message().unwrap(), None);
+        assert_eq!(space.held(), 0, "a prefix is no message");
+        let piece = Bytes::from(vec![7; 1_000_000]);
+        for count in 1..15 {
+            deframer.push(piece.clone());
+            assert_eq!(deframer.next_message().unwrap(), None);
+            assert!(space.held() <= 2 * count * piece.len() + 100, "{} held after {count}", space.held());
+        }
+        deframer.push(piece);
+        let message = deframer.next_message().unwrap().unwrap();
+        assert_eq!(message.body().len(), 15_000_000);
+        assert_eq!(space.held(), 15_000_005);
+        drop(message);
+        assert_eq!(space.held(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{Arc, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -35,7 +36,7 @@ use crate::{
         compression::{self, Encoding},
         conclude::{GRPC_STATUS, check_head, conclude, refused_in_http, stamp},
         deadline::Deadline,
-        framing::{Deframer, Message, PREFIX_BYTES, begin_frame, finish_frame},
+        framing::{Deframer, Message},
         metadata::EXCHANGE_ID,
         open::{new_record, unavailable},
         standing::Standing,
@@ -92,8 +93,7 @@ pub fn release(
     if let Some(opened) = closer.opened() {
         headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
     }
-    let limit = closer.core().node.limits.message_bytes_max;
-    let mut body = ReleaseBody::new(incoming, side, permitted, deadline, limit, closer, digest);
+    let mut body = ReleaseBody::new(incoming, side, permitted, deadline, closer, digest);
     body.encoding = encoding;
     body.standing = standing;
     Released::Flowing(headers, Box::new(body))
@@ -135,7 +135,6 @@ pub struct ReleaseBody {
     /// `None` once the answer has ended.
     incoming: Option<Incoming>,
     deframer: Deframer,
-    message_bytes_max: usize,
     encoding: Encoding,
     side: Side,
     permitted: Permitted,
@@ -147,8 +146,6 @@ pub struct ReleaseBody {
     closer: Closer,
     /// What must live as long as the answer.
     held: Vec<Box<dyn Send>>,
-    /// Where the consumer's node puts what the filter would keep; it sends the original on.
-    scratch: Vec<u8>,
 }
 
 /// What has left since the last progress record.
@@ -167,14 +164,12 @@ impl ReleaseBody {
         side: Side,
         permitted: Permitted,
         deadline: Deadline,
-        message_bytes_max: usize,
         closer: Closer,
         digest: MessageDigest,
     ) -> Self {
         Self {
             incoming: Some(incoming),
-            deframer: Deframer::new(message_bytes_max),
-            message_bytes_max,
+            deframer: Deframer::new(&closer.core().node.messages),
             encoding: Encoding::Identity,
             side,
             permitted,
@@ -184,31 +179,36 @@ impl ReleaseBody {
             deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
             closer,
             held: Vec::new(),
-            scratch: Vec::new(),
         }
     }
 
     /// Filters and digests one message. What was compressed is unpacked first, and packed again where the filter
     /// made it anew.
     fn release(&mut self, message: Message) -> Result<Bytes, MeshError> {
+        let core = Arc::clone(self.closer.core());
+        let space = &core.node.messages;
         let report = &mut self.closer.report;
         let plan = self.permitted.plan();
         let unpacked;
         let content = if message.is_compressed() {
-            unpacked = self.encoding.unpack(message.body(), self.message_bytes_max)?;
+            unpacked = self.encoding.unpack(message.body(), space.message_bytes_max())?;
             unpacked.as_slice()
         } else {
             message.body()
         };
         let frame = if self.side == Side::Provider {
-            let mut frame = begin_frame(content.len());
-            plan.apply(content, &mut frame, report).map_err(|error| unreadable(&error))?;
-            let kept = &frame[PREFIX_BYTES..];
-            self.digest.message(kept);
-            if message.is_compressed() { self.encoding.pack(kept)? } else { finish_frame(frame) }
+            let mut frame = space.frame(content.len())?;
+            plan.apply(content, frame.buffer(), report).map_err(|error| unreadable(&error))?;
+            self.digest.message(frame.message());
+            if message.is_compressed() {
+                self.encoding.pack(frame.message(), space)?
+            } else {
+                frame.finish(false)
+            }
         } else {
-            self.scratch.clear();
-            plan.apply(content, &mut self.scratch, report).map_err(|error| unreadable(&error))?;
+            let mut scratch = core.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+            scratch.clear();
+            plan.apply(content, &mut scratch, report).map_err(|error| unreadable(&error))?;
             self.digest.message(content);
             message.into_frame()
         };

@@ -19,10 +19,11 @@ use crate::{
     call::{
         answer::BoxError,
         compression::Encoding,
-        framing::{Deframer, Message, framed},
+        framing::{Deframer, Message},
         words,
     },
     limits::RETRY_REQUEST_BYTES_MAX,
+    message_space::MessageSpace,
 };
 
 /// What was seen of the request, shared between the body on its way to the other side and the record.
@@ -137,7 +138,7 @@ impl Kept {
 pub struct RequestBody {
     source: Source,
     subjects: Option<Arc<Plan>>,
-    message_bytes_max: usize,
+    space: MessageSpace,
     encoding: Encoding,
     unpacks: bool,
     tally: RequestTally,
@@ -156,24 +157,20 @@ impl RequestBody {
     /// Governs a request. `subjects` is there where the contract marks subject fields in the request.
     pub fn new(
         incoming: Incoming,
-        message_bytes_max: usize,
+        space: &MessageSpace,
         subjects: Option<Arc<Plan>>,
         tally: RequestTally,
     ) -> Self {
-        let source = Source::Caller(incoming, Deframer::new(message_bytes_max));
-        Self { source, subjects, message_bytes_max, encoding: Encoding::Identity, unpacks: false, tally }
+        let source = Source::Caller(incoming, Deframer::new(space));
+        Self { source, subjects, space: space.clone(), encoding: Encoding::Identity, unpacks: false, tally }
     }
 
     /// A request that has passed before, sent again; it counts no second time.
-    pub fn again(mut frames: Vec<Bytes>, encoding: Encoding, tally: RequestTally) -> Self {
+    pub fn again(mut frames: Vec<Bytes>, space: &MessageSpace, tally: RequestTally) -> Self {
         frames.reverse();
         let source = Source::Kept(frames);
-        Self { source, subjects: None, message_bytes_max: 0, encoding, unpacks: false, tally }
-    }
-
-    /// A body without messages, for the node's own questions.
-    pub fn empty(tally: RequestTally) -> Self {
-        Self::again(Vec::new(), Encoding::Identity, tally)
+        let encoding = Encoding::Identity;
+        Self { source, subjects: None, space: space.clone(), encoding, unpacks: false, tally }
     }
 
     /// The same, with messages that may be compressed so.
@@ -204,9 +201,15 @@ impl RequestBody {
             tally.kept.push(&frame);
             return Ok(frame);
         }
-        let plain = self.encoding.unpack(message.body(), self.message_bytes_max)?;
+        let plain = self.encoding.unpack(message.body(), self.space.message_bytes_max())?;
         tally.take_in(&plain, self.subjects.as_deref())?;
-        let frame = if self.unpacks { framed(&plain) } else { message.into_frame() };
+        let frame = if self.unpacks {
+            let mut frame = self.space.frame(plain.len())?;
+            frame.buffer().extend_from_slice(&plain);
+            frame.finish(false)
+        } else {
+            message.into_frame()
+        };
         tally.kept.push(&frame);
         Ok(frame)
     }
