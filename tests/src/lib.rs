@@ -4,6 +4,9 @@
 //! The tests themselves are in `tests/`, a file a topic. They start the program from the same target folder
 //! that they were built into; `tests/run` builds it first.
 
+pub mod records;
+pub mod trial;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};

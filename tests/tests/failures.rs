@@ -12,12 +12,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use lienthong::{client::Stated, commands::call};
-use lienthong_audit::{journal, log::LogReader, record};
+use lienthong_audit::journal;
 use lienthong_proto::{
-    lienthong::audit::v1::{Record, Status, record::Body},
+    lienthong::audit::v1::{Status, record::Body},
     reason::Reason,
 };
-use lienthong_tests::{GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, reason};
+use lienthong_tests::{
+    GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, reason,
+    records::{closings, records},
+};
 
 const LIST_UNITS: &str = "/vn.danhmuc.v1.AdministrativeUnitService/ListAdministrativeUnits";
 
@@ -45,7 +48,7 @@ async fn every_role_can_be_restarted_and_nothing_is_lost() -> Result<()> {
     eventually("both records of each answered exchange are in the log, once", async || {
         let records = records(&log)?;
         for exchange in &exchanges {
-            let found = closings(&records, exchange);
+            let found = closings(&records, exchange)?.len();
             anyhow::ensure!(found == 2, "{found} closing records of {exchange}");
         }
         Ok(true)
@@ -185,26 +188,6 @@ async fn answered(mesh: &TestMesh) -> Result<String> {
     outcome.exchange_id.context("an answer without an exchange id")
 }
 
-fn records(log: &Path) -> Result<Vec<Record>> {
-    let reader = LogReader::new(log);
-    let entries = reader.entries(0..reader.size()?)?;
-    Ok(entries.iter().map(|entry| record::decode(entry)).collect::<Result<_, _>>()?)
-}
-
-fn closings(records: &[Record], exchange: &str) -> usize {
-    let Ok(id) = uuid::Uuid::parse_str(exchange) else {
-        return 0;
-    };
-    let of_exchange = records.iter().filter(|record| match &record.body {
-        Some(Body::Closing(closing)) => {
-            closing.exchange.as_ref().is_some_and(|exchange| exchange.id == id.as_bytes())
-        }
-        _ => false,
-    });
-    of_exchange.count()
-}
-
-/// Every address that a configuration of the mesh listens on.
 fn ports(config: &Path) -> Result<Vec<SocketAddr>> {
     let mut ports = Vec::new();
     for entry in fs::read_dir(config)? {

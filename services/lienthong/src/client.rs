@@ -88,6 +88,11 @@ impl Client {
         Ok(Self { channel: Channel::new(endpoint, ChannelOptions::new(Connections::new())) })
     }
 
+    /// The channel to the node, for generated clients.
+    pub fn channel(&self) -> Channel<tonic::body::Body> {
+        self.channel.clone()
+    }
+
     /// The catalog service of the node; `mesh-provider` on a request asks another agency's node through it.
     pub fn catalog(&self) -> NodeCatalogServiceClient<Channel<tonic::body::Body>> {
         NodeCatalogServiceClient::new(self.channel.clone())

@@ -80,6 +80,18 @@ impl Mesh {
         self.start_node(code).await
     }
 
+    /// Kills one node, as a power cut would.
+    pub async fn kill_node(&mut self, code: &str) -> Result<()> {
+        let place = self.place_of(code)?;
+        self.nodes.get_mut(place).context("the node is not running")?.kill().await
+    }
+
+    /// Process id of one node, while it runs.
+    pub fn node_pid(&self, code: &str) -> Result<u32> {
+        let node = self.nodes.get(self.place_of(code)?);
+        node.and_then(Role::pid).with_context(|| format!("the node of {code} is not running"))
+    }
+
     /// Stops one node in order.
     pub async fn stop_node(&mut self, code: &str) -> Result<()> {
         let place = self.place_of(code)?;

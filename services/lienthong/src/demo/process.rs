@@ -80,6 +80,11 @@ impl Role {
         }
     }
 
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Kills it at once (SIGKILL).
     pub async fn kill(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)
