@@ -220,6 +220,7 @@ impl Broker {
     fn ground(&self, signer: BundleSigner) -> Ground {
         Ground {
             steward: Arc::clone(&self.steward),
+            shelf: self.saver.shelf.clone(),
             signer,
             ledger: self.ledger.clone(),
             board: self.board.clone(),

@@ -72,6 +72,7 @@ pub struct Draft {
     /// With epoch 0 and no time of their own.
     bundles: Vec<RightsBundle>,
     directory: Directory,
+    concerns: HashMap<String, BTreeSet<String>>,
     shown: Shown,
 }
 
@@ -110,6 +111,7 @@ impl Draft {
         let published = catalog.entries().iter().filter(|entry| rights.is_compiled(&entry.id));
         Ok(Draft {
             content_hash: content_hash(&bundles),
+            concerns: bundles.iter().map(|bundle| (bundle.audience.clone(), providers(bundle))).collect(),
             findings: rights.findings().to_vec(),
             bundles,
             directory,
@@ -137,6 +139,7 @@ impl Draft {
             content_hash: self.content_hash,
             bundles,
             directory: self.directory,
+            concerns: self.concerns,
             shown: self.shown,
         })
     }
@@ -158,6 +161,8 @@ pub struct Generation {
     content_hash: Sha256,
     bundles: HashMap<String, Arc<SealedBundle>>,
     directory: Directory,
+    /// Providers whose contracts are in a node's bundle, by node.
+    concerns: HashMap<String, BTreeSet<String>>,
     shown: Shown,
 }
 
@@ -180,6 +185,11 @@ impl Generation {
     /// The bundle of one node.
     pub fn bundle(&self, node: &str) -> Option<Arc<SealedBundle>> {
         self.bundles.get(node).cloned()
+    }
+
+    /// Whether a node's bundle holds the contract of a provider.
+    pub fn concerns(&self, node: &str, provider: &str) -> bool {
+        self.concerns.get(node).is_some_and(|providers| providers.contains(provider))
     }
 
     /// Every bundle, in no order.
@@ -221,6 +231,10 @@ struct Shown {
     parties: Vec<String>,
     /// Ids of the entries whose dataset is published.
     published: BTreeSet<String>,
+}
+
+fn providers(bundle: &RightsBundle) -> BTreeSet<String> {
+    bundle.contracts.iter().map(|contract| contract.provider.clone()).collect()
 }
 
 fn parties(catalog: &Catalog) -> Vec<String> {

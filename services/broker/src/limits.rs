@@ -94,3 +94,9 @@ pub const CONTRACT_PART_BYTES: usize = VALUE_BYTES_MAX / 2;
 
 /// Longest name that a refusal shows as it was asked for, bytes.
 pub const NAME_SHOWN_BYTES_MAX: usize = 128;
+
+/// Fewest hexadecimal digits that name a version of a contract.
+pub const CONTRACT_VERSION_DIGITS_MIN: usize = 8;
+
+/// Hexadecimal digits by which a version is shown to people.
+pub const VERSION_SHOWN_DIGITS: usize = 12;

@@ -97,6 +97,25 @@ impl Shelf {
         Ok(contracts)
     }
 
+    /// The versions of a provider's contract that are kept, the newest first.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn versions(&self, provider: &str) -> Result<Vec<StoredContract>, BrokerError> {
+        let range = KeyRange::between(key::contract(provider, 0), key::contract(provider, u64::MAX));
+        let entries = self.all(range).await?;
+        entries.iter().rev().map(|entry| read(&entry.key, &entry.value)).collect()
+    }
+
+    /// One of those versions.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn contract(&self, provider: &str, about: StoredContract) -> Result<Shelved, BrokerError> {
+        let descriptor_set = self.descriptor_set(provider, &about).await?;
+        Ok(Shelved { about, descriptor_set })
+    }
+
     /// The journals as they were saved, and how much of the log they reflect. Where some are missing, nothing is said to be
     /// reflected, so that the whole log is read again.
     ///

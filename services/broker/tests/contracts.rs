@@ -12,7 +12,7 @@ use lienthong_proto::lienthong::catalog::v1::{GetEntryRequest, ListEntriesReques
 use lienthong_proto::lienthong::control::v1::Right;
 use lienthong_proto::lienthong::options::v1::Purpose;
 use lienthong_proto::lienthong::registry::v1::{
-    GetAgencyRequest, ListAgenciesRequest, PublishContractRequest,
+    GetAgencyRequest, GetContractRequest, ListAgenciesRequest, PublishContractRequest,
 };
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status;
@@ -68,6 +68,40 @@ async fn a_published_contract_becomes_rights_and_stays() {
     let other = in_other_bytes(descriptors::DANCU);
     let newer = soon(g01.publish_contract(publish(&other))).await.unwrap().into_inner();
     assert_eq!((newer.epoch, newer.hash.as_slice()), (3, sha256(&other).as_slice()));
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn versions_are_kept_for_the_nodes_that_they_concern() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let newer = in_other_bytes(descriptors::DANCU);
+    for version in [descriptors::DANCU, newer.as_slice()] {
+        soon(g01.publish_contract(publish(version))).await.unwrap();
+    }
+    let ask = |provider: &str, version: String| GetContractRequest { provider: provider.to_owned(), version };
+    let first = hex::encode(sha256(descriptors::DANCU));
+    let mut h26 = mesh.registry(&broker, &mesh.h26);
+    for (version, expected) in [
+        (first[..8].to_ascii_uppercase(), descriptors::DANCU),
+        (first.clone(), descriptors::DANCU),
+        (hex::encode(sha256(&newer)), newer.as_slice()),
+        (String::new(), newer.as_slice()),
+    ] {
+        let answer = soon(h26.get_contract(ask("G01", version.clone()))).await.unwrap().into_inner();
+        let contract = answer.contract.unwrap();
+        assert_eq!(contract.descriptor_set, expected, "{version}");
+        assert_eq!(contract.hash, sha256(expected).as_slice());
+        assert!(answer.publish_time.is_some());
+    }
+    let unknown = soon(h26.get_contract(ask("G01", "00000000".to_owned()))).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert!(unknown.message().contains(&first[..12]), "{} does not say what is kept", unknown.message());
+    let short = soon(h26.get_contract(ask("G01", "0".to_owned()))).await.unwrap_err();
+    assert_eq!(short.code(), Code::InvalidArgument);
+    let nothing_of_ours = soon(h26.get_contract(ask("G99", String::new()))).await.unwrap_err();
+    assert_eq!(nothing_of_ours.code(), Code::NotFound);
     soon(broker.stop()).await.unwrap();
 }
 

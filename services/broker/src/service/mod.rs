@@ -20,6 +20,7 @@ use crate::limits::{
 };
 use crate::metrics::BrokerMetrics;
 use crate::places::Places;
+use crate::shelf::Shelf;
 use crate::steward::Steward;
 use crate::text;
 
@@ -33,6 +34,8 @@ pub mod rights;
 pub struct Ground {
     /// Shows and changes what the mesh decides by.
     pub steward: Arc<Steward>,
+    /// Keeps versions of contracts.
+    pub shelf: Shelf,
     /// Signs heartbeats.
     pub signer: BundleSigner,
     /// Puts on record.
@@ -49,7 +52,7 @@ pub struct Ground {
 
 /// Every service of the broker, within its bounds.
 pub fn routes(ground: Ground) -> Routes {
-    let Ground { steward, signer, ledger, board, metrics, drain, batches_in_flight_max } = ground;
+    let Ground { steward, shelf, signer, ledger, board, metrics, drain, batches_in_flight_max } = ground;
     let door = Door::new(steward.watch(), metrics.clone());
     let rights = rights::Rights {
         door: door.clone(),
@@ -69,7 +72,7 @@ pub fn routes(ground: Ground) -> Routes {
         batches_in_flight_max,
         places: Places::new(SHIPMENTS_PER_NODE_MAX),
     };
-    let registry = registry::Registry { door: door.clone(), steward, metrics };
+    let registry = registry::Registry { door: door.clone(), steward, shelf, metrics };
     let catalog = catalog::Catalog { door };
     macro_rules! bounded {
         ($server:ident, $service:expr) => {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use lienthong_proto::lienthong::control::v1::Contract;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryService;
 use lienthong_proto::lienthong::registry::v1::{
-    GetAgencyRequest, GetAgencyResponse, ListAgenciesRequest, ListAgenciesResponse, PublishContractRequest,
-    PublishContractResponse,
+    GetAgencyRequest, GetAgencyResponse, GetContractRequest, GetContractResponse, ListAgenciesRequest,
+    ListAgenciesResponse, PublishContractRequest, PublishContractResponse,
 };
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
@@ -14,16 +15,23 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::access::Rpc;
 use crate::door::Door;
-use crate::limits::FINDINGS_SHOWN_MAX;
+use crate::error::BrokerError;
+use crate::limits::{
+    CONTRACT_VERSION_DIGITS_MIN, FINDINGS_SHOWN_MAX, NAME_SHOWN_BYTES_MAX, VERSION_SHOWN_DIGITS,
+};
 use crate::metrics::BrokerMetrics;
 use crate::paging::Page;
+use crate::shelf::{Shelf, Shelved};
 use crate::steward::{PublishError, Steward};
+use crate::stored::StoredContract;
+use crate::text;
 
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(crate) door: Door,
     pub(crate) steward: Arc<Steward>,
+    pub(crate) shelf: Shelf,
     pub(crate) metrics: BrokerMetrics,
 }
 
@@ -80,6 +88,65 @@ impl RegistryService for Registry {
             }
         }
     }
+
+    async fn get_contract(
+        &self,
+        request: Request<GetContractRequest>,
+    ) -> Result<Response<GetContractResponse>, Status> {
+        let node = self.door.admit_node(Rpc::GetContract, &request)?;
+        let GetContractRequest { provider, version } = request.into_inner();
+        let version = version.to_ascii_lowercase();
+        if node.agency != provider && !node.generation.concerns(&node.name, &provider) {
+            return Err(super::not_found("contract that concerns this node", &provider, "G01"));
+        }
+        let kept = self.shelf.versions(&provider).await.map_err(|error| unread(&error))?;
+        let about = version_of(&kept, &provider, &version)?;
+        let Shelved { about, descriptor_set } =
+            self.shelf.contract(&provider, about.clone()).await.map_err(|error| unread(&error))?;
+        Ok(Response::new(GetContractResponse {
+            contract: Some(Contract { provider, hash: about.hash.into(), descriptor_set }),
+            publish_time: about.publish_time,
+        }))
+    }
+}
+
+/// The version whose hash begins with these digits, or the newest.
+fn version_of<'a>(
+    kept: &'a [StoredContract],
+    provider: &str,
+    version: &str,
+) -> Result<&'a StoredContract, Status> {
+    if !version.is_empty() && version.len() < CONTRACT_VERSION_DIGITS_MIN {
+        let problem =
+            format!("a version is at least {CONTRACT_VERSION_DIGITS_MIN} hexadecimal digits of its hash");
+        return Err(Status::invalid_argument(problem));
+    }
+    let found: Vec<_> = kept.iter().filter(|about| hex::encode(&about.hash).starts_with(version)).collect();
+    match found.as_slice() {
+        [newest, ..] if version.is_empty() => Ok(newest),
+        // The same bytes may have been published again.
+        [about, rest @ ..] if rest.iter().all(|other| other.hash == about.hash) => Ok(about),
+        [] => {
+            let shown = |about: &StoredContract| {
+                text::cut(&hex::encode(&about.hash), VERSION_SHOWN_DIGITS).to_owned()
+            };
+            let hashes: Vec<String> = kept.iter().map(shown).collect();
+            let kept = if hashes.is_empty() { "none".to_owned() } else { hashes.join(", ") };
+            let version = text::cut(version, NAME_SHOWN_BYTES_MAX).escape_debug().to_string();
+            Err(Status::not_found(format!(
+                "no version {version} of the contract of {provider} is kept; kept are, the newest first: {kept}"
+            )))
+        }
+        several => Err(Status::invalid_argument(format!(
+            "{} versions of the contract of {provider} begin with {version}; write more digits",
+            several.len()
+        ))),
+    }
+}
+
+fn unread(error: &BrokerError) -> Status {
+    tracing::error!(%error, "contract not read");
+    Status::unavailable("the broker could not read the contract; try again")
 }
 
 fn status(error: &PublishError) -> Status {
