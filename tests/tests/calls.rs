@@ -67,7 +67,7 @@ async fn all_kinds_of_call_pass_and_both_sides_record_the_same() -> Result<()> {
         let sent: Vec<_> = (0..40)
             .map(|number| SendRecordsRequest { record: Some(record(number, 3_000)), instruction: None })
             .collect();
-        let answer = client.send_records(asked(tonic::codegen::tokio_stream::iter(sent))).await?;
+        let answer = client.send_records(asked(tokio_stream::iter(sent))).await?;
         exchanges.push((exchange_id(answer.metadata()), 1));
         let summary = answer.into_inner();
         assert_eq!((summary.messages, summary.payload_bytes), (40, 120_000));
@@ -92,7 +92,7 @@ async fn all_kinds_of_call_pass_and_both_sides_record_the_same() -> Result<()> {
 /// A conversation: each record comes back before the next one goes, and the caller's end is heard.
 async fn mirror(client: &mut trial::Trial) -> Result<String> {
     let (send, receive) = tokio::sync::mpsc::channel(1);
-    let outgoing = tonic::codegen::tokio_stream::wrappers::ReceiverStream::new(receive);
+    let outgoing = tokio_stream::wrappers::ReceiverStream::new(receive);
     let first = MirrorRequest { record: Some(record(0, 10)), instruction: None };
     send.send(first).await?;
     let answer = client.mirror(asked(outgoing)).await?;

@@ -16,7 +16,7 @@ use prost_reflect::{DynamicMessage, Value};
 async fn bad_calls_are_refused_with_their_reason_and_recorded() -> Result<()> {
     let mesh = TestMesh::start().await?;
     let client = mesh.mesh.client(OFFICE)?;
-    let pool = client.contract(GET_CITIZEN).await?;
+    let pool = client.contract(GET_CITIZEN, &Stated::default()).await?;
     let mut exchanges = Vec::new();
     for (name, stated, expected, words) in bad_calls() {
         let outcome = call::call_with(&pool, &client, GET_CITIZEN, PERSON, &stated).await?;
@@ -94,7 +94,7 @@ fn bad_calls() -> Vec<(&'static str, Stated, Reason, &'static str)> {
 async fn unknown_methods_and_large_messages_have_names() -> Result<()> {
     let mesh = TestMesh::start().await?;
     let office = mesh.mesh.client(OFFICE)?;
-    let pool = office.contract(GET_CITIZEN).await?;
+    let pool = office.contract(GET_CITIZEN, &Stated::default()).await?;
     let method = client::method_of(&pool, GET_CITIZEN)?;
     let unknown = "/vn.dancu.v1.CitizenService/DropEverything".parse()?;
     let empty = DynamicMessage::new(method.input());

@@ -67,7 +67,13 @@ fn callable(
         dataset: method.dataset_id().to_owned(),
         kind: method.kind().into(),
         purposes,
+        contract_hash: contract_hash(index, method.provider()),
     })
+}
+
+fn contract_hash(index: &Index, provider: &str) -> Vec<u8> {
+    let contract = index.contracts.iter().find(|contract| contract.provider == provider);
+    contract.map(|contract| contract.hash.to_vec()).unwrap_or_default()
 }
 
 fn shared_dataset(index: &Index, dataset: &Dataset) -> SharedDataset {

@@ -14,6 +14,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::{
@@ -112,6 +113,12 @@ impl RightsIndex {
             (None, []) => Resolution::Unknown,
             (None, _) => Resolution::Ambiguous(methods.map(|method| method.provider().to_owned()).collect()),
         }
+    }
+
+    /// How old this node's rights may be and still decide about a method's dataset; none at all for a method of
+    /// another index.
+    pub fn age_max(&self, method: &Method) -> Duration {
+        self.0.own(method).map_or(Duration::ZERO, |method| self.0.dataset_of(method).bundle_age_max)
     }
 
     /// Every method of the bundle, by path and provider.

@@ -22,6 +22,9 @@ use tonic::{
     metadata::MetadataMap,
 };
 
+/// How long a client waits for a contract where it states no timeout, seconds.
+pub const CONTRACT_TIMEOUT_S: u64 = 30;
+
 /// Where a client calls, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,20 +91,26 @@ impl Client {
         Ok(Self { channel: Channel::new(endpoint, ChannelOptions::new(Connections::new())) })
     }
 
-    /// The channel to the node, for generated clients.
+    /// The connection, for the generated clients of any service that the node offers.
     pub fn channel(&self) -> Channel<tonic::body::Body> {
         self.channel.clone()
     }
 
     /// The catalog service of the node; `mesh-provider` on a request asks another agency's node through it.
     pub fn catalog(&self) -> NodeCatalogServiceClient<Channel<tonic::body::Body>> {
-        NodeCatalogServiceClient::new(self.channel.clone())
+        NodeCatalogServiceClient::new(self.channel())
     }
 
-    /// The contract that holds a method.
-    pub async fn contract(&self, method: &str) -> Result<DescriptorPool> {
-        let request = GetContractRequest { symbol: method.to_owned() };
-        let contract = self.catalog().get_contract(request).await?.into_inner();
+    /// The contract that holds a method, as far as one may call it; of the stated provider, within the stated timeout
+    /// or [`CONTRACT_TIMEOUT_S`].
+    pub async fn contract(&self, method: &str, stated: &Stated) -> Result<DescriptorPool> {
+        let request = GetContractRequest {
+            symbol: method.to_owned(),
+            provider: stated.provider.clone().unwrap_or_default(),
+            ..GetContractRequest::default()
+        };
+        let timeout = stated.timeout.unwrap_or(Duration::from_secs(CONTRACT_TIMEOUT_S));
+        let contract = within(timeout, self.catalog().get_contract(request)).await?.into_inner();
         Ok(descriptors::pool(&contract.descriptor_set)?)
     }
 
@@ -195,6 +204,16 @@ pub fn method_of(pool: &DescriptorPool, path: &str) -> Result<MethodDescriptor> 
 /// The gRPC path of a method.
 pub fn path_of(method: &MethodDescriptor) -> String {
     format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+/// An answer of the node, within a time.
+pub async fn within<T>(
+    timeout: Duration,
+    answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<tonic::Response<T>, Status> {
+    tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| {
+        Err(Status::deadline_exceeded(format!("the node did not answer within {} s", timeout.as_secs_f32())))
+    })
 }
 
 /// Reads a JSON request (protobuf's canonical JSON mapping).

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{BackendEndpointConfig, LocalListenerConfig},
+    config::{BackendEndpointConfig, BrokerEndpointConfig, LocalListenerConfig},
     core::Core,
     egress, ingress,
     node::Node,
@@ -37,6 +37,8 @@ pub struct CoresConfig {
     pub mesh_listener: SocketAddr,
     /// Where the agency's own systems call.
     pub local_listener: LocalListenerConfig,
+    /// The broker, for the rare question of a caller that only it can answer.
+    pub broker: BrokerEndpointConfig,
     /// The agency's backends: gRPC services and where they are.
     pub backends: Vec<(Vec<String>, BackendEndpointConfig)>,
 }
@@ -87,7 +89,7 @@ impl Cores {
         let (sockets, mesh_address, local_address) = open_sockets(&config)?;
         let mut threads = Vec::with_capacity(sockets.len());
         for (number, sockets) in sockets.into_iter().enumerate() {
-            let upstreams = Upstreams::new(material, connections, &config.backends);
+            let upstreams = Upstreams::new(material, connections, &config.broker, &config.backends);
             let scratch = Mutex::default();
             let core =
                 Arc::new(Core { node: Arc::clone(node), journal: node.journal.handle(), upstreams, scratch });

@@ -40,7 +40,8 @@ use crate::{
     core::Core,
     diagnosis,
     limits::PROVIDER_NODES_TRIED_MAX,
-    own_services, sandbox,
+    sandbox,
+    services::{self, Own},
     upstream::{InFlight, ProviderNode},
 };
 
@@ -72,8 +73,8 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
             None,
         );
     };
-    if own_services::is_own(request.uri().path()) {
-        return own_services::from_own_system(core, rights, peer, request).await;
+    if let Some(own) = Own::for_own_system(request.uri().path()) {
+        return services::from_own_system(core, &rights, peer, own, slot, request).await;
     }
     let id = match new_exchange_id(&core) {
         Ok(id) => id,

@@ -39,7 +39,7 @@ use crate::{
     clock,
     core::Core,
     node::Node,
-    own_services,
+    services::{self, Own},
 };
 
 /// A call that may come in.
@@ -68,8 +68,8 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     };
     let (said, said_well) = PeerCall::read(request.headers());
     let (caller, identified) = identify::peer_node(&rights, &peer, &said.context.system);
-    if own_services::is_own(request.uri().path()) {
-        return own_services::from_peer(core, rights, caller, identified, request).await;
+    if let Some(own) = Own::for_peer(request.uri().path()) {
+        return services::from_peer(core, &rights, caller, identified, own, slot, request).await;
     }
 
     let id = said.exchange_id;

@@ -14,8 +14,8 @@
 //!
 //! - [`mod@run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
 //! - [`call`]: the steps.
-//! - [`own_services`]: the agency's shared-data catalog. [`diagnosis`]: what is wrong with a call. [`sandbox`]: the
-//!   same node on synthetic data.
+//! - [`services`]: the agency's shared-data catalog, reflection, health. [`diagnosis`]: what is wrong with a call.
+//!   [`sandbox`]: the same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
 //! - [`freshness`], [`denials`], [`quota`], [`message_space`], [`trust`], [`clock`]: one noun each.
 //! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
@@ -35,10 +35,10 @@ pub mod limits;
 pub mod message_space;
 pub mod metrics;
 pub mod node;
-pub mod own_services;
 pub mod quota;
 pub mod run;
 pub mod sandbox;
+pub mod services;
 pub mod trust;
 pub mod upstream;
 

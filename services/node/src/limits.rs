@@ -117,3 +117,43 @@ pub const BROKER_SILENCE_MS_MAX: u64 = 10_000;
 
 /// How often a live stream is looked at again, milliseconds, beside every message of it.
 pub const STANDING_LOOK_MS: u64 = 1_000;
+
+/// Largest question to one of the node's own services, bytes.
+pub const QUESTION_BYTES_MAX: usize = 64 * 1024;
+
+/// Contracts as callers see them that are kept ready. A view has about the size of the contracts in it, a megabyte at
+/// most each.
+pub const VIEWS_MAX: usize = 32;
+
+/// Questions that one reflection stream may ask.
+pub const QUESTIONS_PER_STREAM_MAX: usize = 10_000;
+
+/// Longest silence of a reflection client, milliseconds.
+pub const REFLECTION_IDLE_MS_MAX: u64 = 60_000;
+
+/// Fewest hexadecimal digits that name a version of a contract.
+pub const CONTRACT_VERSION_DIGITS_MIN: usize = 8;
+
+/// Longest wait for the broker's answer about an older contract, milliseconds.
+pub const REGISTRY_QUESTION_MS: u64 = 5_000;
+
+/// Largest answer of it, bytes: a contract of a megabyte, and what stands around it.
+pub const REGISTRY_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How long what was heard of a provider's health counts, milliseconds.
+pub const HEALTH_FRESH_MS: u64 = 1_000;
+
+/// Longest wait for one answer about health, milliseconds.
+pub const HEALTH_PROBE_MS: u64 = 2_000;
+
+/// Largest such answer, bytes: it holds one number.
+pub const HEALTH_ANSWER_BYTES_MAX: usize = 1024;
+
+/// How often a health watch looks again, milliseconds.
+pub const HEALTH_POLL_MS: u64 = 2_000;
+
+/// Health watches under way in one node.
+pub const HEALTH_WATCHES_MAX: usize = 1_000;
+
+/// Triples of provider, service and system whose health is remembered.
+pub const HEALTH_KNOWN_MAX: usize = 10_000;

@@ -14,7 +14,10 @@ use prometheus_client::{
     },
 };
 
-use crate::call::close::Ending;
+use crate::{
+    call::close::Ending,
+    services::{Own, probe::Found},
+};
 
 /// Every number of a node.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Metrics {
     denied_family: Family<Vec<(&'static str, Label)>, Counter>,
     ended: Vec<Counter>,
     ended_family: Family<Vec<(&'static str, Label)>, Counter>,
+    asked: Family<Vec<(&'static str, Label)>, Counter>,
+    probed: Family<Vec<(&'static str, Label)>, Counter>,
     duration: Histogram,
     /// What applications said beside their messages and their dataset does not declare.
     pub metadata_dropped: Counter,
@@ -70,7 +75,16 @@ impl Default for Metrics {
                 ended_family.get_or_create_owned(&vec![("status", Label(name))])
             })
             .collect();
+        let (asked, probed) = (Family::default(), Family::default());
+        for own in Own::ALL {
+            drop(asked.get_or_create(&vec![("service", Label(own.name()))]));
+        }
+        for found in Found::ALL {
+            drop(probed.get_or_create(&vec![("found", Label(found.name()))]));
+        }
         Self {
+            asked,
+            probed,
             denied,
             denied_family,
             ended,
@@ -103,10 +117,30 @@ impl Metrics {
         self.duration.observe(took.as_secs_f64());
     }
 
+    /// One of the node's own services was asked.
+    pub fn asked(&self, own: Own) {
+        self.asked.get_or_create(&vec![("service", Label(own.name()))]).inc();
+    }
+
+    /// A provider's node or a backend was asked how it is.
+    pub fn probed(&self, found: Found) {
+        self.probed.get_or_create(&vec![("found", Label(found.name()))]).inc();
+    }
+
     /// Gives every number its name.
     pub fn register(&self, register: &lienthong_telemetry::Metrics) {
         register.register("node_denials", "Calls denied, by reason", self.denied_family.clone());
         register.register("node_exchanges", "Exchanges ended, by status", self.ended_family.clone());
+        register.register(
+            "node_own_questions",
+            "Questions to the node's own services, by service",
+            self.asked.clone(),
+        );
+        register.register(
+            "node_health_probes",
+            "Questions about health that went on to a provider's node or a backend, by what was found",
+            self.probed.clone(),
+        );
         register.register(
             "node_exchange_duration_seconds",
             "From the arrival of a call to the end of its answer",

@@ -9,10 +9,11 @@ use std::{
 use arc_swap::ArcSwapOption;
 use lienthong_audit::journal::Journal;
 use lienthong_catalog::RightsIndex;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness,
-    message_space::MessageSpace, metrics::Metrics, quota::Quotas,
+    message_space::MessageSpace, metrics::Metrics, quota::Quotas, services::Services,
 };
 
 /// A running node.
@@ -51,6 +52,10 @@ pub struct Node {
     pub messages: MessageSpace,
     /// Calls under way.
     pub calls: AtomicUsize,
+    /// What its own services share.
+    pub services: Services,
+    /// Cancelled when the node begins to stop: what would go on for ever ends then.
+    pub stopping: CancellationToken,
 }
 
 /// Counts a call as under way until it is dropped.

@@ -44,6 +44,7 @@ use crate::{
     node::Node,
     quota::Quotas,
     sandbox,
+    services::Services,
     trust::{NodeTrustError, Trust},
 };
 
@@ -148,6 +149,7 @@ pub async fn run(
         error = journal_failure(&node) => Some(error),
     };
     working.cancel();
+    node.stopping.cancel();
     drain.start(Duration::from_millis(node.limits.drain_ms));
     wait_for("the traffic threads", move || cores.join()).await;
     ship::finish(&node).await;
@@ -180,6 +182,8 @@ fn open_node(config: &NodeConfig) -> Result<Arc<Node>, NodeError> {
         metrics: Metrics::default(),
         systems_by_uid: systems_by_uid(config)?,
         calls: AtomicUsize::new(0),
+        services: Services::default(),
+        stopping: CancellationToken::new(),
     }))
 }
 
@@ -220,6 +224,7 @@ async fn start_cores(
         threads: threads(config.threads),
         mesh_listener: config.mesh_listener,
         local_listener: config.local_listener.clone(),
+        broker: config.broker.clone(),
         backends: config.backends.iter().map(|b| (b.services.clone(), b.endpoint.clone())).collect(),
     };
     Cores::start(cores, node, &trust.material, connections, drain).await

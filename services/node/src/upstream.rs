@@ -16,7 +16,8 @@ use lienthong_transport::{
 
 use crate::{
     call::{identify::binding_of, request_body::RequestBody},
-    config::BackendEndpointConfig,
+    config::{BackendEndpointConfig, BrokerEndpointConfig},
+    control::broker::{self, BrokerChannel},
     limits::UPSTREAM_CONNECTION_WINDOW_BYTES,
     node::Node,
 };
@@ -25,6 +26,8 @@ use crate::{
 pub struct Upstream {
     /// The channel.
     pub channel: Channel<RequestBody>,
+    /// A connection of its own for questions that are no exchanges; made when first used.
+    pub questions: Channel<tonic::body::Body>,
     in_flight: AtomicU32,
 }
 
@@ -33,7 +36,11 @@ pub struct InFlight(Arc<Upstream>);
 
 impl Upstream {
     fn new(endpoint: Endpoint, options: ChannelOptions) -> Arc<Self> {
-        Arc::new(Self { channel: Channel::new(endpoint, options), in_flight: AtomicU32::new(0) })
+        Arc::new(Self {
+            channel: Channel::new(endpoint.clone(), options.clone()),
+            questions: Channel::new(endpoint, options),
+            in_flight: AtomicU32::new(0),
+        })
     }
 
     /// Begins a request.
@@ -69,6 +76,7 @@ type PeerKey = (String, String, String);
 pub struct Upstreams {
     material: SharedMaterial,
     register: Connections,
+    broker: BrokerChannel,
     /// By resource name and place: a node that moves gets a new channel.
     peers: Mutex<HashMap<PeerKey, Arc<ProviderNode>>>,
     /// By gRPC service.
@@ -80,6 +88,7 @@ impl Upstreams {
     pub fn new(
         material: &SharedMaterial,
         register: &Connections,
+        broker: &BrokerEndpointConfig,
         backends: &[(Vec<String>, BackendEndpointConfig)],
     ) -> Self {
         let mut by_service = HashMap::new();
@@ -100,6 +109,7 @@ impl Upstreams {
         Self {
             material: material.clone(),
             register: register.clone(),
+            broker: broker::channel(broker, material, register),
             peers: Mutex::default(),
             backends: by_service,
         }
@@ -109,6 +119,11 @@ impl Upstreams {
     pub fn backend(&self, path: &str) -> Option<&Arc<Upstream>> {
         let service = path.trim_start_matches('/').split('/').next()?;
         self.backends.get(service)
+    }
+
+    /// The way to the broker.
+    pub fn broker(&self) -> &BrokerChannel {
+        &self.broker
     }
 
     /// The way to a node. Its certificate must be one that the registry binds to it, each time a

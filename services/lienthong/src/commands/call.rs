@@ -3,8 +3,9 @@
 use std::{io::Read, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
+use http::uri::PathAndQuery;
 use lienthong_proto::status;
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Value, json};
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -50,14 +51,38 @@ pub struct Outcome {
 
 /// Calls a method from its contract.
 pub async fn call(client: &Client, method: &str, data: &str, stated: &Stated) -> Result<Outcome> {
-    let pool = match client.contract(method).await {
+    let pool = match client.contract(method, stated).await {
         Ok(pool) => pool,
         Err(error) => match error.downcast::<Status>() {
             Ok(status) => return Ok(Outcome::failed(status)),
             Err(error) => return Err(error),
         },
     };
+    if client::method_of(&pool, method).is_err()
+        && let Ok(path) = method.parse::<PathAndQuery>()
+    {
+        // A contract shows what one may call. Why this method is not among it, the node says itself, and on record.
+        return denied(client, path, stated).await;
+    }
     call_with(&pool, client, method, data, stated).await
+}
+
+/// Calls a method that one may not call, with an empty message.
+async fn denied(client: &Client, path: PathAndQuery, stated: &Stated) -> Result<Outcome> {
+    let nothing = DescriptorPool::global()
+        .get_message_by_name("google.protobuf.Empty")
+        .context("google.protobuf.Empty is not built in")?;
+    let message = DynamicMessage::new(nothing.clone());
+    let collected = match client.call_path(path, message, nothing, stated).await {
+        Ok(answer) => answer.collect().await,
+        Err(status) => Err(status),
+    };
+    match collected {
+        Err(status) => Ok(Outcome::failed(status)),
+        Ok((_, metadata)) => {
+            Ok(Outcome { messages: Vec::new(), exchange_id: exchange_id(&metadata), error: None })
+        }
+    }
 }
 
 /// Calls a method of a contract that is at hand.

@@ -30,14 +30,12 @@ impl Mesh {
     /// Starts every role of `program` and waits until all are ready.
     pub async fn start(layout: Layout, program: PathBuf) -> Result<Self> {
         let begun = Instant::now();
-        let mut backends = Vec::new();
-        for backend in &layout.backends {
-            let arguments = ["backend", &backend.kind, "--config", text(&backend.config)?];
-            let name = format!("backend-{}", backend.name);
-            let ready_at = ReadyAt::Port(backend.address);
-            backends.push(Role::start(&program, &name, &arguments, &layout.logs, ready_at)?);
+        let mut mesh =
+            Self { layout, program, broker: None, nodes: Vec::new(), backends: Vec::new(), took_ms: 0 };
+        for place in 0..mesh.layout.backends.len() {
+            let backend = mesh.spawn_backend(place)?;
+            mesh.backends.push(backend);
         }
-        let mut mesh = Self { layout, program, broker: None, nodes: Vec::new(), backends, took_ms: 0 };
         mesh.start_broker().await?;
         for place in 0..mesh.layout.nodes.len() {
             let node = mesh.spawn_node(place)?;
@@ -105,6 +103,33 @@ impl Mesh {
         started.ready().await?;
         self.nodes[place] = started;
         Ok(())
+    }
+
+    /// Stops one backend in order.
+    pub async fn stop_backend(&mut self, name: &str) -> Result<()> {
+        let place = self.place_of_backend(name)?;
+        self.backends.get_mut(place).context("the backend is not running")?.stop().await
+    }
+
+    /// Starts one backend again.
+    pub async fn start_backend(&mut self, name: &str) -> Result<()> {
+        let place = self.place_of_backend(name)?;
+        let mut started = self.spawn_backend(place)?;
+        started.ready().await?;
+        self.backends[place] = started;
+        Ok(())
+    }
+
+    fn place_of_backend(&self, name: &str) -> Result<usize> {
+        let place = self.layout.backends.iter().position(|backend| backend.name == name);
+        place.with_context(|| format!("the mesh has no backend {name}"))
+    }
+
+    fn spawn_backend(&self, place: usize) -> Result<Role> {
+        let backend = &self.layout.backends[place];
+        let arguments = ["backend", &backend.kind, "--config", text(&backend.config)?];
+        let name = format!("backend-{}", backend.name);
+        Role::start(&self.program, &name, &arguments, &self.layout.logs, ReadyAt::Port(backend.address))
     }
 
     fn place_of(&self, code: &str) -> Result<usize> {

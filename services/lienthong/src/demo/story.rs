@@ -55,7 +55,7 @@ pub async fn play(mesh: &mut Mesh, narrator: &mut Narrator) -> Result<()> {
 async fn contracts_are_known(office: &Client, tax: &Client) -> Result<()> {
     let until = Instant::now() + Duration::from_millis(CONTRACTS_TIMEOUT_MS);
     for (client, method) in [(office, GET_CITIZEN), (office, LIST_UNITS), (tax, GET_ENTERPRISE)] {
-        while let Err(error) = client.contract(method).await {
+        while let Err(error) = client.contract(method, &Stated::default()).await {
             if Instant::now() > until {
                 return Err(error.context(format!("the node does not know {method}")));
             }
@@ -211,7 +211,7 @@ async fn refusals(mesh: &Mesh, office: &Client, narrator: &mut Narrator) -> Resu
 
 /// The outsider has no node to learn the contract from; it uses the one that integrators can read anywhere.
 async fn outsider_call(outsider: &Client, office: &Client, person: &str) -> Result<Outcome> {
-    let pool = office.contract(GET_CITIZEN).await?;
+    let pool = office.contract(GET_CITIZEN, &Stated::default()).await?;
     call::call_with(&pool, outsider, GET_CITIZEN, person, &purpose("STATE_MANAGEMENT")).await
 }
 

@@ -41,20 +41,13 @@ impl Broker {
         material: &SharedMaterial,
         register: &Connections,
     ) -> Result<Self, BadKey> {
-        let endpoint = Endpoint::Mesh {
-            address: config.address.clone(),
-            server_name: Some(config.server_name.clone()),
-            material: material.clone(),
-        };
         let mut keys = BTreeMap::new();
         for (name, text) in &config.bundle_keys {
             let mut key = [0; 32];
             hex::decode_to_slice(text, &mut key).map_err(|_| BadKey(name.clone()))?;
             keys.insert(name.clone(), key);
         }
-        // Long, often silent streams: pings notice a broker that hangs.
-        let options = ChannelOptions { limits: Limits::control(), ..ChannelOptions::new(register.clone()) };
-        Ok(Self { channel: Channel::new(endpoint, options), keys })
+        Ok(Self { channel: channel(config, material, register), keys })
     }
 
     /// Checks the signature of something that the broker said, in its domain.
@@ -72,6 +65,22 @@ impl Broker {
         message.extend_from_slice(bytes);
         mesh_key::verify(key, &message, signature).map_err(|_| BadSignature::Wrong(key_name.to_owned()))
     }
+}
+
+/// A channel to the broker, which belongs to the runtime that first uses it.
+pub fn channel(
+    config: &BrokerEndpointConfig,
+    material: &SharedMaterial,
+    register: &Connections,
+) -> BrokerChannel {
+    let endpoint = Endpoint::Mesh {
+        address: config.address.clone(),
+        server_name: Some(config.server_name.clone()),
+        material: material.clone(),
+    };
+    // Long, often silent streams: pings notice a broker that hangs.
+    let options = ChannelOptions { limits: Limits::control(), ..ChannelOptions::new(register.clone()) };
+    Channel::new(endpoint, options)
 }
 
 /// Doubles from 100 ms to [`RECONNECT_MS_MAX`]; begins anew after a success.
