@@ -276,6 +276,13 @@ async fn deadlines_sizes_and_heads_are_those_of_grpc() -> Result<()> {
     let read = status::read(&refused).unwrap();
     assert_eq!((refused.code(), read.reason), (Code::InvalidArgument, Reason::DenyContext));
     assert!(read.metadata["detail"].contains("8192"), "{:?}", read.metadata);
+    // So are headers larger than a call may have, whatever they say.
+    let mut request = asked(get(Instruction::default()));
+    request.metadata_mut().insert("x-large", "x".repeat(20_000).parse()?);
+    let refused = client.get_record(request).await.unwrap_err();
+    let read = status::read(&refused).unwrap();
+    assert_eq!(read.reason, Reason::DenyContext);
+    assert!(read.metadata["detail"].contains("16384"), "{:?}", read.metadata);
     mesh.stop().await
 }
 

@@ -40,6 +40,7 @@ use crate::{
     core::Core,
     diagnosis,
     limits::PROVIDER_NODES_TRIED_MAX,
+    node::Node,
     sandbox,
     services::{self, Own},
     upstream::{InFlight, ProviderNode},
@@ -62,7 +63,7 @@ struct Outgoing {
 pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
     let Some(slot) = core.node.begin_call() else {
-        return answer::error(&MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"), None);
+        return answer::error(&Node::overloaded(), None);
     };
     if diagnosis::is_asked(request.uri().path()) {
         return diagnosis::answer(core, peer, request).await;

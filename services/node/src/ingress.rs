@@ -58,7 +58,7 @@ struct Admitted {
 pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
     let Some(slot) = core.node.begin_call() else {
-        return answer::error(&MeshError::new(Reason::FailOverloaded, "calls_in_flight_max"), None);
+        return answer::error(&Node::overloaded(), None);
     };
     let Some(rights) = core.node.rights.load_full() else {
         return answer::error(

@@ -10,6 +10,12 @@ pub const MESSAGE_BYTES_HELD_MAX: usize = 512 * 1024 * 1024;
 /// A frame up to this size is not counted: there are at most a few for each call under way, bytes.
 pub const FRAME_BYTES_UNCOUNTED: usize = 16 * 1024;
 
+/// Headers of one request, names and values together, bytes.
+pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+
+/// When a caller that found the node full should try again, milliseconds.
+pub const OVERLOAD_RETRY_MS: u64 = 500;
+
 /// Largest value of one `mesh-*` header, bytes.
 pub const METADATA_VALUE_BYTES_MAX: usize = 1024;
 

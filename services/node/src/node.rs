@@ -9,11 +9,13 @@ use std::{
 use arc_swap::ArcSwapOption;
 use lienthong_audit::journal::Journal;
 use lienthong_catalog::RightsIndex;
+use lienthong_proto::{reason::Reason, status::MeshError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness,
-    message_space::MessageSpace, metrics::Metrics, quota::Quotas, services::Services,
+    limits::OVERLOAD_RETRY_MS, message_space::MessageSpace, metrics::Metrics, quota::Quotas,
+    services::Services,
 };
 
 /// A running node.
@@ -67,6 +69,12 @@ impl Node {
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
         let slot = CallSlot(std::sync::Arc::clone(self));
         (before < self.limits.calls_in_flight_max).then_some(slot)
+    }
+
+    /// What a caller hears who finds the node full.
+    pub fn overloaded() -> MeshError {
+        let full = MeshError::new(Reason::FailOverloaded, "calls_in_flight_max");
+        MeshError { retry_after_ms: Some(OVERLOAD_RETRY_MS), ..full }
     }
 
     /// The system that a Unix user stands for.

@@ -25,8 +25,9 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 256;
 /// Streams that a peer may hold open on one connection (`SETTINGS_MAX_CONCURRENT_STREAMS`, RFC 9113 §6.5.2).
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 512;
 
-/// Bytes of one decoded header list (`SETTINGS_MAX_HEADER_LIST_SIZE`); more is answered with 431.
-pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of one decoded header list (`SETTINGS_MAX_HEADER_LIST_SIZE`); more is answered with 431. Larger than what the
+/// services behind it take, so that they can refuse in their own words.
+pub const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 
 /// Receive window of one stream: 100 Mbit/s at 80 ms round trip.
 pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;

@@ -14,6 +14,7 @@ use crate::{
         deadline::{Deadline, TIMEOUT},
         request_body::RequestBody,
     },
+    limits::HEADERS_BYTES_MAX,
     upstream::{InFlight, Upstream},
 };
 
@@ -61,8 +62,13 @@ pub fn request(
     request
 }
 
-/// A call must be gRPC's: POST, and its content type.
+/// A call must be gRPC's: POST, and its content type; its headers within [`HEADERS_BYTES_MAX`].
 pub fn check_head<B>(request: &Request<B>) -> Result<(), MeshError> {
+    let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADERS_BYTES_MAX {
+        let detail = format!("the headers are {bytes} bytes; the limit is {HEADERS_BYTES_MAX}");
+        return Err(MeshError::new(Reason::DenyContext, detail));
+    }
     let content_type = request.headers().get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     if request.method() == http::Method::POST && content_type.is_some_and(is_grpc) {
         return Ok(());
