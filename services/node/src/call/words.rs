@@ -23,28 +23,6 @@ const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 /// The words of a status beside its code.
 pub const LAST_WORDS: [HeaderName; 3] = [MESSAGE, DETAILS, PUSHBACK];
 
-/// Headers of HTTP and gRPC themselves, that no application means as metadata.
-const OF_HTTP: [&str; 18] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "date",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "server",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-];
-
 /// Metadata of a request that passes, and how much does not. More than [`APPLICATION_METADATA_BYTES_MAX`] is
 /// `DENY_CONTEXT`: a caller is told, not cut short.
 pub fn of_request(
@@ -153,7 +131,32 @@ fn speaks_for_the_mesh(error_info: &[u8]) -> bool {
 /// True for metadata of an application: neither HTTP's, gRPC's nor the mesh's.
 fn is_application(name: &HeaderName) -> bool {
     let name = name.as_str();
-    !name.starts_with("grpc-") && !name.starts_with("mesh-") && !OF_HTTP.contains(&name)
+    !name.starts_with("grpc-") && !name.starts_with("mesh-") && !is_of_http(name)
+}
+
+/// Headers of HTTP itself, and of those who carry it, that no application means as metadata.
+fn is_of_http(name: &str) -> bool {
+    matches!(
+        name,
+        "accept"
+            | "accept-encoding"
+            | "connection"
+            | "content-length"
+            | "content-type"
+            | "date"
+            | "host"
+            | "keep-alive"
+            | "proxy-connection"
+            | "server"
+            | "te"
+            | "traceparent"
+            | "tracestate"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "user-agent"
+            | "via"
+    )
 }
 
 fn passing(headers: &HeaderMap, declared: impl Fn(&str) -> bool) -> (HeaderMap, u64) {
