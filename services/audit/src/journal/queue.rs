@@ -4,8 +4,8 @@
 //! decided here, so that a record is only accepted when space for it is reserved.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex};
-use std::time::Instant;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::account::{Account, Backlog};
 use super::error::AppendError;
@@ -20,6 +20,10 @@ pub(super) const GROUP_BYTES_MAX: usize = 1024 * 1024;
 
 /// Records accepted but not yet written take at most this many bytes of memory.
 pub(super) const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A record that nobody waits for, the closing of an opening, waits this long for company before it gets an `fdatasync` of
+/// its own.
+pub(super) const OWED_LINGER: Duration = Duration::from_millis(5);
 
 /// Key rows that wait for their side file; some seconds of traffic.
 pub(super) const KEY_ROWS_WAITING_MAX: usize = 262_144;
@@ -119,9 +123,21 @@ struct Inner {
     spares: i64,
     disk_full: bool,
     closed: bool,
-    /// The journal's thread sleeps.
-    asleep: bool,
+    sleep: Sleep,
+    /// Somebody may wait for a record of these drafts.
+    urgent: bool,
     account: Account,
+}
+
+/// What the journal's thread does while it has no work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    /// It works, or looks for work.
+    Awake,
+    /// It sleeps for a moment, until somebody waits for a record; others gather.
+    Lingering,
+    /// It sleeps until the next record, whatever it is.
+    Deep,
 }
 
 impl Queue {
@@ -136,7 +152,8 @@ impl Queue {
             spares: 0,
             disk_full: false,
             closed: false,
-            asleep: false,
+            sleep: Sleep::Awake,
+            urgent: false,
             account: Account::new(
                 start.next_seq - 1,
                 start.acknowledged,
@@ -163,9 +180,17 @@ impl Queue {
         let place = inner.admit(&self.limits, record.len(), key.is_some(), owed)?;
         let seq = inner.push(place, tag, record, leaf);
         inner.keys.extend(key);
-        let asleep = std::mem::take(&mut inner.asleep);
+        inner.urgent |= !owed || inner.queued_bytes > GROUP_BYTES_MAX / 2;
+        let wake = match inner.sleep {
+            Sleep::Awake => false,
+            Sleep::Lingering => inner.urgent,
+            Sleep::Deep => true,
+        };
+        if wake {
+            inner.sleep = Sleep::Awake;
+        }
         drop(inner);
-        if asleep {
+        if wake {
             self.work.notify_one();
         }
         Ok(seq)
@@ -185,14 +210,24 @@ impl Queue {
     }
 
     /// For the journal's thread: what to do next. Sleeps while there is nothing, unless a marker is owed or
-    /// `leaders` are out.
+    /// `leaders` are out. Records that nobody waits for gather for [`OWED_LINGER`].
     pub fn next(&self, fresh: Draft, marker_owed: bool, leaders: bool) -> Work {
         let mut inner = lock(&self.inner);
         inner.fresh.get_or_insert(fresh);
+        let mut lingers_until = Instant::now() + OWED_LINGER;
         loop {
-            if let Some(draft) = inner.drafts.pop_front() {
-                inner.queued_bytes -= draft.bytes.len();
+            let left = lingers_until.saturating_duration_since(Instant::now());
+            if (inner.urgent || inner.closed || left.is_zero())
+                && let Some(draft) = inner.take_draft()
+            {
                 return Work::Commit(draft);
+            }
+            if !left.is_zero() && !inner.closed {
+                // After a group the next record is soon there; whoever waits for it wakes us.
+                inner.sleep = Sleep::Lingering;
+                inner = self.work.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+                inner.sleep = Sleep::Awake;
+                continue;
             }
             if marker_owed {
                 return Work::Marker;
@@ -200,21 +235,13 @@ impl Queue {
             if inner.closed {
                 return Work::Close;
             }
-            inner.asleep = true;
             if leaders {
-                let (woken, timeout) = self
-                    .work
-                    .wait_timeout(inner, super::watermark::LEADER_PATIENCE)
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                inner = woken;
-                if timeout.timed_out() && inner.drafts.is_empty() {
-                    inner.asleep = false;
-                    return Work::Rescue;
-                }
-            } else {
-                inner = self.work.wait(inner).unwrap_or_else(std::sync::PoisonError::into_inner);
+                return Work::Rescue;
             }
-            inner.asleep = false;
+            inner.sleep = Sleep::Deep;
+            inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.sleep = Sleep::Awake;
+            lingers_until = Instant::now() + OWED_LINGER;
         }
     }
 
@@ -319,6 +346,13 @@ impl Inner {
         Ok(Place::NewSegment)
     }
 
+    fn take_draft(&mut self) -> Option<Draft> {
+        let draft = self.drafts.pop_front()?;
+        self.queued_bytes -= draft.bytes.len();
+        self.urgent &= !self.drafts.is_empty();
+        Some(draft)
+    }
+
     fn push(&mut self, place: Place, tag: Tag, record: &[u8], leaf: Hash) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
@@ -407,6 +441,32 @@ mod tests {
         assert!(draft.bytes.len() <= GROUP_BYTES_MAX);
         assert!(append(&queue, &record).is_ok());
         assert_eq!(append(&queue, &[0; RECORD_BYTES_MAX + 1]), Err(AppendError::TooLarge { bytes: 4097 }));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_gathers_and_leaves_with_what_somebody_does() {
+        let queue = queue(WIDE);
+        let owed = |record: &[u8]| queue.append(Tag::Record, record, leaf_hash(record), None, true).unwrap();
+        let next = || match queue.next(Draft::like(0, 0), false, false) {
+            Work::Commit(draft) => draft.last_seq(),
+            other => panic!("{other:?}"),
+        };
+        owed(b"a");
+        owed(b"b");
+        let begun = Instant::now();
+        assert_eq!(next(), 2);
+        assert!(begun.elapsed() >= OWED_LINGER / 2, "nothing had time to gather");
+        owed(b"c");
+        append(&queue, b"d").unwrap();
+        assert_eq!(next(), 4);
+        // A thread that waits for company is woken by a record that somebody waits for.
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(next);
+            std::thread::park_timeout(Duration::from_millis(20));
+            owed(b"e");
+            append(&queue, b"f").unwrap();
+            assert!(waiter.join().unwrap() >= 5);
+        });
     }
 
     #[test]
