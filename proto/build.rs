@@ -10,6 +10,7 @@ const MESH: &[&str] = &[
     "lienthong/options/v1/options.proto",
     "lienthong/control/v1/rights.proto",
     "lienthong/registry/v1/registry.proto",
+    "lienthong/registry/v1/enrollment.proto",
     "lienthong/catalog/v1/catalog.proto",
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",

@@ -29,11 +29,27 @@ pub enum Rpc {
     ShipJournal,
     /// `AuditService.GetCheckpoint`
     GetCheckpoint,
+    /// `EnrollmentService.CreateToken`
+    CreateToken,
+    /// `EnrollmentService.Enroll`
+    Enroll,
+    /// `EnrollmentService.GetEnrollment`
+    GetEnrollment,
+    /// `EnrollmentService.ListEnrollments`
+    ListEnrollments,
+    /// `EnrollmentService.ApproveEnrollment`
+    ApproveEnrollment,
+    /// `EnrollmentService.RejectEnrollment`
+    RejectEnrollment,
+    /// `EnrollmentService.RenewCertificate`
+    RenewCertificate,
+    /// `EnrollmentService.UnbindEnrollment`
+    UnbindEnrollment,
 }
 
 impl Rpc {
     /// Every RPC, in the order of the table.
-    pub const ALL: [Rpc; 9] = [
+    pub const ALL: [Rpc; 17] = [
         Rpc::WatchRights,
         Rpc::GetAgency,
         Rpc::ListAgencies,
@@ -43,6 +59,14 @@ impl Rpc {
         Rpc::ListEntries,
         Rpc::ShipJournal,
         Rpc::GetCheckpoint,
+        Rpc::CreateToken,
+        Rpc::Enroll,
+        Rpc::GetEnrollment,
+        Rpc::ListEnrollments,
+        Rpc::ApproveEnrollment,
+        Rpc::RejectEnrollment,
+        Rpc::RenewCertificate,
+        Rpc::UnbindEnrollment,
     ];
 
     /// Its gRPC path.
@@ -57,6 +81,14 @@ impl Rpc {
             Rpc::ListEntries => "/lienthong.catalog.v1.CatalogService/ListEntries",
             Rpc::ShipJournal => "/lienthong.audit.v1.AuditService/ShipJournal",
             Rpc::GetCheckpoint => "/lienthong.audit.v1.AuditService/GetCheckpoint",
+            Rpc::CreateToken => "/lienthong.registry.v1.EnrollmentService/CreateToken",
+            Rpc::Enroll => "/lienthong.registry.v1.EnrollmentService/Enroll",
+            Rpc::GetEnrollment => "/lienthong.registry.v1.EnrollmentService/GetEnrollment",
+            Rpc::ListEnrollments => "/lienthong.registry.v1.EnrollmentService/ListEnrollments",
+            Rpc::ApproveEnrollment => "/lienthong.registry.v1.EnrollmentService/ApproveEnrollment",
+            Rpc::RejectEnrollment => "/lienthong.registry.v1.EnrollmentService/RejectEnrollment",
+            Rpc::RenewCertificate => "/lienthong.registry.v1.EnrollmentService/RenewCertificate",
+            Rpc::UnbindEnrollment => "/lienthong.registry.v1.EnrollmentService/UnbindEnrollment",
         }
     }
 }
@@ -74,8 +106,17 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         Rpc::GetAgency | Rpc::ListAgencies | Rpc::GetEntry | Rpc::ListEntries => {
             !matches!(role, Role::Anonymous)
         }
-        // The checkpoint is public (design §6, *Who may see the log*).
-        Rpc::GetCheckpoint => true,
+        // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only.
+        Rpc::GetCheckpoint | Rpc::GetEnrollment => true,
+        // Whom nobody is bound to knocks here, and nowhere else. Once it is bound, it may hear the same answer again.
+        Rpc::Enroll => !matches!(role, Role::Operator),
+        Rpc::RenewCertificate => matches!(role, Role::Node | Role::System),
+        // Which two of the operators, the enrollment itself decides.
+        Rpc::CreateToken
+        | Rpc::ListEnrollments
+        | Rpc::ApproveEnrollment
+        | Rpc::RejectEnrollment
+        | Rpc::UnbindEnrollment => matches!(role, Role::Operator),
     }
 }
 
@@ -103,12 +144,12 @@ mod tests {
     /// The table as people review it: a change of who may call what is a change of this file.
     #[test]
     fn the_table_is_the_one_that_was_reviewed() {
-        let mut table = format!("{:<54}", "rpc");
+        let mut table = format!("{:<60}", "rpc");
         for role in Role::ALL {
             write!(table, " {:<9}", role.name()).unwrap();
         }
         for rpc in Rpc::ALL {
-            write!(table, "\n{:<54}", rpc.path()).unwrap();
+            write!(table, "\n{:<60}", rpc.path()).unwrap();
             for role in Role::ALL {
                 write!(table, " {:<9}", if allows(rpc, role) { "yes" } else { "-" }).unwrap();
             }

@@ -3,21 +3,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lienthong_certs::MeshKey;
+use lienthong_certs::{Judge, MeshKey};
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
 use lienthong_transport::{Connections, Drain, Limits, SharedMaterial, TlsMaterial, bind, serve_tower};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::board::Board;
 use crate::bundle::BundleSigner;
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
+use crate::enrollment::enrolled;
 use crate::error::BrokerError;
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::BrokerMetrics;
+use crate::registrar::{House, Registrar};
 use crate::saver::Saver;
 use crate::service::{Ground, routes};
 use crate::state::{self, State};
@@ -68,6 +71,8 @@ pub struct Broker {
     board: Board,
     metrics: BrokerMetrics,
     steward: Arc<Steward>,
+    registrar: Arc<Registrar>,
+    judge: watch::Sender<Arc<Judge>>,
     ledger: Ledger,
     saver: Saver,
     material: SharedMaterial,
@@ -94,6 +99,7 @@ impl Broker {
         let (declared, trust) = load(&config).await?;
         let bundle_key = MeshKey::load(&config.bundle_key)?;
         let signer = BundleSigner::new(&config.mesh, &config.bundle_key_name, bundle_key);
+        let (judge, judged_by) = watch::channel(Arc::clone(&trust.judge));
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
         let (listener, address) = listen(config.listen)?;
 
@@ -107,7 +113,18 @@ impl Broker {
         let log = LogTask::Running(tokio::spawn(closed));
         let metrics = BrokerMetrics::default();
         let issuer = Issuer::new(signer.clone(), ledger.clone(), shelf.clone());
-        let steward = Steward::open(&config.mesh, declared, &shelf, issuer, metrics.clone()).await?;
+        let stored = shelf.enrollments().await?;
+        let steward =
+            Steward::open(&config.mesh, declared, enrolled(&stored), &shelf, issuer, metrics.clone()).await?;
+        let (steward, connections) = (Arc::new(steward), Connections::new());
+        let house = House {
+            mesh: config.mesh.as_str().into(),
+            steward: Arc::clone(&steward),
+            ledger: ledger.clone(),
+            shelf,
+            judge: judged_by,
+            connections: connections.clone(),
+        };
 
         let mut broker = Broker {
             config,
@@ -115,11 +132,13 @@ impl Broker {
             admin_address: None,
             board: Board::default(),
             metrics,
-            steward: Arc::new(steward),
+            steward,
+            registrar: Arc::new(Registrar::new(house, stored)),
+            judge,
             ledger,
             saver,
             material,
-            connections: Connections::new(),
+            connections,
             drain: Drain::new(),
             log,
             tasks: Vec::new(),
@@ -170,8 +189,9 @@ impl Broker {
 
     async fn take_over(&self) -> Result<bool, BrokerError> {
         let (declared, trust) = load(&self.config).await?;
-        let material = TlsMaterial::new(&trust.credentials, trust.judge)?;
+        let material = TlsMaterial::new(&trust.credentials, Arc::clone(&trust.judge))?;
         let rose = self.steward.declare(declared).await?;
+        self.judge.send_replace(trust.judge);
         self.material.replace(material);
         for (peer, refusal) in self.connections.close_refused(&self.material) {
             tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
@@ -221,6 +241,7 @@ impl Broker {
         Ground {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
+            registrar: Arc::clone(&self.registrar),
             signer,
             ledger: self.ledger.clone(),
             board: self.board.clone(),

@@ -105,7 +105,8 @@ pub enum BrokerError {
     /// A value of the store is not what belongs there.
     #[error(
         "the store holds no readable value under {key}: {problem}; restore the store folder from a backup, or remove \
-             it: the broker rebuilds what the log knows, and providers publish their contracts again"
+             it: the broker rebuilds what the log knows, providers publish their contracts again, and whoever was enrolled \
+             enrolls again"
     )]
     Stored {
         /// Key of the value.

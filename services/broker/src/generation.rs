@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
-use lienthong_catalog::catalog::{self, Catalog};
+use lienthong_catalog::catalog::{self, Catalog, Enrolled};
 use lienthong_catalog::compile::{Issue, Published, compile};
 use lienthong_catalog::{ContractError, ContractModel, Finding};
 use lienthong_certs::{CertificateBinding, SignError};
@@ -54,6 +54,8 @@ pub struct Material {
     pub mesh: Arc<str>,
     /// Catalog and registry.
     pub catalog: Arc<Catalog>,
+    /// What enrollment has bound beside them.
+    pub enrolled: Arc<Enrolled>,
     /// Contracts by provider.
     pub contracts: BTreeMap<String, Arc<Contract>>,
     /// Certificate revocation lists, DER.
@@ -93,7 +95,8 @@ impl Draft {
     /// # Errors
     /// [`BoundTwice`] if a certificate stands for two parties.
     pub fn compile(material: &Material) -> Result<Draft, BoundTwice> {
-        let Material { mesh, catalog, contracts, revocation_lists, operators } = material;
+        let Material { mesh, catalog, enrolled, contracts, revocation_lists, operators } = material;
+        let catalog = &Arc::new(catalog.with_enrolled(enrolled));
         let directory = directory(catalog, operators)?;
         let published: Vec<Published<'_>> = contracts
             .values()
@@ -200,6 +203,11 @@ impl Generation {
     /// Who a certificate is.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Catalog and registry, with what was enrolled.
+    pub fn catalog(&self) -> &Catalog {
+        &self.shown.catalog
     }
 
     /// Codes of agencies and outside parties, sorted.

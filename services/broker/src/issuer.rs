@@ -4,7 +4,7 @@
 //!
 //! 1. the epoch is stored as *not on record*;
 //! 2. the hash of every bundle, and the act that led to them, enter the log;
-//! 3. the epoch is stored as *on record*, together with the contract that led to it;
+//! 3. the epoch is stored as *on record*, together with what led to it;
 //! 4. the generation is shown to the watchers (the steward does that).
 //!
 //! After a crash between 1 and 3 the same content takes up the same epoch with the same issue time, so that its bundles
@@ -20,7 +20,7 @@ use crate::generation::{Draft, Generation, Stamp};
 use crate::ledger::Ledger;
 use crate::limits::BUNDLE_RECORDS_AT_ONCE;
 use crate::records::{Act, administration, bundle_published};
-use crate::shelf::{Shelf, Shelved};
+use crate::shelf::{Shelf, Shelving};
 use crate::stored::StoredEpoch;
 
 /// The issuer.
@@ -36,8 +36,8 @@ pub struct Issuer {
 pub struct Occasion<'a> {
     /// What was done; its epoch is filled in.
     pub act: Act<'a>,
-    /// The contract that was published: its act goes on record, and it is stored, even where it changes no right.
-    pub contract: Option<(&'a str, &'a Shelved)>,
+    /// What is stored with it: then its act goes on record, and it is stored, even where it changes no right.
+    pub shelving: Option<Shelving<'a>>,
 }
 
 impl Issuer {
@@ -90,12 +90,12 @@ impl Issuer {
             *newest = stored(false);
             self.shelf.put_epoch(newest, None).await?;
         }
-        if is_news || occasion.contract.is_some() {
+        if is_news || occasion.shelving.is_some() {
             let act = administration(Act { epoch: stamp.epoch, ..occasion.act });
             let bundles = is_news.then(|| generation.bundles().map(bundle_published)).into_iter().flatten();
             self.record(std::iter::once(act).chain(bundles).collect()).await?;
             *newest = stored(true);
-            self.shelf.put_epoch(newest, occasion.contract).await?;
+            self.shelf.put_epoch(newest, occasion.shelving).await?;
         }
         Ok(generation)
     }

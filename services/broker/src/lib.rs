@@ -20,6 +20,8 @@
 //! | [`door`] | from a proven certificate to an admitted caller |
 //! | [`access`] | who may call what: one table |
 //! | [`identity`] | who a certificate is |
+//! | [`enrollment`] | one enrollment, from token to binding to its end. Pure |
+//! | [`registrar`] | the one place where enrollments are kept and changed |
 //! | [`steward`] | the one place where rights change |
 //! | [`issuer`] | epochs: numbered, put on record, then let out |
 //! | [`generation`] | everything compiled, and sealed |
@@ -33,7 +35,7 @@
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
 //! | [`declared`], [`sources`], [`trust`] | the operator's files |
-//! | [`paging`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
+//! | [`knocks`], [`paging`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
 pub mod board;
@@ -43,11 +45,13 @@ pub mod clock;
 pub mod config;
 pub mod declared;
 pub mod door;
+pub mod enrollment;
 pub mod error;
 pub mod findings;
 pub mod generation;
 pub mod identity;
 pub mod issuer;
+pub mod knocks;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;
@@ -56,6 +60,7 @@ pub mod places;
 pub mod positions;
 pub mod quiet;
 pub mod records;
+pub mod registrar;
 pub mod saver;
 pub mod service;
 pub mod shelf;

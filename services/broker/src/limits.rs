@@ -100,3 +100,36 @@ pub const CONTRACT_VERSION_DIGITS_MIN: usize = 8;
 
 /// Hexadecimal digits by which a version is shown to people.
 pub const VERSION_SHOWN_DIGITS: usize = 12;
+
+/// Longest time that an enrollment token is good for, seconds: 24 h (design §6, *Enrollment*).
+pub const TOKEN_VALID_SECONDS_MAX: u32 = 24 * 60 * 60;
+
+/// Wrong certificates after which a token is spent: a slip is forgiven, a search is not.
+pub const TOKEN_TRIES_MAX: u32 = 5;
+
+/// Enrollments that may wait at once, for their certificate or for approval.
+pub const ENROLLMENTS_OPEN_MAX: usize = 1_000;
+
+/// Enrollments that are kept in all; each holds at most two certificates' names.
+pub const ENROLLMENTS_MAX: usize = 20_000;
+
+/// Days that an enrollment is kept once it has ended; the log remembers it for ever.
+pub const ENROLLMENTS_ENDED_DAYS: i64 = 90;
+
+/// Ended enrollments that are forgotten in one go.
+pub const ENROLLMENTS_FORGOTTEN_AT_ONCE: usize = 100;
+
+/// Longest reason of a rejection or an unbinding, characters.
+pub const ENROLLMENT_REASON_CHARS_MAX: usize = 128;
+
+/// Longest validity of a renewed certificate, days: three years.
+pub const RENEWAL_DAYS_MAX: i64 = 3 * 366;
+
+/// Times that a certificate which nobody is bound to may knock in a minute: a patient client asks every second.
+pub const KNOCKS_PER_MINUTE_MAX: u32 = 120;
+
+/// Unbound certificates whose knocks are counted at once; beyond them, newcomers wait for the next minute.
+pub const KNOCKERS_MAX: usize = 1_024;
+
+/// Certificates of a renewal's chain.
+pub const RENEWAL_CHAIN_MAX: usize = 5;

@@ -26,6 +26,7 @@ struct Families {
     batch_entries: Counter,
     reloads: Family<Outcome, Counter>,
     contracts: Family<Outcome, Counter>,
+    enrollments: Family<Outcome, Counter>,
     epoch: Gauge,
 }
 
@@ -43,7 +44,7 @@ struct Outcome {
 impl BrokerMetrics {
     /// Puts every metric into the process's register. What board and log know is read when somebody asks.
     pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
-        let Families { refused, batches, batch_entries, reloads, contracts, epoch } = &*self.0;
+        let Families { refused, batches, batch_entries, reloads, contracts, enrollments, epoch } = &*self.0;
         metrics.register(
             "broker_calls_refused",
             "Calls that the access table does not allow",
@@ -65,6 +66,11 @@ impl BrokerMetrics {
             reloads.clone(),
         );
         metrics.register("broker_contracts", "Contracts that providers sent, by outcome", contracts.clone());
+        metrics.register(
+            "broker_enrollments",
+            "Steps of enrollments, by what was done, refused or throttled",
+            enrollments.clone(),
+        );
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
             (board.clone(), board.clone(), epoch.clone(), Arc::clone(positions));
@@ -105,6 +111,11 @@ impl BrokerMetrics {
     /// Counts a contract: `published`, `unchanged` or `refused`.
     pub fn contract(&self, outcome: &'static str) {
         self.0.contracts.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts a step of an enrollment: what was done, `refused` or `throttled`.
+    pub fn enrollment(&self, outcome: &'static str) {
+        self.0.enrollments.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Shows the newest epoch.

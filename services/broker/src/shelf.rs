@@ -12,10 +12,11 @@ use lienthong_store::{Batch, Entry, KeyRange, SledOptions, SledStore, Store};
 use prost::Message;
 
 use crate::bundle::sha256;
+use crate::enrollment::Enrolling;
 use crate::error::BrokerError;
 use crate::limits::{CONTRACT_PART_BYTES, CONTRACT_VERSIONS_MAX};
 use crate::positions::{Changes, Journal};
-use crate::stored::{StoredContract, StoredEpoch, StoredMark, key, read};
+use crate::stored::{StoredContract, StoredEnrollment, StoredEpoch, StoredMark, key, read};
 
 /// A handle to the store. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,15 @@ pub struct Shelved {
     pub about: StoredContract,
     /// The descriptor set, byte for byte.
     pub descriptor_set: Bytes,
+}
+
+/// What is put on the shelf together with the epoch that it leads to.
+#[derive(Clone, Copy, Debug)]
+pub enum Shelving<'a> {
+    /// A provider's contract.
+    Contract(&'a str, &'a Shelved),
+    /// An enrollment, by its resource name.
+    Enrollment(&'a str, &'a StoredEnrollment),
 }
 
 impl Shelf {
@@ -52,17 +62,20 @@ impl Shelf {
         self.get(key::EPOCH).await
     }
 
-    /// Stores the newest epoch, together with the contract that led to it.
+    /// Stores the newest epoch, together with what led to it.
     ///
     /// # Errors
     /// [`BrokerError::Store`].
     pub async fn put_epoch(
         &self,
         epoch: &StoredEpoch,
-        contract: Option<(&str, &Shelved)>,
+        shelving: Option<Shelving<'_>>,
     ) -> Result<(), BrokerError> {
         let mut batch = Batch::new().put(key::EPOCH, epoch.encode_to_vec());
-        if let Some((provider, Shelved { about, descriptor_set })) = contract {
+        if let Some(Shelving::Enrollment(name, enrollment)) = shelving {
+            batch = batch.put(name, enrollment.encode_to_vec());
+        }
+        if let Some(Shelving::Contract(provider, Shelved { about, descriptor_set })) = shelving {
             // Parts alone say nothing; the contract is there once the last batch names it.
             for (part, bytes) in (0..).zip(descriptor_set.chunks(CONTRACT_PART_BYTES)) {
                 let key = key::contract_part(provider, about.version, part);
@@ -71,9 +84,32 @@ impl Shelf {
             batch = batch.put(key::contract(provider, about.version), about.encode_to_vec());
         }
         self.0.commit(batch).await?;
-        if let Some((provider, Shelved { about, .. })) = contract {
+        if let Some(Shelving::Contract(provider, Shelved { about, .. })) = shelving {
             self.forget(provider, about.version.saturating_sub(CONTRACT_VERSIONS_MAX)).await?;
         }
+        Ok(())
+    }
+
+    /// Every enrollment.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn enrollments(&self) -> Result<Vec<Enrolling>, BrokerError> {
+        let read_one = |entry: &Entry| {
+            Enrolling::read(read(&entry.key, &entry.value)?)
+                .ok_or_else(|| damaged(&entry.key, "this enrollment is not whole"))
+        };
+        self.all(KeyRange::prefix(key::ENROLLMENTS)).await?.iter().map(read_one).collect()
+    }
+
+    /// Stores one enrollment that changes no right, and forgets others.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn put_enrollment(&self, one: &Enrolling, forget: &[String]) -> Result<(), BrokerError> {
+        let batch = Batch::new().put(one.name(), one.to_stored().encode_to_vec());
+        let batch = forget.iter().fold(batch, |batch, name| batch.delete(name.as_str()));
+        self.0.commit(batch).await?;
         Ok(())
     }
 
@@ -258,7 +294,7 @@ mod tests {
         let shelf = Shelf::over(MemoryStore::new());
         for (version, bytes) in [(1, 0), (2, 1), (3, CONTRACT_PART_BYTES), (4, 1 << 20)] {
             let contract = shelved(version, bytes);
-            shelf.put_epoch(&epoch(version), Some(("G01", &contract))).await.unwrap();
+            shelf.put_epoch(&epoch(version), Some(Shelving::Contract("G01", &contract))).await.unwrap();
             assert_eq!(shelf.contracts().await.unwrap(), [("G01".to_owned(), contract)].into());
             assert_eq!(shelf.epoch().await.unwrap(), Some(epoch(version)));
         }
@@ -268,9 +304,12 @@ mod tests {
     async fn providers_do_not_mix_and_old_versions_go() {
         let shelf = Shelf::over(MemoryStore::new());
         for version in 1..=CONTRACT_VERSIONS_MAX + 5 {
-            shelf.put_epoch(&epoch(version), Some(("G01", &shelved(version, 10)))).await.unwrap();
+            shelf
+                .put_epoch(&epoch(version), Some(Shelving::Contract("G01", &shelved(version, 10))))
+                .await
+                .unwrap();
         }
-        shelf.put_epoch(&epoch(99), Some(("G01.90", &shelved(1, 20)))).await.unwrap();
+        shelf.put_epoch(&epoch(99), Some(Shelving::Contract("G01.90", &shelved(1, 20)))).await.unwrap();
         let contracts = shelf.contracts().await.unwrap();
         assert_eq!(contracts["G01"].about.version, CONTRACT_VERSIONS_MAX + 5);
         assert_eq!(contracts["G01.90"].about.version, 1);
@@ -283,7 +322,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_contract_is_named() {
         let shelf = Shelf::over(MemoryStore::new());
-        shelf.put_epoch(&epoch(1), Some(("G01", &shelved(1, 10)))).await.unwrap();
+        shelf.put_epoch(&epoch(1), Some(Shelving::Contract("G01", &shelved(1, 10)))).await.unwrap();
         let part = key::contract_part("G01", 1, 0);
         shelf.0.commit(Batch::new().put(part.clone(), *b"other")).await.unwrap();
         let error = shelf.contracts().await.unwrap_err().to_string();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lienthong_catalog::catalog::Agency;
+use lienthong_catalog::catalog::{Agency, Enrolled};
 use lienthong_catalog::{ContractError, Finding, Severity};
 use prost_types::Timestamp;
 use tokio::sync::{Mutex, watch};
@@ -16,12 +16,13 @@ use tokio::task::spawn_blocking;
 use crate::bundle::{Sha256, sha256};
 use crate::clock;
 use crate::declared::Declared;
+use crate::enrollment::Enrolling;
 use crate::error::BrokerError;
 use crate::generation::{Contract, Draft, Generation, Material};
 use crate::issuer::{Issuer, Occasion};
 use crate::metrics::BrokerMetrics;
 use crate::records::{Act, RECORDER};
-use crate::shelf::{Shelf, Shelved};
+use crate::shelf::{Shelf, Shelved, Shelving};
 use crate::stored::{StoredContract, StoredEpoch};
 
 /// The steward.
@@ -90,6 +91,7 @@ impl Steward {
     pub async fn open(
         mesh: &str,
         declared: Declared,
+        enrolled: Enrolled,
         shelf: &Shelf,
         issuer: Issuer,
         metrics: BrokerMetrics,
@@ -108,7 +110,14 @@ impl Steward {
             about.insert(provider, shelved.about);
         }
         let Declared { catalog, revocation_lists, operators } = declared;
-        let material = Material { mesh: mesh.into(), catalog, contracts, revocation_lists, operators };
+        let material = Material {
+            mesh: mesh.into(),
+            catalog,
+            enrolled: Arc::new(enrolled),
+            contracts,
+            revocation_lists,
+            operators,
+        };
         let mut newest = issuer.newest().await?;
         let mut findings = Vec::new();
         let draft = compile(material.clone(), &mut findings).await?;
@@ -190,6 +199,28 @@ impl Steward {
         })
     }
 
+    /// Puts into effect what enrollment has bound, all of it, now that `changed` is as it is; `act` goes on record.
+    /// Answers the newest epoch.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; everything stays as it was then.
+    pub async fn bind(
+        &self,
+        enrolled: Enrolled,
+        changed: &Enrolling,
+        act: Act<'_>,
+    ) -> Result<u64, BrokerError> {
+        let mut desk = self.desk.lock().await;
+        let material = Material { enrolled: Arc::new(enrolled), ..desk.material.clone() };
+        let draft = compile(material.clone(), &mut desk.findings).await?;
+        let stored = changed.to_stored();
+        let occasion = Occasion { act, shelving: Some(Shelving::Enrollment(changed.name(), &stored)) };
+        let generation = self.issuer.issue(&mut desk.newest, draft, occasion).await?;
+        desk.material = material;
+        self.show(generation);
+        Ok(self.current().epoch())
+    }
+
     async fn enact(
         &self,
         desk: &mut Desk,
@@ -211,7 +242,7 @@ impl Steward {
             detail: &format!("version {version}"),
             epoch: 0,
         };
-        let occasion = Occasion { act, contract: Some((agency, &shelved)) };
+        let occasion = Occasion { act, shelving: Some(Shelving::Contract(agency, &shelved)) };
         let generation = self.issuer.issue(&mut desk.newest, draft, occasion).await?;
         desk.about.insert(agency.to_owned(), shelved.about);
         desk.material = material;
@@ -236,7 +267,7 @@ const CATALOG_APPLIED: Occasion<'static> = Occasion {
         content_hash: None,
         detail: "",
     },
-    contract: None,
+    shelving: None,
 };
 
 /// Compiles on a thread that may take its time: a national catalog needs a while. Of what the compilation notices,

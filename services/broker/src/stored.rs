@@ -1,8 +1,10 @@
-//! What the broker keeps in the `Store`, and under which keys. Everything here can be rebuilt: journal positions and
-//! the epoch's floor from the log, contracts from the providers' nodes, which publish them again when they start.
+//! What the broker keeps in the `Store`, and under which keys. Nearly all of it can be rebuilt: journal positions and
+//! the epoch's floor from the log, contracts from the providers' nodes, which publish them again when they start. What
+//! was enrolled cannot: the log tells who was bound and when, but the holders would have to enroll again.
 //!
 //! Values are protobuf messages, so that a later version of the broker may add fields.
 
+use lienthong_proto::lienthong::registry::v1::Enrollment;
 use prost::Message;
 use prost_types::Timestamp;
 
@@ -82,12 +84,31 @@ pub struct StoredContract {
     pub parts: u32,
 }
 
+/// An enrollment, with what nobody is shown; see [`crate::enrollment`].
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredEnrollment {
+    /// What people are shown.
+    #[prost(message, optional, tag = "1")]
+    pub enrollment: Option<Enrollment>,
+    /// SHA-256 of its token.
+    #[prost(bytes = "vec", tag = "2")]
+    pub token_hash: Vec<u8>,
+    /// SHA-256 of the key of the operator who made the token.
+    #[prost(bytes = "vec", tag = "3")]
+    pub creator_spki: Vec<u8>,
+    /// How often the token was shown with a wrong certificate.
+    #[prost(uint32, tag = "4")]
+    pub wrong_tries: u32,
+}
+
 /// Keys of the store. Each begins with the noun that it holds.
 pub mod key {
     /// Prefix of the journals, by node.
     pub const JOURNALS: &[u8] = b"journal/";
     /// Prefix of the contracts, by provider and version.
     pub const CONTRACTS: &[u8] = b"contract/";
+    /// Prefix of the enrollments, whose resource names are their keys.
+    pub const ENROLLMENTS: &[u8] = b"enrollments/";
     /// Prefix of the parts of their descriptor sets.
     pub const CONTRACT_PARTS: &[u8] = b"contract-part/";
 

@@ -5,72 +5,22 @@
 mod common;
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::journal::{Journal, Shipper};
+use common::process::{Process, config_file};
 use common::{G01, Mesh, soon};
 use lienthong_audit::log::LogReader;
 use lienthong_audit::verify::{VerifyOptions, verify_dir};
-use lienthong_broker::{Broker, BrokerConfig};
 
-/// Names the configuration that the child process runs with.
-const CONFIG: &str = "LIENTHONG_TEST_BROKER_CONFIG";
 const ROUNDS: u64 = 10;
 const BATCH_RECORDS: u64 = 7;
 
-/// The child: a broker that runs until it is killed. Does nothing when the tests are run as usual.
+/// The child of this test.
 #[tokio::test]
 async fn child() {
-    let Ok(path) = std::env::var(CONFIG) else { return };
-    let path = PathBuf::from(path);
-    let config: BrokerConfig = lienthong_telemetry::load(&path).unwrap();
-    let broker = Broker::start(config).await.unwrap();
-    let draft = path.with_extension("draft");
-    fs::write(&draft, broker.address().to_string()).unwrap();
-    fs::rename(draft, address_file(&path)).unwrap();
-    std::future::pending::<()>().await;
-}
-
-fn address_file(config: &Path) -> PathBuf {
-    config.with_extension("address")
-}
-
-/// Killed when dropped, so that no test leaves a process behind.
-struct Process(Child);
-
-impl Process {
-    async fn start(config: &Path) -> (Process, SocketAddr) {
-        let _ = fs::remove_file(address_file(config));
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture"])
-            .env(CONFIG, config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let process = Process(child);
-        let address = soon(async {
-            loop {
-                if let Ok(address) = fs::read_to_string(address_file(config)) {
-                    return address.parse().unwrap();
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        });
-        (process, address.await)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Already dead is dead enough.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    common::process::child().await;
 }
 
 /// Connects and takes up the journal where the broker says it stands, after the last record that was receipted.
@@ -102,8 +52,7 @@ async fn ship_until_it_dies(mut shipper: Shipper, mut journal: Journal) -> u64 {
 #[tokio::test]
 async fn killed_while_it_takes_in_a_journal() {
     let mesh = Mesh::new();
-    let config = mesh.path("broker.toml");
-    fs::write(&config, toml::to_string(&mesh.config()).unwrap()).unwrap();
+    let config = config_file(&mesh);
     let mut receipted = 0;
     for round in 0..ROUNDS {
         let (process, address) = Process::start(&config).await;

@@ -4,6 +4,7 @@
 
 mod agency;
 mod database;
+mod enrolled;
 mod entry;
 
 use lienthong_proto::lienthong::control::v1::{Node, System};
@@ -12,6 +13,7 @@ use crate::source::Dictionary;
 
 pub use agency::{Agency, AgencySystem, Bloc, Contact, Level, OutsideParty, Role, node_name, system_name};
 pub use database::{Database, DatabaseDataset, DatabaseKind, LegalBasis};
+pub use enrolled::Enrolled;
 pub use entry::{Classification, Entry, EntryStatus, Fields, Freshness, Selector};
 
 /// Everything that the operator maintains.

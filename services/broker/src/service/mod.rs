@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
+use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
 use lienthong_transport::Drain;
 use tonic::Status;
@@ -14,18 +15,21 @@ use crate::board::Board;
 use crate::bundle::BundleSigner;
 use crate::door::Door;
 use crate::findings::Findings;
+use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::limits::{
     NAME_SHOWN_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX, WATCHES_PER_NODE_MAX,
 };
 use crate::metrics::BrokerMetrics;
 use crate::places::Places;
+use crate::registrar::Registrar;
 use crate::shelf::Shelf;
 use crate::steward::Steward;
 use crate::text;
 
 pub mod audit;
 pub mod catalog;
+pub mod enrollment;
 pub mod registry;
 pub mod rights;
 
@@ -36,6 +40,8 @@ pub struct Ground {
     pub steward: Arc<Steward>,
     /// Keeps versions of contracts.
     pub shelf: Shelf,
+    /// Keeps the enrollments.
+    pub registrar: Arc<Registrar>,
     /// Signs heartbeats.
     pub signer: BundleSigner,
     /// Puts on record.
@@ -52,7 +58,8 @@ pub struct Ground {
 
 /// Every service of the broker, within its bounds.
 pub fn routes(ground: Ground) -> Routes {
-    let Ground { steward, shelf, signer, ledger, board, metrics, drain, batches_in_flight_max } = ground;
+    let Ground { steward, registrar, shelf, signer, ledger, board, metrics, drain, batches_in_flight_max } =
+        ground;
     let door = Door::new(steward.watch(), metrics.clone());
     let rights = rights::Rights {
         door: door.clone(),
@@ -72,6 +79,12 @@ pub fn routes(ground: Ground) -> Routes {
         batches_in_flight_max,
         places: Places::new(SHIPMENTS_PER_NODE_MAX),
     };
+    let enrollments = enrollment::Enrollments {
+        door: door.clone(),
+        registrar,
+        knocks: Knocks::default(),
+        metrics: metrics.clone(),
+    };
     let registry = registry::Registry { door: door.clone(), steward, shelf, metrics };
     let catalog = catalog::Catalog { door };
     macro_rules! bounded {
@@ -83,6 +96,7 @@ pub fn routes(ground: Ground) -> Routes {
     }
     Routes::new(bounded!(RightsServiceServer, rights))
         .add_service(bounded!(RegistryServiceServer, registry))
+        .add_service(bounded!(EnrollmentServiceServer, enrollments))
         .add_service(bounded!(CatalogServiceServer, catalog))
         .add_service(bounded!(AuditServiceServer, audit))
         .prepare()

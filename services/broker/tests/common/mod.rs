@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod journal;
+pub mod process;
 pub mod watcher;
 
 use std::fmt::Write as _;
@@ -48,6 +49,7 @@ pub struct Mesh {
     pub h26_system: Issued,
     pub outsider: Issued,
     pub officer: Issued,
+    pub second_officer: Issued,
     /// Issued, and bound to nobody.
     pub unbound: Issued,
 }
@@ -66,6 +68,7 @@ impl Mesh {
             h26_system: pki.issue_system("H26.90", "DEMO – Cơ quan thử", "mot-cua").unwrap(),
             outsider: pki.issue_public(OUTSIDER, "DEMO – Công ty CP Ví Dụ", &["localhost"]).unwrap(),
             officer: pki.issue_person("G01.90", "Nguyễn Văn Mẫu", "van-hanh").unwrap(),
+            second_officer: pki.issue_person("G01.90", "Trần Thị Mẫu", "van-hanh-2").unwrap(),
             pki,
             folder,
         };
@@ -139,7 +142,7 @@ impl Mesh {
             },
             catalog_dir: self.catalog_dir(),
             registry_file: self.path("registry.yaml"),
-            operators: vec![self.officer.certificate.clone()],
+            operators: vec![self.officer.certificate.clone(), self.second_officer.certificate.clone()],
             bundle_key: self.path("bundle.key"),
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.path("log.key"),
