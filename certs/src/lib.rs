@@ -25,6 +25,7 @@
 //! | [`files`] | bounded reading of PEM, private files at mode 0600 |
 //! | [`development`] | the extension that marks everything made for development |
 //! | [`pki`] | the development PKI |
+//! | [`request`] | a key and a signing request for a real authority |
 
 pub mod algorithm;
 pub mod certificate;
@@ -36,6 +37,7 @@ pub mod judge;
 pub mod mesh_key;
 pub mod name;
 pub mod pki;
+pub mod request;
 pub mod signer;
 
 pub use algorithm::{KeyAlgorithm, SignatureAlgorithm};

@@ -17,7 +17,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{Issuer, KeyPair};
+use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
@@ -181,6 +181,22 @@ impl DevPki {
         files::replace(&certificate, chain.as_bytes())?;
         let binding = PeerCertificate::read(&[leaf.into()])?.binding().clone();
         Ok(Issued { certificate, key, binding })
+    }
+
+    /// Certifies a key that stays with its holder, as a real authority does with a signing request
+    /// ([`crate::request`]): nothing is kept here. Answers the chain as PEM, leaf first.
+    ///
+    /// # Errors
+    /// [`PkiError`] if a name does not fit, or `spki_der` is no public key that can be certified.
+    pub fn certify(&self, request: &Request, spki_der: &[u8]) -> Result<String, PkiError> {
+        let authority = DevAuthority::of(request.branch);
+        let key = SubjectPublicKeyInfo::from_der(spki_der)?;
+        let params = request.params(&self.mesh_id, authority, &key, OffsetDateTime::now_utc())?;
+        let mut chain = params.signed_by(&key, &self.issuer(authority)?)?.pem();
+        if authority.parent().is_some() {
+            chain.push_str(&self.authority_pem(authority)?);
+        }
+        Ok(chain)
     }
 
     /// What was issued under `name` before (`G01-nut-1` for node `nut-1` of G01), if anything.

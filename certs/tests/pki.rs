@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use common::{Mesh, at, chain, now};
@@ -12,9 +13,13 @@ use lienthong_certs::inspect::inspect;
 use lienthong_certs::judge::{
     CertificateRefusal, Freshness, Judge, Profile, RevocationLists, RevocationReason,
 };
-use lienthong_certs::pki::{DevAuthority, DevPki, PkiError};
-use rustls_pki_types::CertificateDer;
+use lienthong_certs::pki::{DevAuthority, DevPki, Holder, PkiError, Request};
+use lienthong_certs::{Credentials, request};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use time::OffsetDateTime;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
 
 #[test]
 fn a_pki_is_opened_as_it_was_made_and_never_made_twice() {
@@ -35,7 +40,7 @@ fn a_root_without_the_mark_is_not_ours() {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = common::leaf_params();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    std::fs::write(mesh.path("ca/root.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(mesh.path("ca/root.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
     assert!(matches!(DevPki::open(mesh.dir.path()), Err(PkiError::NotOurs(_))));
 }
 
@@ -46,10 +51,10 @@ fn every_key_is_private_and_every_certificate_is_marked() {
     mesh.pki.issue_public("9900000099", "Công ty CP Ví Dụ", &[]).unwrap();
     let (mut keys, mut certificates) = (0, 0);
     for folder in ["ca", "issued"] {
-        for entry in std::fs::read_dir(mesh.path(folder)).unwrap() {
+        for entry in fs::read_dir(mesh.path(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "key") {
-                assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+                assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
                 keys += 1;
             } else {
                 for der in lienthong_certs::files::certificates(&path).unwrap() {
@@ -92,7 +97,7 @@ fn names_that_do_not_fit_are_refused_before_anything_is_written() {
         assert!(matches!(refused, Err(PkiError::Name { .. })), "{refused:?}");
     }
     assert!(matches!(mesh.pki.issued("../ca/root"), Err(PkiError::Name { .. })));
-    assert_eq!(std::fs::read_dir(mesh.path("issued")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(mesh.path("issued")).unwrap().count(), 0);
     assert!(mesh.pki.issue_node("G01", &"Ủ".repeat(64), "nut", &[]).is_ok());
 }
 
@@ -178,4 +183,40 @@ fn all_authorities_can_be_named() {
         let above = authority.parent().unwrap_or(authority);
         assert!(binding.issuer.contains(above.common_name().split(',').next().unwrap()), "{binding}");
     }
+}
+
+#[test]
+fn a_key_never_leaves_its_holder_to_be_certified() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = DevPki::create(&folder.path().join("pki"), "vn-test").unwrap();
+    let holder = Holder::Node {
+        agency_code: "H29".to_owned(),
+        agency_name: "Ủy ban nhân dân Thành phố Hồ Chí Minh".to_owned(),
+        node_id: "n1".to_owned(),
+    };
+    let key = folder.path().join("node.key");
+    let prepared = request::prepare(holder.clone(), &["n1.h29.test"], &key).unwrap();
+    assert_eq!(request::prepare(holder.clone(), &["n1.h29.test"], &key).unwrap().spki_der, prepared.spki_der);
+    assert!(prepared.pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
+    let der = CertificateSigningRequestDer::from_pem_slice(prepared.pem.as_bytes()).unwrap();
+    let (_, read) = X509CertificationRequest::from_der(&der).unwrap();
+    read.verify_signature().unwrap();
+    assert_eq!(
+        read.certification_request_info.subject.to_string(),
+        "C=VN, O=Ủy ban nhân dân Thành phố Hồ Chí Minh, OU=Nút trao đổi dữ liệu, CN=n1"
+    );
+
+    let chain = pki
+        .certify(&Request::new(holder.clone()).with_dns_names(&["n1.h29.test"]), &prepared.spki_der)
+        .unwrap();
+    let certificate = folder.path().join("node.crt");
+    fs::write(&certificate, chain).unwrap();
+    let credentials = Credentials::load(&certificate, &key).unwrap();
+    assert_eq!(credentials.certificate().agency_urn.as_deref(), Some("H29"));
+    assert!(pki.certify(&Request::new(holder), b"no key").is_err());
+    fs::write(&key, "rubbish").unwrap();
+    assert!(
+        request::prepare(Holder::Enterprise { enterprise_code: "1".into(), name: "x".into() }, &[], &key)
+            .is_err()
+    );
 }

@@ -80,7 +80,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    pub(super) fn generate(self) -> Result<KeyPair, PkiError> {
+    pub(crate) fn generate(self) -> Result<KeyPair, PkiError> {
         Ok(match self {
             Self::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
             Self::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?,
@@ -192,7 +192,7 @@ impl Request {
         Ok(params)
     }
 
-    fn subject(&self) -> Result<DistinguishedName, PkiError> {
+    pub(crate) fn subject(&self) -> Result<DistinguishedName, PkiError> {
         let mut subject = DistinguishedName::new();
         subject.push(DnType::CountryName, country());
         match &self.holder {
@@ -222,7 +222,7 @@ impl Request {
         Ok(subject)
     }
 
-    fn alternative_names(&self) -> Result<Vec<SanType>, PkiError> {
+    pub(crate) fn alternative_names(&self) -> Result<Vec<SanType>, PkiError> {
         let mut names = Vec::new();
         for name in &self.dns_names {
             names.push(match name.parse::<IpAddr>() {
@@ -243,7 +243,7 @@ impl Request {
         Ok(names)
     }
 
-    fn key_usages(&self) -> Vec<KeyUsagePurpose> {
+    pub(crate) fn key_usages(&self) -> Vec<KeyUsagePurpose> {
         let mut usages = vec![KeyUsagePurpose::DigitalSignature];
         // A person's signature is meant to bind; a machine's proves origin only.
         if matches!(self.holder, Holder::Person { .. }) {
@@ -252,7 +252,7 @@ impl Request {
         usages
     }
 
-    fn extended_key_usages(&self) -> Vec<ExtendedKeyUsagePurpose> {
+    pub(crate) fn extended_key_usages(&self) -> Vec<ExtendedKeyUsagePurpose> {
         self.usages
             .iter()
             .filter_map(|usage| match usage {

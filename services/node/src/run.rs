@@ -21,7 +21,10 @@ use lienthong_audit::{
 };
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
 use lienthong_transport::{Connections, Drain};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{oneshot, watch},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -33,6 +36,7 @@ use crate::{
         bundle::BundleKeeper,
         housekeeping, orphans,
         publish::{self, ContractFileError},
+        renewal,
         ship::{self, Shipping},
         watch as rights_watch,
     },
@@ -88,6 +92,9 @@ pub enum NodeError {
     /// The admin listener.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The reload signal.
+    #[error("cannot listen for SIGHUP: {0}")]
+    Signal(io::Error),
 }
 
 /// Where a running node can be reached.
@@ -101,12 +108,13 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
 }
 
-/// Runs a node until `stop`; tells `ready` once it listens.
+/// Runs a node until `stop`; tells `ready` once it listens. SIGHUP takes over a renewed certificate.
 pub async fn run(
     config: NodeConfig,
     ready: oneshot::Sender<Addresses>,
     stop: CancellationToken,
 ) -> Result<(), NodeError> {
+    let hangups = signal(SignalKind::hangup()).map_err(NodeError::Signal)?;
     let contract = publish::read(&config.backends)?;
     let trust = Arc::new(Trust::open(&config)?);
     let connections = Connections::new();
@@ -131,6 +139,7 @@ pub async fn run(
     // Records are made and shipped while calls drain, so that they leave before the process does.
     let shipping = CancellationToken::new();
     tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
+    tasks.spawn(renewal::run(hangups, Arc::clone(&node), Arc::clone(&trust), working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
     tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), shipping.clone()));
     if let Some(contract) = contract {
@@ -233,13 +242,14 @@ async fn start_cores(
 fn plan_shipping(
     config: &NodeConfig,
     node: &Arc<Node>,
-    trust: &Trust,
+    trust: &Arc<Trust>,
     connections: &Connections,
 ) -> Result<Shipping, NodeError> {
     Ok(Shipping {
         node: Arc::clone(node),
-        signer: trust.credentials().signer(),
-        broker: Broker::new(&config.broker, &trust.material, connections)?,
+        trust: Arc::clone(trust),
+        broker: config.broker.clone(),
+        connections: connections.clone(),
         log_policy: log_policy(config)?,
     })
 }

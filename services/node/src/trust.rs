@@ -1,26 +1,46 @@
 //! Who the node trusts: its own certificate and key, the anchors of its configuration, and the revocation
-//! lists that the broker pushes inside the bundle.
+//! lists that the broker pushes inside the bundle. Certificate and key are replaced while the node runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use lienthong_certs::{
-    Credentials, CredentialsError,
+    Credentials, CredentialsError, PeerCertificate, Signer,
     judge::{
         Branch, Judge, Profile, RevocationError, RevocationList, RevocationLists, TrustAnchors, TrustError,
     },
 };
 use lienthong_transport::{MaterialError, SharedMaterial, TlsMaterial};
+use tokio::sync::watch;
 
 use crate::config::NodeConfig;
 
-/// The node's certificate and trust, made again whenever the lists change.
+/// The node's certificate and trust, made again whenever the lists or the certificate change.
 pub struct Trust {
-    credentials: Credentials,
+    certificate: PathBuf,
+    key: PathBuf,
     anchors: TrustAnchors,
     profile: Profile,
-    lists: Mutex<RevocationLists>,
+    held: Mutex<Held>,
+    renewed: watch::Sender<()>,
     /// What new handshakes use.
     pub material: SharedMaterial,
+}
+
+/// What may change.
+struct Held {
+    credentials: Credentials,
+    lists: RevocationLists,
+}
+
+/// What the node signs with, for a connection that is made under the same certificate.
+pub struct Signing {
+    /// The official-use key.
+    pub signer: Arc<dyn Signer>,
+    /// Edition of [`Trust::material`] at that moment.
+    pub edition: u64,
 }
 
 /// Why trust could not be put together.
@@ -38,6 +58,12 @@ pub enum NodeTrustError {
     /// Both together.
     #[error(transparent)]
     Material(#[from] MaterialError),
+    /// A certificate that does not stand for this node.
+    #[error(
+        "the registry does not bind the certificate {0} to this node yet: renew with `lienthong enroll renew`, or have \
+         the operator bind it, then reload again; the node goes on with the certificate that it has"
+    )]
+    NotBound(String),
 }
 
 impl Trust {
@@ -56,12 +82,46 @@ impl Trust {
         let lists = RevocationLists::load(&trust.revocation_lists, &anchors)?;
         let judge = Judge::new(anchors.clone(), lists.clone(), profile.clone())?;
         let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge)?);
-        Ok(Self { credentials, anchors, profile, lists: Mutex::new(lists), material })
+        Ok(Self {
+            certificate: config.certificate.clone(),
+            key: config.key.clone(),
+            anchors,
+            profile,
+            held: Mutex::new(Held { credentials, lists }),
+            renewed: watch::Sender::new(()),
+            material,
+        })
     }
 
-    /// The node's certificate and key.
-    pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+    /// What the node signs with now.
+    pub fn signing(&self) -> Signing {
+        let held = self.held();
+        Signing { signer: held.credentials.signer(), edition: self.material.edition() }
+    }
+
+    /// Tells when the node's certificate was replaced.
+    pub fn renewals(&self) -> watch::Receiver<()> {
+        self.renewed.subscribe()
+    }
+
+    /// Reads certificate and key again and uses them from now on, where `is_ours` says that the registry binds the
+    /// certificate to this node. Connections that are open stay as they are. Returns whether anything was replaced.
+    pub fn reload(&self, is_ours: impl FnOnce(&PeerCertificate) -> bool) -> Result<bool, NodeTrustError> {
+        let credentials = Credentials::load(&self.certificate, &self.key)?;
+        let mut held = self.held();
+        let certificate = credentials.certificate();
+        if certificate.fingerprint() == held.credentials.certificate().fingerprint() {
+            return Ok(false);
+        }
+        if !is_ours(certificate) {
+            return Err(NodeTrustError::NotBound(certificate.binding().to_string()));
+        }
+        let judge = Judge::new(self.anchors.clone(), held.lists.clone(), self.profile.clone())?;
+        self.material.replace(TlsMaterial::new(&credentials, judge)?);
+        held.credentials = credentials;
+        drop(held);
+        self.renewed.send_replace(());
+        Ok(true)
     }
 
     /// Takes the revocation lists of a bundle. A list that cannot be read, or that no anchor signed, is
@@ -69,8 +129,8 @@ impl Trust {
     pub fn take_lists(&self, lists: &[Vec<u8>]) -> Result<Vec<String>, NodeTrustError> {
         let mut problems = Vec::new();
         // The lists held before stay in force: a list that is missing or cannot be read revokes nothing less.
-        let mut kept = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = kept.clone();
+        let mut kept = self.held();
+        let mut held = kept.lists.clone();
         for der in lists {
             let list = RevocationList::read(der, &self.anchors);
             match list.and_then(|list| held.clone().with(list)) {
@@ -79,8 +139,12 @@ impl Trust {
             }
         }
         let judge = Arc::new(Judge::new(self.anchors.clone(), held.clone(), self.profile.clone())?);
-        *kept = held;
-        self.material.replace(TlsMaterial::new(&self.credentials, judge)?);
+        self.material.replace(TlsMaterial::new(&kept.credentials, judge)?);
+        kept.lists = held;
         Ok(problems)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
 //! The node's work beside the traffic, on a runtime of its own: hearing the broker ([`watch`]), keeping what
-//! it said ([`bundle`]), publishing the agency's contract ([`publish`]), shipping the journal ([`ship`]),
+//! it said ([`bundle`]), publishing the agency's contract ([`publish`]), taking over a renewed certificate ([`renewal`]), shipping the journal ([`ship`]),
 //! what has to be done at start ([`orphans`]) and every so often ([`housekeeping`]).
 
 pub mod broker;
@@ -7,5 +7,6 @@ pub mod bundle;
 pub mod housekeeping;
 pub mod orphans;
 pub mod publish;
+pub mod renewal;
 pub mod ship;
 pub mod watch;

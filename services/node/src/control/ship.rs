@@ -13,24 +13,29 @@ use lienthong_proto::lienthong::audit::v1::{
     Receipt, ShipHello, ShipJournalRequest, audit_service_client::AuditServiceClient,
     ship_journal_request::Event as Said, ship_journal_response::Event as Heard,
 };
+use lienthong_transport::Connections;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::BrokerEndpointConfig,
     control::broker::{Broker, Patience},
     limits::{BATCHES_IN_FLIGHT_MAX, BROKER_SILENCE_MS_MAX, SHIP_FINISH_MS, SHIP_LINGER_MS},
     node::Node,
+    trust::{Signing, Trust},
 };
 
 /// What shipping needs.
 pub struct Shipping {
     /// Whose journal.
     pub node: Arc<Node>,
-    /// The official-use key that signs batches.
-    pub signer: Arc<dyn Signer>,
-    /// The way to the broker; used by this thread only.
-    pub broker: Broker,
+    /// The official-use key that signs batches, and the certificate that every connection shows.
+    pub trust: Arc<Trust>,
+    /// Where the broker is.
+    pub broker: BrokerEndpointConfig,
+    /// Where its connections are registered.
+    pub connections: Connections,
     /// The log key that receipts must be signed with; `None`: they are taken on trust in the connection.
     pub log_policy: Option<Policy>,
 }
@@ -71,16 +76,23 @@ impl Shipping {
     }
 
     async fn try_follow(&self, kept: &mut Option<Shipper>, patience: &mut Patience) -> Result<(), String> {
+        // Batches are signed with the key of the certificate that the connection shows, so that both change together.
+        let mut renewals = self.trust.renewals();
+        let Signing { signer, edition } = self.trust.signing();
+        let broker = Broker::new(&self.broker, &self.trust.material, &self.connections).map_err(text)?;
         let (say, said) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
         let hello = Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch() });
         send(&say, hello).await?;
-        let mut client = AuditServiceClient::new(self.broker.channel.clone());
+        let mut client = AuditServiceClient::new(broker.channel.clone());
         let response = client.ship_journal(ReceiverStream::new(said)).await.map_err(text)?;
         let mut heard = response.into_inner();
 
         let silence = Duration::from_millis(BROKER_SILENCE_MS_MAX);
         let first = tokio::time::timeout(silence, heard.message()).await.map_err(text)?;
         let first = first.map_err(text)?.and_then(|message| message.event);
+        if self.trust.material.edition() != edition {
+            return Err("trust changed while the stream began".to_owned());
+        }
         let Some(Heard::Position(position)) = first else {
             return Err("the broker did not begin with a position".to_owned());
         };
@@ -101,6 +113,7 @@ impl Shipping {
             let backlog = self.node.journal.backlog().records;
             self.node.metrics.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
             tokio::select! {
+                _ = renewals.changed() => return Err("the node's certificate was renewed".to_owned()),
                 message = heard.message() => match message.map_err(text)? {
                     None => return Ok(()),
                     Some(message) => if let Some(Heard::Receipt(receipt)) = message.event {
@@ -110,7 +123,7 @@ impl Shipping {
                 },
                 ready = next_is_due(shipper, not_before), if shipper.in_flight() < BATCHES_IN_FLIGHT_MAX => {
                     ready?;
-                    self.send_batches(shipper, &say).await?;
+                    self.send_batches(shipper, &*signer, &say).await?;
                     // Under the JOURNAL gate nobody waits for a receipt: gathering saves signatures.
                     not_before = tokio::time::Instant::now() + Duration::from_millis(SHIP_LINGER_MS);
                 }
@@ -121,11 +134,12 @@ impl Shipping {
     async fn send_batches(
         &self,
         shipper: &mut Shipper,
+        signer: &dyn Signer,
         say: &mpsc::Sender<ShipJournalRequest>,
     ) -> Result<(), String> {
         while shipper.in_flight() < BATCHES_IN_FLIGHT_MAX {
             let batch =
-                shipper.next_batch(SystemTime::now(), |message| self.signer.sign(message)).map_err(text)?;
+                shipper.next_batch(SystemTime::now(), |message| signer.sign(message)).map_err(text)?;
             match batch {
                 Some(batch) => send(say, Said::Batch(batch)).await?,
                 None => return Ok(()),
