@@ -38,6 +38,11 @@ pub enum Command {
     /// Certificates: make a development PKI, inspect any certificate
     #[command(subcommand)]
     Certs(CertsCommand),
+    /// Let nodes and systems into the mesh, four eyes on each; renew and take back
+    #[command(subcommand)]
+    Enroll(crate::commands::enroll::EnrollCommand),
+    /// Bring a new agency from nothing to its first authorised call
+    Onboard(Box<crate::commands::onboard::OnboardArgs>),
     /// Run a sample agency's backend
     #[command(hide = true)]
     Backend(BackendArgs),
@@ -163,6 +168,8 @@ pub struct LintArgs {
 pub enum CertsCommand {
     /// Make a development PKI: never for real data
     Init(CertsInitArgs),
+    /// Make a key, if there is none, and a signing request for a real authority
+    Request(crate::commands::certs_request::RequestArgs),
     /// Say in plain words whether the mesh would accept a certificate, as whom, and why not
     Inspect(CertsInspectArgs),
 }

@@ -10,7 +10,10 @@ use lienthong_certs::{
 };
 use lienthong_proto::{
     descriptors,
-    lienthong::catalog::v1::{GetContractRequest, node_catalog_service_client::NodeCatalogServiceClient},
+    lienthong::{
+        catalog::v1::{GetContractRequest, node_catalog_service_client::NodeCatalogServiceClient},
+        registry::v1::enrollment_service_client::EnrollmentServiceClient,
+    },
 };
 use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
 use prost::Message;
@@ -99,6 +102,11 @@ impl Client {
     /// The catalog service of the node; `mesh-provider` on a request asks another agency's node through it.
     pub fn catalog(&self) -> NodeCatalogServiceClient<Channel<tonic::body::Body>> {
         NodeCatalogServiceClient::new(self.channel())
+    }
+
+    /// The enrollment service, where the profile leads to the broker.
+    pub fn enrollments(&self) -> EnrollmentServiceClient<Channel<tonic::body::Body>> {
+        EnrollmentServiceClient::new(self.channel())
     }
 
     /// The contract that holds a method, as far as one may call it; of the stated provider, within the stated timeout

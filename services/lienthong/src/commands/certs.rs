@@ -12,6 +12,7 @@ use lienthong_certs::{
 
 use crate::{
     cli::{CertsCommand, CertsInitArgs, CertsInspectArgs},
+    commands::certs_request,
     out,
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub fn run(command: CertsCommand) -> Result<ExitCode> {
     match command {
         CertsCommand::Init(args) => init(&args),
+        CertsCommand::Request(args) => certs_request::run(&args),
         CertsCommand::Inspect(args) => inspect_one(args),
     }
 }

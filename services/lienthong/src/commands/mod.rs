@@ -5,6 +5,9 @@ pub mod backend;
 pub mod call;
 mod catalog;
 mod certs;
+pub mod certs_request;
+pub mod enroll;
+pub mod onboard;
 mod roles;
 
 use std::process::ExitCode;
@@ -28,6 +31,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Gateway(command) => roles::gateway(command),
         Command::Catalog(command) => catalog::run(command),
         Command::Certs(command) => certs::run(command),
+        Command::Enroll(command) => enroll::run(command),
+        Command::Onboard(args) => block_on(onboard::run(*args)),
         Command::Backend(args) => block_on(backend::run(args)),
     }
 }

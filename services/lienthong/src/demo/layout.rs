@@ -45,7 +45,8 @@ pub struct Layout {
     /// Configurations of the nodes, and where they show that they are ready. An agency's first node is named by the
     /// agency's code, a second one by code and id: `G09-n2`.
     pub nodes: Vec<(String, PathBuf, SocketAddr)>,
-    /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`.
+    /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`; of the broker's two operators,
+    /// `operator-1` and `operator-2`.
     pub profiles: BTreeMap<String, PathBuf>,
     /// Folder of the processes' logs.
     pub logs: PathBuf,
@@ -152,9 +153,10 @@ impl Layout {
             .map(|(place, _)| builder.plan_node(place, &mut ports))
             .collect::<Result<Vec<_>>>()?;
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
-        let broker = builder.broker(broker_address, ports.next()?)?;
-
         let mut profiles = BTreeMap::new();
+        let operators = builder.operators(broker_address, &mut profiles)?;
+        let broker = builder.broker(broker_address, ports.next()?, operators)?;
+
         for (agency, system) in &plan.systems {
             let (profile, registered) = builder.system(agency, system, &nodes)?;
             profiles.insert(format!("{agency}-{system}"), profile);
@@ -249,7 +251,36 @@ impl Builder<'_> {
         self.write("clients/outsider.toml", &profile)
     }
 
-    fn broker(&self, listen: SocketAddr, admin: SocketAddr) -> Result<(PathBuf, SocketAddr)> {
+    /// The operator's officers, each with a profile to speak to the broker; answers their certificates.
+    fn operators(
+        &self,
+        broker: SocketAddr,
+        profiles: &mut BTreeMap<String, PathBuf>,
+    ) -> Result<Vec<PathBuf>> {
+        let mut certificates = Vec::new();
+        for (profile, name) in OPERATORS {
+            let issued = self.pki.issue_person(&self.plan.operator.0, name, profile)?;
+            let client = ClientProfile {
+                node: broker.to_string(),
+                server_name: self.host("broker"),
+                certificate: issued.certificate.clone(),
+                key: issued.key,
+                trust: self.trust.state.clone(),
+                development: true,
+            };
+            let path = self.write(&format!("clients/{profile}.toml"), &client)?;
+            profiles.insert(profile.to_owned(), path);
+            certificates.push(issued.certificate);
+        }
+        Ok(certificates)
+    }
+
+    fn broker(
+        &self,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        operators: Vec<PathBuf>,
+    ) -> Result<(PathBuf, SocketAddr)> {
         let (code, name) = &self.plan.operator;
         let issued = self.pki.issue_node(code, name, "broker", &[&self.host("broker")])?;
         let config = BrokerConfig {
@@ -261,7 +292,7 @@ impl Builder<'_> {
             trust: self.trust.clone(),
             catalog_dir: self.dir.join("catalog"),
             registry_file: self.dir.join("registry.yaml"),
-            operators: Vec::new(),
+            operators,
             bundle_key: self.dir.join("keys/bundle.key"),
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.dir.join("keys/log.key"),
@@ -415,6 +446,10 @@ impl NodePlan {
 
 /// Disk that each node reserves for its journal.
 const JOURNAL_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The operator's officers: profile, name. Two, so that four eyes see what is enrolled.
+const OPERATORS: [(&str, &str); 2] =
+    [("operator-1", "DEMO – Nguyễn Văn Mẫu"), ("operator-2", "DEMO – Trần Thị Mẫu")];
 
 const BUNDLE_KEY_NAME: &str = "bundle-1";
 

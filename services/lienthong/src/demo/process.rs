@@ -107,7 +107,8 @@ impl Role {
     }
 }
 
-async fn is_ready(at: ReadyAt) -> bool {
+/// Whether a role shows that it is ready.
+pub async fn is_ready(at: ReadyAt) -> bool {
     match at {
         ReadyAt::Port(address) => TcpStream::connect(address).await.is_ok(),
         ReadyAt::Admin(address) => matches!(get_ready(address).await, Ok(true)),
