@@ -36,8 +36,8 @@ pub struct BrokerConfig {
     pub catalog_dir: PathBuf,
     /// The registry of nodes and systems with their certificates, YAML. Read again on reload.
     pub registry_file: PathBuf,
-    /// Certificates of the operator's officers and tools, PEM: they may read registry, catalog and checkpoint. Read
-    /// again on reload.
+    /// Certificates of the operator's officers and tools, PEM: they may read registry, catalog and checkpoint, and let
+    /// nodes and systems in: one makes the token, another approves. Read again on reload.
     #[serde(default)]
     pub operators: Vec<PathBuf>,
     /// The private key that signs rights bundles and heartbeats: Ed25519, PEM, mode 0600.

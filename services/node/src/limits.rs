@@ -163,3 +163,9 @@ pub const HEALTH_WATCHES_MAX: usize = 1_000;
 
 /// Triples of provider, service and system whose health is remembered.
 pub const HEALTH_KNOWN_MAX: usize = 10_000;
+
+/// How long a renewed certificate waits for the rights that bind it, milliseconds: the broker's word takes a moment.
+pub const BINDING_WAIT_MS_MAX: u64 = 15_000;
+
+/// Pause between two looks whether the rights bind a renewed certificate, milliseconds.
+pub const BINDING_PAUSE_MS: u64 = 100;

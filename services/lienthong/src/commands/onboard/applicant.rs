@@ -130,7 +130,8 @@ impl Applicant {
     ) -> Result<Option<Enrollment>> {
         if let Some(name) = self.noted()? {
             let answer = service.get_enrollment(GetEnrollmentRequest { name }).await;
-            return Ok(answer.map_err(|status| show::explained(&status))?.into_inner().enrollment);
+            let enrollment = answer.map_err(|status| show::explained(&status))?.into_inner().enrollment;
+            return enrollment.map(|enrollment| self.going_on(enrollment)).transpose();
         }
         let Some(token_file) = token_file else { return Ok(None) };
         let token = files::read_private(token_file, TOKEN_BYTES_MAX)?;
@@ -185,19 +186,10 @@ impl Applicant {
                         .into_inner()
                         .enrollment
                         .context("the broker answered without an enrollment")?;
-                    match now.state() {
-                        EnrollmentState::Active => {
-                            self.approved(&now, told, steps);
-                            return Ok(true);
-                        }
-                        EnrollmentState::Waiting => {}
-                        state => anyhow::bail!(
-                            "{} was {}: {}; ask the operator, and remove {} to begin with a new token",
-                            enrollment.name,
-                            show::word(state),
-                            now.reason,
-                            self.note.display()
-                        ),
+                    let now = self.going_on(now)?;
+                    if now.state() == EnrollmentState::Active {
+                        self.approved(&now, told, steps);
+                        return Ok(true);
                     }
                 }
                 // The broker may be away for a while; what it has answered, it has kept.
@@ -218,6 +210,22 @@ impl Applicant {
             }
             tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
         }
+    }
+
+    /// An enrollment that waits or is bound; one that has ended is an end here too.
+    fn going_on(&self, enrollment: Enrollment) -> Result<Enrollment> {
+        let state = enrollment.state();
+        if matches!(state, EnrollmentState::Waiting | EnrollmentState::Active) {
+            return Ok(enrollment);
+        }
+        anyhow::bail!(
+            "{} was {}: {}; ask the operator, and remove {} to begin with a new token\n\
+             Hồ sơ kết nạp đã kết thúc; hãy hỏi đơn vị vận hành và xin mã mới.",
+            enrollment.name,
+            show::word(state),
+            enrollment.reason,
+            self.note.display()
+        )
     }
 
     fn approved(&self, enrollment: &Enrollment, waited: bool, steps: &mut Steps) {
