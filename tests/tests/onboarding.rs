@@ -173,6 +173,7 @@ async fn a_certificate_is_renewed_under_load_and_unbound_at_once() -> Result<()>
     let enrollment =
         names.iter().find(|(holder, _)| holder.contains("/nodes/")).context("no node")?.1.clone();
     renewed_under_load(&agency, &role, &client, &enrollment).await?;
+    let client = system_renewed(&agency, &names).await?;
     // The journal ships under the new certificate: a record made now reaches the log.
     let outcome = call::call(&client, GET_CITIZEN, PERSON, &stated()).await?;
     let exchange = outcome.exchange_id.context("no exchange")?;
@@ -195,6 +196,38 @@ async fn a_certificate_is_renewed_under_load_and_unbound_at_once() -> Result<()>
     })
     .await?;
     role.kill().await?;
+    mesh.stop().await
+}
+
+#[tokio::test]
+async fn a_provider_comes_in_with_its_contract() -> Result<()> {
+    let mesh = TestMesh::start().await?;
+    // A second node for the code lists, before the backend of the first.
+    let prepared = NewAgency::prepare(&mesh).await?;
+    let agency = NewAgency { code: "G09", node: "n2", dir: prepared.home.join("g09-n2"), ..prepared };
+    let layout = &mesh.mesh.layout;
+    let backend =
+        layout.backends.iter().find(|backend| backend.name == "danhmuc").context("no code lists")?;
+    let (contract, address) = (layout.dir.join("contracts/danhmuc.binpb"), backend.address.to_string());
+    let publish = [
+        "--publish",
+        text(&contract),
+        "--backend",
+        &address,
+        "--backend-name",
+        "danhmuc.backend.demo.invalid",
+    ];
+    let asked = agency.onboard_node(&publish).await?;
+    ensure!(asked.code == Some(10), "{asked:?}");
+    let token = agency.token(&mesh, "node", &["--node", "n2"]).await?;
+    let arguments = [&publish[..], &["--token-file", text(&token), "--start", "--once"]].concat();
+    let (done, approved) = tokio::join!(agency.onboard_node(&arguments), agency.approve_all(&mesh, 1));
+    let (done, _) = (done?, approved?);
+    ensure!(done.code == Some(0), "{done:?}");
+    let published = done.steps().find(|step| step["step"] == "publish").context("nothing is published")?;
+    assert_eq!(published["facts"]["datasets"][0], "danhmuc.dvhc");
+    let config = fs::read_to_string(agency.dir.join("node.toml"))?;
+    assert_eq!(config.matches("[[backends]]").count(), 1, "once, however often it is run: {config}");
     mesh.stop().await
 }
 
@@ -245,6 +278,33 @@ async fn renewed_under_load(
     stop.store(true, Ordering::Relaxed);
     load.await??;
     Ok(())
+}
+
+/// The system's certificate is renewed too; a client of it, under the new one.
+async fn system_renewed(agency: &NewAgency, names: &[(String, String)]) -> Result<Client> {
+    let enrollment = &names.iter().find(|(holder, _)| holder.contains("/systems/")).context("no system")?.1;
+    let profile = agency.dir.join("mot-cua.profile.toml");
+    let next_key = agency.dir.join("next-mot-cua.key");
+    let renewed = agency
+        .command(&[
+            "enroll",
+            "renew",
+            "--profile",
+            text(&profile),
+            "--card",
+            text(&agency.card),
+            "--enrollment",
+            enrollment,
+            "--key",
+            text(&next_key),
+            "--development-ca",
+            text(&agency.pki),
+        ])
+        .await?;
+    ensure!(renewed.code == Some(0), "{renewed:?}");
+    let client = Client::new(&client::profile(&profile)?)?;
+    eventually("the system calls under its new certificate", async || answered(&client).await).await?;
+    Ok(client)
 }
 
 /// A new agency's administrator, with a folder of his own.
@@ -311,7 +371,13 @@ impl NewAgency {
         Ok(agency)
     }
 
+    /// Node and system.
     async fn onboard(&self, more: &[&str]) -> Result<Ran> {
+        self.onboard_node(&[&["--system", "mot-cua"], more].concat()).await
+    }
+
+    /// The node alone.
+    async fn onboard_node(&self, more: &[&str]) -> Result<Ran> {
         let (mesh, local, admin) =
             (self.mesh_address.to_string(), self.local_address.to_string(), self.admin_address.to_string());
         let mut arguments = vec![
@@ -337,8 +403,6 @@ impl NewAgency {
             &admin,
             "--development-ca",
             text(&self.pki),
-            "--system",
-            "mot-cua",
         ];
         arguments.extend(more);
         self.command(&arguments).await
@@ -352,19 +416,21 @@ impl NewAgency {
 
     /// Tokens for the node and the system, each in a file.
     async fn tokens(&self, mesh: &TestMesh) -> Result<(PathBuf, PathBuf)> {
-        let mut files = Vec::new();
-        for (kind, id, stem) in [("--node", "n1", "node"), ("--system", "mot-cua", "mot-cua")] {
-            let certificate = self.dir.join(format!("{stem}.crt"));
-            let arguments = ["token", "--agency", AGENCY, kind, id, "--certificate", text(&certificate)];
-            let ran = self.enroll(mesh, "operator-1", &arguments).await?;
-            let made = ran.steps().next().with_context(|| format!("{ran:?}"))?;
-            let file = self.home.join(format!("{stem}.token"));
-            fs::write(&file, made["token"].as_str().with_context(|| format!("{ran:?}"))?)?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-            files.push(file);
-        }
-        let [node, system] = <[PathBuf; 2]>::try_from(files).map_err(|_| anyhow::anyhow!("two tokens"))?;
-        Ok((node, system))
+        let node = self.token(mesh, "node", &["--node", self.node]).await?;
+        Ok((node, self.token(mesh, "mot-cua", &["--system", "mot-cua"]).await?))
+    }
+
+    /// A token for one whose files begin with `stem`, in a file.
+    async fn token(&self, mesh: &TestMesh, stem: &str, holder: &[&str]) -> Result<PathBuf> {
+        let certificate = self.dir.join(format!("{stem}.crt"));
+        let arguments =
+            [&["token", "--agency", self.code], holder, &["--certificate", text(&certificate)]].concat();
+        let ran = self.enroll(mesh, "operator-1", &arguments).await?;
+        let made = ran.steps().next().with_context(|| format!("{ran:?}"))?;
+        let file = self.home.join(format!("{stem}.token"));
+        fs::write(&file, made["token"].as_str().with_context(|| format!("{ran:?}"))?)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        Ok(file)
     }
 
     /// Names and fingerprints of what waits.

@@ -22,7 +22,10 @@ use lienthong_certs::{
     pki::{DevPki, Holder},
 };
 use lienthong_node::config::TrustConfig;
-use lienthong_proto::{lienthong::registry::v1::Enrollment, status};
+use lienthong_proto::{
+    lienthong::{catalog::v1::ListDatasetsRequest, registry::v1::Enrollment},
+    status,
+};
 use serde_json::json;
 
 use crate::{
@@ -41,7 +44,7 @@ mod node_file;
 mod steps;
 
 use applicant::{Applicant, Place};
-use node_file::{NodeFile, Publication};
+use node_file::{NodeFile, Publication, Written};
 use steps::Steps;
 
 /// Exit code where something outside must happen first; run the same command again afterwards.
@@ -213,7 +216,7 @@ impl<'a> Onboarding<'a> {
                 None => return Ok(Some(ExitCode::from(WAITS))),
             }
         }
-        let config = self.node_file()?.write(steps)?;
+        let written = self.node_file()?.write(steps)?;
         let Some(enrolled) = self.enroll(&ready, steps).await? else {
             return Ok(Some(ExitCode::from(WAITS)));
         };
@@ -223,9 +226,10 @@ impl<'a> Onboarding<'a> {
                 return Ok(Some(ExitCode::from(WAITS)));
             }
         }
-        let Some(mut running) = self.run_node(&config, steps).await? else {
+        let Some(mut running) = self.run_node(&written, steps).await? else {
             return Ok(Some(ExitCode::from(WAITS)));
         };
+        self.published(steps).await?;
         self.first_call(steps).await?;
         if let Some(role) = &mut running.role {
             if self.args.once {
@@ -246,12 +250,6 @@ impl<'a> Onboarding<'a> {
         let publication = args.publish.as_ref().zip(args.backend.as_deref()).map(|(contract, backend)| {
             Publication::new(contract, backend, args.backend_name.as_deref(), &args.service)
         });
-        let port = args.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let listen = match (args.listen, port) {
-            (Some(listen), _) => listen,
-            (None, Some(port)) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-            (None, None) => anyhow::bail!("--address is written host:port"),
-        };
         Ok(NodeFile {
             path: self.dir.join("node.toml"),
             name: self.node.name(),
@@ -260,11 +258,18 @@ impl<'a> Onboarding<'a> {
             key: self.node.key.clone(),
             card: self.card.clone(),
             trust: self.trust.clone(),
-            listen,
+            listen: self.listen()?,
             local_listen: args.local_listen,
             admin_listen: args.admin_listen,
             publication: publication.transpose()?,
         })
+    }
+
+    /// Where the node listens for other nodes.
+    fn listen(&self) -> Result<SocketAddr> {
+        let port = self.args.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let everywhere = port.map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        self.args.listen.or(everywhere).context("--address is written host:port")
     }
 
     /// Enrolls everybody before it waits for anybody, so that the operator sees all at once.
@@ -311,9 +316,17 @@ impl<'a> Onboarding<'a> {
     }
 
     /// Runs the node, or looks whether it runs.
-    async fn run_node(&self, config: &std::path::Path, steps: &mut Steps) -> Result<Option<Running>> {
+    async fn run_node(&self, written: &Written, steps: &mut Steps) -> Result<Option<Running>> {
+        let Written { path: config, is_news } = written;
         let admin = ReadyAt::Admin(self.args.admin_listen);
         if is_ready(admin).await {
+            if *is_news {
+                steps.next(
+                    "Restart the node, then run this again. / Hãy khởi động lại nút rồi chạy lại lệnh này.",
+                    "it runs, and does not know its new backend yet",
+                );
+                return Ok(None);
+            }
             steps.done("node", "the node is ready", "it was running already", &json!({}));
             return Ok(Some(Running { role: None }));
         }
@@ -330,6 +343,48 @@ impl<'a> Onboarding<'a> {
         role.ready().await?;
         steps.done("node", "the node is ready", &format!("config {}", config.display()), &json!({}));
         Ok(Some(Running { role: Some(role) }))
+    }
+
+    /// Waits until the broker has taken the contract: the node then knows which datasets its agency shares.
+    async fn published(&self, steps: &mut Steps) -> Result<()> {
+        if self.args.publish.is_none() {
+            return Ok(());
+        }
+        let port = self.listen()?.port();
+        let client = Client::new(&ClientProfile {
+            node: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
+            server_name: self.args.server_name.clone(),
+            certificate: self.node.certificate.clone(),
+            key: self.node.key.clone(),
+            trust: self.authorities(),
+            development: self.card.development,
+        })?;
+        let until = Instant::now() + Duration::from_millis(FIRST_CALL_MS_MAX);
+        loop {
+            let listed = client.catalog().list_datasets(ListDatasetsRequest::default()).await;
+            let datasets: Vec<String> = match &listed {
+                Ok(answer) => answer.get_ref().datasets.iter().map(|dataset| dataset.id.clone()).collect(),
+                Err(_) => Vec::new(),
+            };
+            if !datasets.is_empty() {
+                let what = format!("the agency shares {}", datasets.join(", "));
+                steps.done(
+                    "publish",
+                    &what,
+                    "the broker has taken the contract",
+                    &json!({ "datasets": datasets }),
+                );
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let why = listed.err().map(|status| format!(" ({})", status.message())).unwrap_or_default();
+                anyhow::bail!(
+                    "the agency shares nothing yet{why}: the node's log says why the broker does not take the contract; \
+                     is the agency a PROVIDER in the catalog, with an entry for the dataset?"
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(FIRST_CALL_PAUSE_MS)).await;
+        }
     }
 
     async fn first_call(&self, steps: &mut Steps) -> Result<()> {

@@ -11,25 +11,31 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use lienthong_broker::enrollment::renewal_statement;
+use lienthong_broker::enrollment::{self, Kind, renewal_statement};
 use lienthong_certs::{Credentials, files, pki::DevPki, pki::Holder, pki::Request, request};
 use lienthong_node::NodeConfig;
 use lienthong_proto::lienthong::registry::v1::{Enrollment, GetEnrollmentRequest, RenewCertificateRequest};
 use serde_json::json;
 
 use crate::{
-    client::{Client, ClientProfile},
-    commands::enroll::show,
+    client::{self, Client, ClientProfile},
+    commands::enroll::{card::Card, show},
     out,
 };
 
 /// `lienthong enroll renew`.
 #[derive(Debug, Args)]
 pub struct RenewArgs {
-    /// Configuration of the node, TOML
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Enrollment of the node, as `lienthong onboard` printed it
+    /// For a node: its configuration, TOML
+    #[arg(long, value_name = "FILE", required_unless_present = "profile")]
+    pub config: Option<PathBuf>,
+    /// For an information system: its client profile, TOML
+    #[arg(long, value_name = "FILE", conflicts_with = "config", requires = "card")]
+    pub profile: Option<PathBuf>,
+    /// With --profile: the mesh's card
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub card: Option<PathBuf>,
+    /// Enrollment, as `lienthong onboard` printed it
     #[arg(long, value_name = "NAME")]
     pub enrollment: String,
     /// The next certificate, PEM, leaf first
@@ -46,33 +52,29 @@ pub struct RenewArgs {
     pub json: bool,
 }
 
-/// Renews, and puts certificate and key in place; the node takes them over at SIGHUP.
+/// Whose certificate is renewed: where it lies, and the broker as it is asked.
+struct Present {
+    mesh: String,
+    broker: ClientProfile,
+}
+
+/// Renews, and puts certificate and key in place; a node takes them over at SIGHUP.
 pub async fn run(args: RenewArgs) -> Result<ExitCode> {
-    let config: NodeConfig = lienthong_telemetry::load(&args.config)?;
-    let present = Credentials::load(&config.certificate, &config.key)?;
+    let Present { mesh, broker } = present(&args)?;
+    let present = Credentials::load(&broker.certificate, &broker.key)?;
+    let mut service = Client::new(&broker)?.enrollments();
+    let asked = GetEnrollmentRequest { name: args.enrollment.clone() };
+    let known = service.get_enrollment(asked).await.map_err(|status| show::explained(&status))?.into_inner();
+    let known = known.enrollment.context("the broker answered without an enrollment")?;
     let next_certificate = match (&args.certificate, &args.development_ca) {
         (Some(path), _) => path.clone(),
-        (None, Some(ca)) => certified(ca, &config, &present, &args.key)?,
+        (None, Some(ca)) => certified(ca, &known.holder, &present, &args.key)?,
         (None, None) => anyhow::bail!("name the next --certificate"),
     };
     let next = Credentials::load(&next_certificate, &args.key)?;
-    let mut service = Client::new(&ClientProfile {
-        node: config.broker.address.clone(),
-        server_name: config.broker.server_name.clone(),
-        certificate: config.certificate.clone(),
-        key: config.key.clone(),
-        trust: config.trust.state.iter().chain(&config.trust.party).cloned().collect(),
-        development: config.development,
-    })?
-    .enrollments();
-    let name = args.enrollment.clone();
-    service
-        .get_enrollment(GetEnrollmentRequest { name: name.clone() })
-        .await
-        .map_err(|status| show::explained(&status))?;
     let statement = renewal_statement(
-        &config.mesh,
-        &name,
+        &mesh,
+        &known.name,
         &present.certificate().fingerprint(),
         &next.certificate().fingerprint(),
     );
@@ -80,21 +82,43 @@ pub async fn run(args: RenewArgs) -> Result<ExitCode> {
         chain: next.chain().iter().map(|der| der.to_vec()).collect(),
         signature: next.signer().sign(&statement)?,
     };
-    let answer =
-        service.renew_certificate(renewal).await.map_err(|status| show::explained(&status))?.into_inner();
-    let enrollment = answer.enrollment.context("the broker answered without an enrollment")?;
-    put_in_place(&config, &next_certificate, &args.key)?;
+    let answer = service.renew_certificate(renewal).await.map_err(|status| show::explained(&status))?;
+    let enrollment = answer.into_inner().enrollment.context("the broker answered without an enrollment")?;
+    put_in_place(&broker, &next_certificate, &args.key)?;
     tell(&enrollment, args.json);
     Ok(ExitCode::SUCCESS)
 }
 
-fn certified(ca: &Path, config: &NodeConfig, present: &Credentials, key: &Path) -> Result<PathBuf> {
-    let subject = &present.certificate().subject;
-    let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    let holder = Holder::Node {
-        agency_code: config.agency().unwrap_or_default().to_owned(),
-        agency_name: text(&subject.organization),
-        node_id: text(&subject.common_name),
+fn present(args: &RenewArgs) -> Result<Present> {
+    if let Some(path) = &args.config {
+        let config: NodeConfig = lienthong_telemetry::load(path)?;
+        let broker = ClientProfile {
+            node: config.broker.address,
+            server_name: config.broker.server_name,
+            certificate: config.certificate,
+            key: config.key,
+            trust: config.trust.state.into_iter().chain(config.trust.party).collect(),
+            development: config.development,
+        };
+        return Ok(Present { mesh: config.mesh, broker });
+    }
+    let (Some(profile), Some(card)) = (&args.profile, &args.card) else {
+        anyhow::bail!("name the --config of a node, or the --profile of a system with the --card");
+    };
+    let (card, _) = Card::read(card)?;
+    let system = client::profile(profile)?;
+    let broker = ClientProfile { node: card.broker.address, server_name: card.broker.server_name, ..system };
+    Ok(Present { mesh: card.mesh, broker })
+}
+
+fn certified(ca: &Path, holder: &str, present: &Credentials, key: &Path) -> Result<PathBuf> {
+    let enrolled =
+        enrollment::Holder::read(holder).with_context(|| format!("{holder} is no node or system"))?;
+    let agency_code = enrolled.agency;
+    let agency_name = present.certificate().subject.organization.clone().unwrap_or_default();
+    let holder = match enrolled.kind {
+        Kind::Node => Holder::Node { agency_code, agency_name, node_id: enrolled.id },
+        Kind::System => Holder::System { agency_code, agency_name, system_id: enrolled.id },
     };
     let names: Vec<&str> = present.certificate().dns_names.iter().map(String::as_str).collect();
     let prepared = request::prepare(holder.clone(), &names, key)?;
@@ -107,8 +131,8 @@ fn certified(ca: &Path, config: &NodeConfig, present: &Credentials, key: &Path) 
 
 /// Both are written whole beside their places, and then renamed into them, one right after the other. What was there
 /// stays under `.before`, until the next renewal.
-fn put_in_place(config: &NodeConfig, certificate: &Path, key: &Path) -> Result<()> {
-    let pairs = [(key, config.key.as_path()), (certificate, config.certificate.as_path())];
+fn put_in_place(present: &ClientProfile, certificate: &Path, key: &Path) -> Result<()> {
+    let pairs = [(key, present.key.as_path()), (certificate, present.certificate.as_path())];
     let pairs = pairs.into_iter().filter(|(from, to)| !same_file(from, to));
     let mut renames = Vec::new();
     for (from, to) in pairs {
@@ -129,7 +153,7 @@ fn put_in_place(config: &NodeConfig, certificate: &Path, key: &Path) -> Result<(
     for (next, to) in renames {
         fs::rename(&next, to).with_context(|| format!("{} cannot be replaced", to.display()))?;
     }
-    Credentials::load(&config.certificate, &config.key)?;
+    Credentials::load(&present.certificate, &present.key)?;
     Ok(())
 }
 
@@ -151,7 +175,8 @@ fn tell(enrollment: &Enrollment, as_json: bool) {
     }
     out::line(&show::whole(enrollment));
     out::note(
-        "Both certificates are bound now, and the files are replaced. Tell the node: kill -HUP <pid>\n\
+        "Both certificates are bound now, and the files are replaced. Tell a node: kill -HUP <pid>; a system reads its\n\
+         files at its next start.\n\
          Chứng thư mới đã được gắn và thay vào tệp; hãy gửi SIGHUP cho nút để dùng ngay.",
     );
 }

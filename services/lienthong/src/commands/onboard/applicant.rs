@@ -26,7 +26,7 @@ use crate::commands::enroll::{Enrollments, show};
 const TOKEN_BYTES_MAX: u64 = 1_024;
 
 /// Pause between two looks at an enrollment that waits, milliseconds.
-const LOOK_MS: u64 = 500;
+const LOOK_MS: u64 = 1_000;
 
 /// Where a node is reached; empty for systems.
 #[derive(Default)]

@@ -24,6 +24,14 @@ use crate::commands::enroll::card::Card;
 /// Disk that a node of a development mesh reserves for its journal, bytes.
 const DEVELOPMENT_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// A configuration that is good.
+pub struct Written {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Whether a backend was added to one that was there: a node that runs does not know of it.
+    pub is_news: bool,
+}
+
 /// What the configuration is made from.
 pub struct NodeFile {
     /// Where it lies.
@@ -81,15 +89,11 @@ impl Publication {
 
 impl NodeFile {
     /// Writes the file where it is missing, adds what is to be published, and has the node itself check it.
-    pub fn write(self, steps: &mut Steps) -> Result<PathBuf> {
+    pub fn write(mut self, steps: &mut Steps) -> Result<Written> {
         let path = self.path.clone();
-        let mut state = "it was there";
-        let mut config: NodeConfig = if path.exists() {
-            lienthong_telemetry::load(&path)?
-        } else {
-            state = "written; it is yours to change";
-            self.config()
-        };
+        let was_there = path.exists();
+        let mut config: NodeConfig =
+            if was_there { lienthong_telemetry::load(&path)? } else { self.config() };
         anyhow::ensure!(
             config.name == self.name,
             "{} is the configuration of {}, not of {}; use another --dir",
@@ -97,13 +101,26 @@ impl NodeFile {
             config.name,
             self.name
         );
-        let Publication(backend) = match self.publication {
-            Some(publication) if !config.backends.contains(&publication.0) => publication,
-            _ if state == "it was there" => return checked(&config, path, state, steps),
-            _ => return saved(&config, path, state, steps),
+        let backend = self.publication.take().map(|Publication(backend)| backend);
+        let added: Vec<_> = backend.into_iter().filter(|new| !config.backends.contains(new)).collect();
+        let is_news = was_there && !added.is_empty();
+        if !was_there || is_news {
+            config.backends.extend(added);
+            files::replace(&path, toml::to_string_pretty(&config)?.as_bytes())?;
+        }
+        lienthong_node::check(&config).with_context(|| format!("{} is not good", path.display()))?;
+        let state = match (was_there, is_news) {
+            (false, _) => "written; it is yours to change",
+            (true, true) => "a backend was added",
+            (true, false) => "it was there",
         };
-        config.backends.push(backend);
-        saved(&config, path, state, steps)
+        steps.done(
+            "config",
+            "the node's configuration is good",
+            &format!("{state}: {}", path.display()),
+            &json!({ "config": path }),
+        );
+        Ok(Written { path, is_news })
     }
 
     fn config(&self) -> NodeConfig {
@@ -145,18 +162,25 @@ pub fn unit(program: &Path, config: &Path) -> String {
     )
 }
 
-fn saved(config: &NodeConfig, path: PathBuf, state: &str, steps: &mut Steps) -> Result<PathBuf> {
-    files::replace(&path, toml::to_string_pretty(config)?.as_bytes())?;
-    checked(config, path, state, steps)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn checked(config: &NodeConfig, path: PathBuf, state: &str, steps: &mut Steps) -> Result<PathBuf> {
-    lienthong_node::check(config).with_context(|| format!("{} is not good", path.display()))?;
-    steps.done(
-        "config",
-        "the node's configuration is good",
-        &format!("{state}: {}", path.display()),
-        &json!({ "config": path }),
-    );
-    Ok(path)
+    #[test]
+    fn a_contract_names_the_services_that_it_brings() {
+        let folder = tempfile::tempdir().unwrap();
+        let contract = folder.path().join("dancu.binpb");
+        std::fs::write(&contract, descriptors::DANCU).unwrap();
+        let read = |backend: &str, name: Option<&str>| Publication::new(&contract, backend, name, &[]);
+        let Publication(backend) = read("10.0.0.1:7500", Some("dancu.test")).unwrap();
+        assert_eq!(backend.services, ["vn.dancu.v1.CitizenService"]);
+        assert!(
+            matches!(backend.endpoint, BackendEndpointConfig::Tls(tls) if tls.server_name == "dancu.test")
+        );
+        let Publication(backend) = read("unix:/run/dancu.sock", None).unwrap();
+        assert_eq!(backend.endpoint, BackendEndpointConfig::Unix("/run/dancu.sock".into()));
+        assert!(read("10.0.0.1:7500", None).is_err(), "its name must be known");
+        std::fs::write(&contract, b"rubbish").unwrap();
+        assert!(read("unix:/run/dancu.sock", None).is_err());
+    }
 }
