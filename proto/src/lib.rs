@@ -9,11 +9,13 @@
 //! **What not.** No decision, no transport, no storage: this crate knows nothing of the others.
 //!
 //! - [`descriptors`]: the descriptor sets, with the dataset options that prost drops.
+//! - [`dynamic`]: messages by their descriptors, as tonic takes them.
 //! - [`options`]: the dataset options, read from descriptors.
 //! - [`reason`]: each reason's gRPC code, rule and texts.
 //! - [`status`]: a reason as the gRPC status that a caller reads.
 
 pub mod descriptors;
+pub mod dynamic;
 pub mod options;
 pub mod reason;
 pub mod status;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::sandbox::NodeRunArgs;
+
 /// Liên Thông: the data-exchange mesh that makes mandatory data sharing executable.
 #[derive(Debug, Parser)]
 #[command(name = "lienthong", version, propagate_version = true, max_term_width = 100)]
@@ -25,7 +27,7 @@ pub enum Command {
     Audit(AuditCommand),
     /// Run an agency's node
     #[command(subcommand)]
-    Node(RoleCommand),
+    Node(NodeCommand),
     /// Run the broker
     #[command(subcommand)]
     Broker(RoleCommand),
@@ -53,6 +55,17 @@ pub enum Command {
 pub enum RoleCommand {
     /// Run until interrupted
     Run(RunArgs),
+    /// Read the configuration and everything that it names, and say what is wrong
+    CheckConfig(ConfigArgs),
+    /// Print a commented configuration to begin from
+    SampleConfig,
+}
+
+/// What a node can do.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Run until interrupted; with --sandbox, a whole mesh on synthetic data
+    Run(NodeRunArgs),
     /// Read the configuration and everything that it names, and say what is wrong
     CheckConfig(ConfigArgs),
     /// Print a commented configuration to begin from
@@ -209,7 +222,7 @@ pub struct CertsInspectArgs {
 /// `lienthong backend`.
 #[derive(Debug, Args)]
 pub struct BackendArgs {
-    /// Which: dancu, dkdn, danhmuc, thunghiem
+    /// Which: dancu, dkdn, danhmuc, thunghiem; synthetic serves any contract
     pub kind: String,
     /// Configuration file, TOML
     #[arg(long, value_name = "FILE")]

@@ -10,20 +10,16 @@ use lienthong_certs::{
 };
 use lienthong_proto::{
     descriptors,
+    dynamic::DynamicCodec,
     lienthong::{
         catalog::v1::{GetContractRequest, node_catalog_service_client::NodeCatalogServiceClient},
         registry::v1::enrollment_service_client::EnrollmentServiceClient,
     },
 };
 use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
-use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use serde::{Deserialize, Serialize};
-use tonic::{
-    Request, Status, Streaming,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    metadata::MetadataMap,
-};
+use tonic::{Request, Status, Streaming, metadata::MetadataMap};
 
 /// How long a client waits for a contract where it states no timeout, seconds.
 pub const CONTRACT_TIMEOUT_S: u64 = 30;
@@ -146,7 +142,7 @@ impl Client {
         stated.write(&mut request)?;
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let response = grpc.server_streaming(request, path, DynamicCodec(output)).await?;
+        let response = grpc.server_streaming(request, path, DynamicCodec::decoding(output)).await?;
         let (metadata, messages, _) = response.into_parts();
         Ok(Answer { metadata, messages })
     }
@@ -237,49 +233,6 @@ pub fn message_from_json(descriptor: MessageDescriptor, json: &str) -> Result<Dy
 /// The canonical JSON of a message.
 pub fn message_to_json(message: &DynamicMessage) -> Result<serde_json::Value> {
     Ok(serde_json::to_value(message)?)
-}
-
-/// Messages by their descriptors.
-struct DynamicCodec(MessageDescriptor);
-
-impl Codec for DynamicCodec {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = DynamicEncoder;
-    type Decoder = DynamicDecoder;
-
-    fn encoder(&mut self) -> DynamicEncoder {
-        DynamicEncoder
-    }
-
-    fn decoder(&mut self) -> DynamicDecoder {
-        DynamicDecoder(self.0.clone())
-    }
-}
-
-struct DynamicEncoder;
-
-impl Encoder for DynamicEncoder {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, message: DynamicMessage, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-struct DynamicDecoder(MessageDescriptor);
-
-impl Decoder for DynamicDecoder {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let message = DynamicMessage::decode(self.0.clone(), buffer);
-        message
-            .map(Some)
-            .map_err(|error| Status::internal(format!("the answer is not what the contract says: {error}")))
-    }
 }
 
 /// A profile file.

@@ -1,13 +1,14 @@
-//! `lienthong backend`: a sample agency's system, as a process of its own.
+//! `lienthong backend`: a sample agency's system, or a synthetic one, as a process of its own.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lienthong_certs::{
     Credentials,
     judge::{Branch, Judge, Profile, RevocationLists, TrustAnchors},
 };
 use lienthong_samples::backend::{Backend, BackendConfig, BackendKind, Listen};
+use lienthong_synthetic::backend::SyntheticBackend;
 use lienthong_telemetry::{Telemetry, TelemetryConfig, health::Identity};
 use lienthong_transport::{SharedMaterial, TlsMaterial};
 use serde::{Deserialize, Serialize};
@@ -36,22 +37,32 @@ pub struct BackendFile {
     pub contract: Option<PathBuf>,
 }
 
+/// The name of the backend that answers any contract with synthetic data.
+pub const SYNTHETIC: &str = "synthetic";
+
 /// Serves until stopped.
 pub async fn run(args: BackendArgs) -> Result<ExitCode> {
     let stop = stop_signal(args.with_parent)?;
-    let kind = BackendKind::from_str(&args.kind)?;
     let file: BackendFile = lienthong_telemetry::load(&args.config)?;
-    let identity = Identity { role: "backend".into(), mesh: "demo".into(), development: true };
+    let mesh = if args.kind == SYNTHETIC { lienthong_node::sandbox::MESH } else { "demo" };
+    let identity = Identity { role: "backend".into(), mesh: mesh.into(), development: true };
     let telemetry = Telemetry::init(&TelemetryConfig::default(), &identity)?;
     let files: Vec<_> = file.trust.into_iter().map(|path| (Branch::State, path)).collect();
     let judge = Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
     let credentials = Credentials::load(&file.certificate, &file.key)?;
-    let config = BackendConfig {
-        listen: Listen::Tcp(file.listen),
-        tls: Some(SharedMaterial::new(TlsMaterial::new(&credentials, judge)?)),
-        dvhc_csv: file.dvhc_csv,
-    };
-    Backend::open(kind, config)?.serve(stop.cancelled()).await;
+    let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge)?);
+    if args.kind == SYNTHETIC {
+        let path = file.contract.context("a synthetic backend needs the key contract")?;
+        let contract =
+            fs::read(&path).with_context(|| format!("the contract {} cannot be read", path.display()))?;
+        let backend = SyntheticBackend::open(&file.agency, &contract, file.listen, material)?;
+        backend.serve(stop.cancelled()).await;
+    } else {
+        let listen = Listen::Tcp(file.listen);
+        let config = BackendConfig { listen, tls: Some(material), dvhc_csv: file.dvhc_csv };
+        let kind = BackendKind::from_str(&args.kind)?;
+        Backend::open(kind, config)?.serve(stop.cancelled()).await;
+    }
     telemetry.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }

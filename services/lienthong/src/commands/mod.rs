@@ -9,6 +9,7 @@ pub mod certs_request;
 pub mod enroll;
 pub mod onboard;
 mod roles;
+pub mod sandbox;
 
 use std::process::ExitCode;
 

@@ -11,17 +11,20 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{RoleCommand, RunArgs},
-    commands::{block_on, stop_signal},
+    cli::{NodeCommand, RoleCommand, RunArgs},
+    commands::{block_on, sandbox, stop_signal},
     out,
 };
 
 /// `lienthong node`.
-pub fn node(command: RoleCommand) -> Result<ExitCode> {
+pub fn node(command: NodeCommand) -> Result<ExitCode> {
     match command {
-        RoleCommand::SampleConfig => Ok(sample(&sample_toml(&NodeConfig::sample()))),
-        RoleCommand::CheckConfig(args) => checked(&load::<NodeConfig>(&args.config)?, lienthong_node::check),
-        RoleCommand::Run(args) => {
+        NodeCommand::SampleConfig => Ok(sample(&sample_toml(&NodeConfig::sample()))),
+        NodeCommand::CheckConfig(args) => checked(&load::<NodeConfig>(&args.config)?, lienthong_node::check),
+        NodeCommand::Run(args) => {
+            let Some(args) = args.as_role() else {
+                return block_on(sandbox::run(args.sandbox, args.with_parent));
+            };
             let config: NodeConfig = load(&args.config)?;
             let identity = identity("node", &config.mesh, config.development);
             serve(&args, &config.telemetry.clone(), &identity, async move |stop| {

@@ -62,6 +62,10 @@ pub struct BackendLayout {
     pub config: PathBuf,
     /// Where it listens.
     pub address: SocketAddr,
+    /// gRPC services that it serves.
+    pub services: Vec<String>,
+    /// Their contract.
+    pub contract: PathBuf,
 }
 
 /// Ports and certificates of one node.
@@ -194,6 +198,14 @@ impl Layout {
             logs: dir.join("logs"),
             dir,
         })
+    }
+}
+
+impl Layout {
+    /// The contract of a gRPC service.
+    pub fn contract_of(&self, service: &str) -> Option<&PathBuf> {
+        let backend = self.backends.iter().find(|backend| backend.services.iter().any(|own| own == service));
+        backend.map(|backend| &backend.contract)
     }
 }
 
@@ -358,6 +370,8 @@ impl Builder<'_> {
             name: backend.name.clone(),
             config: self.write(&format!("config/backend-{}.toml", backend.name), &file)?,
             address: listen,
+            services: backend.services.clone(),
+            contract: self.contract(backend),
         })
     }
 
