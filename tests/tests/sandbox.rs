@@ -13,6 +13,7 @@ use lienthong::{
 };
 use lienthong_proto::{dynamic::DynamicCodec, reason::Reason, status};
 use lienthong_tests::{GET_CITIZEN, PERSON, TestMesh, handling, program, reason};
+use prost_reflect::DynamicMessage;
 use serde_json::Value;
 use tempfile::TempDir;
 use tonic::{Code, Status};
@@ -49,10 +50,12 @@ impl Sandbox {
         Client::new(&client::profile(&self.path("profile")?)?)
     }
 
+    /// The calls of one message that it invites to: method, what is stated, question.
     fn calls(&self) -> Result<Vec<(String, Stated, String)>> {
         let calls = self.said["calls"].as_array().context("no calls")?;
         calls
             .iter()
+            .filter(|call| !call["question"].is_null())
             .map(|call| {
                 let text = |value: &Value| value.as_str().map(str::to_owned);
                 let stated = Stated {
@@ -97,6 +100,8 @@ async fn a_sandbox_answers_what_it_invites_to_and_gives_every_reason_on_demand()
         assert_eq!(once.messages, again.messages, "{method}: the same question, the same answer");
         assert!(!once.messages.is_empty() && once.exchange_id.is_some(), "{method}");
     }
+
+    callers_that_stream_are_answered(&client).await?;
 
     // The mesh decides here as everywhere, and a backend's NOT_FOUND passes.
     let outcome = call::call(&client, GET_CITIZEN, PERSON, &handling()).await?;
@@ -167,6 +172,30 @@ async fn outside_a_sandbox_no_reason_can_be_demanded() -> Result<()> {
     let metadata = answer.map_err(|error| anyhow::anyhow!("{error}"))?;
     assert!(metadata.get("mesh-sandbox").is_none());
     mesh.stop().await
+}
+
+/// A caller that streams gets one answer to all its messages, or one to each, by what the method is.
+async fn callers_that_stream_are_answered(client: &Client) -> Result<()> {
+    const SEND: &str = "/vn.thunghiem.v1.TrialService/SendRecords";
+    const MIRROR: &str = "/vn.thunghiem.v1.TrialService/Mirror";
+    let pool = client.contract(SEND).await?;
+    let stated = Stated { purpose: Some("STATE_MANAGEMENT".to_owned()), ..Stated::default() };
+    for (path, answers) in [(SEND, 1), (MIRROR, 3)] {
+        let method = client::method_of(&pool, path)?;
+        let questions: Vec<_> = (0..3).map(|_| DynamicMessage::new(method.input())).collect();
+        let mut request = tonic::Request::new(tokio_stream::iter(questions));
+        stated.write(&mut request)?;
+        let mut grpc = tonic::client::Grpc::new(client.channel());
+        grpc.ready().await?;
+        let codec = DynamicCodec::decoding(method.output());
+        let mut answer = grpc.streaming(request, path.parse()?, codec).await?.into_inner();
+        let mut count = 0;
+        while answer.message().await?.is_some() {
+            count += 1;
+        }
+        assert_eq!(count, answers, "{path}");
+    }
+    Ok(())
 }
 
 /// Calls with a demanded reason: the metadata of the answer, or the error.

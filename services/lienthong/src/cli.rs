@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::sandbox::NodeRunArgs;
+use crate::commands::{doctor::DoctorArgs, sandbox::NodeRunArgs};
 
 /// Liên Thông: the data-exchange mesh that makes mandatory data sharing executable.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Call a method of an agency through one's own node: JSON in, JSON out
     Call(CallArgs),
+    /// Find out why calls fail, or when they will: each check with its fix in one line
+    Doctor(DoctorArgs),
     /// Verify the audit log, offline
     #[command(subcommand)]
     Audit(AuditCommand),

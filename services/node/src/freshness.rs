@@ -83,22 +83,55 @@ pub enum FreshnessError {
     },
 }
 
+/// What the file says, for whoever looks at a node from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Age of the rights now.
+    pub age: Duration,
+    /// Epoch of the newest bundle that was in effect.
+    pub epoch: u64,
+    /// The node's clock less the largest broker time, both of the moment of the last sign of life, milliseconds.
+    pub ahead_ms: i64,
+}
+
+/// Reads the file without a node; `None` where a node has not written one yet.
+pub fn look(path: &Path, now_unix_ms: u64) -> Result<Option<Seen>, FreshnessError> {
+    Ok(read(path)?.map(|saved| {
+        let heard_unix_ms = saved.written_unix_ms.saturating_sub(saved.age_ms);
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        Seen {
+            age: saved.age_at(now_unix_ms),
+            epoch: saved.epoch,
+            ahead_ms: signed(heard_unix_ms) - signed(saved.broker_time_max_ms),
+        }
+    }))
+}
+
+impl Saved {
+    /// The time in which the node did not run counts; a clock that went back counts as zero here and is caught by
+    /// `clock_is_behind`.
+    fn age_at(&self, now_unix_ms: u64) -> Duration {
+        let since = now_unix_ms.saturating_sub(self.written_unix_ms);
+        Duration::from_millis(self.age_ms.saturating_add(since))
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Saved>, FreshnessError> {
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map(Some).map_err(|error| FreshnessError::Damaged {
+            path: path.to_owned(),
+            message: error.message().to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FreshnessError::Io { path: path.to_owned(), source }),
+    }
+}
+
 impl Freshness {
     /// Reads the age from disk; without a file the rights count as infinitely old.
     pub fn open(path: &Path, now_unix_ms: u64) -> Result<Self, FreshnessError> {
-        let saved = match fs::read_to_string(path) {
-            Ok(text) => Some(toml::from_str::<Saved>(&text).map_err(|error| FreshnessError::Damaged {
-                path: path.to_owned(),
-                message: error.message().to_owned(),
-            })?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(FreshnessError::Io { path: path.to_owned(), source }),
-        };
-        let state = saved.map_or_else(State::default, |saved| {
-            // The time in which the node did not run counts; a clock that went back counts as zero here and is
-            // caught by `clock_is_behind`.
-            let age = saved.age_ms.saturating_add(now_unix_ms.saturating_sub(saved.written_unix_ms));
-            let age_before = Duration::from_millis(age);
+        let state = read(path)?.map_or_else(State::default, |saved| {
+            let age_before = saved.age_at(now_unix_ms);
             State {
                 heard: Some(Heard { at: Instant::now(), at_unix_ms: now_unix_ms, age_before }),
                 broker_time_max_ms: saved.broker_time_max_ms,
@@ -254,6 +287,20 @@ mod tests {
         assert!(!put_back.is_about(7, &[7]));
         assert_eq!(put_back.age(), Duration::MAX);
         assert_eq!(put_back.epoch(), 8);
+    }
+
+    #[test]
+    fn whoever_looks_sees_age_and_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freshness.toml");
+        assert_eq!(look(&path, now()).unwrap(), None);
+        let node = Freshness::open(&path, now()).unwrap();
+        node.heartbeat(now() + 60_000, 7, &[7]);
+        node.save(now()).unwrap();
+        let seen = look(&path, now() + 90_000).unwrap().unwrap();
+        assert!(seen.age >= Duration::from_secs(90) && seen.age < Duration::from_secs(120), "{seen:?}");
+        assert!((-61_000..-30_000).contains(&seen.ahead_ms), "{seen:?}");
+        assert_eq!(seen.epoch, 7);
     }
 
     #[test]

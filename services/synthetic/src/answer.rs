@@ -96,7 +96,9 @@ impl Question {
         for field in chosen_fields(&output, &self.chance) {
             let value = match record_of(&field) {
                 Some(descriptor) if field.is_list() => Some(self.list(&descriptor, &page)),
-                Some(descriptor) => Some(Value::Message(record(&descriptor, &self.message, &chance))),
+                Some(descriptor) => {
+                    Some(Value::Message(record(&descriptor, self.asked_of(&descriptor), &chance)))
+                }
                 None => beside(&field, &page, &chance),
             };
             if let Some(value) = value {
@@ -104,6 +106,15 @@ impl Question {
             }
         }
         Ok(answer)
+    }
+
+    /// Where the question says what it wants of a record: in the record that it sends, else in itself.
+    fn asked_of(&self, descriptor: &MessageDescriptor) -> &DynamicMessage {
+        let sent = self.message.fields().find_map(|(_, value)| match value {
+            Value::Message(sent) if sent.descriptor() == *descriptor => Some(sent),
+            _ => None,
+        });
+        sent.unwrap_or(&self.message)
     }
 
     fn list(&self, descriptor: &MessageDescriptor, page: &Page) -> Value {

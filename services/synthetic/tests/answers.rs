@@ -84,7 +84,7 @@ fn a_question_that_streams_is_answered_as_a_whole() {
 
 #[test]
 fn every_method_of_every_sample_answers_and_shows_nobody_real() {
-    for contract in [descriptors::DANCU, descriptors::DKDN, descriptors::DANHMUC] {
+    for contract in [descriptors::DANCU, descriptors::DKDN, descriptors::DANHMUC, descriptors::THUNGHIEM] {
         let pool = descriptors::pool(contract).unwrap();
         for service in pool.services() {
             for method in service.methods() {
@@ -93,6 +93,7 @@ fn every_method_of_every_sample_answers_and_shows_nobody_real() {
                         "soDinhDanh": format!("9991900000{n:02}"),
                         "maSoDoanhNghiep": format!("99000000{n:02}"),
                         "maDvhc": format!("000{n:02}"),
+                        "maBanGhi": format!("TN-0000{n:02}"),
                     });
                     let answers = Question::new(&method, read(&method, &key)).answers();
                     for answer in answers.unwrap_or_else(|error| panic!("{}: {error}", method.full_name())) {
@@ -104,6 +105,18 @@ fn every_method_of_every_sample_answers_and_shows_nobody_real() {
             }
         }
     }
+}
+
+#[test]
+fn a_record_that_is_sent_comes_back() {
+    let pool = descriptors::pool(descriptors::THUNGHIEM).unwrap();
+    let service = pool.get_service_by_name("vn.thunghiem.v1.TrialService").unwrap();
+    let put = service.methods().find(|method| method.name() == "PutRecord").unwrap();
+    let question = read(&put, &json!({ "record": { "maBanGhi": "TN-000001", "tieuDe": "của tôi" } }));
+    let answers = Question::new(&put, question).answers().unwrap();
+    let record = &json_of(&answers[0])["record"];
+    assert_eq!((&record["maBanGhi"], &record["tieuDe"]), (&json!("TN-000001"), &json!("của tôi")));
+    assert!(record["duLieu"].is_string(), "the rest is filled: {record}");
 }
 
 #[test]

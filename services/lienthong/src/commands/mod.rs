@@ -6,6 +6,7 @@ pub mod call;
 mod catalog;
 mod certs;
 pub mod certs_request;
+pub mod doctor;
 pub mod enroll;
 pub mod onboard;
 mod roles;
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Call(args) => block_on(call::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
         Command::Audit(command) => audit::run(command),
         Command::Node(command) => roles::node(command),
         Command::Broker(command) => roles::broker(command),

@@ -101,17 +101,21 @@ impl Invitation {
     /// What every client needs: certificate, key, trust, name.
     fn with_buf(&self, call: &Call, contract: &Path, question: &str) -> String {
         let trust = self.profile.trust.first().map(|path| path.display().to_string()).unwrap_or_default();
-        let mut text = format!(
-            "buf curl --protocol grpc --schema {} \\\n    --cert {} --key {} \\\n    --cacert {trust} --servername {} \\\n   ",
+        let stated: String = call
+            .stated()
+            .iter()
+            .map(|(name, value)| format!(" -H '{name}: {value}'"))
+            .collect::<Vec<_>>()
+            .concat();
+        format!(
+            "buf curl --protocol grpc --schema {} \\\n    --cert {} --key {} \\\n    --cacert {trust} --servername {} \\\n   {stated} \\\n    -d '{question}' https://{}{}",
             contract.display(),
             self.profile.certificate.display(),
             self.profile.key.display(),
             self.profile.server_name,
-        );
-        for (name, value) in call.stated() {
-            text.push_str(&format!(" -H '{name}: {value}'"));
-        }
-        format!("{text} \\\n    -d '{question}' https://{}{}", self.profile.node, call.path)
+            self.profile.node,
+            call.path,
+        )
     }
 }
 

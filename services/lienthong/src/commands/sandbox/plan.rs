@@ -93,14 +93,14 @@ pub fn sandbox(
         .map(|backend: &BackendPlan| backend.agency.as_str())
         .chain([player.agency.as_str()])
         .collect();
-    let nodes = codes.into_iter().map(|code| (code.to_owned(), name_of(catalog, code))).collect();
+    let agencies = codes.into_iter().map(|code| (code.to_owned(), name_of(catalog, code))).collect();
     let operator = catalog.agencies().iter().find(|agency| agency.roles.contains(&Role::Operator));
     let operator = operator.or_else(|| catalog.agencies().first()).context("the catalog has no agency")?;
     let plan = Plan {
         mesh: sandbox::MESH.to_owned(),
         log_origin: format!("log.{}.invalid/lienthong", sandbox::MESH),
         operator: (operator.code.clone(), operator.name_vi.clone()),
-        nodes,
+        nodes: agencies,
         systems: vec![(player.agency.clone(), player.system.clone())],
         outsider: None,
         backends,
