@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -27,7 +27,10 @@ use serde::Serialize;
 use crate::{
     client::ClientProfile,
     commands::backend::BackendFile,
-    demo::plan::{BackendPlan, Plan},
+    demo::{
+        plan::{BackendPlan, Plan},
+        ports::Ports,
+    },
 };
 
 /// A mesh on disk.
@@ -50,6 +53,8 @@ pub struct Layout {
     pub profiles: BTreeMap<String, PathBuf>,
     /// Folder of the processes' logs.
     pub logs: PathBuf,
+    /// Its ports are nobody else's while this lives.
+    _ports: Ports,
 }
 
 /// One backend on disk.
@@ -196,6 +201,7 @@ impl Layout {
             nodes,
             profiles,
             logs: dir.join("logs"),
+            _ports: ports,
             dir,
         })
     }
@@ -481,22 +487,4 @@ fn trust_of(pki: &DevPki) -> TrustConfig {
 
 fn telemetry(admin: SocketAddr) -> TelemetryConfig {
     TelemetryConfig { admin_listen: Some(admin), log_format: LogFormat::Text, ..TelemetryConfig::default() }
-}
-
-/// Ports on loopback that were free a moment ago. All are held until the last was found, so that none is
-/// given twice.
-struct Ports(Vec<SocketAddr>);
-
-impl Ports {
-    fn reserve(count: usize) -> Result<Self> {
-        let held = (0..count)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<std::io::Result<Vec<_>>>()
-            .context("no free port on loopback")?;
-        Ok(Self(held.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?))
-    }
-
-    fn next(&mut self) -> Result<SocketAddr> {
-        self.0.pop().context("the mesh needs more ports than it reserved")
-    }
 }

@@ -1,7 +1,8 @@
 //! `lienthong demo`: a whole mesh of sample agencies on this machine, each role a process of its own, and its
 //! story.
 //!
-//! - [`plan`]: which agencies; [`layout`]: what lies on disk before the first process starts.
+//! - [`plan`]: which agencies; [`layout`]: what lies on disk before the first process starts, and on
+//!   which ports (`ports`).
 //! - [`process`]: one role as a process; [`mesh`]: all of them.
 //! - [`story`]: what is played; [`narrator`]: how it is told.
 
@@ -9,6 +10,7 @@ pub mod layout;
 pub mod mesh;
 pub mod narrator;
 pub mod plan;
+mod ports;
 pub mod process;
 pub mod story;
 
