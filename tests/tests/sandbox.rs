@@ -178,7 +178,7 @@ async fn outside_a_sandbox_no_reason_can_be_demanded() -> Result<()> {
 async fn callers_that_stream_are_answered(client: &Client) -> Result<()> {
     const SEND: &str = "/vn.thunghiem.v1.TrialService/SendRecords";
     const MIRROR: &str = "/vn.thunghiem.v1.TrialService/Mirror";
-    let pool = client.contract(SEND).await?;
+    let pool = client.contract(SEND, &Stated::default()).await?;
     let stated = Stated { purpose: Some("STATE_MANAGEMENT".to_owned()), ..Stated::default() };
     for (path, answers) in [(SEND, 1), (MIRROR, 3)] {
         let method = client::method_of(&pool, path)?;
@@ -200,7 +200,7 @@ async fn callers_that_stream_are_answered(client: &Client) -> Result<()> {
 
 /// Calls with a demanded reason: the metadata of the answer, or the error.
 async fn demand(client: &Client, name: &str) -> Result<Result<tonic::metadata::MetadataMap, Status>> {
-    let pool = client.contract(GET_CITIZEN).await?;
+    let pool = client.contract(GET_CITIZEN, &Stated::default()).await?;
     let method = client::method_of(&pool, GET_CITIZEN)?;
     let mut request = tonic::Request::new(client::message_from_json(method.input(), PERSON)?);
     handling().write(&mut request)?;

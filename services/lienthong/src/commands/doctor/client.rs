@@ -75,7 +75,8 @@ async fn beyond(
     facts: &mut ClientFacts,
 ) {
     if let Some(path) = &call.contract {
-        facts.contract = compare(client, method, path).await;
+        let published = diagnosis.call.as_ref().map(|outlook| outlook.contract_hash.as_slice());
+        facts.contract = compare(client, call, method, path, published.unwrap_or_default()).await;
     }
     let Some(outlook) = diagnosis.call.as_ref().filter(|outlook| !outlook.provider.is_empty()) else {
         return;
@@ -116,28 +117,37 @@ async fn ask(client: &Client, call: &MeantCall) -> Asked {
 }
 
 /// The contract at hand against the served one.
-async fn compare(client: &Client, method: &str, path: &Path) -> ContractAtHand {
+async fn compare(
+    client: &Client,
+    call: &MeantCall,
+    method: &str,
+    path: &Path,
+    published: &[u8],
+) -> ContractAtHand {
     let have = match files::read(path, DESCRIPTOR_SET_BYTES_MAX as u64) {
         Ok(bytes) => bytes,
         Err(error) => return ContractAtHand::Unreadable(error.to_string()),
     };
-    let request = GetContractRequest { symbol: method.to_owned() };
+    let request = GetContractRequest {
+        symbol: method.to_owned(),
+        provider: call.provider.clone().unwrap_or_default(),
+        ..Default::default()
+    };
     let mut catalog = client.catalog();
     let served = match timeout(Duration::from_millis(STEP_TIMEOUT_MS), catalog.get_contract(request)).await {
         Ok(Ok(served)) => served.into_inner(),
         Ok(Err(status)) => return ContractAtHand::NotServed(status.message().to_owned()),
         Err(_) => return ContractAtHand::NotServed(format!("{STEP_TIMEOUT_MS} ms")),
     };
-    if have == served.descriptor_set {
+    let hash = digest(&SHA256, &have);
+    // At hand may be all that the provider publishes, or what this caller was shown of it.
+    if hash.as_ref() == published || have == served.descriptor_set {
         return ContractAtHand::Same;
     }
     match (without_comments(&have), without_comments(&served.descriptor_set)) {
-        (Some(have), Some(served)) if have == served => ContractAtHand::SameButComments,
+        (Some(files), Some(served)) if files == served => ContractAtHand::SameButComments,
         (None, _) => ContractAtHand::Unreadable("it is no FileDescriptorSet".to_owned()),
-        _ => ContractAtHand::Differs {
-            have: hex::encode(digest(&SHA256, &have).as_ref()),
-            served: hex::encode(served.hash),
-        },
+        _ => ContractAtHand::Differs { have: hex::encode(hash.as_ref()), served: hex::encode(served.hash) },
     }
 }
 

@@ -28,10 +28,19 @@ pub struct Pair {
     pub serial: String,
     /// End of validity.
     pub not_after: OffsetDateTime,
-    /// The judgement as a client, by the trust that is configured here.
-    pub judged: Result<Freshness, CertificateRefusal>,
-    /// Revocation lists at hand.
-    pub lists: usize,
+    /// The judgement as a client.
+    pub judged: Judged,
+}
+
+/// What the trust that is configured here says of a certificate.
+#[derive(Debug, Clone)]
+pub enum Judged {
+    /// Accepted; how fresh the knowledge about revocation is.
+    Accepted(Freshness),
+    /// Refused.
+    Refused(CertificateRefusal),
+    /// Nothing: authorities or revocation lists cannot be used.
+    Unjudged(String),
 }
 
 /// Somebody who is to be reached.

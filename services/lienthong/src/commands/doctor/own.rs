@@ -1,12 +1,17 @@
 //! Gathers what there is to know of one's own certificate and key.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use lienthong_certs::{Branch, Credentials, Judge, Profile, RevocationLists, TrustAnchors, Usage};
 use lienthong_transport::{SharedMaterial, TlsMaterial};
 use rustls_pki_types::UnixTime;
 
-use crate::commands::doctor::facts::{Own, Pair};
+use crate::commands::doctor::facts::{Judged, Own, Pair};
 
 /// Files of one's own identity and trust.
 pub(super) struct Files<'a> {
@@ -17,10 +22,13 @@ pub(super) struct Files<'a> {
     pub development: bool,
 }
 
-/// What is seen of the pair, what handshakes need, where it can be used, and the certificate's registry binding.
+/// One's own identity, as far as it can be used.
 pub(super) struct Identity {
+    /// What is seen of it.
     pub own: Own,
+    /// What handshakes need.
     pub material: Option<SharedMaterial>,
+    /// The pair itself.
     pub credentials: Option<Credentials>,
 }
 
@@ -29,11 +37,16 @@ pub(super) fn identity(files: &Files<'_>) -> Identity {
     let key_mode = std::fs::metadata(files.key)
         .map(|metadata| metadata.permissions().mode() & 0o7777)
         .map_err(|error| error.to_string());
-    let read = read(files);
-    let (pair, material, credentials) = match read {
-        Ok((pair, material, credentials)) => (Ok(pair), Some(material), Some(credentials)),
-        Err(error) => (Err(error), None, None),
-    };
+    let credentials = Credentials::load(files.certificate, files.key).map_err(text);
+    let judge = judge(files);
+    let pair =
+        credentials.as_ref().map_err(Clone::clone).map(|credentials| pair(credentials, judge.as_ref()));
+    let credentials = credentials.ok();
+    let material = credentials
+        .as_ref()
+        .zip(judge.ok())
+        .and_then(|(credentials, judge)| TlsMaterial::new(credentials, judge).ok())
+        .map(SharedMaterial::new);
     let own = Own {
         key: files.key.display().to_string(),
         certificate: files.certificate.display().to_string(),
@@ -43,26 +56,30 @@ pub(super) fn identity(files: &Files<'_>) -> Identity {
     Identity { own, material, credentials }
 }
 
-fn read(files: &Files<'_>) -> Result<(Pair, SharedMaterial, Credentials), String> {
-    let credentials = Credentials::load(files.certificate, files.key).map_err(text)?;
+fn judge(files: &Files<'_>) -> Result<Arc<Judge>, String> {
     let anchors = TrustAnchors::load(&files.trust).map_err(text)?;
     let lists = RevocationLists::load(files.lists, &anchors).map_err(text)?;
     let profile = if files.development { Profile::development() } else { Profile::default() };
-    let judge = Arc::new(Judge::new(anchors, lists, profile).map_err(text)?);
-    let now = UnixTime::since_unix_epoch(
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-    );
-    let judged = judge.judge(credentials.chain(), Usage::Client, now);
+    Ok(Arc::new(Judge::new(anchors, lists, profile).map_err(text)?))
+}
+
+fn pair(credentials: &Credentials, judge: Result<&Arc<Judge>, &String>) -> Pair {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = UnixTime::since_unix_epoch(now);
     let certificate = credentials.certificate();
-    let pair = Pair {
+    let judged = match judge {
+        Err(why) => Judged::Unjudged(why.clone()),
+        Ok(judge) => match judge.judge(credentials.chain(), Usage::Client, now) {
+            Ok(peer) => Judged::Accepted(judge.freshness(&peer, now)),
+            Err(refusal) => Judged::Refused(refusal),
+        },
+    };
+    Pair {
         subject: certificate.subject.to_string(),
         serial: certificate.binding().serial_hex(),
         not_after: certificate.not_after,
-        judged: judged.map(|peer| judge.freshness(&peer, now)),
-        lists: judge.lists().lists().count(),
-    };
-    let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge).map_err(text)?);
-    Ok((pair, material, credentials))
+        judged,
+    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {

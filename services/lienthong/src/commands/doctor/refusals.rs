@@ -17,7 +17,10 @@ pub fn fix(refusal: &CertificateRefusal) -> Text {
 /// What to do about the other side's.
 pub fn fix_of_peer(refusal: &CertificateRefusal) -> Text {
     match refusal {
-        CertificateRefusal::UnknownAuthority { .. } | CertificateRefusal::SelfSigned => text(
+        // A bad signature, too: an authority of the same name with another key.
+        CertificateRefusal::UnknownAuthority { .. }
+        | CertificateRefusal::SelfSigned
+        | CertificateRefusal::BadSignature => text(
             "thêm tổ chức cấp chứng thư của máy chủ vào `trust`, hoặc kiểm tra địa chỉ có đúng là nút không",
             "add the authority of the server's certificate to `trust`, or check that the address is the node's",
         ),

@@ -26,7 +26,7 @@ use lienthong_samples::{
 
 use crate::{
     cli::RunArgs,
-    client::Client,
+    client::{Client, Stated},
     commands::stop_signal,
     demo::{layout::Layout, mesh::Mesh},
     out,
@@ -147,7 +147,8 @@ async fn start(args: &SandboxArgs, dir: &Path) -> Result<(Mesh, Invitation)> {
     let methods = callable(&client).await?;
     let mut calls = Vec::new();
     for method in methods {
-        let pool = client.contract(&method.path).await?;
+        let of_provider = Stated { provider: Some(method.provider.clone()), ..Stated::default() };
+        let pool = client.contract(&method.path, &of_provider).await?;
         calls.push((method, pool));
     }
     let invitation = Invitation::new(&program, &mesh.layout, &args.player, &calls)?;

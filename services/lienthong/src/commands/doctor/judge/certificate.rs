@@ -4,7 +4,7 @@ use lienthong_certs::{CertificateRefusal, Freshness};
 use time::OffsetDateTime;
 
 use crate::commands::doctor::{
-    facts::{Own, Pair},
+    facts::{Judged, Own, Pair},
     finding::{Check, Finding, text},
     refusals,
 };
@@ -94,20 +94,33 @@ pub fn validity(not_after: OffsetDateTime, now: OffsetDateTime) -> Finding {
 fn chain(pair: &Pair) -> Finding {
     match &pair.judged {
         // What these say has a line of its own.
-        Ok(_) | Err(CertificateRefusal::Revoked { .. } | CertificateRefusal::Expired { .. }) => Finding::ok(
+        Judged::Accepted(_)
+        | Judged::Refused(CertificateRefusal::Revoked { .. } | CertificateRefusal::Expired { .. }) => {
+            Finding::ok(
+                Check::Chain,
+                text("dẫn đến một tổ chức được tin cậy ở đây", "leads to an authority that is trusted here"),
+            )
+        }
+        Judged::Refused(refusal) => {
+            Finding::fail(Check::Chain, refusals::seen(refusal), refusals::fix(refusal))
+        }
+        Judged::Unjudged(why) => Finding::fail(
             Check::Chain,
-            text("dẫn đến một tổ chức được tin cậy ở đây", "leads to an authority that is trusted here"),
+            text(format!("không xét được: {why}"), format!("cannot be judged: {why}")),
+            text(
+                "sửa tệp đã nêu trong `trust`, hoặc danh sách thu hồi đã đưa",
+                "mend the file that it names in `trust`, or the revocation list given",
+            ),
         ),
-        Err(refusal) => Finding::fail(Check::Chain, refusals::seen(refusal), refusals::fix(refusal)),
     }
 }
 
 fn revocation(pair: &Pair, is_accepted: bool) -> Finding {
     match &pair.judged {
-        Err(refusal @ CertificateRefusal::Revoked { .. }) => {
+        Judged::Refused(refusal @ CertificateRefusal::Revoked { .. }) => {
             Finding::fail(Check::Revocation, refusals::seen(refusal), refusals::fix(refusal))
         }
-        Ok(Freshness::Stale { age }) => {
+        Judged::Accepted(Freshness::Stale { age }) => {
             let hours = age.as_secs() / 3600;
             Finding::warn(
                 Check::Revocation,
@@ -121,7 +134,7 @@ fn revocation(pair: &Pair, is_accepted: bool) -> Finding {
                 ),
             )
         }
-        Ok(Freshness::Fresh { .. }) => Finding::ok(
+        Judged::Accepted(Freshness::Fresh { .. }) => Finding::ok(
             Check::Revocation,
             text("không có trong danh sách thu hồi hiện hành", "in no current revocation list"),
         ),

@@ -105,8 +105,8 @@ fn deadline(trip: Option<&Trip>, timeout: Duration) -> Finding {
 /// Health of a service, as whoever is nearer to it says.
 pub fn health(health: Option<&Health>, service: &str) -> Finding {
     let restart = text(
-        "báo người vận hành bên cung cấp kiểm tra hệ thống phía sau",
-        "have the provider's operator check the backend",
+        "kiểm tra hệ thống phía sau nút của bên cung cấp, hoặc báo người vận hành của họ",
+        "check the backend behind the provider's node, or have its operator do so",
     );
     match health {
         None => Finding::skip(Check::Health, no_provider()),
