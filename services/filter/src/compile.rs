@@ -19,6 +19,8 @@ use crate::wire::{DEPTH_MAX, Wire};
 pub(crate) struct Compiled {
     /// The nodes; the outermost message is the first.
     pub nodes: Box<[Node]>,
+    /// True where the outermost message is a record.
+    pub is_record: bool,
     /// The ids that can be released.
     pub ids: Box<[Box<str>]>,
 }
@@ -29,6 +31,10 @@ pub(crate) fn release(
     annotations: &dyn Annotations,
     grant: &Grant,
 ) -> Result<Compiled, PlanError> {
+    if annotations.is_record_message(message) {
+        check_grant(message, std::slice::from_ref(message), grant)?;
+        return Compiler::new(message, annotations, Some(grant)).run(View::Record(Share::of(grant)));
+    }
     check_grant(message, &record_types(message, annotations)?, grant)?;
     Compiler::new(message, annotations, Some(grant)).run(View::Envelope)
 }
@@ -137,12 +143,13 @@ impl<'a> Compiler<'a> {
     }
 
     fn run(mut self, view: View) -> Result<Compiled, PlanError> {
+        let is_record = matches!(view, View::Record(_));
         self.node(self.outermost.clone(), view)?;
         let mut nodes = Vec::new();
         while let Some((message, view)) = self.queue.get(nodes.len()).cloned() {
             nodes.push(self.build(&message, &view)?);
         }
-        Ok(Compiled { nodes: nodes.into(), ids: self.ids.into() })
+        Ok(Compiled { nodes: nodes.into(), is_record, ids: self.ids.into() })
     }
 
     fn node(&mut self, message: MessageDescriptor, view: View) -> Result<NodeIndex, PlanError> {

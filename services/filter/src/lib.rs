@@ -17,7 +17,8 @@
 //!
 //! # The words used here
 //! - A *response* holds *records*, at the fields that the annotations call so. All fields outside records
-//!   are the *envelope* (page token, totals) and stay if the descriptor knows them.
+//!   are the *envelope* (page token, totals) and stay if the descriptor knows them. A response may also be a record
+//!   itself; then there is no envelope.
 //! - A field of a record has an *id*: its name, or the names from the record downwards joined by dots
 //!   (`noi_thuong_tru.ma_tinh`). A map is passed through as if its values were the field itself:
 //!   `quan_he.ho_ten` names `ho_ten` in each value of the map `quan_he`; keys stay with their entry.

@@ -25,6 +25,8 @@ pub const PLAN_NODES_MAX: usize = 4096;
 pub struct Plan {
     /// The outermost message is node 0.
     nodes: Box<[Node]>,
+    /// True where each message is one record.
+    is_record: bool,
     ids: Box<[Box<str>]>,
     kind: PlanKind,
 }
@@ -62,8 +64,9 @@ impl Plan {
                 collect::subjects(self, message, report).map(|()| out.extend_from_slice(message))
             }
         };
-        if result.is_err() {
-            before.restore(out, report);
+        match &result {
+            Ok(()) => report.records = report.records.saturating_add(u32::from(self.is_record)),
+            Err(_) => before.restore(out, report),
         }
         result
     }
@@ -96,7 +99,7 @@ impl Plan {
     }
 
     fn new(compiled: Compiled, kind: PlanKind) -> Self {
-        Self { nodes: compiled.nodes, ids: compiled.ids, kind }
+        Self { nodes: compiled.nodes, is_record: compiled.is_record, ids: compiled.ids, kind }
     }
 
     pub(crate) fn root(&self) -> &Node {

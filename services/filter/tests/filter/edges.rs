@@ -45,6 +45,11 @@ fn one(record: &Wire) -> Vec<u8> {
 fn releases(grant: &Grant, record: &Wire, expected: &Wire) -> Report {
     let (out, report) = filter(&person(), grant, &one(record)).unwrap();
     assert_eq!(out, one(expected));
+    // A response that is the record itself is filtered as the record in an envelope is.
+    let bare = person().get_field_by_name("record").unwrap().kind().as_message().unwrap().clone();
+    let (out, of_bare) = filter(&bare, grant, &record.0).unwrap();
+    assert_eq!(out, expected.0);
+    assert_eq!(format!("{of_bare:?}"), format!("{report:?}"));
     report
 }
 

@@ -103,6 +103,12 @@ fn a_granted_hash_needs_a_key() {
 fn a_response_without_a_record_is_refused() {
     let source = "syntax = \"proto3\"; package t; message Response { string name = 1; Response next = 2; }";
     refuses(source, &grant(["*"]), &PlanError::NoRecord { message: "t.Response".into() });
+    let bare = response(
+        "syntax = \"proto3\"; package t; message Response { Person p = 1; } message Person { Person record = 1; }",
+    );
+    let bare = bare.get_field_by_name("p").unwrap().kind().as_message().unwrap().clone();
+    let nested = PlanError::RecordInRecord { field: "t.Person.record".into() };
+    assert_eq!(Plan::compile(&bare, &ByName, &grant(["*"])).unwrap_err(), nested);
 }
 
 #[test]

@@ -9,12 +9,17 @@ pub fn hash_key() -> HashKey {
     HashKey::new(&[7; 32]).unwrap()
 }
 
-/// Fields named `record…` hold records, fields named `subject…` name subjects.
+/// Fields named `record…` hold records, fields named `subject…` name subjects; a response that is a `Person` is a
+/// record itself.
 pub struct ByName;
 
 impl Annotations for ByName {
     fn is_record(&self, field: &FieldDescriptor) -> bool {
         field.name().starts_with("record")
+    }
+
+    fn is_record_message(&self, message: &MessageDescriptor) -> bool {
+        message.name() == "Person"
     }
 
     fn is_subject(&self, field: &FieldDescriptor) -> bool {
