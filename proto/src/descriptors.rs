@@ -1,12 +1,30 @@
 //! Descriptor sets: what a proto says, options included, for everything that works without
 //! generated code.
 
+use std::sync::LazyLock;
+
 use prost::{DecodeError, Message};
-use prost_reflect::{DescriptorError, DescriptorPool};
+use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage, ReflectMessage};
 use prost_types::FileDescriptorSet;
 
 /// The mesh's own contracts with their imports, a serialized `FileDescriptorSet`.
 pub const MESH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mesh.binpb"));
+
+/// The mesh's own contracts as a pool: what the dataset options are, for everything that reads or writes them.
+pub fn mesh() -> &'static DescriptorPool {
+    // INVARIANT: compiled with this crate, so that it decodes (tested).
+    static POOL: LazyLock<DescriptorPool> =
+        LazyLock::new(|| DescriptorPool::decode(MESH).unwrap_or_default());
+    &POOL
+}
+
+/// An empty `google.protobuf.FileDescriptorSet` to be read into, in which the dataset options are known fields:
+/// `prost_types` would drop them.
+pub fn empty_set() -> DynamicMessage {
+    let known = FileDescriptorSet::default().descriptor();
+    // INVARIANT: options.proto imports descriptor.proto, so that the pool has it.
+    DynamicMessage::new(mesh().get_message_by_name(known.full_name()).unwrap_or(known))
+}
 
 /// `vn.dancu.v1` with its imports.
 pub const DANCU: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dancu.binpb"));
@@ -65,6 +83,17 @@ pub fn pool(descriptor_set: &[u8]) -> Result<DescriptorPool, DescriptorSetError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mesh_knows_its_own_options() {
+        for name in ["dataset", "field", "record", "exchange"] {
+            assert!(
+                mesh().get_extension_by_name(&format!("lienthong.options.v1.{name}")).is_some(),
+                "{name}"
+            );
+        }
+        assert_eq!(empty_set().descriptor().parent_pool(), mesh());
+    }
 
     #[test]
     fn a_syntax_that_is_not_read_is_named() {

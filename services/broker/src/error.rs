@@ -39,6 +39,14 @@ pub enum BrokerError {
     /// Catalog or registry has mistakes; all of them, sorted by place.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
+    /// What the catalog says beside a contract in force does not fit it.
+    #[error("the catalog does not fit the contract that {provider} has published:\n{}", .findings.join("\n"))]
+    Contract {
+        /// Code of the provider.
+        provider: String,
+        /// What was found.
+        findings: Vec<String>,
+    },
     /// One certificate is bound to two parties.
     #[error(transparent)]
     BoundTwice(#[from] BoundTwice),

@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use lienthong_catalog::catalog::{self, Catalog, Enrolled};
 use lienthong_catalog::compile::{Issue, Published, compile};
-use lienthong_catalog::{ContractError, ContractModel, Finding};
+use lienthong_catalog::{Beside, ContractError, ContractModel, Finding};
 use lienthong_certs::{CertificateBinding, SignError};
 use lienthong_proto::lienthong::catalog::v1::Entry;
 use lienthong_proto::lienthong::control::v1::{self as control, RightsBundle};
@@ -26,24 +26,33 @@ use crate::identity::{Caller, Directory};
 /// A provider's contract.
 #[derive(Debug)]
 pub struct Contract {
-    /// As it is stored and carried: byte for byte what the provider published.
+    /// What the provider published, byte for byte; so it is stored.
+    pub published: Bytes,
+    /// As nodes carry it: the same, with the options that the catalog gives beside it.
     pub carried: control::Contract,
     /// What it declares.
     pub model: ContractModel,
 }
 
 impl Contract {
-    /// Reads a serialized `FileDescriptorSet` of `provider`.
+    /// Reads a serialized `FileDescriptorSet` of `provider`, in the light of what the catalog says beside it.
     ///
     /// # Errors
     /// [`ContractError`] if it cannot be read at all; what else is wrong with it, the model's findings say.
-    pub fn read(provider: &str, descriptor_set: Bytes) -> Result<Contract, ContractError> {
-        let model = ContractModel::read(&descriptor_set)?;
-        let hash = Bytes::copy_from_slice(&sha256(&descriptor_set));
-        Ok(Contract {
-            carried: control::Contract { provider: provider.to_owned(), hash, descriptor_set },
-            model,
-        })
+    pub fn read(provider: &str, published: Bytes, beside: &Beside) -> Result<Contract, ContractError> {
+        let (descriptor_set, model) = if beside.is_empty() {
+            (published.clone(), ContractModel::read(&published)?)
+        } else {
+            let (annotated, model) = ContractModel::read_with(&published, beside)?;
+            (annotated.into(), model)
+        };
+        let carried = control::Contract {
+            provider: provider.to_owned(),
+            hash: Bytes::copy_from_slice(&sha256(&descriptor_set)),
+            descriptor_set,
+            published_hash: Bytes::copy_from_slice(&sha256(&published)),
+        };
+        Ok(Contract { published, carried, model })
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lienthong_catalog::catalog::{Agency, Enrolled};
+use lienthong_catalog::catalog::{Agency, Catalog, Enrolled};
 use lienthong_catalog::{ContractError, Finding, Severity};
 use prost_types::Timestamp;
 use tokio::sync::{Mutex, watch};
@@ -49,7 +49,7 @@ struct Desk {
 /// What became of a contract.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
-    /// SHA-256 of the descriptor set.
+    /// SHA-256 of the descriptor set as it was published.
     pub hash: Sha256,
     /// Datasets that it declares.
     pub datasets: Vec<String>,
@@ -99,7 +99,7 @@ impl Steward {
         let mut about = BTreeMap::new();
         let mut contracts = BTreeMap::new();
         for (provider, shelved) in shelf.contracts().await? {
-            match read_contract(&provider, shelved.descriptor_set).await {
+            match read_contract(&provider, shelved.descriptor_set, &declared.catalog).await {
                 Ok(contract) => {
                     contracts.insert(provider.clone(), contract);
                 }
@@ -149,7 +149,8 @@ impl Steward {
     pub async fn declare(&self, declared: Declared) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
         let Declared { catalog, revocation_lists, operators } = declared;
-        let material = Material { catalog, revocation_lists, operators, ..desk.material.clone() };
+        let contracts = annotated_anew(&desk.material, &catalog).await?;
+        let material = Material { catalog, contracts, revocation_lists, operators, ..desk.material.clone() };
         let draft = compile(material.clone(), &mut desk.findings).await?;
         let before = self.current().epoch();
         let generation = self.issuer.issue(&mut desk.newest, draft, CATALOG_APPLIED).await?;
@@ -174,17 +175,16 @@ impl Steward {
         }
         let hash = sha256(&descriptor_set);
         let held =
-            desk.material.contracts.get(agency).filter(|held| held.carried.hash == hash.as_slice()).cloned();
+            desk.material.contracts.get(agency).filter(|held| held.carried.published_hash == hash.as_slice());
         let changed = held.is_none();
         let contract = match held {
-            Some(contract) => contract,
-            None => read_contract(agency, descriptor_set).await?,
+            Some(contract) => Arc::clone(contract),
+            None => read_contract(agency, descriptor_set, &desk.material.catalog).await?,
         };
         let mut findings = contract.model.findings().to_vec();
         findings.extend(contract.model.check_dictionary(desk.material.catalog.dictionary()));
         if changed && findings.iter().any(|finding| finding.severity == Severity::Error) {
-            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
-            return Err(PublishError::Findings(errors.map(ToString::to_string).collect()));
+            return Err(PublishError::Findings(errors_of(&findings)));
         }
         if changed {
             self.enact(&mut desk, publisher, agency, &contract, hash).await?;
@@ -233,7 +233,7 @@ impl Steward {
         material.contracts.insert(agency.to_owned(), Arc::clone(contract));
         let draft = compile(material.clone(), &mut desk.findings).await?;
         let version = desk.about.get(agency).map_or(1, |before| before.version + 1);
-        let shelved = Shelved::new(version, clock::now(), publisher, contract.carried.descriptor_set.clone());
+        let shelved = Shelved::new(version, clock::now(), publisher, contract.published.clone());
         let act = Act {
             actor: publisher,
             action: "contract.publish",
@@ -285,9 +285,42 @@ async fn compile(material: Material, before: &mut Vec<Finding>) -> Result<Draft,
     Ok(draft)
 }
 
+/// The contracts under another catalog: those for which it says something else beside than the one in force are read
+/// again. One that nobody could publish so refuses the catalog.
+async fn annotated_anew(
+    material: &Material,
+    catalog: &Arc<Catalog>,
+) -> Result<BTreeMap<String, Arc<Contract>>, BrokerError> {
+    let mut contracts = material.contracts.clone();
+    for (provider, contract) in &mut contracts {
+        if material.catalog.beside(provider) == catalog.beside(provider) {
+            continue;
+        }
+        let refused = |findings| BrokerError::Contract { provider: provider.clone(), findings };
+        *contract = match read_contract(provider, contract.published.clone(), catalog).await {
+            Ok(contract) => contract,
+            Err(PublishError::Broker(error)) => return Err(error),
+            Err(error) => return Err(refused(vec![error.to_string()])),
+        };
+        if contract.model.has_errors() {
+            return Err(refused(errors_of(contract.model.findings())));
+        }
+    }
+    Ok(contracts)
+}
+
+fn errors_of(findings: &[Finding]) -> Vec<String> {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.map(ToString::to_string).collect()
+}
+
 /// Reads a contract on a thread that may take its time.
-async fn read_contract(provider: &str, descriptor_set: Bytes) -> Result<Arc<Contract>, PublishError> {
-    let provider = provider.to_owned();
-    let read = spawn_blocking(move || Contract::read(&provider, descriptor_set)).await;
+async fn read_contract(
+    provider: &str,
+    published: Bytes,
+    catalog: &Arc<Catalog>,
+) -> Result<Arc<Contract>, PublishError> {
+    let (provider, catalog) = (provider.to_owned(), Arc::clone(catalog));
+    let read = spawn_blocking(move || Contract::read(&provider, published, catalog.beside(&provider))).await;
     Ok(Arc::new(read.map_err(|_| BrokerError::Stopped)??))
 }

@@ -7,7 +7,6 @@ mod common;
 use common::watcher::Watcher;
 use common::{H26, Mesh, OUTSIDER, soon};
 use lienthong_broker::bundle::sha256;
-use lienthong_proto::descriptors;
 use lienthong_proto::lienthong::catalog::v1::{GetEntryRequest, ListEntriesRequest};
 use lienthong_proto::lienthong::control::v1::Right;
 use lienthong_proto::lienthong::options::v1::Purpose;
@@ -16,6 +15,9 @@ use lienthong_proto::lienthong::registry::v1::{
 };
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status;
+use lienthong_proto::{descriptors, options};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -136,6 +138,102 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[place..place + to.len()].copy_from_slice(to);
     bytes
+}
+
+/// What the catalog says beside the population register's contract, as if its proto could not be changed.
+const BESIDE: &str = "contracts:
+  - provider: G01
+    messages:
+      vn.dancu.v1.Citizen:
+        dataset:
+          {id: dancu.cong_dan, name_vi: Công dân, key_fields: [so_dinh_danh], master: true, sharing: SHARED,
+           importance: OTHER, secrecy: NONE, personal: BASIC}
+        fields:
+          so_dinh_danh: {label_vi: Số định danh, subject: true}
+      vn.dancu.v1.GetCitizenResponse:
+        records: [citizen]
+    methods:
+      vn.dancu.v1.CitizenService.GetCitizen:
+        exchange: {dataset: dancu.cong_dan, kind: QUERY}
+";
+
+/// The same contract without any option: `prost_types` does not know them.
+fn plain(descriptor_set: &[u8]) -> Vec<u8> {
+    let mut set = FileDescriptorSet::decode(descriptor_set).unwrap();
+    set.file.retain(|file| file.package() == "vn.dancu.v1" || file.package() == "google.protobuf");
+    for file in &mut set.file {
+        file.dependency.retain(|name| !name.starts_with("lienthong/"));
+    }
+    set.encode_to_vec()
+}
+
+#[tokio::test]
+async fn a_contract_that_says_nothing_is_annotated_by_the_catalog() {
+    let plain = plain(descriptors::DANCU);
+    let mesh = Mesh::new();
+    std::fs::write(mesh.catalog_dir().join("contracts.yaml"), BESIDE).unwrap();
+    let broker = mesh.start().await;
+    let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
+    h26.snapshot().await;
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let published = soon(g01.publish_contract(publish(&plain))).await.unwrap().into_inner();
+    assert_eq!((published.epoch, published.datasets.as_slice()), (2, &["dancu.cong_dan".to_owned()][..]));
+    assert_eq!(published.hash, sha256(&plain), "the provider hears of what it sent");
+    let (first, _) = h26.snapshot().await;
+    let carried = &first.contracts[0];
+    assert!(first.rights.iter().any(|right| right.dataset == "dancu.cong_dan"));
+    assert_eq!(carried.published_hash, sha256(&plain).as_slice());
+    assert_eq!(carried.hash, sha256(&carried.descriptor_set).as_slice());
+    assert_ne!(carried.hash, carried.published_hash);
+    assert_eq!(label(&carried.descriptor_set), "Số định danh");
+    let again = soon(g01.publish_contract(publish(&plain))).await.unwrap().into_inner();
+    assert_eq!(again.epoch, 2, "the same bytes again change nothing");
+
+    // The catalog says something else: the contract in force is annotated anew, without its provider.
+    mesh.edit("contracts.yaml", "label_vi: Số định danh", "label_vi: Số định danh cá nhân");
+    assert!(broker.reload().await.unwrap());
+    let (second, _) = h26.snapshot().await;
+    assert_eq!(second.contracts[0].published_hash, carried.published_hash);
+    assert_eq!(label(&second.contracts[0].descriptor_set), "Số định danh cá nhân");
+
+    // Who asks for a version gets it as nodes carry it, and by that hash.
+    let carried = &second.contracts[0];
+    let mut registry = mesh.registry(&broker, &mesh.h26);
+    for version in [String::new(), hex::encode(&carried.hash)] {
+        let request = GetContractRequest { provider: "G01".to_owned(), version };
+        let answer = soon(registry.get_contract(request)).await.unwrap().into_inner();
+        assert_eq!(answer.contract.as_ref(), Some(carried));
+    }
+
+    // What does not fit the contract in force is refused whole.
+    mesh.edit("contracts.yaml", "          so_dinh_danh: {", "          so_dinh_danhh: {");
+    let error = broker.reload().await.unwrap_err().to_string();
+    assert!(error.contains("contract that G01 has published"), "{error}");
+    assert!(error.contains("contracts.yaml:9: vn.dancu.v1.Citizen.so_dinh_danhh"), "{error}");
+    assert!(error.contains("the nearest is vn.dancu.v1.Citizen.so_dinh_danh"), "{error}");
+    assert_eq!(broker.epoch(), 3);
+    mesh.edit("contracts.yaml", "so_dinh_danhh", "so_dinh_danh");
+
+    // A contract that says it itself now says it twice.
+    let refused = soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap_err();
+    let violations = refused.get_details_bad_request().unwrap().field_violations;
+    let twice = "option dataset is declared in vn/dancu/v1/citizen.proto already";
+    assert!(violations.iter().any(|violation| violation.description.contains(twice)), "{violations:?}");
+    soon(broker.stop()).await.unwrap();
+
+    let broker = mesh.start().await;
+    assert_eq!(broker.epoch(), 3, "what was published is annotated alike after a restart");
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    let kept = soon(g01.publish_contract(publish(&plain))).await.unwrap().into_inner();
+    assert_eq!((kept.epoch, kept.publish_time), (3, published.publish_time));
+    soon(broker.stop()).await.unwrap();
+}
+
+/// The Vietnamese label of the citizen's number.
+fn label(descriptor_set: &[u8]) -> String {
+    let pool = descriptors::pool(descriptor_set).unwrap();
+    let citizen = pool.get_message_by_name("vn.dancu.v1.Citizen").unwrap();
+    options::field(&citizen.get_field_by_name("so_dinh_danh").unwrap()).unwrap().label_vi
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ fn bundle(consumers: usize) -> RightsBundle {
             provider: "G01".to_owned(),
             hash: vec![0; 32].into(),
             descriptor_set: descriptors::DANCU.into(),
+            ..Contract::default()
         }],
         datasets: vec![Dataset {
             id: "dancu.cong_dan".to_owned(),

@@ -7,8 +7,11 @@ mod database;
 mod enrolled;
 mod entry;
 
+use std::collections::BTreeMap;
+
 use lienthong_proto::lienthong::control::v1::{Node, System};
 
+use crate::contract::Beside;
 use crate::source::Dictionary;
 
 pub use agency::{Agency, AgencySystem, Bloc, Contact, Level, OutsideParty, Role, node_name, system_name};
@@ -24,6 +27,8 @@ pub struct Catalog {
     databases: Vec<Database>,
     entries: Vec<Entry>,
     dictionary: Dictionary,
+    /// By provider.
+    contracts: BTreeMap<String, Beside>,
     nodes: Vec<Node>,
     systems: Vec<System>,
 }
@@ -35,13 +40,15 @@ impl Catalog {
         mut databases: Vec<Database>,
         mut entries: Vec<Entry>,
         dictionary: Dictionary,
+        contracts: BTreeMap<String, Beside>,
     ) -> Self {
         agencies.sort_by(|a, b| a.code.cmp(&b.code));
         outside_parties.sort_by(|a, b| a.code.cmp(&b.code));
         databases.sort_by(|a, b| a.id.cmp(&b.id));
         entries.sort_by(|a, b| a.id.cmp(&b.id));
         let systems = agencies.iter().flat_map(Agency::unbound_systems).collect();
-        Self { agencies, outside_parties, databases, entries, dictionary, nodes: Vec::new(), systems }
+        let nodes = Vec::new();
+        Self { agencies, outside_parties, databases, entries, dictionary, contracts, nodes, systems }
     }
 
     /// The same catalog with the nodes and certificates of a registry.
@@ -87,6 +94,12 @@ impl Catalog {
     /// The shared data dictionary.
     pub fn dictionary(&self) -> &Dictionary {
         &self.dictionary
+    }
+
+    /// The options beside the contract of a provider; none where its proto says it all.
+    pub fn beside(&self, provider: &str) -> &Beside {
+        static NONE: Beside = Beside::NONE;
+        self.contracts.get(provider).unwrap_or(&NONE)
     }
 
     /// Nodes of the registry, by name.

@@ -1,8 +1,11 @@
 //! A provider's contract: what its descriptor set declares to share.
 //!
 //! A contract is untrusted until it is linted: [`ContractModel::read`] refuses only what cannot be read at all,
-//! and leaves the rest to [`ContractModel::findings`], so that a provider sees all mistakes at once.
+//! and leaves the rest to [`ContractModel::findings`], so that a provider sees all mistakes at once. What the catalog
+//! says about a contract that cannot be changed ([`Beside`]) is put into it first; from then on it is like any other.
 
+mod annotate;
+mod beside;
 mod fields;
 mod lint;
 mod metadata;
@@ -18,6 +21,8 @@ use prost_types::FileDescriptorSet;
 use crate::finding::{Finding, Severity};
 use crate::source::Dictionary;
 
+pub use beside::Beside;
+pub(crate) use beside::{Element, Given, Setting};
 pub use fields::{ContractField, FieldsError, GrantedFields};
 pub use metadata::{ApplicationMetadata, METADATA_KEY_BYTES_MAX, METADATA_KEYS_MAX, STATUS_DETAILS_MAX};
 
@@ -84,6 +89,18 @@ impl ContractModel {
         findings.extend(lint::lint(&datasets, &methods));
         findings.sort();
         Ok(Self { datasets, methods, findings })
+    }
+
+    /// Reads what a provider published, with the options that the catalog gives beside it. Gives the descriptor set with
+    /// those options in it, as nodes carry it, and what it declares. Of an option for something that is not there, or
+    /// that the descriptor set has already, the findings tell.
+    pub fn read_with(published: &[u8], beside: &Beside) -> Result<(Vec<u8>, Self), ContractError> {
+        check_syntax(published)?;
+        let (annotated, findings) = annotate::annotate(published, beside)?;
+        let mut model = Self::read(&annotated)?;
+        model.findings.extend(findings);
+        model.findings.sort();
+        Ok((annotated, model))
     }
 
     /// The datasets, by id.
@@ -232,6 +249,10 @@ pub struct DeclaredAnnotations;
 impl Annotations for DeclaredAnnotations {
     fn is_record(&self, field: &FieldDescriptor) -> bool {
         options::is_record(field)
+    }
+
+    fn is_record_message(&self, message: &MessageDescriptor) -> bool {
+        options::dataset(message).is_some()
     }
 
     fn is_subject(&self, field: &FieldDescriptor) -> bool {

@@ -38,7 +38,7 @@ mod words;
 
 pub use catalog::Catalog;
 pub use compile::{Issue, Published, Rights, compile};
-pub use contract::{ApplicationMetadata, ContractError, ContractModel};
+pub use contract::{ApplicationMetadata, Beside, ContractError, ContractModel};
 pub use decide::{Denial, Permitted, Question, decide};
 pub use finding::{Finding, Severity};
 pub use rights::{BundleError, Method, Resolution, RightsIndex};

@@ -1,7 +1,7 @@
 //! The declarative catalog: YAML files, read with every mistake named by file, line, column and rule.
 //!
-//! A file is a mapping with any of the keys `agencies`, `outside_parties`, `databases`, `entries` and
-//! `dictionary`, so that a catalog may be one file or many. The registry, which changes with every certificate,
+//! A file is a mapping with any of the keys `agencies`, `outside_parties`, `databases`, `entries`, `dictionary` and
+//! `contracts`, so that a catalog may be one file or many. The registry, which changes with every certificate,
 //! is a file of its own ([`Catalog::with_registry`]).
 //!
 //! Reading is in two steps, so that as many mistakes as possible are seen at once: each object by itself (its keys,
@@ -10,14 +10,15 @@
 
 mod agencies;
 mod check;
+mod contracts;
 mod databases;
 mod dictionary;
 mod entries;
 mod entry_rules;
 mod mistake;
 mod object;
+mod options;
 mod registry;
-
 mod tree;
 mod values;
 
@@ -76,7 +77,7 @@ fn sections<'a>(file: &'a str, tree: &'a Located, drafts: &mut Drafts<'a>, mista
     };
     let mut read = |key: &'static str| -> Vec<&'a Located> { root.items(key) };
     let (agencies, parties, databases) = (read("agencies"), read("outside_parties"), read("databases"));
-    let (entries, dictionary) = (read("entries"), read("dictionary"));
+    let (entries, dictionary, contracts) = (read("entries"), read("dictionary"), read("contracts"));
     root.finish();
     drafts.declare(&agencies, &databases);
     drafts.agencies.extend(
@@ -103,5 +104,10 @@ fn sections<'a>(file: &'a str, tree: &'a Located, drafts: &mut Drafts<'a>, mista
         dictionary
             .into_iter()
             .filter_map(|node| Some(Draft { file, node, value: dictionary::entry(&mut reader, node)? })),
+    );
+    drafts.contracts.extend(
+        contracts
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: contracts::contract(&mut reader, node)? })),
     );
 }

@@ -278,7 +278,12 @@ fn compiled(catalog: &str, contract: &str) -> Rights {
 fn compile_one(catalog: &Catalog, contract: &str) -> Rights {
     let set = proto::compile(contract);
     let model = ContractModel::read(&set).unwrap();
-    let contract = Contract { provider: "G24".into(), hash: vec![0; 32].into(), descriptor_set: set.into() };
+    let contract = Contract {
+        provider: "G24".into(),
+        hash: vec![0; 32].into(),
+        descriptor_set: set.into(),
+        ..Contract::default()
+    };
     compile(catalog, &[Published { contract: &contract, model: &model }])
 }
 

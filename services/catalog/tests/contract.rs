@@ -75,7 +75,7 @@ static FINDINGS: &[Row] = &[
     ("    id: \"thu.ho_so\"", "    application_metadata: {request_keys: [\"x-ma\", \"x-ma\"]} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "\"x-ma\" is declared twice"),
     ("    id: \"thu.ho_so\"", "    application_metadata: {status_details: \"google.rpc.\"} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "is no full name of a message"),
     ("    id: \"thu.ho_so\"", "    application_metadata: {status_details: \"google.protobuf.Any\"} id: \"thu.ho_so\"", Error, "design: metadata", "vn.thu.v1.HoSo", "holds messages of any type"),
-    ("string luong", "string Luong", Error, "R-40", "vn.thu.v1.HoSo.Luong", "lower-case ASCII snake"),
+    ("string luong", "string Luong", Warning, "R-40", "vn.thu.v1.HoSo.Luong", "lower-case ASCII snake"),
     ("{label_vi: \"Lương\"", "{label_vi: \"Lu\u{31b}ơng\"", Error, "R-40", "vn.thu.v1.HoSo.luong", "not in Unicode form NFC"),
     ("{label_vi: \"Địa chỉ\"}", "{}", Warning, "R-40", "vn.thu.v1.HoSo.dia_chi", "no Vietnamese label"),
     ("DiaChi dia_chi = 3 [(lienthong.options.v1.field) = {label_vi: \"Địa chỉ\"}]", "DiaChi dia_chi = 3 [(lienthong.options.v1.field) = {label_vi: \"Địa chỉ\" subject: true}]", Error, "R-47", "vn.thu.v1.HoSo.dia_chi", "not a string"),

@@ -89,6 +89,21 @@ systems:
   - {agency: G01, id: dan-cu, certificates: [{file: dan-cu.pem}]}
 "#;
 
+const CONTRACTS: &str = r"contracts:
+  - provider: G01
+    messages:
+      kho.v1.Hang:
+        dataset: {id: kho.hang, name_vi: Hàng, key_fields: [ma], sharing: SHARED, master: false}
+        fields:
+          ma: {label_vi: Mã hàng, masking: HASH}
+      kho.v1.GetResponse:
+        records: [hang]
+    methods:
+      kho.v1.KhoService.Get:
+        exchange: {dataset: kho.hang, kind: QUERY}
+        idempotency_level: NO_SIDE_EFFECTS
+";
+
 /// What is replaced, by what (the mark `§` stands before the place of the mistake), the rule, and words of the message.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
@@ -186,6 +201,30 @@ static ENTRY_MISTAKES: &[Row] = &[
 ];
 
 #[rustfmt::skip]
+static CONTRACT_MISTAKES: &[Row] = &[
+    ("provider: G01", "provider: §G99", "reference", "provider \"G99\" is no agency"),
+    ("provider: G01", "provider: §G12", "R-09", "G12 is not registered as a provider"),
+    ("  - provider: G01\n", "  - §message: {}\n    provider: G01\n", "key", "the contract has no key \"message\""),
+    ("kho.v1.Hang:", "§kho..Hang:", "format", "\"kho..Hang\" is no full name of a message"),
+    ("      kho.v1.KhoService.Get:", "      §/kho.v1.KhoService/Get:", "format", "is no full name of a method"),
+    ("{id: kho.hang,", "{§ID: kho.hang,", "key", "dataset has no key \"ID\""),
+    ("name_vi: Hàng,", "name_vi: §7,", "type", "name_vi is a number, not a text"),
+    ("key_fields: [ma]", "key_fields: §ma", "type", "key_fields is a text, not a list"),
+    ("key_fields: [ma]", "key_fields: [§7]", "type", "key_fields is a number, not a text"),
+    ("sharing: SHARED", "sharing: §PUBLIC", "format", "sharing \"PUBLIC\" is unknown"),
+    ("sharing: SHARED", "sharing: §SHARING_UNSPECIFIED", "format", "is unknown"),
+    ("master: false", "master: §ja", "type", "master is a text, not true or false"),
+    ("master: false", "application_metadata: {request_keys: [x-a], §keys: []}", "key", "application_metadata has no key \"keys\""),
+    ("{label_vi: Mã hàng, masking: HASH}", "{label_vi: Mã hàng, masking: §hash}", "format", "masking \"hash\" is unknown"),
+    ("{label_vi: Mã hàng, masking: HASH}", "§Mã hàng", "type", "field is a text, not a mapping"),
+    ("records: [hang]", "records: [§{hang: true}]", "type", "records is a mapping, not a text"),
+    ("records: [hang]", "records: [hang, §hang]", "id", "record of kho.v1.GetResponse.hang is given twice, first at contracts.yaml:9"),
+    ("        exchange: {dataset: kho.hang, kind: QUERY}\n", "", "R-01", "the method has no exchange"),
+    ("kind: QUERY", "kind: §CALL", "format", "kind \"CALL\" is unknown"),
+    ("idempotency_level: NO_SIDE_EFFECTS", "idempotency_level: §SAFE", "format", "write one of NO_SIDE_EFFECTS, IDEMPOTENT"),
+];
+
+#[rustfmt::skip]
 static REGISTRY_MISTAKES: &[Row] = &[
     ("agency: G01\n", "agency: §G99\n", "reference", "is no party of the catalog"),
     ("address: 127.0.0.1:7101", "address: §127.0.0.1", "format", "is not host:port"),
@@ -226,6 +265,11 @@ fn each_mistake_is_named_where_it_stands() {
     }
     for row in ENTRY_MISTAKES {
         check("entries.yaml", ENTRIES, row, |text| read(AGENCIES, DATABASES, text).map(drop));
+    }
+    for row in CONTRACT_MISTAKES {
+        check("contracts.yaml", CONTRACTS, row, |text| {
+            read_all(AGENCIES, DATABASES, ENTRIES, text).map(drop)
+        });
     }
     for row in REGISTRY_MISTAKES {
         let catalog = read(AGENCIES, DATABASES, ENTRIES).unwrap();
@@ -303,6 +347,7 @@ proptest! {
         };
         let _ = read(&damage(AGENCIES), DATABASES, ENTRIES);
         let _ = read(AGENCIES, DATABASES, &damage(ENTRIES));
+        let _ = read_all(AGENCIES, DATABASES, ENTRIES, &damage(CONTRACTS));
         if let Ok(catalog) = read(AGENCIES, DATABASES, ENTRIES) {
             let _ = catalog.with_registry(&file("registry.yaml", &damage(REGISTRY)), &mut resolve);
         }
@@ -315,7 +360,9 @@ fn check(name: &str, base: &str, row: &Row, read: impl Fn(&str) -> Result<(), Ve
     let marked = base.replace(old, new);
     let text = marked.replace('§', "");
     let Err(mistakes) = read(&text) else { panic!("{name}: {new:?} is accepted") };
-    let found = mistakes.iter().find(|mistake| mistake.rule == *rule && mistake.message.contains(words));
+    let found = mistakes.iter().find(|mistake| {
+        mistake.rule == *rule && format!("{}; {}", mistake.message, mistake.remedy).contains(words)
+    });
     let Some(found) = found else { panic!("{name}: {new:?} gives {mistakes:#?}") };
     assert_eq!(found.file, name);
     if let Some(mark) = marked.find('§') {
@@ -327,10 +374,20 @@ fn check(name: &str, base: &str, row: &Row, read: impl Fn(&str) -> Result<(), Ve
 }
 
 fn read(agencies: &str, databases: &str, entries: &str) -> Result<Catalog, Vec<Mistake>> {
+    read_all(agencies, databases, entries, CONTRACTS)
+}
+
+fn read_all(
+    agencies: &str,
+    databases: &str,
+    entries: &str,
+    contracts: &str,
+) -> Result<Catalog, Vec<Mistake>> {
     Catalog::read(&[
         file("agencies.yaml", agencies),
         file("databases.yaml", databases),
         file("entries.yaml", entries),
+        file("contracts.yaml", contracts),
     ])
 }
 

@@ -52,8 +52,12 @@ fn catalog() -> Catalog {
 fn contracts() -> Vec<(Contract, ContractModel)> {
     [("G01", descriptors::DANCU), ("G12", descriptors::DKDN), ("G09", descriptors::DANHMUC)]
         .map(|(provider, set)| {
-            let contract =
-                Contract { provider: provider.into(), hash: vec![0; 32].into(), descriptor_set: set.into() };
+            let contract = Contract {
+                provider: provider.into(),
+                hash: vec![0; 32].into(),
+                descriptor_set: set.into(),
+                ..Contract::default()
+            };
             (contract, ContractModel::read(set).unwrap())
         })
         .into()
@@ -328,6 +332,7 @@ fn a_contract_of_the_wrong_provider_grants_nothing() {
         provider: "G12".into(),
         hash: vec![0; 32].into(),
         descriptor_set: descriptors::DANCU.into(),
+        ..Contract::default()
     };
     let rights = compile(&catalog(), &[Published { contract: &contract, model: &model }]);
     assert_eq!(rights.rights(), [], "not even by R-07");

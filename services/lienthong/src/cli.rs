@@ -176,6 +176,10 @@ pub enum CatalogCommand {
 pub struct LintArgs {
     /// Folder with the YAML files
     pub dir: PathBuf,
+    /// Check a contract too, as the broker would when its provider publishes it: the provider's code, and a
+    /// serialized FileDescriptorSet with its imports
+    #[arg(long = "contract", value_name = "CODE=FILE")]
+    pub contracts: Vec<String>,
 }
 
 /// `lienthong certs`.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lienthong_proto::lienthong::control::v1::Contract;
+use bytes::Bytes;
+use lienthong_proto::lienthong::control::v1 as control;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryService;
 use lienthong_proto::lienthong::registry::v1::{
     GetAgencyRequest, GetAgencyResponse, GetContractRequest, GetContractResponse, ListAgenciesRequest,
@@ -10,12 +11,14 @@ use lienthong_proto::lienthong::registry::v1::{
 };
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
+use tokio::task::spawn_blocking;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::access::Rpc;
 use crate::door::Door;
 use crate::error::BrokerError;
+use crate::generation::{Contract, Generation};
 use crate::limits::{
     CONTRACT_VERSION_DIGITS_MIN, FINDINGS_SHOWN_MAX, NAME_SHOWN_BYTES_MAX, VERSION_SHOWN_DIGITS,
 };
@@ -100,13 +103,45 @@ impl RegistryService for Registry {
             return Err(super::not_found("contract that concerns this node", &provider, "G01"));
         }
         let kept = self.shelf.versions(&provider).await.map_err(|error| unread(&error))?;
+        if !node.generation.catalog().beside(&provider).is_empty() {
+            return self.annotated(&node.generation, kept, &provider, &version).await;
+        }
         let about = version_of(&kept, &provider, &version)?;
         let Shelved { about, descriptor_set } =
             self.shelf.contract(&provider, about.clone()).await.map_err(|error| unread(&error))?;
-        Ok(Response::new(GetContractResponse {
-            contract: Some(Contract { provider, hash: about.hash.into(), descriptor_set }),
-            publish_time: about.publish_time,
-        }))
+        let hash = Bytes::from(about.hash);
+        let contract =
+            control::Contract { provider, hash: hash.clone(), descriptor_set, published_hash: hash };
+        Ok(Response::new(GetContractResponse { contract: Some(contract), publish_time: about.publish_time }))
+    }
+}
+
+impl Registry {
+    /// A version of a contract beside which the catalog says something: with what it says now, and known by the hash
+    /// of that.
+    async fn annotated(
+        &self,
+        generation: &Generation,
+        kept: Vec<StoredContract>,
+        provider: &str,
+        version: &str,
+    ) -> Result<Response<GetContractResponse>, Status> {
+        let looked_at = if version.is_empty() { 1 } else { kept.len() };
+        let (mut abouts, mut carried) = (Vec::new(), Vec::new());
+        for about in kept.into_iter().take(looked_at) {
+            let shelved = self.shelf.contract(provider, about).await.map_err(|error| unread(&error))?;
+            let (beside, code) = (generation.catalog().beside(provider).clone(), provider.to_owned());
+            let published = shelved.descriptor_set;
+            let read = spawn_blocking(move || Contract::read(&code, published, &beside)).await;
+            // A version that a newer broker no longer reads is none.
+            if let Ok(Ok(contract)) = read {
+                abouts.push(StoredContract { hash: contract.carried.hash.to_vec(), ..shelved.about });
+                carried.push(contract.carried);
+            }
+        }
+        let about = version_of(&abouts, provider, version)?;
+        let contract = carried.into_iter().find(|contract| contract.hash == about.hash);
+        Ok(Response::new(GetContractResponse { contract, publish_time: about.publish_time }))
     }
 }
 

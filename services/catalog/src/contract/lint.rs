@@ -45,7 +45,7 @@ pub(super) fn not_shared(method: &MethodDescriptor) -> Finding {
         method.full_name(),
         "R-01",
         "the method exchanges no dataset and cannot be called through the mesh",
-        "declare option (lienthong.options.v1.exchange), or leave the method out of the contract",
+        "declare option exchange, in the proto or beside it in the catalog, or leave the method out of the contract",
     )
 }
 
@@ -184,11 +184,11 @@ fn data_field(dataset: &ContractDataset, field: &ContractField, findings: &mut V
         findings.push(secret(subject, "the field"));
     }
     if !is_snake(field.descriptor.name()) {
-        findings.push(Finding::error(
+        findings.push(Finding::warning(
             subject,
             "R-40",
             "the field id is not lower-case ASCII snake",
-            "rename the field: [a-z][a-z0-9_]*",
+            "in a contract that can be changed, rename the field: [a-z][a-z0-9_]*",
         ));
     }
     if field.options.subject && !matches!(field.descriptor.kind(), Kind::String) {
@@ -265,6 +265,19 @@ fn exchange(method: &ContractMethod, datasets: &[ContractDataset], findings: &mu
 /// Looks at every field of a response that is not inside a record: data must not sit outside of records, where
 /// nothing is filtered.
 fn envelope(method: &ContractMethod, dataset: &ContractDataset, findings: &mut Vec<Finding>) {
+    // A response that is the record itself has no envelope.
+    if method.response == dataset.record {
+        return;
+    }
+    if let Some(other) = options::dataset(&method.response) {
+        findings.push(Finding::error(
+            method.path.as_str(),
+            "R-25",
+            format!("the response is a record of dataset {:?}, not of {:?}", other.id, dataset.id()),
+            "let the method exchange the dataset of its response",
+        ));
+        return;
+    }
     let mut seen = BTreeSet::new();
     let mut waiting = vec![method.response.clone()];
     while let Some(message) = waiting.pop() {

@@ -8,6 +8,7 @@ use super::object::{Draft, Drafts, Step};
 use super::{Mistake, entry_rules};
 use crate::catalog::{Agency, Entry, Selector};
 use crate::code;
+use crate::contract::Beside;
 
 pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
@@ -25,6 +26,7 @@ pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
         entry_rules::check(entry, &mut mistakes);
     }
     providers(drafts, &known, &mut mistakes);
+    contracts(drafts, &known, &mut mistakes);
     mistakes
 }
 
@@ -163,30 +165,31 @@ impl<'d> Known<'d> {
         }
     }
 
-    fn references(&self, draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
-        let entry = &draft.value;
-        match self.agencies.get(entry.provider_code.as_str()) {
-            None if self.agency_codes.contains(entry.provider_code.as_str()) => {}
+    /// Who serves data must be registered as one who does.
+    fn provider<T>(&self, draft: &Draft<'_, T>, key: &str, code: &str, mistakes: &mut Vec<Mistake>) {
+        let path = [Step::Key(key)];
+        match self.agencies.get(code) {
+            None if self.agency_codes.contains(code) => {}
             None => {
-                let message = format!("provider {:?} is no agency of the catalog", entry.provider_code);
+                let message = format!("provider {code:?} is no agency of the catalog");
                 mistakes.push(draft.mistake(
-                    &[Step::Key("provider_code")],
+                    &path,
                     "reference",
                     message,
                     "register the agency, or correct the code",
                 ));
             }
             Some(agency) if !agency.is_provider() => {
-                let message = format!("{} is not registered as a provider", entry.provider_code);
-                mistakes.push(draft.mistake(
-                    &[Step::Key("provider_code")],
-                    "R-09",
-                    message,
-                    "give the agency the role PROVIDER",
-                ));
+                let message = format!("{code} is not registered as a provider");
+                mistakes.push(draft.mistake(&path, "R-09", message, "give the agency the role PROVIDER"));
             }
             Some(_) => {}
         }
+    }
+
+    fn references(&self, draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
+        let entry = &draft.value;
+        self.provider(draft, "provider_code", &entry.provider_code, mistakes);
         match self.datasets.get(entry.dataset_id.as_str()) {
             None if self.dataset_ids.contains(entry.dataset_id.as_str()) => {}
             None => {
@@ -291,6 +294,23 @@ fn providers(drafts: &Drafts<'_>, known: &Known<'_>, mistakes: &mut Vec<Mistake>
                 message,
                 "keep one entry in force, or retire the other",
             ));
+        }
+    }
+}
+
+/// Options beside a contract are of a provider, and given once.
+fn contracts(drafts: &Drafts<'_>, known: &Known<'_>, mistakes: &mut Vec<Mistake>) {
+    let mut besides: BTreeMap<&str, Beside> = BTreeMap::new();
+    for draft in &drafts.contracts {
+        let code = draft.value.provider.as_str();
+        known.provider(draft, "provider", code, mistakes);
+        let beside = besides.entry(code).or_default();
+        for (element, given, place) in &draft.value.given {
+            if let Err(first) = beside.add(element.clone(), given.clone()) {
+                let message =
+                    format!("{} of {element} is given twice, first at {first}", given.setting.name());
+                mistakes.push(Mistake::new(draft.file, *place, "id", message, "give it once"));
+            }
         }
     }
 }

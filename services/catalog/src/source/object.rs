@@ -1,10 +1,12 @@
 //! Reading typed values from mappings, noting every mistake and going on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::contracts::BesideContract;
 use super::tree::{Located, Place, Value};
 use super::{Dictionary, Mistake};
 use crate::catalog::{Agency, Catalog, Database, Entry, OutsideParty};
+use crate::contract::Beside;
 use crate::words;
 
 /// An object as read, with the node that it came from, so that later rules can point at its keys.
@@ -53,6 +55,7 @@ pub(super) struct Drafts<'a> {
     pub databases: Vec<Draft<'a, Database>>,
     pub entries: Vec<Draft<'a, Entry>>,
     pub dictionary: Vec<Draft<'a, String>>,
+    pub contracts: Vec<Draft<'a, BesideContract>>,
     /// Codes and ids that are declared, in objects with mistakes too: a reference to one of those is none.
     pub agency_codes: BTreeSet<&'a str>,
     pub dataset_ids: BTreeSet<&'a str>,
@@ -79,12 +82,22 @@ impl<'a> Drafts<'a> {
             drafts.into_iter().map(|draft| draft.value).collect()
         }
         let dictionary = Dictionary::from_iter(values(self.dictionary));
+        let mut contracts: BTreeMap<String, Beside> = BTreeMap::new();
+        for contract in values(self.contracts) {
+            let beside = contracts.entry(contract.provider).or_default();
+            contract.named.into_iter().for_each(|(element, place)| beside.name(element, place));
+            for (element, given, _) in contract.given {
+                // INVARIANT: nothing is given twice in a catalog without mistakes.
+                let _ = beside.add(element, given);
+            }
+        }
         Catalog::new(
             values(self.agencies),
             values(self.outside_parties),
             values(self.databases),
             values(self.entries),
             dictionary,
+            contracts,
         )
     }
 }
@@ -98,6 +111,11 @@ pub(super) struct Reader<'m> {
 impl<'m> Reader<'m> {
     pub(super) fn new(file: &'m str, mistakes: &'m mut Vec<Mistake>) -> Self {
         Self { file, mistakes }
+    }
+
+    /// Name of the file.
+    pub(super) fn file(&self) -> &str {
+        self.file
     }
 
     /// Opens a mapping; `what` names it in mistakes.
@@ -123,7 +141,7 @@ impl<'m> Reader<'m> {
         self.mistakes.push(Mistake::new(self.file, place, rule, message, remedy));
     }
 
-    fn wrong_type(&mut self, node: &Located, what: &str, wanted: &str) {
+    pub(super) fn wrong_type(&mut self, node: &Located, what: &str, wanted: &str) {
         let remedy = match (wanted, &node.value) {
             ("a text", Value::Integer(_) | Value::Number | Value::Bool(_)) => "put it in quotes".to_owned(),
             _ => format!("write {wanted}"),
@@ -131,7 +149,7 @@ impl<'m> Reader<'m> {
         self.note(node.place, "type", format!("{what} is {}, not {wanted}", node.kind()), remedy);
     }
 
-    fn text<'a>(&mut self, node: &'a Located, what: &str) -> Option<&'a str> {
+    pub(super) fn text<'a>(&mut self, node: &'a Located, what: &str) -> Option<&'a str> {
         match &node.value {
             Value::Text(text) if !text.trim().is_empty() => Some(text),
             Value::Text(_) => {

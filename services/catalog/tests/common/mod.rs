@@ -148,7 +148,12 @@ pub fn node(agency: &str, seed: u8) -> Node {
 }
 
 pub fn contract(provider: &str, descriptor_set: &'static [u8]) -> Contract {
-    Contract { provider: provider.into(), hash: vec![0; 32].into(), descriptor_set: descriptor_set.into() }
+    Contract {
+        provider: provider.into(),
+        hash: vec![0; 32].into(),
+        descriptor_set: descriptor_set.into(),
+        ..Contract::default()
+    }
 }
 
 pub fn index() -> RightsIndex {

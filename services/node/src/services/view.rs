@@ -142,6 +142,7 @@ mod tests {
             provider: provider.to_owned(),
             hash: bytes::Bytes::from_static(b"version"),
             descriptor_set: bytes::Bytes::from_static(descriptor_set),
+            ..Contract::default()
         };
         Part { contract, paths: [path.to_owned()].into() }
     }
