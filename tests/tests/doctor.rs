@@ -30,9 +30,19 @@ async fn an_integrator_learns_what_is_wrong_and_what_to_do() -> Result<()> {
     let good = bench.office.clone();
 
     let well = bench.examine(&good, &CALL)?;
-    for check in
-        ["key", "certificate", "validity", "chain", "tls", "clock", "registry", "bundle", "right", "deadline"]
-    {
+    for check in [
+        "key",
+        "certificate",
+        "validity",
+        "chain",
+        "tls",
+        "clock",
+        "registry",
+        "bundle",
+        "right",
+        "deadline",
+        "health",
+    ] {
         assert_eq!(well.status(check)?, "ok", "{check}: {}", well.0);
     }
     assert!(well.is_well() && well.seen("right")?.contains("noi_thuong_tru"), "{}", well.0);
@@ -72,6 +82,13 @@ async fn an_integrator_learns_what_is_wrong_and_what_to_do() -> Result<()> {
     let unknown = ["--method", "/vn.dancu.v1.CitizenService/DropEverything", "--purpose", "STATISTICS"];
     bench.examine(&good, &unknown)?.fails("right", "DENY_UNKNOWN_METHOD")?;
     bench.compares_contracts(&good)?;
+
+    // The provider's backend: the node keeps what it heard of it for a moment.
+    mesh.mesh.stop_backend("dancu").await?;
+    eventually("the node has heard that the backend is away", async || {
+        Ok(bench.examine(&good, &CALL)?.fails("health", "backend").is_ok())
+    })
+    .await?;
 
     // Revoked, last: the list stays.
     let revoked = bench.issue("thu-hoi", now - Duration::days(1), now + Duration::days(100))?;
