@@ -90,26 +90,7 @@ async fn an_integrator_learns_what_is_wrong_and_what_to_do() -> Result<()> {
     })
     .await?;
 
-    // Revoked, last: the list stays.
-    let revoked = bench.issue("thu-hoi", now - Duration::days(1), now + Duration::days(100))?;
-    let binding = lienthong_certs::Credentials::load(&revoked.certificate, &revoked.key)?;
-    bench.pki.revoke(binding.certificate().binding(), RevocationReason::KeyCompromise)?;
-    let mut lists = Vec::new();
-    // The profile trusts state agencies; the Party's list would be a stranger's.
-    for list in
-        bench.pki.crl_files().iter().filter(|list| list.ends_with("state.crl") || list.ends_with("root.crl"))
-    {
-        lists.extend(["--crl".to_owned(), list.display().to_string()]);
-    }
-    let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
-    bench.examine(&revoked, &lists)?.fails("revocation", "new certificate")?;
-    bench.examine(&good, &["--crl", text(&good.certificate)?])?.fails("chain", "revocation list given")?;
-    mesh.mesh.stop_broker().await?;
-    mesh.mesh.start_broker().await?;
-    eventually("the node has heard of the revocation", async || {
-        Ok(bench.examine(&revoked, &[])?.fails("tls", "CertificateRevoked").is_ok())
-    })
-    .await?;
+    a_revoked_certificate_is_told(&mut mesh, &bench).await?;
     mesh.stop().await
 }
 
@@ -205,6 +186,32 @@ fn a_report_is_in_the_language_of_its_reader() -> Result<()> {
     assert_eq!(say("vi_VN.UTF-8", &["--lang", "en"])?, en);
     assert!(!both.contains('\u{1b}'), "colour is for terminals");
     Ok(())
+}
+
+/// Last of all: the list stays.
+async fn a_revoked_certificate_is_told(mesh: &mut TestMesh, bench: &Bench) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let revoked = bench.issue("thu-hoi", now - Duration::days(1), now + Duration::days(100))?;
+    let binding = lienthong_certs::Credentials::load(&revoked.certificate, &revoked.key)?;
+    bench.pki.revoke(binding.certificate().binding(), RevocationReason::KeyCompromise)?;
+    let mut lists = Vec::new();
+    // The profile trusts state agencies; the Party's list would be a stranger's.
+    for list in
+        bench.pki.crl_files().iter().filter(|list| list.ends_with("state.crl") || list.ends_with("root.crl"))
+    {
+        lists.extend(["--crl".to_owned(), list.display().to_string()]);
+    }
+    let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
+    bench.examine(&revoked, &lists)?.fails("revocation", "new certificate")?;
+    bench
+        .examine(&bench.office, &["--crl", text(&bench.office.certificate)?])?
+        .fails("chain", "revocation list given")?;
+    mesh.mesh.stop_broker().await?;
+    mesh.mesh.start_broker().await?;
+    eventually("the node has heard of the revocation", async || {
+        Ok(bench.examine(&revoked, &[])?.fails("tls", "CertificateRevoked").is_ok())
+    })
+    .await
 }
 
 /// What the tests of an integrator's doctor share.
