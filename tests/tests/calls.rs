@@ -158,7 +158,7 @@ async fn the_words_of_the_applications_pass_as_declared_and_inside_the_digests()
         error_reason: "KHONG_HOP_LE".to_owned(),
         retry_delay: Some(duration(Duration::from_secs(3))),
         debug_detail: "stack".to_owned(),
-        retry_pushback_ms: Some(250),
+        retry_pushback: Some(duration(Duration::from_millis(250))),
         echo: Echo::Trailers.into(),
         ..Instruction::default()
     };

@@ -87,7 +87,7 @@ async fn a_failure_has_its_code_message_details_and_pushback() {
         field_violations: vec![FieldViolation { field: "ma_ban_ghi".into(), description: "thiếu".into() }],
         error_reason: "TRIAL_REASON".into(),
         retry_delay: Some(prost_types::Duration { seconds: 2, nanos: 0 }),
-        retry_pushback_ms: Some(1_500),
+        retry_pushback: Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }),
         ..failing(Code::FailedPrecondition)
     };
     let status = trial.get_record(get(asked)).await.unwrap_err();

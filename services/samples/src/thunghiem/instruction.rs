@@ -110,7 +110,9 @@ fn failure(asked: &Instruction) -> Result<Option<Failure>, Status> {
     }
     let mut status =
         Status::with_error_details(Code::from_i32(asked.code), asked.message.clone(), details(asked)?);
-    if let Some(pushback_ms) = asked.retry_pushback_ms {
+    if let Some(pushback) = &asked.retry_pushback {
+        let pushback_ms =
+            pushback.seconds.saturating_mul(1_000).saturating_add(i64::from(pushback.nanos / 1_000_000));
         status.metadata_mut().insert("grpc-retry-pushback-ms", MetadataValue::from(pushback_ms));
     }
     Ok(Some(Failure {
@@ -164,12 +166,12 @@ mod tests {
             error_reason: "TRIAL".into(),
             retry_delay: Some(seconds(3)),
             debug_detail: "inside".into(),
-            retry_pushback_ms: Some(-1),
+            retry_pushback: Some(seconds(-1)),
             ..Instruction::default()
         };
         let status = Orders::read(Some(asked)).unwrap().failure.unwrap().status;
         assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "chưa đủ điều kiện"));
-        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1000");
         let details = status.get_error_details();
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, "a");
         assert_eq!(details.error_info().unwrap().domain, ERROR_DOMAIN);
