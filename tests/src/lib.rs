@@ -33,9 +33,9 @@ pub const OFFICE: &str = "H26.90-mot-cua";
 /// The program under test.
 pub fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    // target/<profile>/deps/<test> → target/<profile>/lienthong
-    let profile =
-        test.parent().and_then(|deps| deps.parent()).context("the test lies in no target folder")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<program> → target/<profile>/lienthong
+    let folder = test.parent().context("the test lies in no target folder")?;
+    let profile = if folder.ends_with("deps") { folder.parent().context("no profile")? } else { folder };
     let program = profile.join("lienthong");
     ensure!(program.exists(), "{} is not built; run `cargo build` first, or tests/run", program.display());
     Ok(program)

@@ -67,11 +67,18 @@ impl Mesh {
         }
     }
 
+    /// Has the broker read again what its operator declares: catalog, registry, revocation lists.
+    pub async fn reload_broker(&self) -> Result<()> {
+        let pid = self.broker.as_ref().and_then(Role::pid).context("the broker is not running")?;
+        let told = tokio::process::Command::new("kill").args(["-HUP", &pid.to_string()]).status().await?;
+        anyhow::ensure!(told.success(), "the broker could not be told to read again: {told}");
+        Ok(())
+    }
+
     /// Restarts one node: stopped in order, or killed.
     pub async fn restart_node(&mut self, code: &str, kill: bool) -> Result<()> {
-        let place = self.place_of(code)?;
         if kill {
-            self.nodes.get_mut(place).context("the node is not running")?.kill().await?;
+            self.kill_node(code).await?;
         } else {
             self.stop_node(code).await?;
         }
