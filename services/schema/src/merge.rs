@@ -40,14 +40,13 @@ pub fn merge<'a>(base: &DescriptorPool, contracts: impl IntoIterator<Item = (&'a
 fn join(pool: &DescriptorPool, descriptor_set: &[u8]) -> Result<DescriptorPool, String> {
     // Read alone first, with its bounds and checks: what contradicts itself must not hide behind another's files.
     let alone = descriptors::pool(descriptor_set).map_err(|error| error.to_string())?;
-    let mut joined = pool.clone();
-    for file in alone.files() {
-        if joined.get_file_by_name(file.name()).is_none() {
-            joined
-                .decode_file_descriptor_proto(file.encode_to_vec().as_slice())
-                .map_err(|error| error.to_string())?;
-        }
+    // Together, for the files of a set stand in any order.
+    let mut more = Vec::new();
+    for file in alone.files().filter(|file| pool.get_file_by_name(file.name()).is_none()) {
+        prost::encoding::bytes::encode(1, &file.encode_to_vec(), &mut more);
     }
+    let mut joined = pool.clone();
+    joined.decode_file_descriptor_set(more.as_slice()).map_err(|error| error.to_string())?;
     Ok(joined)
 }
 
@@ -65,6 +64,16 @@ mod tests {
         for service in ["vn.dancu.v1.CitizenService", "vn.dkdn.v1.EnterpriseService"] {
             assert!(merged.pool.get_service_by_name(service).is_some(), "{service}");
         }
+    }
+
+    #[test]
+    fn files_stand_in_any_order() {
+        let mut reversed = FileDescriptorSet::decode(descriptors::DANCU).unwrap();
+        reversed.file.reverse();
+        let reversed = reversed.encode_to_vec();
+        let merged = merge(&DescriptorPool::new(), [("G01", reversed.as_slice())]);
+        assert_eq!(merged.left_out, []);
+        assert!(merged.pool.get_service_by_name("vn.dancu.v1.CitizenService").is_some());
     }
 
     #[test]

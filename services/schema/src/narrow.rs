@@ -51,8 +51,8 @@ pub fn narrow(pool: &DescriptorPool, paths: &BTreeSet<String>) -> Result<Descrip
     Ok(DescriptorPool::decode(set.as_slice())?)
 }
 
-/// True for files that stay whole.
-fn is_common(file: &FileDescriptor) -> bool {
+/// True for files of common words (`google/…`, `lienthong/options/…`), which stay whole.
+pub fn is_common(file: &FileDescriptor) -> bool {
     file.name().starts_with("google/") || file.name().starts_with("lienthong/options/")
 }
 
