@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{doctor::DoctorArgs, sandbox::NodeRunArgs};
+use crate::commands::{doctor::DoctorArgs, proto::ProtoCommand, sandbox::NodeRunArgs};
 
 /// Liên Thông: the data-exchange mesh that makes mandatory data sharing executable.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ pub enum Command {
     Call(CallArgs),
     /// Find out why calls fail, or when they will: each check with its fix in one line
     Doctor(DoctorArgs),
+    /// Protos of what one may call: list, pull, compare
+    #[command(subcommand)]
+    Proto(ProtoCommand),
     /// Verify the audit log, offline
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -236,4 +239,16 @@ pub struct BackendArgs {
     /// Stop when stdin closes
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_does_not_contradict_itself() {
+        Cli::command().debug_assert();
+    }
 }

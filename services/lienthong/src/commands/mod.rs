@@ -9,6 +9,7 @@ pub mod certs_request;
 pub mod doctor;
 pub mod enroll;
 pub mod onboard;
+pub mod proto;
 mod roles;
 pub mod sandbox;
 
@@ -28,6 +29,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Call(args) => block_on(call::run(args)),
         Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::Proto(command) => block_on(proto::run(command)),
         Command::Audit(command) => audit::run(command),
         Command::Node(command) => roles::node(command),
         Command::Broker(command) => roles::broker(command),
