@@ -200,8 +200,8 @@ async fn a_certificate_is_renewed_under_load_and_unbound_at_once() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_provider_comes_in_with_its_contract() -> Result<()> {
-    let mesh = TestMesh::start().await?;
+async fn a_provider_comes_in_with_its_contract_while_the_broker_is_killed() -> Result<()> {
+    let mut mesh = TestMesh::start().await?;
     // A second node for the code lists, before the backend of the first.
     let prepared = NewAgency::prepare(&mesh).await?;
     let agency = NewAgency { code: "G09", node: "n2", dir: prepared.home.join("g09-n2"), ..prepared };
@@ -221,7 +221,13 @@ async fn a_provider_comes_in_with_its_contract() -> Result<()> {
     ensure!(asked.code == Some(10), "{asked:?}");
     let token = agency.token(&mesh, "node", &["--node", "n2"]).await?;
     let arguments = [&publish[..], &["--token-file", text(&token), "--start", "--once"]].concat();
-    let (done, approved) = tokio::join!(agency.onboard_node(&arguments), agency.approve_all(&mesh, 1));
+    let killed_and_approved = async {
+        eventually("it waits", async || Ok(agency.waiting(&mesh).await?.len() == 1)).await?;
+        mesh.mesh.kill_broker().await?;
+        mesh.mesh.start_broker().await?;
+        agency.approve_all(&mesh, 1).await
+    };
+    let (done, approved) = tokio::join!(agency.onboard_node(&arguments), killed_and_approved);
     let (done, _) = (done?, approved?);
     ensure!(done.code == Some(0), "{done:?}");
     let published = done.steps().find(|step| step["step"] == "publish").context("nothing is published")?;

@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::time::Duration;
 
 use common::process::Process;
 use common::watcher::Watcher;
@@ -36,6 +37,28 @@ async fn offer(mesh: &Mesh, broker: &impl Listening, holder: &str, who: &Issued)
         CreateTokenRequest { holder: holder.to_owned(), expected: Some(expected), valid_seconds: 60 };
     let created = soon(client(mesh, broker, &mesh.officer).create_token(request)).await?.into_inner();
     Ok(created.token)
+}
+
+/// A token that has expired: its enrollment says so.
+async fn expired(mesh: &Mesh, broker: &impl Listening, holder: &str, who: &Issued) -> String {
+    let expected = expected(who.credentials().unwrap().certificate());
+    let request =
+        CreateTokenRequest { holder: holder.to_owned(), expected: Some(expected), valid_seconds: 1 };
+    let mut officers = client(mesh, broker, &mesh.officer);
+    let created = soon(officers.create_token(request)).await.unwrap().into_inner();
+    let name = created.enrollment.unwrap().name;
+    soon(async {
+        loop {
+            let get = GetEnrollmentRequest { name: name.clone() };
+            let one = officers.get_enrollment(get).await.unwrap().into_inner().enrollment.unwrap();
+            if one.state() == State::Expired {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    created.token
 }
 
 async fn enroll(
@@ -166,6 +189,9 @@ async fn a_token_is_refused_for_whatever_it_was_not_made_for() {
     assert!(system.message().contains("R-31"), "{system}");
     assert_eq!(refused("agencies/G24").await.code(), Code::InvalidArgument);
 
+    let late = expired(&mesh, &broker, NEW, &mesh.unbound).await;
+    let late = enroll(&mesh, &broker, &late, &mesh.unbound).await.unwrap_err();
+    assert!(late.message().contains("expired"), "{late}");
     let token = offer(&mesh, &broker, NEW, &mesh.unbound).await.unwrap();
     let twice = refused(NEW).await;
     assert!(twice.message().contains("already"), "{twice}");

@@ -148,3 +148,67 @@ impl Trust {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use lienthong_certs::{
+        DevPki,
+        pki::{Holder, Request},
+        request,
+    };
+
+    use super::*;
+
+    /// A certificate for a fresh key, both in the node's files.
+    fn issue(pki: &DevPki, config: &NodeConfig) {
+        let holder = Holder::Node {
+            agency_code: "H29".to_owned(),
+            agency_name: "DEMO – Cơ quan thử".to_owned(),
+            node_id: "n1".to_owned(),
+        };
+        let _ = fs::remove_file(&config.key);
+        let prepared = request::prepare(holder.clone(), &["n1.h29.test"], &config.key).unwrap();
+        let request = Request::new(holder).with_dns_names(&["n1.h29.test"]);
+        fs::write(&config.certificate, pki.certify(&request, &prepared.spki_der).unwrap()).unwrap();
+    }
+
+    fn world(folder: &Path) -> (DevPki, NodeConfig) {
+        let pki = DevPki::create(&folder.join("pki"), "vn-test").unwrap();
+        let mut config = NodeConfig::sample();
+        config.development = true;
+        (config.certificate, config.key) = (folder.join("node.crt"), folder.join("node.key"));
+        config.trust.state = vec![folder.join("pki/trust/state.pem")];
+        issue(&pki, &config);
+        (pki, config)
+    }
+
+    #[test]
+    fn a_certificate_is_taken_over_where_it_is_bound_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pki, config) = world(folder.path());
+        let trust = Trust::open(&config).unwrap();
+        let mut renewals = trust.renewals();
+        let spki = |trust: &Trust| trust.signing().signer.spki_der().to_vec();
+        let before = spki(&trust);
+        assert!(!trust.reload(|_| true).unwrap(), "the same files change nothing");
+
+        issue(&pki, &config);
+        assert!(matches!(trust.reload(|_| false), Err(NodeTrustError::NotBound(_))));
+        let good = fs::read(&config.key).unwrap();
+        fs::write(&config.key, "rubbish").unwrap();
+        assert!(matches!(trust.reload(|_| true), Err(NodeTrustError::Credentials(_))));
+        assert_eq!((spki(&trust), trust.signing().edition), (before.clone(), 0));
+        assert!(!renewals.has_changed().unwrap());
+
+        fs::write(&config.key, good).unwrap();
+        assert!(trust.reload(|certificate| certificate.agency_urn.as_deref() == Some("H29")).unwrap());
+        assert!(spki(&trust) != before && renewals.has_changed().unwrap());
+        renewals.mark_unchanged();
+        // Revocation lists that come later keep the new certificate.
+        trust.take_lists(&[]).unwrap();
+        assert_eq!(trust.signing().edition, 2);
+        assert!(!trust.reload(|_| false).unwrap(), "it is in use");
+    }
+}

@@ -91,6 +91,9 @@ pub struct TokenArgs {
     /// Minutes that the token is good for, at most 1440
     #[arg(long, value_name = "MINUTES", default_value_t = 1_440)]
     valid_minutes: u32,
+    /// Write the token into this new file, at mode 0600, instead of showing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// `lienthong enroll list`.
@@ -167,15 +170,20 @@ async fn token(args: TokenArgs) -> Result<ExitCode> {
         .map_err(|status| show::explained(&status))?
         .into_inner();
     let enrollment = created.enrollment.context("the broker answered without an enrollment")?;
+    if let Some(path) = &args.out {
+        files::create_private(path, format!("{}\n", created.token).as_bytes())?;
+    }
+    let shown = args.out.is_none().then_some(created.token.as_str());
     if args.broker.json {
-        let object = json!({ "token": created.token, "enrollment": show::to_json(&enrollment) });
-        out::line(&object.to_string());
+        out::line(&json!({ "token": shown, "enrollment": show::to_json(&enrollment) }).to_string());
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(&created.token);
+    if let Some(token) = shown {
+        out::line(token);
+    }
     out::note(&format!(
         "{} invites {} until {}\n\
-         The token is shown once. Hand it over on a way of its own, apart from the card.\n\
+         The token is told once. Hand it over on a way of its own, apart from the card.\n\
          Mã kết nạp chỉ hiển thị một lần; hãy chuyển riêng, không gửi kèm thẻ mạng.",
         enrollment.name,
         enrollment.holder,

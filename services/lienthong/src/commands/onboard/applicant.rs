@@ -17,7 +17,7 @@ use lienthong_proto::lienthong::registry::v1::{
     EnrollRequest, Enrollment, EnrollmentState, GetEnrollmentRequest,
 };
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::Steps;
 use crate::commands::enroll::{Enrollments, show};
@@ -193,7 +193,7 @@ impl Applicant {
                     }
                 }
                 // The broker may be away for a while; what it has answered, it has kept.
-                Err(status) if matches!(status.code(), Code::Unavailable | Code::ResourceExhausted) => {}
+                Err(status) if is_passing(&status) => {}
                 Err(status) => return Err(show::explained(&status)),
             }
             if !told {
@@ -261,6 +261,11 @@ impl Applicant {
     fn kind(&self) -> &'static str {
         if matches!(self.holder, Holder::System { .. }) { "systems" } else { "nodes" }
     }
+}
+
+/// Whether waiting may help: the broker, or the way to it, is not there now.
+fn is_passing(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Unknown | Code::Cancelled)
 }
 
 /// A text as one word of a POSIX shell.
