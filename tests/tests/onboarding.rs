@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -17,7 +17,10 @@ use anyhow::{Context, Result, ensure};
 use lienthong::{
     client::{self, Client, Stated},
     commands::call,
-    demo::process::{ReadyAt, Role},
+    demo::{
+        ports::Ports,
+        process::{ReadyAt, Role},
+    },
     out,
 };
 use lienthong_certs::{
@@ -325,6 +328,8 @@ struct NewAgency {
     mesh_address: SocketAddr,
     local_address: SocketAddr,
     admin_address: SocketAddr,
+    /// Nobody else's while this lives.
+    _ports: Arc<Ports>,
 }
 
 /// What a command came to.
@@ -345,7 +350,7 @@ impl NewAgency {
     async fn prepare(mesh: &TestMesh) -> Result<Self> {
         let home = mesh.folder.path().join("new");
         fs::create_dir(&home)?;
-        let (mesh_address, local_address, admin_address) = ports()?;
+        let mut ports = Ports::reserve(3)?;
         let agency = Self {
             code: AGENCY,
             node: "n1",
@@ -353,9 +358,10 @@ impl NewAgency {
             card: home.join("card.toml"),
             pki: mesh.mesh.layout.dir.join("pki"),
             home,
-            mesh_address,
-            local_address,
-            admin_address,
+            mesh_address: ports.take()?,
+            local_address: ports.take()?,
+            admin_address: ports.take()?,
+            _ports: Arc::new(ports),
         };
         let operator = client::profile(&mesh.mesh.layout.profiles["operator-1"])?;
         let config = mesh.mesh.layout.dir.join("config/broker.toml");
@@ -529,12 +535,6 @@ fn acts(mesh: &TestMesh) -> Result<Vec<String>> {
         _ => None,
     });
     Ok(acts.collect())
-}
-
-fn ports() -> Result<(SocketAddr, SocketAddr, SocketAddr)> {
-    let held = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    let [mesh, local, admin] = held;
-    Ok((mesh?.local_addr()?, local?.local_addr()?, admin?.local_addr()?))
 }
 
 fn text(path: &Path) -> &str {

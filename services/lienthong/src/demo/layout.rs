@@ -154,7 +154,7 @@ impl Layout {
         fs::write(&policy, Policy::for_log(log_key.verifier().clone()).to_file())?;
 
         let mut registry = RegistryFile::default();
-        let broker_address = ports.next()?;
+        let broker_address = ports.take()?;
         let nodes = plan
             .nodes
             .iter()
@@ -164,7 +164,7 @@ impl Layout {
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let mut profiles = BTreeMap::new();
         let operators = builder.operators(broker_address, &mut profiles)?;
-        let broker = builder.broker(broker_address, ports.next()?, operators)?;
+        let broker = builder.broker(broker_address, ports.take()?, operators)?;
 
         for (agency, system) in &plan.systems {
             let (profile, registered) = builder.system(agency, system, &nodes)?;
@@ -172,13 +172,13 @@ impl Layout {
             registry.systems.push(registered);
         }
         if let Some((code, name)) = &plan.outsider {
-            registry.nodes.push(builder.outsider(code, name, ports.next()?)?);
+            registry.nodes.push(builder.outsider(code, name, ports.take()?)?);
             profiles.insert("outsider".to_owned(), builder.outsider_profile(code, &nodes)?);
         }
 
         let mut backends = Vec::new();
         for backend in &plan.backends {
-            backends.push(builder.backend(backend, ports.next()?, &mut registry)?);
+            backends.push(builder.backend(backend, ports.take()?, &mut registry)?);
         }
         let keys =
             PublicKeys { bundle: hex::encode(bundle_key.public_key()), log: log_key.verifier().to_string() };
@@ -234,9 +234,9 @@ impl Builder<'_> {
             code: code.clone(),
             name: if before == 0 { code.clone() } else { format!("{code}-{id}") },
             id,
-            mesh: ports.next()?,
-            local: ports.next()?,
-            admin: ports.next()?,
+            mesh: ports.take()?,
+            local: ports.take()?,
+            admin: ports.take()?,
             server_name,
             certificate: issued.certificate,
             key: issued.key,

@@ -2,7 +2,7 @@
 //! story.
 //!
 //! - [`plan`]: which agencies; [`layout`]: what lies on disk before the first process starts, and on
-//!   which ports (`ports`).
+//!   which ports ([`ports`]).
 //! - [`process`]: one role as a process; [`mesh`]: all of them.
 //! - [`story`]: what is played; [`narrator`]: how it is told.
 
@@ -10,7 +10,7 @@ pub mod layout;
 pub mod mesh;
 pub mod narrator;
 pub mod plan;
-mod ports;
+pub mod ports;
 pub mod process;
 pub mod story;
 

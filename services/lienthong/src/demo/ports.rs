@@ -49,7 +49,7 @@ impl Ports {
     }
 
     /// The next one.
-    pub fn next(&mut self) -> Result<SocketAddr> {
+    pub fn take(&mut self) -> Result<SocketAddr> {
         self.free.pop().context("the mesh needs more ports than it reserved")
     }
 
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn two_meshes_never_share_a_port() {
         let (mut one, mut two) = (Ports::reserve(20).unwrap(), Ports::reserve(20).unwrap());
-        let ports = |ports: &mut Ports| (0..20).map(|_| ports.next().unwrap()).collect::<Vec<_>>();
+        let ports = |ports: &mut Ports| (0..20).map(|_| ports.take().unwrap()).collect::<Vec<_>>();
         let (one, two) = (ports(&mut one), ports(&mut two));
         assert!(one.iter().all(|port| !two.contains(port)), "{one:?} {two:?}");
         assert!(Ports::reserve(200).is_ok(), "more than a block holds");
