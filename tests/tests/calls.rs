@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use lienthong::demo::plan::Plan;
 use lienthong_proto::{
     lienthong::audit::v1::{Closing, Side, Status},
     reason::Reason,
@@ -275,7 +276,7 @@ async fn deadlines_sizes_and_heads_are_those_of_grpc() -> Result<()> {
     let refused = client.get_record(request).await.unwrap_err();
     let read = status::read(&refused).unwrap();
     assert_eq!((refused.code(), read.reason), (Code::InvalidArgument, Reason::DenyContext));
-    assert!(read.metadata["detail"].contains("8192"), "{:?}", read.metadata);
+    assert!(read.metadata["detail"].contains("6144"), "{:?}", read.metadata);
     // So are headers larger than a call may have, whatever they say.
     let mut request = asked(get(Instruction::default()));
     request.metadata_mut().insert("x-large", "x".repeat(20_000).parse()?);
@@ -288,21 +289,35 @@ async fn deadlines_sizes_and_heads_are_those_of_grpc() -> Result<()> {
 
 #[tokio::test]
 async fn an_encoding_that_the_mesh_cannot_read_is_refused_as_grpc_asks() -> Result<()> {
-    let mesh = TestMesh::start().await?;
-    trial::client(&mesh).await?;
+    let mesh = TestMesh::start_plan(&Plan::demo().with_second_node(), |_| Ok(())).await?;
+    let mut client = trial::client(&mesh).await?;
     let channel = mesh.mesh.client(OFFICE)?.channel();
-    let body = http_body_util::Full::new(bytes::Bytes::from_static(&[1, 0, 0, 0, 2, 8, 1]));
-    let body = tonic::body::Body::new(body);
-    let request = http::Request::post("/vn.thunghiem.v1.TrialService/GetRecord")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("grpc-encoding", "deflate")
-        .header("mesh-purpose", "STATE_MANAGEMENT")
-        .body(body)?;
-    let answer = channel.send(request).await?;
+    let send = async |encoding: &str| {
+        // A message that says it is compressed, and is nothing; with it the request ends.
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(&[1, 0, 0, 0, 2, 8, 1]));
+        let request = http::Request::post("/vn.thunghiem.v1.TrialService/GetRecord")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("grpc-encoding", encoding)
+            .header("mesh-purpose", "STATE_MANAGEMENT")
+            .body(tonic::body::Body::new(body))?;
+        anyhow::Ok(channel.send(request).await?)
+    };
+    let reason = |answer: &http::Response<_>| {
+        let said = tonic::Status::from_header_map(answer.headers()).unwrap();
+        status::read(&said).unwrap().reason
+    };
+    let answer = send("deflate").await?;
     assert_eq!(answer.headers()["grpc-status"], "12");
     assert_eq!(answer.headers()["grpc-accept-encoding"], "identity,gzip,zstd");
-    let said = tonic::Status::from_header_map(answer.headers()).unwrap();
-    assert_eq!(status::read(&said).unwrap().reason, Reason::FailUnsupportedEncoding);
+    assert_eq!(reason(&answer), Reason::FailUnsupportedEncoding);
+    for encoding in ["identity", "gzip", "zstd"] {
+        // Also with a second node to try: what is refused is not sent to it.
+        let answer = send(encoding).await?;
+        assert_eq!(reason(&answer), Reason::FailMalformedMessage, "{encoding}");
+        assert!(answer.headers().contains_key("mesh-exchange-id"));
+    }
+    // And the node lives on.
+    assert!(client.get_record(asked(get(Instruction::default()))).await?.into_inner().record.is_some());
     mesh.stop().await
 }

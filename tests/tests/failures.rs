@@ -98,6 +98,11 @@ async fn a_provider_killed_under_load_closes_each_exchange_once() -> Result<()> 
 #[tokio::test]
 async fn a_node_with_rights_that_are_too_old_fails_closed_by_class() -> Result<()> {
     let mut mesh = TestMesh::start().await?;
+    let statistics = Stated { purpose: Some("STATISTICS".to_owned()), ..Stated::default() };
+    eventually("the units are shared, too", async || {
+        Ok(mesh.office(LIST_UNITS, "{}", &statistics).await?.error.is_none())
+    })
+    .await?;
     mesh.mesh.stop_broker().await?;
     mesh.mesh.stop_node("H26.90").await?;
     // 25 hours without the broker: too old for shared data (24 h), not for open data (7 d).
@@ -112,7 +117,6 @@ async fn a_node_with_rights_that_are_too_old_fails_closed_by_class() -> Result<(
 
     let shared = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
     assert_eq!(reason(&shared), Some(Reason::DenyRightsStale), "{:?}", shared.error);
-    let statistics = Stated { purpose: Some("STATISTICS".to_owned()), ..Stated::default() };
     let open = mesh.office(LIST_UNITS, "{}", &statistics).await?;
     assert!(open.error.is_none(), "{:?}", open.error);
 

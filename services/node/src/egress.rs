@@ -33,13 +33,14 @@ use crate::{
         release::{Released, release},
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
-        standing::Standing,
+        standing::{self, Standing},
         words,
     },
     clock,
     core::Core,
     diagnosis,
     limits::PROVIDER_NODES_TRIED_MAX,
+    message_space::MessageSpace,
     node::Node,
     sandbox,
     services::{self, Own},
@@ -55,7 +56,6 @@ struct Outgoing {
     caller: Caller,
     stated: CallMetadata,
     method: Arc<Method>,
-    permitted: Permitted,
     deadline: Deadline,
 }
 
@@ -92,13 +92,12 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
         Ok((method, permitted, deadline)) => {
-            let outgoing =
-                Outgoing { core, rights, id, received, caller, stated, method, permitted, deadline };
+            let outgoing = Outgoing { core, rights, id, received, caller, stated, method, deadline };
             let nodes = match outgoing.provider_nodes() {
                 Ok(nodes) => nodes,
                 Err(error) => return deny(&outgoing.core, exchange, id, &error),
             };
-            match outgoing.exchange(exchange, nodes, request).await {
+            match outgoing.exchange(permitted, exchange, nodes, request).await {
                 Ok(released) => released.holding(slot).into_answer(),
                 Err(error) => answer::error(&error, Some(id)),
             }
@@ -128,6 +127,7 @@ impl Outgoing {
     /// Open, forward, release. What fails after the opening is closed with its reason.
     async fn exchange(
         self,
+        mut permitted: Permitted,
         mut exchange: Exchange,
         nodes: Vec<Arc<ProviderNode>>,
         request: Request<Incoming>,
@@ -137,19 +137,19 @@ impl Outgoing {
         let system = exchange.system.clone();
         let opened = open(&self.core, exchange, self.id, &key, self.received)?;
         let seq = opened.ticket.seq;
-        let context = self.context(system, &key, &opened.ticket.leaf_hash.0);
+        let context = self.context(&permitted, system, &key, &opened.ticket.leaf_hash.0);
         let tally = RequestTally::new(&key);
-        let mut closer = Closer::new(Arc::clone(&self.core), opened, tally.clone());
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, key.clone(), tally.clone());
 
         let (parts, body) = request.into_parts();
         let encoding = match Encoding::read(&parts.headers) {
             Ok(encoding) => encoding,
-            Err(error) => return Err(closer.fail(error)),
+            Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
         };
         let (metadata, dropped) = match words::of_request(&parts.headers, self.method.application_metadata())
         {
             Ok(passing) => passing,
-            Err(error) => return Err(closer.fail(error)),
+            Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
         };
         closer.metadata_dropped += dropped;
         tally.metadata(&metadata);
@@ -159,23 +159,25 @@ impl Outgoing {
         if !self.method.has_no_side_effects()
             && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
         {
-            return Err(closer.fail(error));
+            return Ok(Released::failed(Side::Consumer, &mut closer, error));
         }
         let subjects = Some(Arc::clone(self.method.request_plan()));
-        let space = &self.core.node.messages;
-        let body = RequestBody::new(body, space, subjects, tally).compressed(encoding);
+        let space = self.core.node.messages.of(&self.caller.system);
+        let body = RequestBody::new(body, &space, subjects, tally).compressed(encoding);
         let onward = Onward { head: parts.headers, metadata, encoding, context };
-        let (response, in_flight) = match self.send(&nodes, onward, body, &mut closer).await {
-            Ok(answered) => answered,
-            Err(error) => return Err(closer.fail(error)),
-        };
+        let node = Arc::clone(&self.core.node);
+        let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
+        let mut standing = streams.then(|| Standing::new(self.caller.clone(), self.stated.clone()));
+        let sent = self.send(&nodes, onward, body, &space, &mut closer);
+        let (response, in_flight) =
+            match standing::while_permitted(&mut standing, &node, &mut permitted, sent).await {
+                Ok(answered) => answered,
+                Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
+            };
         if let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await {
-            return Err(closer.fail(error));
+            return Ok(Released::failed(Side::Consumer, &mut closer, error));
         }
-        let streams = self.method.is_response_streaming();
-        let standing = streams.then(|| Standing::new(self.caller, self.stated));
-        let released =
-            release(Side::Consumer, response, self.permitted, standing, self.deadline, closer, &key);
+        let released = release(Side::Consumer, response, permitted, standing, self.deadline, &space, closer);
         Ok(released.holding(in_flight))
     }
 
@@ -186,6 +188,7 @@ impl Outgoing {
         nodes: &[Arc<ProviderNode>],
         mut onward: Onward,
         mut body: RequestBody,
+        space: &MessageSpace,
         closer: &mut Closer,
     ) -> Result<(http::Response<Incoming>, InFlight), MeshError> {
         let mut attempt = 0;
@@ -205,8 +208,7 @@ impl Outgoing {
             let again = || {
                 let frames = if last { None } else { closer.request().again() };
                 frames.map(|frames| {
-                    RequestBody::again(frames, &self.core.node.messages, closer.request().clone())
-                        .compressed(onward.encoding)
+                    RequestBody::again(frames, space, closer.request().clone()).compressed(onward.encoding)
                 })
             };
             let (answered, again) = match answer {
@@ -218,7 +220,7 @@ impl Outgoing {
                     (Err(nobody), (!last).then(|| unsent.into_body()))
                 }
                 Err(other) => {
-                    let again = if let Unanswered::Interrupted(_) = &other { again() } else { None };
+                    let again = if let Unanswered::Deadline = &other { None } else { again() };
                     let caused_by_request = closer.request().error();
                     let error = caused_by_request
                         .unwrap_or_else(|| other.into_error(Reason::FailProviderUnreachable));
@@ -259,13 +261,19 @@ impl Outgoing {
         Ok(nodes)
     }
 
-    fn context(&self, system: String, key: &ExchangeKey, opening_hash: &[u8; 32]) -> CallContext {
+    fn context(
+        &self,
+        permitted: &Permitted,
+        system: String,
+        key: &ExchangeKey,
+        opening_hash: &[u8; 32],
+    ) -> CallContext {
         CallContext {
             exchange_id: self.id.as_bytes().to_vec(),
             attempt: 1,
             system,
-            purpose: purpose::word(self.permitted.purpose()).to_owned(),
-            purpose_source: self.permitted.purpose_source().into(),
+            purpose: purpose::word(permitted.purpose()).to_owned(),
+            purpose_source: permitted.purpose_source().into(),
             dossier: self.stated.dossier.clone().unwrap_or_default(),
             user: self.stated.user.clone().unwrap_or_default(),
             fields: self.stated.fields.clone().unwrap_or_default(),

@@ -33,7 +33,7 @@ use crate::{
         release::{Released, release},
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
-        standing::Standing,
+        standing::{self, Standing},
         words,
     },
     clock,
@@ -144,53 +144,62 @@ impl Admitted {
         let opened = open(&self.core, exchange, self.id, &self.key, self.received)?;
         let seq = opened.ticket.seq;
         let tally = RequestTally::new(&self.key);
-        let mut closer = Closer::new(Arc::clone(&self.core), opened, tally.clone());
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, self.key.clone(), tally.clone());
         closer.peer_opening_hash = self.peer_opening_hash;
         let Some(backend) = self.core.upstreams.backend(self.method.path()).cloned() else {
             let detail = format!("no backend is configured for {}", self.method.path());
-            return Err(closer.fail(MeshError::new(Reason::FailBackendUnreachable, detail)));
+            return Ok(Released::failed(
+                Side::Provider,
+                &mut closer,
+                MeshError::new(Reason::FailBackendUnreachable, detail),
+            ));
         };
 
         let (parts, body) = request.into_parts();
         let encoding = match Encoding::read(&parts.headers) {
             Ok(encoding) => encoding,
-            Err(error) => return Err(closer.fail(error)),
+            Err(error) => return Ok(Released::failed(Side::Provider, &mut closer, error)),
         };
         let (metadata, dropped) = match words::of_request(&parts.headers, self.method.application_metadata())
         {
             Ok(passing) => passing,
-            Err(error) => return Err(closer.fail(error)),
+            Err(error) => return Ok(Released::failed(Side::Provider, &mut closer, error)),
         };
         closer.metadata_dropped += dropped;
         tally.metadata(&parts.headers);
         if !self.method.has_no_side_effects()
             && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
         {
-            return Err(closer.fail(error));
+            return Ok(Released::failed(Side::Provider, &mut closer, error));
         }
         let subjects = Some(Arc::clone(self.method.request_plan()));
-        let space = &self.core.node.messages;
+        let space = self.core.node.messages.of(&caller.party);
         // A backend need not know how to unpack what its consumers know how to pack.
-        let body = RequestBody::new(body, space, subjects, tally).compressed(encoding).unpacked();
+        let body = RequestBody::new(body, &space, subjects, tally).compressed(encoding).unpacked();
         let told = for_backend(self.id, caller, self.permitted.purpose(), &stated);
         let path = self.method.path();
         let onward = forward::request(path, &parts.headers, metadata, self.deadline, told, body);
-        let (response, in_flight) = match forward::send(&backend, onward, self.deadline).await {
-            Ok(answered) => answered,
-            Err(unanswered) => {
-                let caused_by_request = closer.request().error();
-                let error = caused_by_request
-                    .unwrap_or_else(|| unanswered.into_error(Reason::FailBackendUnreachable));
-                return Err(closer.fail(error));
-            }
+        let node = Arc::clone(&self.core.node);
+        let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
+        let mut standing = streams.then(|| Standing::new(caller.clone(), stated));
+        let mut permitted = self.permitted;
+        let sent = async {
+            forward::send(&backend, onward, self.deadline)
+                .await
+                .map_err(|unanswered| unanswered.into_error(Reason::FailBackendUnreachable))
         };
+        let (response, in_flight) =
+            match standing::while_permitted(&mut standing, &node, &mut permitted, sent).await {
+                Ok(answered) => answered,
+                Err(error) => {
+                    let error = closer.request().error().unwrap_or(error);
+                    return Ok(Released::failed(Side::Provider, &mut closer, error));
+                }
+            };
         if let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await {
-            return Err(closer.fail(error));
+            return Ok(Released::failed(Side::Provider, &mut closer, error));
         }
-        let streams = self.method.is_response_streaming();
-        let standing = streams.then(|| Standing::new(caller.clone(), stated));
-        let released =
-            release(Side::Provider, response, self.permitted, standing, self.deadline, closer, &self.key);
+        let released = release(Side::Provider, response, permitted, standing, self.deadline, &space, closer);
         Ok(released.holding(in_flight))
     }
 }

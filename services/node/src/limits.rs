@@ -7,7 +7,11 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages under way that the node holds itself, bytes, uncompressed, all calls together. Configurable.
 pub const MESSAGE_BYTES_HELD_MAX: usize = 512 * 1024 * 1024;
 
-/// A frame up to this size is not counted: there are at most a few for each call under way, bytes.
+/// Largest part of that which one party may take, of the whole.
+pub const MESSAGE_SHARES: usize = 4;
+
+/// A frame up to this size is not counted, bytes. Of a call such frames wait at most for what its stream's send buffer
+/// takes.
 pub const FRAME_BYTES_UNCOUNTED: usize = 16 * 1024;
 
 /// Headers of one request, names and values together, bytes.
@@ -19,8 +23,9 @@ pub const OVERLOAD_RETRY_MS: u64 = 500;
 /// Largest value of one `mesh-*` header, bytes.
 pub const METADATA_VALUE_BYTES_MAX: usize = 1024;
 
-/// Application metadata that passes with a request, with the head of an answer, or with its end, bytes each.
-pub const APPLICATION_METADATA_BYTES_MAX: usize = 8 * 1024;
+/// Application metadata that passes with a request, with the head of an answer, or with its end, bytes each, as HTTP/2
+/// counts them. With the largest status it stays below the 16 KiB of headers that most libraries take.
+pub const APPLICATION_METADATA_BYTES_MAX: usize = 6 * 1024;
 
 /// Longest status message of a provider's application that passes, bytes (design §6, Metadata).
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 1024;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use lienthong_audit::{
-    digest::{self, SALT_BYTES},
+    digest::{self, ExchangeKey, MessageDigest, SALT_BYTES},
     record,
 };
 use lienthong_filter::Report;
@@ -40,12 +40,15 @@ pub struct Closer {
     /// `None` once closed.
     opened: Option<Opened>,
     request: RequestTally,
+    key: ExchangeKey,
     /// What the release step saw.
     pub report: Report,
     /// Leaf hash of the peer's opening record, once it told it.
     pub peer_opening_hash: Vec<u8>,
     /// What the applications sent beside their messages and the dataset does not declare: so many were dropped.
     pub metadata_dropped: u64,
+    /// Nodes to which earlier attempts went.
+    earlier_nodes: Vec<String>,
 }
 
 /// How an exchange ended.
@@ -62,29 +65,39 @@ pub struct Ending {
 impl Ending {
     /// Nobody's decision: it failed, after something was delivered or before.
     pub fn failed(reason: Reason, delivered: bool) -> Self {
-        let status = if delivered { Status::Partial } else { Status::Failed };
+        let status = Self::status_of(Some(reason), delivered);
         Self { status, reason: reason.name().to_owned(), code: reason.info().code }
+    }
+
+    /// The word for what did not end well: the same on both sides.
+    pub fn status_of(reason: Option<Reason>, delivered: bool) -> Status {
+        match reason {
+            _ if delivered => Status::Partial,
+            Some(reason) if reason.is_denial() => Status::Denied,
+            _ => Status::Failed,
+        }
     }
 }
 
 impl Closer {
     /// Takes over an exchange that is on record.
-    pub fn new(core: Arc<Core>, opened: Opened, request: RequestTally) -> Self {
+    pub fn new(core: Arc<Core>, opened: Opened, key: ExchangeKey, request: RequestTally) -> Self {
         Self {
             core,
             opened: Some(opened),
             request,
+            key,
             report: Report::new(),
             peer_opening_hash: Vec::new(),
             metadata_dropped: 0,
+            earlier_nodes: Vec::new(),
         }
     }
 
     /// Closes with an error that the caller hears before anything was released, and gives it back.
     pub fn fail(&mut self, error: MeshError) -> MeshError {
-        let status = if error.reason.is_denial() { Status::Denied } else { Status::Failed };
-        let ending = Ending { status, ..Ending::failed(error.reason, false) };
-        self.close(&ending, Digest::default(), Vec::new());
+        let nothing = MessageDigest::new(&self.key).finish();
+        self.close(&Ending::failed(error.reason, false), nothing, Vec::new());
         error
     }
 
@@ -93,7 +106,10 @@ impl Closer {
         let Some(opened) = &mut self.opened else { return };
         opened.exchange.attempt = attempt;
         if opened.exchange.provider_node != node {
-            node.clone_into(&mut opened.exchange.provider_node);
+            let earlier = std::mem::replace(&mut opened.exchange.provider_node, node.to_owned());
+            if attempt > 1 {
+                self.earlier_nodes.push(earlier);
+            }
         }
     }
 
@@ -105,6 +121,11 @@ impl Closer {
     /// What was seen of the request.
     pub fn request(&self) -> &RequestTally {
         &self.request
+    }
+
+    /// Key of the exchange's digests.
+    pub fn key(&self) -> &ExchangeKey {
+        &self.key
     }
 
     /// The node's thread that serves this exchange.
@@ -136,6 +157,7 @@ impl Closer {
             duration_us: u64::try_from(opened.received.elapsed().as_micros()).unwrap_or(u64::MAX),
             exchange: Some(opened.exchange),
             metadata_dropped: self.metadata_dropped,
+            earlier_nodes: std::mem::take(&mut self.earlier_nodes),
         };
         let record = new_record(&self.core, opened.closing_salt, Body::Closing(fitting(closing)));
         let written = record::encode(&record)

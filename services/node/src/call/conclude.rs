@@ -2,7 +2,7 @@
 //! the provider's application are released as far as its dataset declares them ([`words`]).
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use lienthong_audit::digest::MessageDigest;
 use lienthong_catalog::ApplicationMetadata;
 use lienthong_proto::{
@@ -21,9 +21,6 @@ use crate::call::{
     words,
 };
 
-/// Where an answer that is only its head says how it ended.
-pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-
 /// The head of an answer must be gRPC's, and its compression one that the mesh reads. A server or proxy that answers
 /// in HTTP alone is understood as gRPC's own libraries understand it (gRPC, "HTTP to gRPC Status Code Mapping").
 pub fn check_head(side: Side, head: &http::response::Parts) -> Result<Encoding, MeshError> {
@@ -41,7 +38,10 @@ pub fn check_head(side: Side, head: &http::response::Parts) -> Result<Encoding, 
         let detail = "the other side's content-type is not application/grpc".to_owned();
         return failed(Reason::FailMalformedMessage, detail);
     }
-    Encoding::read(&head.headers)
+    Encoding::read(&head.headers).map_err(|_| {
+        let detail = "the other side compressed its answer in an encoding that was not offered";
+        MeshError::new(Reason::FailMalformedMessage, detail)
+    })
 }
 
 /// A backend whose HTTP status alone refuses, as if it had said so in gRPC: 401, 403, 404.
@@ -52,16 +52,15 @@ pub fn refused_in_http(head: &http::response::Parts) -> Option<HeaderMap> {
         StatusCode::NOT_FOUND => Code::Unimplemented,
         _ => return None,
     };
-    Some(HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from(code as i32))]))
+    Some(HeaderMap::from_iter([(words::STATUS, HeaderValue::from(code as i32))]))
 }
 
 /// True for an answer without messages by which a node of the provider says that another one, or a later moment, may
 /// do better.
 pub fn is_temporary(headers: &HeaderMap) -> bool {
-    grpc_status(headers) == Some(Code::Unavailable)
+    words::grpc_status(headers) == Some(Code::Unavailable)
         && headers.get(words::PUSHBACK).is_none_or(|value| !value.as_bytes().starts_with(b"-"))
-        && tonic::Status::from_header_map(headers)
-            .is_some_and(|status| lienthong_proto::status::read(&status).is_some())
+        && words::of_the_mesh(headers).is_some()
 }
 
 /// What a caller is told at the end, and how the record says it ended.
@@ -77,12 +76,12 @@ pub fn conclude(
     {
         closer.peer_opening_hash = tonic_bin(hash).filter(|hash| hash.len() == 32).unwrap_or_default();
     }
-    let Some(code) = grpc_status(trailers) else {
+    let Some(code) = words::grpc_status(trailers) else {
         let exchange_id = closer.opened().map(|opened| opened.id.to_string());
         let error = MeshError::new(Reason::FailMalformedMessage, "the answer carries no grpc-status");
         let mut headers = MeshError { exchange_id, ..error.clone() }.to_headers();
         headers.remove(CONTENT_TYPE);
-        return (headers, Ending::failed(error.reason, closer.report.records > 0));
+        return (headers, Ending::failed(error.reason, digest.messages() > 0));
     };
     let (mut sent, dropped) = words::of_answer(trailers, declared);
     closer.metadata_dropped += dropped;
@@ -97,27 +96,25 @@ pub fn conclude(
         }
     } else {
         words::digest_last_words(trailers, digest);
-        sent.insert(GRPC_STATUS, HeaderValue::from(code as i32));
+        sent.insert(words::STATUS, HeaderValue::from(code as i32));
         for name in &words::LAST_WORDS {
             if let Some(value) = trailers.get(name) {
                 sent.insert(name, value.clone());
             }
         }
-        let said = (code != Code::Ok).then(|| tonic::Status::from_header_map(trailers)).flatten();
-        if let Some(read) = said.as_ref().and_then(lienthong_proto::status::read) {
+        if code != Code::Ok
+            && let Some(read) = words::of_the_mesh(trailers)
+        {
             read.reason.name().clone_into(&mut reason);
             refused = read.reason == Reason::RefusedByProvider;
         }
     }
-    let denied = Reason::from_name(&reason).is_some_and(Reason::is_denial);
     let status = match code {
         Code::Ok if closer.report.records > 0 => Status::Delivered,
         Code::Ok => Status::Empty,
-        _ if closer.report.records > 0 => Status::Partial,
-        _ if refused => Status::Refused,
-        _ if denied => Status::Denied,
-        Code::NotFound => Status::Empty,
-        _ => Status::Failed,
+        _ if refused && digest.messages() == 0 => Status::Refused,
+        Code::NotFound if digest.messages() == 0 => Status::Empty,
+        _ => Ending::status_of(Reason::from_name(&reason), digest.messages() > 0),
     };
     (sent, Ending { status, reason, code })
 }
@@ -133,12 +130,6 @@ pub fn stamp(side: Side, closer: &Closer, headers: &mut HeaderMap) {
     if !hash.is_empty() {
         headers.insert(RECORD_HASH, bin_value(hash));
     }
-}
-
-/// The status of an answer; `None` without one, or with one that is no number.
-fn grpc_status(headers: &HeaderMap) -> Option<Code> {
-    let number: i32 = headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()?;
-    (0..=16).contains(&number).then(|| Code::from_i32(number))
 }
 
 fn bin_value(bytes: &[u8]) -> HeaderValue {

@@ -75,6 +75,11 @@ impl Deframer {
         Ok(None)
     }
 
+    /// Where its messages are held.
+    pub fn space(&self) -> &MessageSpace {
+        &self.space
+    }
+
     /// True where nothing is left to read.
     pub fn is_empty(&self) -> bool {
         self.partial.bytes().is_empty() && self.chunk.is_empty()
@@ -180,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_message_in_pieces_takes_no_more_memory_than_has_come() {
-        let space = MessageSpace::new(16_000_000, 20_000_000);
+        let space = MessageSpace::new(16_000_000, 80_000_000);
         let mut deframer = Deframer::new(&space);
         let length = 15_000_000u32;
         deframer.push([&[0][..], &length.to_be_bytes()].concat().into());

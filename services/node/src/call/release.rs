@@ -16,11 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use lienthong_audit::{
-    digest::{ExchangeKey, MessageDigest},
-    journal::Wait,
-    record,
-};
+use lienthong_audit::{digest::MessageDigest, journal::Wait, record};
 use lienthong_catalog::Permitted;
 use lienthong_proto::{
     lienthong::audit::v1::{Progress, Side, record::Body as RecordBody},
@@ -34,7 +30,7 @@ use crate::{
         answer::{self, Answer, AnswerBody, BoxError, exchange_id_value},
         close::{Closer, Ending},
         compression::{self, Encoding},
-        conclude::{GRPC_STATUS, check_head, conclude, refused_in_http, stamp},
+        conclude::{check_head, conclude, refused_in_http, stamp},
         deadline::Deadline,
         framing::{Deframer, Message},
         metadata::EXCHANGE_ID,
@@ -43,6 +39,7 @@ use crate::{
         words,
     },
     limits::{PROGRESS_BYTES, PROGRESS_MESSAGES, PROGRESS_MS},
+    message_space::MessageSpace,
 };
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -55,8 +52,8 @@ pub fn release(
     permitted: Permitted,
     standing: Option<Standing>,
     deadline: Deadline,
+    space: &MessageSpace,
     mut closer: Closer,
-    key: &ExchangeKey,
 ) -> Released {
     let (mut head, incoming) = response.into_parts();
     if side == Side::Provider
@@ -68,15 +65,11 @@ pub fn release(
     }
     let encoding = match check_head(side, &head) {
         Ok(encoding) => encoding,
-        Err(error) => {
-            let id = closer.opened().map(|opened| opened.id);
-            let error = closer.fail(error);
-            return Released::Ended(answer::error(&error, id));
-        }
+        Err(error) => return Released::failed(side, &mut closer, error),
     };
-    let mut digest = MessageDigest::new(key);
+    let mut digest = MessageDigest::new(closer.key());
     let declared = permitted.method().application_metadata();
-    if head.headers.contains_key(GRPC_STATUS) {
+    if head.headers.contains_key(words::STATUS) {
         let (mut sent, ending) = conclude(side, &head.headers, declared, &mut digest, &mut closer);
         sent.insert(CONTENT_TYPE, GRPC);
         stamp(side, &closer, &mut sent);
@@ -93,7 +86,7 @@ pub fn release(
     if let Some(opened) = closer.opened() {
         headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
     }
-    let mut body = ReleaseBody::new(incoming, side, permitted, deadline, closer, digest);
+    let mut body = ReleaseBody::new(incoming, side, permitted, deadline, space, closer, digest);
     body.encoding = encoding;
     body.standing = standing;
     Released::Flowing(headers, Box::new(body))
@@ -108,6 +101,16 @@ pub enum Released {
 }
 
 impl Released {
+    /// An exchange that fails before anything was released: closed, and answered with its reason.
+    pub fn failed(side: Side, closer: &mut Closer, error: MeshError) -> Self {
+        let mut stamps = HeaderMap::new();
+        stamp(side, closer, &mut stamps);
+        let id = closer.opened().map(|opened| opened.id);
+        let mut answer = answer::error(&closer.fail(error), id);
+        answer.headers_mut().extend(stamps);
+        Self::Ended(answer)
+    }
+
     /// Keeps something alive until the answer has ended.
     #[must_use]
     pub fn holding(mut self, held: impl Send + 'static) -> Self {
@@ -164,12 +167,13 @@ impl ReleaseBody {
         side: Side,
         permitted: Permitted,
         deadline: Deadline,
+        space: &MessageSpace,
         closer: Closer,
         digest: MessageDigest,
     ) -> Self {
         Self {
             incoming: Some(incoming),
-            deframer: Deframer::new(&closer.core().node.messages),
+            deframer: Deframer::new(space),
             encoding: Encoding::Identity,
             side,
             permitted,
@@ -186,7 +190,8 @@ impl ReleaseBody {
     /// made it anew.
     fn release(&mut self, message: Message) -> Result<Bytes, MeshError> {
         let core = Arc::clone(self.closer.core());
-        let space = &core.node.messages;
+        let space = self.deframer.space().clone();
+        let space = &space;
         let report = &mut self.closer.report;
         let plan = self.permitted.plan();
         let unpacked;
@@ -196,15 +201,15 @@ impl ReleaseBody {
         } else {
             message.body()
         };
+        let released = content.len();
         let frame = if self.side == Side::Provider {
             let mut frame = space.frame(content.len())?;
             plan.apply(content, frame.buffer(), report).map_err(|error| unreadable(&error))?;
+            frame.settle()?;
+            let packed =
+                message.is_compressed().then(|| self.encoding.pack(frame.message(), space)).transpose()?;
             self.digest.message(frame.message());
-            if message.is_compressed() {
-                self.encoding.pack(frame.message(), space)?
-            } else {
-                frame.finish(false)
-            }
+            packed.unwrap_or_else(|| frame.finish(false))
         } else {
             let mut scratch = core.scratch.lock().unwrap_or_else(PoisonError::into_inner);
             scratch.clear();
@@ -213,7 +218,7 @@ impl ReleaseBody {
             message.into_frame()
         };
         self.window.messages += 1;
-        self.window.bytes += frame.len() as u64;
+        self.window.bytes += released as u64;
         Ok(frame)
     }
 
@@ -352,7 +357,12 @@ impl Body for ReleaseBody {
                         (Err(_), Ok(())) => continue,
                     },
                 },
-                Some(Err(_)) | None => MeshError::new(Reason::FailInterrupted, "the answer was cut off"),
+                // A request that may not go on ends its answer, too.
+                Some(Err(_)) | None => this
+                    .closer
+                    .request()
+                    .error()
+                    .unwrap_or_else(|| MeshError::new(Reason::FailInterrupted, "the answer was cut off")),
             };
             return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
         }

@@ -45,8 +45,8 @@ struct Tally {
 enum Kept {
     /// It never is.
     Nothing,
-    /// What has passed so far.
-    Frames(Vec<Bytes>),
+    /// What has passed so far, and how many bytes that is.
+    Frames(Vec<Bytes>, usize),
     /// All of it.
     Whole(Vec<Bytes>),
 }
@@ -72,14 +72,15 @@ impl RequestTally {
 
     /// Keeps what passes, up to [`RETRY_REQUEST_BYTES_MAX`], so that it can be sent again.
     pub fn keep(&self) {
-        self.lock().kept = Kept::Frames(Vec::new());
+        self.lock().kept = Kept::Frames(Vec::new(), 0);
     }
 
     /// The whole request once more; `None` where it was not kept, or has not passed to its end.
     pub fn again(&self) -> Option<Vec<Bytes>> {
-        match &self.lock().kept {
-            Kept::Whole(frames) => Some(frames.clone()),
-            Kept::Nothing | Kept::Frames(_) => None,
+        let tally = self.lock();
+        match &tally.kept {
+            Kept::Whole(frames) if tally.error.is_none() => Some(frames.clone()),
+            _ => None,
         }
     }
 
@@ -113,7 +114,7 @@ impl RequestTally {
     /// All has passed.
     fn complete(&self) {
         let mut tally = self.lock();
-        if let Kept::Frames(frames) = &mut tally.kept {
+        if let Kept::Frames(frames, _) = &mut tally.kept {
             tally.kept = Kept::Whole(std::mem::take(frames));
         }
     }
@@ -126,9 +127,10 @@ impl RequestTally {
 
 impl Kept {
     fn push(&mut self, frame: &Bytes) {
-        let Self::Frames(frames) = self else { return };
+        let Self::Frames(frames, bytes) = self else { return };
         frames.push(frame.clone());
-        if frames.iter().map(Bytes::len).sum::<usize>() > RETRY_REQUEST_BYTES_MAX {
+        *bytes += frame.len();
+        if *bytes > RETRY_REQUEST_BYTES_MAX {
             *self = Self::Nothing;
         }
     }
@@ -235,7 +237,9 @@ impl RequestBody {
             };
             if let Some(message) = message {
                 let frame = self.read(message);
-                self.end_if_over();
+                if frame.is_ok() {
+                    self.end_if_over();
+                }
                 return Poll::Ready(Some(frame));
             }
             let Source::Caller(incoming, deframer) = &mut self.source else { return Poll::Ready(None) };
@@ -267,12 +271,15 @@ impl RequestBody {
 
 impl Tally {
     fn take_in(&mut self, message: &[u8], subjects: Option<&Plan>) -> Result<(), MeshError> {
+        if let Some(plan) = subjects {
+            plan.subjects(message, &mut self.report).map_err(|error| {
+                let detail = format!("the request is not what its contract says: {error}");
+                MeshError::new(Reason::DenyContext, detail)
+            })?;
+        }
+        // What may not pass is not digested.
         self.digest.message(message);
-        let Some(plan) = subjects else { return Ok(()) };
-        plan.subjects(message, &mut self.report).map_err(|error| {
-            let detail = format!("the request is not what its contract says: {error}");
-            MeshError::new(Reason::DenyContext, detail)
-        })
+        Ok(())
     }
 }
 

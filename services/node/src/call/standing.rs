@@ -3,7 +3,8 @@
 //! A unary answer is over before it could be judged again.
 
 use std::{
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -62,6 +63,22 @@ impl Standing {
         }
         Ok(())
     }
+}
+
+/// Waits for the answer of a stream to begin, as long as the stream may live.
+pub async fn while_permitted<T>(
+    standing: &mut Option<Standing>,
+    node: &Node,
+    permitted: &mut Permitted,
+    answer: impl Future<Output = Result<T, MeshError>>,
+) -> Result<T, MeshError> {
+    let Some(standing) = standing else { return answer.await };
+    let mut answer = pin!(answer);
+    poll_fn(|context| {
+        standing.look(context, node, permitted)?;
+        answer.as_mut().poll(context)
+    })
+    .await
 }
 
 fn pause() -> Duration {

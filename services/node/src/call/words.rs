@@ -2,12 +2,16 @@
 //! declares passes, inside the digests of the exchange; the rest is dropped and counted (design §6, Metadata). The
 //! sending node of each direction digests what it sends, the other one what arrives.
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lienthong_audit::digest::MessageDigest;
 use lienthong_catalog::ApplicationMetadata;
 use lienthong_proto::{
     reason::{DOMAIN, Reason},
-    status::MeshError,
+    status::{self, MeshError, ReadError},
 };
 use prost::Message;
 use tonic::{Code, Status};
@@ -19,6 +23,17 @@ use crate::limits::{APPLICATION_METADATA_BYTES_MAX, STATUS_DETAILS_BYTES_MAX, ST
 pub const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// How an answer ended.
+pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Base64 as gRPC's libraries write it, with or without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The words of a status beside its code.
 pub const LAST_WORDS: [HeaderName; 3] = [MESSAGE, DETAILS, PUSHBACK];
@@ -52,9 +67,41 @@ pub fn digest_metadata(headers: &HeaderMap, digest: &mut MessageDigest) {
     digest_entries(headers, digest, is_application);
 }
 
-/// The same for the end of an answer, with the words of its status.
+/// The same for the end of an answer, with the words of its status. Words of the mesh itself are nobody's data.
 pub fn digest_last_words(trailers: &HeaderMap, digest: &mut MessageDigest) {
-    digest_entries(trailers, digest, |name| is_application(name) || LAST_WORDS.contains(name));
+    let of_the_mesh = of_the_mesh(trailers).is_some();
+    digest_entries(trailers, digest, |name| {
+        is_application(name) || !of_the_mesh && LAST_WORDS.contains(name)
+    });
+}
+
+/// Reads a status as far as it can be read: details that are no base64 are none, and counted. (tonic's own reader
+/// panics on them.)
+pub fn read_status(headers: &HeaderMap) -> Option<(Status, u64)> {
+    let code = grpc_status(headers)?;
+    let mut readable = HeaderMap::with_capacity(2);
+    readable.insert(STATUS, HeaderValue::from(code as i32));
+    if let Some(message) = headers.get(MESSAGE) {
+        readable.insert(MESSAGE, message.clone());
+    }
+    let message = Status::from_header_map(&readable).map(|status| status.message().to_owned());
+    let (details, broken) = match headers.get(DETAILS).map(|value| LENIENT.decode(value.as_bytes())) {
+        None => (Vec::new(), 0),
+        Some(Ok(details)) => (details, 0),
+        Some(Err(_)) => (Vec::new(), 1),
+    };
+    Some((Status::with_details(code, message.unwrap_or_default(), details.into()), broken))
+}
+
+/// The code of a status; `None` without one, or with one that is no number. A number beyond gRPC's is `UNKNOWN`.
+pub fn grpc_status(headers: &HeaderMap) -> Option<Code> {
+    let number: i32 = headers.get(STATUS)?.to_str().ok()?.parse().ok()?;
+    Some(Code::from_i32(number))
+}
+
+/// The mesh's own error among these headers.
+pub fn of_the_mesh(headers: &HeaderMap) -> Option<ReadError> {
+    read_status(headers).and_then(|(status, _)| status::read(&status))
 }
 
 /// Puts the status of the provider's application on its answer: its code always, its words as far as the dataset
@@ -65,12 +112,11 @@ pub fn put_status(
     declared: &ApplicationMetadata,
     sent: &mut HeaderMap,
 ) -> u64 {
-    sent.insert("grpc-status", HeaderValue::from(code as i32));
+    sent.insert(STATUS, HeaderValue::from(code as i32));
     if code == Code::Ok {
         return 0;
     }
-    let mut dropped = 0;
-    let said = Status::from_header_map(trailers).unwrap_or_else(|| Status::new(code, ""));
+    let (said, mut dropped) = read_status(trailers).unwrap_or_else(|| (Status::new(code, ""), 0));
     let message = match said.message() {
         "" => String::new(),
         message if declared.passes_status_message() => cut(message, STATUS_MESSAGE_BYTES_MAX).to_owned(),
@@ -134,6 +180,9 @@ fn is_application(name: &HeaderName) -> bool {
     !name.starts_with("grpc-") && !name.starts_with("mesh-") && !is_of_http(name)
 }
 
+/// What HTTP/2 counts for each header beside its bytes (RFC 9113 §6.5.2).
+const ENTRY_OVERHEAD_BYTES: usize = 32;
+
 /// Headers of HTTP itself, and of those who carry it, that no application means as metadata.
 fn is_of_http(name: &str) -> bool {
     matches!(
@@ -149,8 +198,6 @@ fn is_of_http(name: &str) -> bool {
             | "proxy-connection"
             | "server"
             | "te"
-            | "traceparent"
-            | "tracestate"
             | "trailer"
             | "transfer-encoding"
             | "upgrade"
@@ -184,7 +231,7 @@ fn digest_entries(headers: &HeaderMap, digest: &mut MessageDigest, is_taken: imp
 }
 
 fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY_OVERHEAD_BYTES).sum()
 }
 
 fn is_number(value: &HeaderValue) -> bool {
@@ -265,7 +312,7 @@ mod tests {
         }
         let error = of_request(&large, &declared()).unwrap_err();
         assert_eq!(error.reason, Reason::DenyContext);
-        assert!(error.detail.contains("8192"));
+        assert!(error.detail.contains("6144"));
         assert_eq!(of_answer(&large, &declared()), (HeaderMap::new(), 2));
     }
 
@@ -299,7 +346,7 @@ mod tests {
             let mut sent = HeaderMap::new();
             assert_eq!(put_status(said.code(), &trailers(&said), &declared(), &mut sent), 1);
             let heard = Status::from_header_map(&sent).unwrap();
-            assert!(lienthong_proto::status::read(&heard).is_none() && heard.details().is_empty());
+            assert!(status::read(&heard).is_none() && heard.details().is_empty());
         }
     }
 
@@ -341,7 +388,42 @@ mod tests {
         assert_eq!(digest_of(&HeaderMap::new()), MessageDigest::new(&key).finish());
     }
 
+    #[test]
+    fn details_that_cannot_be_read_are_dropped_and_the_code_stays() {
+        for broken in ["!", "AAAAA", "a b", "ÿ"] {
+            let mut words = headers(&[("grpc-status", "7"), ("grpc-message", "no%zz")]);
+            words.insert(DETAILS, HeaderValue::from_bytes(broken.as_bytes()).unwrap());
+            let mut sent = HeaderMap::new();
+            assert!(put_status(Code::PermissionDenied, &words, &declared(), &mut sent) > 0, "{broken}");
+            assert_eq!(sent["grpc-status"], "7");
+            assert!(of_the_mesh(&words).is_none());
+        }
+        assert_eq!(grpc_status(&headers(&[("grpc-status", "99")])), Some(Code::Unknown));
+        assert_eq!(grpc_status(&headers(&[("grpc-status", "x")])), None);
+    }
+
+    #[test]
+    fn words_of_the_mesh_are_in_no_digest() {
+        let key = ExchangeKey::from_bytes([1; 32]);
+        let mut digest = MessageDigest::new(&key);
+        digest_last_words(&MeshError::new(Reason::DenyRevokedLive, "withdrawn").to_headers(), &mut digest);
+        assert_eq!(digest.finish(), MessageDigest::new(&key).finish());
+    }
+
     proptest::proptest! {
+        #[test]
+        fn rubbish_in_headers_never_panics(
+            status in "[0-9]{0,3}", message in "[!-~]{0,40}", details in "[!-~]{0,60}",
+        ) {
+            let mut words = HeaderMap::new();
+            words.insert(STATUS, status.parse().unwrap());
+            words.insert(MESSAGE, message.parse().unwrap());
+            words.insert(DETAILS, details.parse().unwrap());
+            let mut sent = HeaderMap::new();
+            put_status(Code::Internal, &words, &declared(), &mut sent);
+            let _ = of_the_mesh(&words);
+        }
+
         #[test]
         fn rubbish_never_panics(
             code in 0i32..20,

@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use lienthong_audit::digest::{EXCHANGE_KEY_BYTES, ExchangeKey};
 use lienthong_catalog::RightsIndex;
-use lienthong_proto::{lienthong::exchange::v1::CallContext, reason::Reason, status::MeshError};
+use lienthong_proto::{
+    lienthong::{audit::v1::Side, exchange::v1::CallContext},
+    reason::Reason,
+    status::MeshError,
+};
 use uuid::Uuid;
 
 use crate::{
     call::{
         answer::{Answer, AnswerBody},
+        compression::Encoding,
+        conclude::check_head,
         deadline::Deadline,
         forward,
         identify::Caller,
@@ -40,13 +46,16 @@ pub async fn ask(
     let context = context(caller);
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
-    let body = RequestBody::new(body, &core.node.messages, None, RequestTally::new(&key));
+    let encoding = Encoding::read(&parts.headers)?;
+    let body =
+        RequestBody::new(body, &core.node.messages, None, RequestTally::new(&key)).compressed(encoding);
     let call = [(metadata::CALL, metadata::call_header(&context))];
     let onward = forward::request(path, &parts.headers, HeaderMap::new(), deadline, call, body);
     let (response, in_flight) = forward::send(&upstream.upstream, onward, deadline)
         .await
         .map_err(|unanswered| unanswered.into_error(Reason::FailProviderUnreachable))?;
     let (head, body) = response.into_parts();
+    check_head(Side::Consumer, &head)?;
     // A catalog answer is a page: it is taken in whole, within the deadline and the largest message.
     let page = Limited::new(body, core.node.limits.message_bytes_max).collect();
     let page = match deadline.at() {
@@ -57,17 +66,23 @@ pub async fn ask(
     };
     drop(in_flight);
     let page = page.map_err(|error| MeshError::new(Reason::FailInterrupted, error.to_string()))?;
+    let trailers = page.trailers().map(passed);
+    let page = Full::new(page.to_bytes()).with_trailers(async move { trailers.map(Ok) });
     let mut answer = http::Response::new(AnswerBody::Service(tonic::body::Body::new(page)));
-    for name in PASSED {
-        if let Some(value) = head.headers.get(name) {
-            answer.headers_mut().insert(name, value.clone());
-        }
-    }
+    *answer.headers_mut() = passed(&head.headers);
     Ok(answer)
 }
 
-/// Headers of another node's catalog answer that go on.
-const PASSED: [&str; 4] = ["content-type", "grpc-status", "grpc-message", "grpc-status-details-bin"];
+/// Headers and trailers of another node's catalog answer that go on.
+const PASSED: [&str; 5] =
+    ["content-type", "grpc-encoding", "grpc-status", "grpc-message", "grpc-status-details-bin"];
+
+fn passed(headers: &HeaderMap) -> HeaderMap {
+    let known = |(name, value): (&HeaderName, &HeaderValue)| {
+        PASSED.contains(&name.as_str()).then(|| (name.clone(), value.clone()))
+    };
+    headers.iter().filter_map(known).collect()
+}
 
 /// What the other node is told: the system on whose behalf is asked. No data passes, so the key is of no use.
 pub fn context(caller: &Caller) -> CallContext {
