@@ -22,11 +22,10 @@ use crate::{
         answer::{self, Answer},
         authorize::authorize,
         close::Closer,
-        compression::Encoding,
         conclude::is_temporary,
         deadline::Deadline,
         deny::deny,
-        forward::{self, Unanswered, check_head},
+        forward::{self, RequestHead, Unanswered, check_head},
         identify::{self, Caller},
         metadata::{self, CallMetadata},
         open::{self, open},
@@ -34,11 +33,9 @@ use crate::{
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
         standing::{self, Standing},
-        words,
     },
     clock,
     core::Core,
-    diagnosis,
     limits::PROVIDER_NODES_TRIED_MAX,
     message_space::MessageSpace,
     node::Node,
@@ -65,8 +62,8 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let Some(slot) = core.node.begin_call() else {
         return answer::error(&Node::overloaded(), None);
     };
-    if diagnosis::is_asked(request.uri().path()) {
-        return diagnosis::answer(core, peer, request).await;
+    if services::diagnosis::is_asked(request.uri().path()) {
+        return services::diagnosis::answer(core, peer, request).await;
     }
     let Some(rights) = core.node.rights.load_full() else {
         return answer::error(
@@ -142,17 +139,12 @@ impl Outgoing {
         let mut closer = Closer::new(Arc::clone(&self.core), opened, key.clone(), tally.clone());
 
         let (parts, body) = request.into_parts();
-        let encoding = match Encoding::read(&parts.headers) {
-            Ok(encoding) => encoding,
+        let head = match RequestHead::read(&parts.headers, self.method.application_metadata()) {
+            Ok(head) => head,
             Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
         };
-        let (metadata, dropped) = match words::of_request(&parts.headers, self.method.application_metadata())
-        {
-            Ok(passing) => passing,
-            Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
-        };
-        closer.metadata_dropped += dropped;
-        tally.metadata(&metadata);
+        closer.metadata_dropped += head.metadata_dropped;
+        tally.metadata(&head.metadata);
         if self.may_be_asked_twice() && nodes.len() > 1 {
             tally.keep();
         }
@@ -163,8 +155,8 @@ impl Outgoing {
         }
         let subjects = Some(Arc::clone(self.method.request_plan()));
         let space = self.core.node.messages.of(&self.caller.system);
-        let body = RequestBody::new(body, &space, subjects, tally).compressed(encoding);
-        let onward = Onward { head: parts.headers, metadata, encoding, context };
+        let body = RequestBody::new(body, &space, subjects, tally).compressed(head.encoding);
+        let onward = Onward { headers: parts.headers, head, context };
         let node = Arc::clone(&self.core.node);
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
         let mut standing = streams.then(|| Standing::new(self.caller.clone(), self.stated.clone()));
@@ -191,24 +183,17 @@ impl Outgoing {
         space: &MessageSpace,
         closer: &mut Closer,
     ) -> Result<(http::Response<Incoming>, InFlight), MeshError> {
-        let mut attempt = 0;
-        loop {
-            let Some(node) = nodes.get(attempt) else {
-                return Err(MeshError::new(
-                    Reason::FailProviderUnreachable,
-                    "no node of the provider is left to try",
-                ));
-            };
-            attempt += 1;
-            onward.context.attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-            closer.goes_to(&node.name, onward.context.attempt);
+        for (node, attempt) in nodes.iter().zip(1..) {
+            onward.context.attempt = attempt;
+            closer.goes_to(&node.name, attempt);
             let request = onward.request(self.method.path(), self.deadline, body);
             let answer = forward::send(&node.upstream, request, self.deadline).await;
-            let last = attempt == nodes.len();
+            let last = attempt as usize == nodes.len();
             let again = || {
                 let frames = if last { None } else { closer.request().again() };
                 frames.map(|frames| {
-                    RequestBody::again(frames, space, closer.request().clone()).compressed(onward.encoding)
+                    RequestBody::again(frames, space, closer.request().clone())
+                        .compressed(onward.head.encoding)
                 })
             };
             let (answered, again) = match answer {
@@ -232,6 +217,7 @@ impl Outgoing {
                 None => return answered,
             }
         }
+        Err(MeshError::new(Reason::FailProviderUnreachable, "the provider has no node"))
     }
 
     /// A unary read: only that is sent again when it may have been processed (design §6, Replay and retry).
@@ -287,17 +273,15 @@ impl Outgoing {
 /// What a request is made from, for each of the provider's nodes anew.
 struct Onward {
     /// Headers of the caller.
-    head: HeaderMap,
-    /// What of them is the application's, and passes.
-    metadata: HeaderMap,
-    encoding: Encoding,
+    headers: HeaderMap,
+    head: RequestHead,
     context: CallContext,
 }
 
 impl Onward {
     fn request(&self, path: &str, deadline: Deadline, body: RequestBody) -> Request<RequestBody> {
         let call = [(metadata::CALL, metadata::call_header(&self.context))];
-        forward::request(path, &self.head, self.metadata.clone(), deadline, call, body)
+        forward::request(path, &self.headers, self.head.metadata.clone(), deadline, call, body)
     }
 }
 

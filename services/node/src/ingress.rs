@@ -23,10 +23,9 @@ use crate::{
         answer::{self, Answer},
         authorize::authorize,
         close::Closer,
-        compression::Encoding,
         deadline::Deadline,
         deny::deny,
-        forward::{self, check_head},
+        forward::{self, RequestHead, check_head},
         identify::{self, Caller},
         metadata::{self, CallMetadata, PeerCall},
         open::{self, open},
@@ -34,7 +33,6 @@ use crate::{
         request_body::{RequestBody, RequestTally},
         resolve::resolve,
         standing::{self, Standing},
-        words,
     },
     clock,
     core::Core,
@@ -156,16 +154,11 @@ impl Admitted {
         };
 
         let (parts, body) = request.into_parts();
-        let encoding = match Encoding::read(&parts.headers) {
-            Ok(encoding) => encoding,
+        let head = match RequestHead::read(&parts.headers, self.method.application_metadata()) {
+            Ok(head) => head,
             Err(error) => return Ok(Released::failed(Side::Provider, &mut closer, error)),
         };
-        let (metadata, dropped) = match words::of_request(&parts.headers, self.method.application_metadata())
-        {
-            Ok(passing) => passing,
-            Err(error) => return Ok(Released::failed(Side::Provider, &mut closer, error)),
-        };
-        closer.metadata_dropped += dropped;
+        closer.metadata_dropped += head.metadata_dropped;
         tally.metadata(&parts.headers);
         if !self.method.has_no_side_effects()
             && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
@@ -175,10 +168,10 @@ impl Admitted {
         let subjects = Some(Arc::clone(self.method.request_plan()));
         let space = self.core.node.messages.of(&caller.party);
         // A backend need not know how to unpack what its consumers know how to pack.
-        let body = RequestBody::new(body, &space, subjects, tally).compressed(encoding).unpacked();
+        let body = RequestBody::new(body, &space, subjects, tally).compressed(head.encoding).unpacked();
         let told = for_backend(self.id, caller, self.permitted.purpose(), &stated);
         let path = self.method.path();
-        let onward = forward::request(path, &parts.headers, metadata, self.deadline, told, body);
+        let onward = forward::request(path, &parts.headers, head.metadata, self.deadline, told, body);
         let node = Arc::clone(&self.core.node);
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
         let mut standing = streams.then(|| Standing::new(caller.clone(), stated));

@@ -14,7 +14,7 @@
 //!
 //! - [`mod@run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
 //! - [`call`]: the steps.
-//! - [`services`]: the agency's shared-data catalog, reflection, health. [`diagnosis`]: what is wrong with a call.
+//! - [`services`]: the agency's shared-data catalog, reflection, health, and what is wrong with a call.
 //!   [`sandbox`]: the same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
 //! - [`freshness`], [`denials`], [`quota`], [`message_space`], [`trust`], [`clock`]: one noun each.
@@ -27,7 +27,6 @@ pub mod control;
 pub mod core;
 pub mod cores;
 pub mod denials;
-pub mod diagnosis;
 pub mod egress;
 pub mod freshness;
 pub mod ingress;

@@ -65,7 +65,7 @@ async fn main() -> Result<ExitCode> {
                     Outcome::Told(_) => stage.watch(client, item).await?,
                     _ => None,
                 };
-                table.put(item.id(), judge(item, &client.name, &told, watch.as_ref()));
+                table.put(item, judge(item, &client.name, &told, watch.as_ref()));
             }
         }
     }

@@ -12,8 +12,7 @@ use crate::client::Client;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
-    /// What it shows.
-    #[allow(dead_code)] // for people
+    /// What it shows; said with each failure.
     pub what: String,
     /// When it is played.
     #[serde(default)]

@@ -1,14 +1,21 @@
 //! Language by scenario, for people.
 
-use crate::verdict::Verdict;
+use crate::{scenarios::Item, verdict::Verdict};
 
-/// Longest cell, characters.
+/// Narrowest cell, characters.
 const CELL_CHARS_MIN: usize = 7;
 
 /// The table.
 pub struct Table {
     clients: Vec<String>,
-    rows: Vec<(String, Vec<Verdict>)>,
+    rows: Vec<Row>,
+}
+
+/// One scenario.
+struct Row {
+    scenario: String,
+    what: String,
+    verdicts: Vec<Verdict>,
 }
 
 impl Table {
@@ -18,21 +25,25 @@ impl Table {
     }
 
     /// Adds the next client's verdict to a scenario's row.
-    pub fn put(&mut self, scenario: &str, verdict: Verdict) {
+    pub fn put(&mut self, item: &Item, verdict: Verdict) {
+        let scenario = item.id();
         match self.rows.last_mut() {
-            Some((last, verdicts)) if last == scenario => verdicts.push(verdict),
-            _ => self.rows.push((scenario.to_owned(), vec![verdict])),
+            Some(row) if row.scenario == scenario => row.verdicts.push(verdict),
+            _ => {
+                let (scenario, what) = (scenario.to_owned(), item.what.clone());
+                self.rows.push(Row { scenario, what, verdicts: vec![verdict] });
+            }
         }
     }
 
     /// Prints it, then each failure and each thing that a library cannot do. True where nothing failed.
     pub fn show(&self) -> bool {
-        let width = self.rows.iter().map(|(scenario, _)| scenario.len()).max().unwrap_or_default();
+        let width = self.rows.iter().map(|row| row.scenario.len()).max().unwrap_or_default();
         let cells = |client: &String| client.len().max(CELL_CHARS_MIN + 4);
         let head: Vec<_> =
             self.clients.iter().map(|client| format!("{client:<width$}", width = cells(client))).collect();
         println!("{:width$}  {}", "", head.join("  "));
-        for (scenario, verdicts) in &self.rows {
+        for Row { scenario, verdicts, .. } in &self.rows {
             let row: Vec<_> = verdicts
                 .iter()
                 .zip(&self.clients)
@@ -42,7 +53,7 @@ impl Table {
         }
         let (mut passed, mut failed, mut cannot) = (0, 0, 0);
         let mut notes = Vec::new();
-        for (scenario, verdicts) in &self.rows {
+        for Row { scenario, what, verdicts } in &self.rows {
             for (verdict, client) in verdicts.iter().zip(&self.clients) {
                 match verdict {
                     Verdict::Passed(_) => passed += 1,
@@ -56,7 +67,7 @@ impl Table {
                     }
                     Verdict::Failed(how) => {
                         failed += 1;
-                        notes.push(format!("FAILED  {client} {scenario}: {how}"));
+                        notes.push(format!("FAILED  {client} {scenario}: {how} (it shows: {what})"));
                     }
                 }
             }

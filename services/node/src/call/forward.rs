@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response, Uri, uri::PathAndQuery};
 use hyper::body::Incoming;
+use lienthong_catalog::ApplicationMetadata;
 use lienthong_proto::{reason::Reason, status::MeshError};
 use lienthong_transport::SendError;
 use tokio::time::Instant;
 
 use crate::{
     call::{
-        compression,
+        compression::{self, Encoding},
         deadline::{Deadline, TIMEOUT},
         request_body::RequestBody,
+        words,
     },
     limits::HEADERS_BYTES_MAX,
     upstream::{InFlight, Upstream},
@@ -20,6 +22,25 @@ use crate::{
 
 /// Headers of a request that go on whatever the dataset declares.
 const PASSED: [http::HeaderName; 1] = [http::header::CONTENT_TYPE];
+
+/// What the head of a request says of its messages, and what it carries beside them.
+pub struct RequestHead {
+    /// How compressed messages are compressed.
+    pub encoding: Encoding,
+    /// The application's metadata that passes.
+    pub metadata: HeaderMap,
+    /// How much of it does not.
+    pub metadata_dropped: u64,
+}
+
+impl RequestHead {
+    /// Reads a head; `FAIL_UNSUPPORTED_ENCODING`, or `DENY_CONTEXT` for more metadata than may pass.
+    pub fn read(headers: &HeaderMap, declared: &ApplicationMetadata) -> Result<Self, MeshError> {
+        let encoding = Encoding::read(headers)?;
+        let (metadata, metadata_dropped) = words::of_request(headers, declared)?;
+        Ok(Self { encoding, metadata, metadata_dropped })
+    }
+}
 
 /// A request for the next hop: the caller's path and message, the metadata that passes, and only the headers named
 /// here.

@@ -8,11 +8,13 @@
 //! - [`reflection`]: `grpc.reflection.v1` and `v1alpha`, for own systems.
 //! - [`health`]: `grpc.health.v1`, for own systems and other agencies' nodes; [`probe`]: the question to the provider
 //!   or the backend behind it.
+//! - [`diagnosis`]: what is wrong with a call, for own systems; answers also before the node holds rights.
 //! - [`asker`]: who asks, and what that caller may call; [`view`]: the contracts as that caller sees them.
 
 pub mod asker;
 pub mod catalog;
 pub mod contract;
+pub mod diagnosis;
 pub mod health;
 pub mod onward;
 pub mod page;
