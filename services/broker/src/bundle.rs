@@ -66,6 +66,7 @@ impl BundleSigner {
             time: Some(time),
             epoch: bundle.epoch,
             bundle_hash: bundle.hash.to_vec(),
+            ..Heartbeat::default()
         }
         .encode_to_vec();
         let signature = self.sign(HEARTBEAT_CONTEXT, &heartbeat)?;

@@ -105,7 +105,8 @@ impl Watcher {
     }
 
     pub async fn acknowledge(&self, epoch: u64, error: &str) {
-        let acknowledgement = Acknowledgement { epoch, applied_time: None, error: error.to_owned() };
+        let acknowledgement =
+            Acknowledgement { epoch, error: error.to_owned(), ..Acknowledgement::default() };
         let event = Some(Say::Acknowledgement(acknowledgement));
         self.say.send(WatchRightsRequest { event }).await.unwrap();
     }

@@ -90,13 +90,13 @@ async fn follow(
                         Acknowledgement {
                             epoch,
                             applied_time: Some(clock::timestamp()),
-                            error: String::new(),
+                            ..Acknowledgement::default()
                         }
                     }
                     Err(error) => {
                         tracing::error!(%error, "a rights bundle was refused; the one before stays");
                         node.metrics.bundles_refused.inc();
-                        Acknowledgement { epoch: 0, applied_time: None, error: error.to_string() }
+                        Acknowledgement { error: error.to_string(), ..Acknowledgement::default() }
                     }
                 };
                 let message = WatchRightsRequest { event: Some(Said::Acknowledgement(acknowledgement)) };
