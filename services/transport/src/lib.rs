@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`limits`] | every bound and timeout, with its unit and its reason |
 //! | [`material`] | our certificate, key and trust; swapped without a restart |
+//! | [`file_watch`] | files that are replaced while a role runs |
 //! | `verifier` | the judge of `lienthong-certs`, in the shape rustls asks for |
 //! | [`listener`] | sockets: TCP with `SO_REUSEPORT`, Unix with the peer's uid, development loopback |
 //! | `waiting_room` | the bounded room of unfinished handshakes |
@@ -39,6 +40,7 @@ pub mod channel;
 pub mod connections;
 pub mod connector;
 pub mod drain;
+pub mod file_watch;
 pub mod handshakes;
 pub mod limits;
 pub mod listener;
@@ -59,6 +61,7 @@ pub use channel::{Channel, ChannelOptions};
 pub use connections::{CapReached, Connections};
 pub use connector::{ConnectError, Connection, Endpoint, VerifyPeer, connect};
 pub use drain::{Drain, DrainOutcome};
+pub use file_watch::FileWatch;
 pub use handshakes::{HandshakeCounts, Handshakes, RefusalReason, RefusalReport, SourcePrefix};
 pub use limits::Limits;
 pub use listener::{ListenError, LocalListener, LoopbackListener, bind, bind_loopback, bind_unix};
