@@ -8,14 +8,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
@@ -36,7 +35,7 @@ const NOTICE_BYTES: usize = 4096;
 pub struct FileWatch {
     files: Arc<[PathBuf]>,
     seen: Vec<Stamp>,
-    notices: Option<AsyncFd<OwnedFd>>,
+    notices: Option<Receiver>,
 }
 
 /// What tells one state of a file from another; `None` where there is no such file.
@@ -110,7 +109,7 @@ fn stamp(path: &Path) -> Stamp {
 
 /// Asks the system for notices about the folders of `files`: a file is usually renamed into place, and its own watch
 /// would stay with the old one. A folder that is not there yet is polled.
-fn notices(files: &BTreeSet<PathBuf>) -> io::Result<AsyncFd<OwnedFd>> {
+fn notices(files: &BTreeSet<PathBuf>) -> io::Result<Receiver> {
     let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     let here = Path::new(".");
     let folders: BTreeSet<&Path> = files
@@ -128,26 +127,24 @@ fn notices(files: &BTreeSet<PathBuf>) -> io::Result<AsyncFd<OwnedFd>> {
             tracing::debug!(folder = %folder.display(), %error, "this folder is polled");
         }
     }
-    Ok(AsyncFd::register(queue)?)
+    // Read as a pipe is read: bytes that come, and a reader that waits for them.
+    Receiver::from_owned_fd_unchecked(queue)
 }
 
 /// Waits for notices and takes them off the queue.
-async fn notice(queue: Option<&AsyncFd<OwnedFd>>) {
-    let Some(queue) = queue else {
-        return std::future::pending().await;
-    };
+async fn notice(queue: Option<&Receiver>) {
     let mut buffer = [0_u8; NOTICE_BYTES];
-    while let Ok(mut ready) = queue.readable().await {
-        match ready.try_io(|queue| Ok(rustix::io::read(queue.get_ref(), &mut buffer)?)) {
-            Ok(Ok(_)) => return,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+    while let Some(queue) = queue
+        && queue.readable().await.is_ok()
+    {
+        match queue.try_read(&mut buffer) {
+            Ok(_) => return,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             // The queue is broken: polling goes on.
-            Ok(Err(_)) => return std::future::pending().await,
-            // Somebody took them before us.
-            Err(_) => {}
+            Err(_) => break,
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]
