@@ -14,6 +14,8 @@ const MESH: &[&str] = &[
     "lienthong/catalog/v1/catalog.proto",
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",
+    "lienthong/audit/v1/findings.proto",
+    "lienthong/audit/v1/log.proto",
     "lienthong/exchange/v1/call.proto",
     "lienthong/node/v1/diagnosis.proto",
 ];

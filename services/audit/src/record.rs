@@ -102,7 +102,7 @@ pub fn kind_of(record: &Record) -> Kind {
 
 const OPENING_FIELD: u64 = 10;
 const CLOSING_FIELD: u64 = 11;
-const OTHER_BODY_FIELDS: std::ops::RangeInclusive<u64> = 12..=17;
+const OTHER_BODY_FIELDS: std::ops::RangeInclusive<u64> = 12..=31;
 const CLOSING_OPENING_HASH_FIELD: u64 = 2;
 
 /// The fields of a protobuf message: number, and the bytes of a length-delimited value (empty for others).

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::rand;
 use lienthong_proto::lienthong::audit::v1::record::Body;
-use lienthong_proto::lienthong::audit::v1::{Administration, BundlePublished, Record};
+use lienthong_proto::lienthong::audit::v1::{Administration, BundlePublished, Finding, FindingKind, Record};
 use prost::Message;
 use prost_types::Timestamp;
 
@@ -99,14 +99,22 @@ pub fn check_nodes_record(node: &str, entry: &[u8]) -> Result<(), NotANodesRecor
     }
     match record.body {
         None => Err(NotANodesRecord::Malformed),
-        Some(Body::BatchSeal(_) | Body::BundlePublished(_)) => Err(NotANodesRecord::Body),
+        Some(Body::BatchSeal(_) | Body::BundlePublished(_) | Body::FindingClosed(_)) => {
+            Err(NotANodesRecord::Body)
+        }
+        Some(Body::Finding(finding)) if !is_about_the_log(&finding) => Err(NotANodesRecord::Body),
         Some(_) => Ok(()),
     }
 }
 
+/// Nodes are witnesses of the log: of all findings, those about it are theirs to make.
+fn is_about_the_log(finding: &Finding) -> bool {
+    matches!(finding.kind(), FindingKind::LogForked | FindingKind::LogUnwitnessed)
+}
+
 #[cfg(test)]
 mod tests {
-    use lienthong_proto::lienthong::audit::v1::{BatchSeal, Opening};
+    use lienthong_proto::lienthong::audit::v1::{BatchSeal, FindingClosed, Opening};
 
     use super::*;
 
@@ -123,6 +131,13 @@ mod tests {
         assert_eq!(check_nodes_record(NODE, &entry(RECORDER, opening)), Err(NotANodesRecord::Recorder));
         let seal = Some(Body::BatchSeal(BatchSeal::default()));
         assert_eq!(check_nodes_record(NODE, &entry(NODE, seal)), Err(NotANodesRecord::Body));
+        let finding =
+            |kind: FindingKind| Some(Body::Finding(Finding { kind: kind.into(), ..Finding::default() }));
+        assert_eq!(check_nodes_record(NODE, &entry(NODE, finding(FindingKind::LogForked))), Ok(()));
+        let of_others = entry(NODE, finding(FindingKind::MissingSide));
+        assert_eq!(check_nodes_record(NODE, &of_others), Err(NotANodesRecord::Body));
+        let closed = Some(Body::FindingClosed(FindingClosed::default()));
+        assert_eq!(check_nodes_record(NODE, &entry(NODE, closed)), Err(NotANodesRecord::Body));
         assert_eq!(check_nodes_record(NODE, &entry(NODE, None)), Err(NotANodesRecord::Malformed));
         assert_eq!(check_nodes_record(NODE, b"\xff"), Err(NotANodesRecord::Malformed));
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lienthong_proto::lienthong::audit::v1::{BatchHeader, SignedBatch, batch_item::Item};
 use prost::Message as _;
 
-use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BatchError, Position, signed_message};
+use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BatchError, Position, late_openings_head, signed_message};
 use crate::chain;
 use crate::hash::{Hash, leaf_hash};
 use crate::record::{self, Kind, RecordError};
@@ -33,7 +33,8 @@ pub struct CheckedBatch {
 /// very head on record; only the records after it are given out. A batch without items is a heartbeat or carries
 /// late openings only.
 ///
-/// Late openings are judged by form alone: the signed chain holds their hash in an earlier batch.
+/// Late openings lie outside the chain of this batch (it holds their hashes in an earlier one); the signed header
+/// commits to them by a chain of their own.
 pub fn verify_batch<E: std::fmt::Display>(
     batch: &SignedBatch,
     node: &str,
@@ -56,6 +57,9 @@ pub fn verify_batch<E: std::fmt::Display>(
         return Err(BatchError::Chain { first_seq, last_seq, signed: claim.head, found: head });
     }
     meets(last_seq, &head, on_record)?;
+    if late_openings_head(&batch.late_openings) != claim.header.late_openings_head {
+        return Err(BatchError::LateOpenings { first_seq, last_seq });
+    }
     verify(&signed_message(&batch.header), &batch.signature).map_err(|error| BatchError::Signature {
         first_seq,
         last_seq,

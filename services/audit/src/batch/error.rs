@@ -93,6 +93,14 @@ pub enum BatchError {
         /// Head computed from the items.
         found: Hash,
     },
+    /// The late openings are not those that the header signs.
+    #[error("the late openings of batch {first_seq}..={last_seq} are not those that its header signs")]
+    LateOpenings {
+        /// First sequence number.
+        first_seq: u64,
+        /// Last sequence number.
+        last_seq: u64,
+    },
     /// The signature is not the node's.
     #[error("the signature of batch {first_seq}..={last_seq} does not verify: {reason}")]
     Signature {
@@ -114,6 +122,7 @@ impl BatchError {
             | Self::Rollback { .. }
             | Self::Epoch { .. }
             | Self::Chain { .. }
+            | Self::LateOpenings { .. }
             | Self::Signature { .. }
             | Self::Node { .. } => true,
             Self::Malformed(_)

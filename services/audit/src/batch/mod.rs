@@ -9,7 +9,7 @@ use lienthong_proto::lienthong::audit::v1::{BatchHeader, BatchItem, JournalPosit
 use prost::Message as _;
 
 use crate::chain;
-use crate::hash::Hash;
+use crate::hash::{Hash, leaf_hash};
 
 mod check;
 mod error;
@@ -57,13 +57,23 @@ impl Position {
     }
 }
 
-/// Signs a batch of consecutive items. `sign` gets the exact bytes to sign.
+/// What a header says of its late openings: the chain head over their leaf hashes, in order; empty for none.
+pub fn late_openings_head(late_openings: &[Vec<u8>]) -> Vec<u8> {
+    if late_openings.is_empty() {
+        return Vec::new();
+    }
+    let leaves = late_openings.iter().map(|opening| leaf_hash(opening)).collect::<Vec<_>>();
+    chain::advance(&chain::START, &leaves).0.to_vec()
+}
+
+/// Signs a batch of consecutive items. `sign` gets the exact bytes to sign, which commit to the late openings too.
 pub fn seal<E>(
     header: &BatchHeader,
     items: Vec<BatchItem>,
     late_openings: Vec<Vec<u8>>,
     sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
 ) -> Result<SignedBatch, E> {
+    let header = BatchHeader { late_openings_head: late_openings_head(&late_openings), ..header.clone() };
     let header = header.encode_to_vec();
     let signature = sign(&signed_message(&header))?;
     Ok(SignedBatch { header, signature, items, late_openings })

@@ -43,6 +43,7 @@ fn header(first_seq: u64, last_seq: u64) -> BatchHeader {
         previous_head: position(first_seq - 1).head.0.to_vec(),
         head: position(last_seq).head.0.to_vec(),
         seal_time: Some(prost_types::Timestamp { seconds: 1_763_700_000, nanos: 0 }),
+        ..BatchHeader::default()
     }
 }
 
@@ -162,6 +163,18 @@ fn faults_are_named() {
             "no record",
             broken(&|batch| batch.items[0].item = Some(Item::Entry(Bytes::from_static(b"\xff")))),
             malformed,
+        ),
+        ("a late opening added", broken(&|batch| batch.late_openings.push(late_opening())), |error| {
+            *error == BatchError::LateOpenings { first_seq: 4, last_seq: 5 }
+        }),
+        (
+            "a late opening taken away",
+            {
+                let mut batch = signed(&header(4, 5), vec![entry(4), entry(5)], vec![late_opening()]);
+                batch.late_openings.clear();
+                batch
+            },
+            |error| matches!(error, BatchError::LateOpenings { .. }) && error.is_alarm(),
         ),
         ("no opening", broken(&|batch| batch.late_openings.push(record(1))), malformed),
         ("no header", broken(&|batch| batch.header = vec![0xff]), malformed),

@@ -226,6 +226,7 @@ impl Shipper {
             previous_head: self.sent.head.0.to_vec(),
             head: draft.position.head.0.to_vec(),
             seal_time: Some(prost_types::Timestamp::from(now)),
+            ..BatchHeader::default()
         };
         let (late, late_openings) = draft.late.into_iter().unzip();
         let batch = batch::seal(&header, draft.items, late_openings, sign)

@@ -79,6 +79,7 @@ impl Journal {
             previous_head: before.head.0.to_vec(),
             head: self.position.head.0.to_vec(),
             seal_time: Some(Timestamp { seconds: 1, nanos: 0 }),
+            ..BatchHeader::default()
         };
         let items =
             entries.into_iter().map(|entry| BatchItem { item: Some(Item::Entry(entry.into())) }).collect();
@@ -102,7 +103,7 @@ impl Shipper {
         journal_epoch: u64,
     ) -> Result<Shipper, Status> {
         let (say, said) = mpsc::channel(64);
-        let hello = Say::Hello(ShipHello { journal_epoch });
+        let hello = Say::Hello(ShipHello { journal_epoch, ..ShipHello::default() });
         say.send(ShipJournalRequest { event: Some(hello) }).await.unwrap();
         let heard = soon(mesh.audit(broker, who).ship_journal(ReceiverStream::new(said))).await?.into_inner();
         Ok(Shipper { say, heard })

@@ -81,7 +81,8 @@ impl Shipping {
         let Signing { signer, edition } = self.trust.signing();
         let broker = Broker::new(&self.broker, &self.trust.material, &self.connections).map_err(text)?;
         let (say, said) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
-        let hello = Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch() });
+        let hello =
+            Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch(), ..ShipHello::default() });
         send(&say, hello).await?;
         let mut client = AuditServiceClient::new(broker.channel.clone());
         let response = client.ship_journal(ReceiverStream::new(said)).await.map_err(text)?;

@@ -60,7 +60,7 @@ fn kind(error: &BatchError) -> &'static str {
         BatchError::Fork { .. } => "fork",
         BatchError::Rollback { .. } => "rollback",
         BatchError::Duplicate { .. } => "duplicate",
-        BatchError::Chain { .. } => "chain",
+        BatchError::Chain { .. } | BatchError::LateOpenings { .. } => "chain",
         BatchError::Signature { .. } => "signature",
     }
 }
