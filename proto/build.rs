@@ -11,6 +11,7 @@ const MESH: &[&str] = &[
     "lienthong/control/v1/rights.proto",
     "lienthong/registry/v1/registry.proto",
     "lienthong/registry/v1/enrollment.proto",
+    "lienthong/registry/v1/renewal.proto",
     "lienthong/catalog/v1/catalog.proto",
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",

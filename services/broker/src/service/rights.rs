@@ -91,7 +91,7 @@ impl Opening {
             timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message()).await.map_err(|_| {
                 Status::deadline_exceeded("no hello within 10 s; it is the first message of a watch")
             })??;
-        let Some(Said::Hello(Hello { held_epoch, held_hash, software_version })) =
+        let Some(Said::Hello(Hello { held_epoch, held_hash, software_version, .. })) =
             first.and_then(|said| said.event)
         else {
             return Err(Status::invalid_argument("the first message of a watch is a hello"));
@@ -176,6 +176,7 @@ impl Watch {
                 self.entry.acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
                 Ok(())
             }
+            Some(Said::TrustAcknowledgement(_)) => Ok(()),
             Some(Said::Hello(_)) => Err(Status::invalid_argument("a watch says hello once")),
             None => Err(Status::invalid_argument("a message of a watch says nothing that this broker knows")),
         }

@@ -62,6 +62,7 @@ async fn follow(
         held_epoch,
         held_hash: held_hash.to_vec(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        trust_version: 0,
     };
     if say.send(WatchRightsRequest { event: Some(Said::Hello(hello)) }).await.is_err() {
         return "the stream closed before it began".to_owned();
@@ -109,7 +110,7 @@ async fn follow(
                     tracing::warn!(reason, "a heartbeat does not count");
                 }
             }
-            None => {}
+            Some(Heard::TrustFile(_)) | None => {}
         }
     }
 }
