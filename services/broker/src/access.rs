@@ -29,6 +29,12 @@ pub enum Rpc {
     ShipJournal,
     /// `AuditService.GetCheckpoint`
     GetCheckpoint,
+    /// `LogService.ProveReceipts`
+    ProveReceipts,
+    /// `FindingService.ListFindings`
+    ListFindings,
+    /// `FindingService.CloseFinding`
+    CloseFinding,
     /// `EnrollmentService.CreateToken`
     CreateToken,
     /// `EnrollmentService.Enroll`
@@ -49,7 +55,7 @@ pub enum Rpc {
 
 impl Rpc {
     /// Every RPC, in the order of the table.
-    pub const ALL: [Rpc; 17] = [
+    pub const ALL: [Rpc; 20] = [
         Rpc::WatchRights,
         Rpc::GetAgency,
         Rpc::ListAgencies,
@@ -59,6 +65,9 @@ impl Rpc {
         Rpc::ListEntries,
         Rpc::ShipJournal,
         Rpc::GetCheckpoint,
+        Rpc::ProveReceipts,
+        Rpc::ListFindings,
+        Rpc::CloseFinding,
         Rpc::CreateToken,
         Rpc::Enroll,
         Rpc::GetEnrollment,
@@ -81,6 +90,9 @@ impl Rpc {
             Rpc::ListEntries => "/lienthong.catalog.v1.CatalogService/ListEntries",
             Rpc::ShipJournal => "/lienthong.audit.v1.AuditService/ShipJournal",
             Rpc::GetCheckpoint => "/lienthong.audit.v1.AuditService/GetCheckpoint",
+            Rpc::ProveReceipts => "/lienthong.audit.v1.LogService/ProveReceipts",
+            Rpc::ListFindings => "/lienthong.audit.v1.FindingService/ListFindings",
+            Rpc::CloseFinding => "/lienthong.audit.v1.FindingService/CloseFinding",
             Rpc::CreateToken => "/lienthong.registry.v1.EnrollmentService/CreateToken",
             Rpc::Enroll => "/lienthong.registry.v1.EnrollmentService/Enroll",
             Rpc::GetEnrollment => "/lienthong.registry.v1.EnrollmentService/GetEnrollment",
@@ -99,7 +111,11 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
     match rpc {
         // A bundle, a contract, a journal: each belongs to one node, or to its agency. A version of another agency's
         // contract is given to a node whose bundle holds that agency's contract.
-        Rpc::WatchRights | Rpc::PublishContract | Rpc::GetContract | Rpc::ShipJournal => {
+        Rpc::WatchRights
+        | Rpc::PublishContract
+        | Rpc::GetContract
+        | Rpc::ShipJournal
+        | Rpc::ProveReceipts => {
             matches!(role, Role::Node)
         }
         // Who takes part and what must be shared is known to every party of the mesh.
@@ -117,6 +133,8 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ApproveEnrollment
         | Rpc::RejectEnrollment
         | Rpc::UnbindEnrollment => matches!(role, Role::Operator),
+        // What does not match concerns two agencies at least; the operator's officers follow it up.
+        Rpc::ListFindings | Rpc::CloseFinding => matches!(role, Role::Operator),
     }
 }
 
