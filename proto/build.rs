@@ -13,6 +13,7 @@ const MESH: &[&str] = &[
     "lienthong/registry/v1/enrollment.proto",
     "lienthong/registry/v1/renewal.proto",
     "lienthong/catalog/v1/catalog.proto",
+    "lienthong/catalog/v1/decision.proto",
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",
     "lienthong/audit/v1/findings.proto",

@@ -25,6 +25,12 @@ pub enum Rpc {
     GetEntry,
     /// `CatalogService.ListEntries`
     ListEntries,
+    /// `DecisionService.Explain`
+    Explain,
+    /// `DecisionService.WhatIf`
+    WhatIf,
+    /// `DecisionService.WhoCan`
+    WhoCan,
     /// `AuditService.ShipJournal`
     ShipJournal,
     /// `AuditService.GetCheckpoint`
@@ -63,6 +69,9 @@ impl Rpc {
         Rpc::GetContract,
         Rpc::GetEntry,
         Rpc::ListEntries,
+        Rpc::Explain,
+        Rpc::WhatIf,
+        Rpc::WhoCan,
         Rpc::ShipJournal,
         Rpc::GetCheckpoint,
         Rpc::ProveReceipts,
@@ -88,6 +97,9 @@ impl Rpc {
             Rpc::GetContract => "/lienthong.registry.v1.RegistryService/GetContract",
             Rpc::GetEntry => "/lienthong.catalog.v1.CatalogService/GetEntry",
             Rpc::ListEntries => "/lienthong.catalog.v1.CatalogService/ListEntries",
+            Rpc::Explain => "/lienthong.catalog.v1.DecisionService/Explain",
+            Rpc::WhatIf => "/lienthong.catalog.v1.DecisionService/WhatIf",
+            Rpc::WhoCan => "/lienthong.catalog.v1.DecisionService/WhoCan",
             Rpc::ShipJournal => "/lienthong.audit.v1.AuditService/ShipJournal",
             Rpc::GetCheckpoint => "/lienthong.audit.v1.AuditService/GetCheckpoint",
             Rpc::ProveReceipts => "/lienthong.audit.v1.LogService/ProveReceipts",
@@ -122,6 +134,10 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         Rpc::GetAgency | Rpc::ListAgencies | Rpc::GetEntry | Rpc::ListEntries => {
             !matches!(role, Role::Anonymous)
         }
+        // A decision is explained to the parties of its exchange. Who may read a provider's data is known to the provider
+        // and to the operator.
+        Rpc::Explain | Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
+        Rpc::WhatIf => matches!(role, Role::Operator),
         // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only.
         Rpc::GetCheckpoint | Rpc::GetEnrollment => true,
         // Whom nobody is bound to knocks here, and nowhere else. Once it is bound, it may hear the same answer again.

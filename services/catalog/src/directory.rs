@@ -59,6 +59,8 @@ fn callable(
         .map(|(purpose, fields)| PurposeFields {
             purpose: purpose.into(),
             fields: fields.ids.iter().cloned().collect(),
+            masked_fields: fields.masking.keys().cloned().collect(),
+            ..PurposeFields::default()
         })
         .collect();
     (!purposes.is_empty()).then(|| CallableMethod {

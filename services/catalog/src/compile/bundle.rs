@@ -44,6 +44,7 @@ impl Rights {
                 .collect(),
             rights: rights.into_iter().cloned().collect(),
             revocation_lists: issue.revocation_lists.clone(),
+            guardrails: Vec::new(),
         })
     }
 

@@ -167,6 +167,7 @@ fn right(entry: &Entry, id: String, consumer: &str, purpose: Purpose, fields: &F
         origin: RightOrigin::CatalogMandatory.into(),
         legal_basis: entry.legal_basis.iter().map(ToString::to_string).collect(),
         suspended: entry.status == EntryStatus::Suspended,
+        ..Right::default()
     }
 }
 
@@ -182,6 +183,7 @@ fn declared(entry: &Entry) -> Dataset {
         freshness: entry.freshness.map(Freshness::to_proto),
         entry: entry.versioned_id(),
         legal_basis: entry.legal_basis.iter().map(ToString::to_string).collect(),
+        ..Dataset::default()
     }
 }
 

@@ -77,7 +77,12 @@ fn describe_outside_party(party: &OutsideParty) -> DescribedParty {
 
 fn purpose_fields((purpose, fields): (&Purpose, &Fields)) -> PurposeFields {
     let ids = fields.granted.iter().chain(&fields.masked);
-    PurposeFields { purpose: (*purpose).into(), fields: ids.cloned().collect() }
+    PurposeFields {
+        purpose: (*purpose).into(),
+        fields: ids.cloned().collect(),
+        masked_fields: fields.masked.clone(),
+        ..PurposeFields::default()
+    }
 }
 
 fn timestamp(at: OffsetDateTime) -> Timestamp {

@@ -112,7 +112,7 @@ pub fn bundle() -> RightsBundle {
             dataset("dkdn.doanh_nghiep", "G12"),
         ],
         rights: rights(),
-        revocation_lists: Vec::new(),
+        ..RightsBundle::default()
     }
 }
 

@@ -158,6 +158,7 @@ impl Closer {
             exchange: Some(opened.exchange),
             metadata_dropped: self.metadata_dropped,
             earlier_nodes: std::mem::take(&mut self.earlier_nodes),
+            ..Closing::default()
         };
         let record = new_record(&self.core, opened.closing_salt, Body::Closing(fitting(closing)));
         let written = record::encode(&record)

@@ -96,7 +96,11 @@ mod tests {
             provider: provider.to_owned(),
             dataset: "a.b".to_owned(),
             purposes: vec![
-                PurposeFields { purpose: Purpose::Verification.into(), fields: vec!["x".to_owned()] },
+                PurposeFields {
+                    purpose: Purpose::Verification.into(),
+                    fields: vec!["x".to_owned()],
+                    ..PurposeFields::default()
+                },
                 PurposeFields::default(),
             ],
             contract_hash: vec![0xab; 32],
