@@ -57,11 +57,65 @@ pub enum Rpc {
     RenewCertificate,
     /// `EnrollmentService.UnbindEnrollment`
     UnbindEnrollment,
+    /// `CatalogChangeService.ProposeChange`
+    ProposeChange,
+    /// `CatalogChangeService.GetChange`
+    GetChange,
+    /// `CatalogChangeService.ListChanges`
+    ListChanges,
+    /// `CatalogChangeService.ApproveChange`
+    ApproveChange,
+    /// `CatalogChangeService.RejectChange`
+    RejectChange,
+    /// `CatalogChangeService.ReadFiles`
+    ReadFiles,
+    /// `DutyService.DeclareRefusal`
+    DeclareRefusal,
+    /// `DutyService.WithdrawRefusal`
+    WithdrawRefusal,
+    /// `DutyService.GetRefusal`
+    GetRefusal,
+    /// `DutyService.ListRefusals`
+    ListRefusals,
+    /// `DutyService.GetDispute`
+    GetDispute,
+    /// `DutyService.ListDisputes`
+    ListDisputes,
+    /// `DutyService.AnswerDispute`
+    AnswerDispute,
+    /// `DutyService.DecideDispute`
+    DecideDispute,
+    /// `DutyService.AnnounceOutage`
+    AnnounceOutage,
+    /// `DutyService.ListOutages`
+    ListOutages,
+    /// `DutyService.CreateConnectionRequest`
+    CreateConnectionRequest,
+    /// `DutyService.AnswerConnectionRequest`
+    AnswerConnectionRequest,
+    /// `DutyService.ListConnectionRequests`
+    ListConnectionRequests,
+    /// `HoldingsService.GetDatabase`
+    GetDatabase,
+    /// `HoldingsService.ListDatabases`
+    ListDatabases,
+    /// `HoldingsService.GetDataset`
+    GetDataset,
+    /// `HoldingsService.ListDatasetHoldings`
+    ListDatasetHoldings,
+    /// `HoldingsService.ListSystems`
+    ListSystems,
+    /// `HoldingsService.ListDictionary`
+    ListDictionary,
+    /// `HoldingsService.ListPurposes`
+    ListPurposes,
+    /// `HoldingsService.ListRights`
+    ListRights,
 }
 
 impl Rpc {
     /// Every RPC, in the order of the table.
-    pub const ALL: [Rpc; 20] = [
+    pub const ALL: [Rpc; 50] = [
         Rpc::WatchRights,
         Rpc::GetAgency,
         Rpc::ListAgencies,
@@ -85,6 +139,33 @@ impl Rpc {
         Rpc::RejectEnrollment,
         Rpc::RenewCertificate,
         Rpc::UnbindEnrollment,
+        Rpc::ProposeChange,
+        Rpc::GetChange,
+        Rpc::ListChanges,
+        Rpc::ApproveChange,
+        Rpc::RejectChange,
+        Rpc::ReadFiles,
+        Rpc::DeclareRefusal,
+        Rpc::WithdrawRefusal,
+        Rpc::GetRefusal,
+        Rpc::ListRefusals,
+        Rpc::GetDispute,
+        Rpc::ListDisputes,
+        Rpc::AnswerDispute,
+        Rpc::DecideDispute,
+        Rpc::AnnounceOutage,
+        Rpc::ListOutages,
+        Rpc::CreateConnectionRequest,
+        Rpc::AnswerConnectionRequest,
+        Rpc::ListConnectionRequests,
+        Rpc::GetDatabase,
+        Rpc::ListDatabases,
+        Rpc::GetDataset,
+        Rpc::ListDatasetHoldings,
+        Rpc::ListSystems,
+        Rpc::ListDictionary,
+        Rpc::ListPurposes,
+        Rpc::ListRights,
     ];
 
     /// Its gRPC path.
@@ -113,6 +194,33 @@ impl Rpc {
             Rpc::RejectEnrollment => "/lienthong.registry.v1.EnrollmentService/RejectEnrollment",
             Rpc::RenewCertificate => "/lienthong.registry.v1.EnrollmentService/RenewCertificate",
             Rpc::UnbindEnrollment => "/lienthong.registry.v1.EnrollmentService/UnbindEnrollment",
+            Rpc::ProposeChange => "/lienthong.catalog.v1.CatalogChangeService/ProposeChange",
+            Rpc::GetChange => "/lienthong.catalog.v1.CatalogChangeService/GetChange",
+            Rpc::ListChanges => "/lienthong.catalog.v1.CatalogChangeService/ListChanges",
+            Rpc::ApproveChange => "/lienthong.catalog.v1.CatalogChangeService/ApproveChange",
+            Rpc::RejectChange => "/lienthong.catalog.v1.CatalogChangeService/RejectChange",
+            Rpc::ReadFiles => "/lienthong.catalog.v1.CatalogChangeService/ReadFiles",
+            Rpc::DeclareRefusal => "/lienthong.registry.v1.DutyService/DeclareRefusal",
+            Rpc::WithdrawRefusal => "/lienthong.registry.v1.DutyService/WithdrawRefusal",
+            Rpc::GetRefusal => "/lienthong.registry.v1.DutyService/GetRefusal",
+            Rpc::ListRefusals => "/lienthong.registry.v1.DutyService/ListRefusals",
+            Rpc::GetDispute => "/lienthong.registry.v1.DutyService/GetDispute",
+            Rpc::ListDisputes => "/lienthong.registry.v1.DutyService/ListDisputes",
+            Rpc::AnswerDispute => "/lienthong.registry.v1.DutyService/AnswerDispute",
+            Rpc::DecideDispute => "/lienthong.registry.v1.DutyService/DecideDispute",
+            Rpc::AnnounceOutage => "/lienthong.registry.v1.DutyService/AnnounceOutage",
+            Rpc::ListOutages => "/lienthong.registry.v1.DutyService/ListOutages",
+            Rpc::CreateConnectionRequest => "/lienthong.registry.v1.DutyService/CreateConnectionRequest",
+            Rpc::AnswerConnectionRequest => "/lienthong.registry.v1.DutyService/AnswerConnectionRequest",
+            Rpc::ListConnectionRequests => "/lienthong.registry.v1.DutyService/ListConnectionRequests",
+            Rpc::GetDatabase => "/lienthong.registry.v1.HoldingsService/GetDatabase",
+            Rpc::ListDatabases => "/lienthong.registry.v1.HoldingsService/ListDatabases",
+            Rpc::GetDataset => "/lienthong.registry.v1.HoldingsService/GetDataset",
+            Rpc::ListDatasetHoldings => "/lienthong.registry.v1.HoldingsService/ListDatasetHoldings",
+            Rpc::ListSystems => "/lienthong.registry.v1.HoldingsService/ListSystems",
+            Rpc::ListDictionary => "/lienthong.registry.v1.HoldingsService/ListDictionary",
+            Rpc::ListPurposes => "/lienthong.registry.v1.HoldingsService/ListPurposes",
+            Rpc::ListRights => "/lienthong.registry.v1.HoldingsService/ListRights",
         }
     }
 }
@@ -130,10 +238,33 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ProveReceipts => {
             matches!(role, Role::Node)
         }
-        // Who takes part and what must be shared is known to every party of the mesh.
-        Rpc::GetAgency | Rpc::ListAgencies | Rpc::GetEntry | Rpc::ListEntries => {
-            !matches!(role, Role::Anonymous)
-        }
+        // Who takes part, what is held and what must be shared is known to every party of the mesh. Rights, refusals,
+        // disputes and connection requests are shown to the agencies that they concern; the handlers see to it.
+        Rpc::GetAgency
+        | Rpc::ListAgencies
+        | Rpc::GetEntry
+        | Rpc::ListEntries
+        | Rpc::GetDatabase
+        | Rpc::ListDatabases
+        | Rpc::GetDataset
+        | Rpc::ListDatasetHoldings
+        | Rpc::ListSystems
+        | Rpc::ListDictionary
+        | Rpc::ListPurposes
+        | Rpc::ListRights
+        | Rpc::WithdrawRefusal
+        | Rpc::GetRefusal
+        | Rpc::ListRefusals
+        | Rpc::GetDispute
+        | Rpc::ListDisputes
+        | Rpc::AnswerDispute
+        | Rpc::ListOutages
+        | Rpc::ListConnectionRequests => !matches!(role, Role::Anonymous),
+        // An agency's own acts, by whatever stands for it.
+        Rpc::DeclareRefusal
+        | Rpc::AnnounceOutage
+        | Rpc::CreateConnectionRequest
+        | Rpc::AnswerConnectionRequest => matches!(role, Role::Node | Role::System),
         // A decision is explained to the parties of its exchange. Who may read a provider's data is known to the provider
         // and to the operator.
         Rpc::Explain | Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
@@ -143,12 +274,19 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         // Whom nobody is bound to knocks here, and nowhere else. Once it is bound, it may hear the same answer again.
         Rpc::Enroll => !matches!(role, Role::Operator),
         Rpc::RenewCertificate => matches!(role, Role::Node | Role::System),
-        // Which two of the operators, the enrollment itself decides.
+        // Which two of the operators, the enrollment or the change itself decides.
         Rpc::CreateToken
         | Rpc::ListEnrollments
         | Rpc::ApproveEnrollment
         | Rpc::RejectEnrollment
-        | Rpc::UnbindEnrollment => matches!(role, Role::Operator),
+        | Rpc::UnbindEnrollment
+        | Rpc::ProposeChange
+        | Rpc::GetChange
+        | Rpc::ListChanges
+        | Rpc::ApproveChange
+        | Rpc::RejectChange
+        | Rpc::ReadFiles
+        | Rpc::DecideDispute => matches!(role, Role::Operator),
         // What does not match concerns two agencies at least; the operator's officers follow it up.
         Rpc::ListFindings | Rpc::CloseFinding => matches!(role, Role::Operator),
     }

@@ -262,7 +262,7 @@ async fn the_registry_is_read_page_by_page() {
     let mut registry = mesh.registry(&broker, &mesh.officer);
     let (mut codes, mut page_token) = (Vec::new(), String::new());
     loop {
-        let page = ListAgenciesRequest { page_size: 4, page_token };
+        let page = ListAgenciesRequest { page_size: 4, page_token, ..ListAgenciesRequest::default() };
         let page = soon(registry.list_agencies(page)).await.unwrap().into_inner();
         codes.extend(page.agencies.into_iter().map(|agency| agency.code));
         page_token = page.next_page_token;
@@ -295,10 +295,10 @@ async fn the_catalog_says_what_is_published() {
     assert!(!entry.published && entry.dataset == "dancu.cong_dan", "{entry:?}");
     soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap();
     assert!(soon(catalog.get_entry(get())).await.unwrap().into_inner().entry.unwrap().published);
-    let list = ListEntriesRequest { page_size: 0, page_token: String::new() };
+    let list = ListEntriesRequest::default();
     let entries = soon(catalog.list_entries(list)).await.unwrap().into_inner().entries;
     assert!(entries.len() >= 13 && entries.is_sorted_by_key(|entry| entry.name.clone()));
-    let bad = ListEntriesRequest { page_size: 0, page_token: "?".to_owned() };
+    let bad = ListEntriesRequest { page_token: "?".to_owned(), ..ListEntriesRequest::default() };
     assert_eq!(soon(catalog.list_entries(bad)).await.unwrap_err().code(), Code::InvalidArgument);
 
     let mut stranger = mesh.catalog(&broker, &mesh.unbound);

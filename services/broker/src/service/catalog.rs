@@ -42,7 +42,7 @@ impl CatalogService for Catalog {
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
         let guest = self.door.admit(Rpc::ListEntries, &request)?;
-        let ListEntriesRequest { page_size, page_token } = request.into_inner();
+        let ListEntriesRequest { page_size, page_token, .. } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
         let (entries, next_page_token) = page.cut(guest.generation.entries(), |entry| &entry.id);
         let entries = entries.iter().map(|entry| guest.generation.describe(entry)).collect();

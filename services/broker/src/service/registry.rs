@@ -57,7 +57,7 @@ impl RegistryService for Registry {
         request: Request<ListAgenciesRequest>,
     ) -> Result<Response<ListAgenciesResponse>, Status> {
         let guest = self.door.admit(Rpc::ListAgencies, &request)?;
-        let ListAgenciesRequest { page_size, page_token } = request.into_inner();
+        let ListAgenciesRequest { page_size, page_token, .. } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
         let (codes, next_page_token) = page.cut(guest.generation.parties(), |code| code);
         let agencies = codes.iter().filter_map(|code| guest.generation.party(code)).collect();

@@ -45,6 +45,8 @@ impl Rights {
             rights: rights.into_iter().cloned().collect(),
             revocation_lists: issue.revocation_lists.clone(),
             guardrails: Vec::new(),
+            // Who approved the entries is no matter of compiling them.
+            activations: None,
         })
     }
 

@@ -7,6 +7,7 @@ use prost_types::Timestamp;
 use time::OffsetDateTime;
 
 use crate::catalog::{Agency, Catalog, Entry, Fields, Freshness, OutsideParty};
+use crate::words;
 
 impl Catalog {
     /// An agency or outside party with its nodes and systems; `None` for a code that is not registered.
@@ -42,6 +43,7 @@ impl Entry {
             status: self.status.word().to_owned(),
             approved_by: self.approved_by.clone(),
             published,
+            ..DescribedEntry::default()
         }
     }
 }
@@ -61,6 +63,14 @@ fn describe_agency(agency: &Agency) -> DescribedParty {
             phone: contact.phone.clone(),
             email: contact.email.clone(),
         }),
+        roles: agency.roles.iter().map(|role| words::of(words::ROLES, *role).to_owned()).collect(),
+        security_level: agency.security_level,
+        sectors: agency.sectors.clone(),
+        active: agency.is_active,
+        successor: match agency.successor_code.as_str() {
+            "" => String::new(),
+            code => format!("agencies/{code}"),
+        },
         ..DescribedParty::default()
     }
 }
@@ -71,6 +81,7 @@ fn describe_outside_party(party: &OutsideParty) -> DescribedParty {
         code: party.code.clone(),
         name_vi: party.name_vi.clone(),
         bloc: "OUTSIDE".to_owned(),
+        active: true,
         ..DescribedParty::default()
     }
 }
