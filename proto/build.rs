@@ -21,6 +21,7 @@ const MESH: &[&str] = &[
     "lienthong/audit/v1/audit.proto",
     "lienthong/audit/v1/findings.proto",
     "lienthong/audit/v1/log.proto",
+    "lienthong/audit/v1/search.proto",
     "lienthong/exchange/v1/call.proto",
     "lienthong/node/v1/diagnosis.proto",
 ];

@@ -40,6 +40,12 @@ pub struct BrokerConfig {
     /// nodes and systems in: one makes the token, another approves. Read again on reload.
     #[serde(default)]
     pub operators: Vec<PathBuf>,
+    /// Certificates of the operator's auditors, PEM: they may search the whole log. Read again on reload.
+    #[serde(default)]
+    pub auditors: Vec<PathBuf>,
+    /// Agencies' security officers: each may search the exchanges to which his agency is party. Read again on reload.
+    #[serde(default)]
+    pub officers: Vec<OfficerConfig>,
     /// The private key that signs rights bundles and heartbeats: Ed25519, PEM, mode 0600.
     pub bundle_key: PathBuf,
     /// Name of that key, as nodes pin it.
@@ -81,6 +87,16 @@ impl BrokerConfig {
         }
         Ok(())
     }
+}
+
+/// A security officer of an agency.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfficerConfig {
+    /// His certificate, PEM.
+    pub certificate: PathBuf,
+    /// Code of his agency.
+    pub agency: String,
 }
 
 /// The authorities whose certificates the broker accepts.
@@ -125,6 +141,8 @@ impl BrokerConfig {
             catalog_dir: "/etc/lienthong/catalog".into(),
             registry_file: "/etc/lienthong/registry.yaml".into(),
             operators: Vec::new(),
+            auditors: Vec::new(),
+            officers: Vec::new(),
             bundle_key: "/etc/lienthong/keys/bundle.key".into(),
             bundle_key_name: "bundle-2026".to_owned(),
             log_key: "/etc/lienthong/keys/log.key".into(),

@@ -10,6 +10,7 @@ use lienthong_proto::lienthong::control::v1 as control;
 
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
+use crate::identity::Caller;
 use crate::sources::{read_file, read_folder};
 use crate::trust::{self, Trust};
 
@@ -20,8 +21,8 @@ pub struct Declared {
     pub catalog: Arc<Catalog>,
     /// Certificate revocation lists, DER.
     pub revocation_lists: Arc<[Vec<u8>]>,
-    /// Certificates of the operator, with their subjects.
-    pub operators: Arc<[(CertificateBinding, String)]>,
+    /// Certificates of people: the operator's, its auditors', agencies' officers'.
+    pub operators: Arc<[(CertificateBinding, Caller)]>,
 }
 
 impl Declared {
@@ -40,7 +41,7 @@ impl Declared {
         let declared = Declared {
             catalog: Arc::new(catalog),
             revocation_lists: trust.revocation_lists.clone().into(),
-            operators: trust::operators(&config.operators)?.into(),
+            operators: trust::people(config)?.into(),
         };
         Ok((declared, trust))
     }

@@ -69,8 +69,8 @@ pub struct Material {
     pub contracts: BTreeMap<String, Arc<Contract>>,
     /// Certificate revocation lists, DER.
     pub revocation_lists: Arc<[Vec<u8>]>,
-    /// Certificates of the operator, with their subjects.
-    pub operators: Arc<[(CertificateBinding, String)]>,
+    /// Certificates of people: the operator's, its auditors', agencies' officers'.
+    pub operators: Arc<[(CertificateBinding, Caller)]>,
 }
 
 /// Everything compiled, without an epoch.
@@ -273,7 +273,7 @@ fn content_hash(bundles: &[RightsBundle]) -> Sha256 {
     hash
 }
 
-fn directory(catalog: &Catalog, operators: &[(CertificateBinding, String)]) -> Result<Directory, BoundTwice> {
+fn directory(catalog: &Catalog, operators: &[(CertificateBinding, Caller)]) -> Result<Directory, BoundTwice> {
     let nodes = catalog.nodes().iter().map(|node| {
         let caller = Caller::Node { name: node.name.clone(), agency: node.agency.clone() };
         (caller, &node.certificates)
@@ -299,8 +299,8 @@ fn directory(catalog: &Catalog, operators: &[(CertificateBinding, String)]) -> R
             }
         }
     }
-    for (binding, subject) in operators {
-        bind(binding.clone(), Caller::Operator { subject: subject.clone() })?;
+    for (binding, caller) in operators {
+        bind(binding.clone(), caller.clone())?;
     }
     Ok(directory)
 }

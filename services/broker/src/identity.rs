@@ -14,13 +14,18 @@ pub enum Role {
     System,
     /// A person or tool of the mesh's operator.
     Operator,
+    /// An auditor of the operator, who sees the whole log and changes nothing.
+    Auditor,
+    /// An agency's security officer, who sees the exchanges to which his agency is party.
+    Officer,
     /// A good certificate that the registry binds to nobody.
     Anonymous,
 }
 
 impl Role {
     /// Every role, in the order of the access table.
-    pub const ALL: [Role; 4] = [Role::Node, Role::System, Role::Operator, Role::Anonymous];
+    pub const ALL: [Role; 6] =
+        [Role::Node, Role::System, Role::Operator, Role::Auditor, Role::Officer, Role::Anonymous];
 
     /// The role as a word.
     pub const fn name(self) -> &'static str {
@@ -28,6 +33,8 @@ impl Role {
             Role::Node => "node",
             Role::System => "system",
             Role::Operator => "operator",
+            Role::Auditor => "auditor",
+            Role::Officer => "officer",
             Role::Anonymous => "anonymous",
         }
     }
@@ -55,6 +62,18 @@ pub enum Caller {
         /// Subject of the certificate.
         subject: String,
     },
+    /// An auditor of the operator.
+    Auditor {
+        /// Subject of the certificate.
+        subject: String,
+    },
+    /// An agency's security officer.
+    Officer {
+        /// Subject of the certificate.
+        subject: String,
+        /// Code of the agency.
+        agency: String,
+    },
     /// Bound to nobody; what the certificate says about itself is kept for the refusal's text.
     Anonymous {
         /// Issuer, serial and key of the certificate.
@@ -69,6 +88,8 @@ impl Caller {
             Caller::Node { .. } => Role::Node,
             Caller::System { .. } => Role::System,
             Caller::Operator { .. } => Role::Operator,
+            Caller::Auditor { .. } => Role::Auditor,
+            Caller::Officer { .. } => Role::Officer,
             Caller::Anonymous { .. } => Role::Anonymous,
         }
     }
@@ -80,6 +101,8 @@ impl fmt::Display for Caller {
             Caller::Node { name, .. } => write!(f, "node {name}"),
             Caller::System { name, .. } => write!(f, "system {name}"),
             Caller::Operator { subject } => write!(f, "operator {subject}"),
+            Caller::Auditor { subject } => write!(f, "auditor {subject}"),
+            Caller::Officer { subject, agency } => write!(f, "officer {subject} of {agency}"),
             Caller::Anonymous { certificate } => {
                 write!(f, "a certificate that the registry binds to nobody: {certificate}")
             }

@@ -11,8 +11,9 @@ use lienthong_certs::{
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::config::{BrokerConfig, TrustConfig};
+use crate::config::{BrokerConfig, OfficerConfig, TrustConfig};
 use crate::error::BrokerError;
+use crate::identity::Caller;
 
 /// The first byte of a DER list; PEM is text.
 const DER_SEQUENCE: u8 = 0x30;
@@ -53,15 +54,25 @@ impl Trust {
     }
 }
 
-/// The bindings of the operator's certificates, with their subjects.
+/// The bindings of the certificates of people: operators, auditors, agencies' officers.
 ///
 /// # Errors
 /// [`BrokerError`] naming the file.
-pub fn operators(paths: &[PathBuf]) -> Result<Vec<(CertificateBinding, String)>, BrokerError> {
-    paths
-        .iter()
-        .map(|path| certificate(path).map(|leaf| (leaf.binding().clone(), leaf.subject.text)))
-        .collect()
+pub fn people(config: &BrokerConfig) -> Result<Vec<(CertificateBinding, Caller)>, BrokerError> {
+    let operators = config.operators.iter().map(|path| person(path, |subject| Caller::Operator { subject }));
+    let auditors = config.auditors.iter().map(|path| person(path, |subject| Caller::Auditor { subject }));
+    let officers = config.officers.iter().map(|OfficerConfig { certificate, agency }| {
+        person(certificate, |subject| Caller::Officer { subject, agency: agency.clone() })
+    });
+    operators.chain(auditors).chain(officers).collect()
+}
+
+fn person(
+    path: &Path,
+    as_caller: impl FnOnce(String) -> Caller,
+) -> Result<(CertificateBinding, Caller), BrokerError> {
+    let leaf = certificate(path)?;
+    Ok((leaf.binding().clone(), as_caller(leaf.subject.text)))
 }
 
 /// The first certificate of a PEM file.

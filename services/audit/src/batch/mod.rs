@@ -47,7 +47,12 @@ impl Position {
 
     /// The position as the broker tells it to the node.
     pub fn to_proto(&self) -> JournalPosition {
-        JournalPosition { journal_epoch: self.epoch, last_seq: self.last_seq, head: self.head.0.to_vec() }
+        JournalPosition {
+            journal_epoch: self.epoch,
+            last_seq: self.last_seq,
+            head: self.head.0.to_vec(),
+            ..JournalPosition::default()
+        }
     }
 
     /// Reads what a broker told; `None` if the head is not a hash.
@@ -76,7 +81,7 @@ pub fn seal<E>(
     let header = BatchHeader { late_openings_head: late_openings_head(&late_openings), ..header.clone() };
     let header = header.encode_to_vec();
     let signature = sign(&signed_message(&header))?;
-    Ok(SignedBatch { header, signature, items, late_openings })
+    Ok(SignedBatch { header, signature, items, late_openings, ..SignedBatch::default() })
 }
 
 /// The bytes that a batch's signature covers.

@@ -226,7 +226,7 @@ proptest! {
         entries in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..4),
     ) {
         let items = entries.into_iter().map(|entry| BatchItem { item: Some(Item::Entry(entry.into())) }).collect();
-        let batch = SignedBatch { header, signature: vec![], items, late_openings: vec![] };
+        let batch = SignedBatch { header, items, ..SignedBatch::default() };
         prop_assert!(judge(&batch, 3).is_err());
     }
 

@@ -143,6 +143,8 @@ impl Mesh {
             catalog_dir: self.catalog_dir(),
             registry_file: self.path("registry.yaml"),
             operators: vec![self.officer.certificate.clone(), self.second_officer.certificate.clone()],
+            auditors: Vec::new(),
+            officers: Vec::new(),
             bundle_key: self.path("bundle.key"),
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.path("log.key"),

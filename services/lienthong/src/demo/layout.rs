@@ -311,6 +311,8 @@ impl Builder<'_> {
             catalog_dir: self.dir.join("catalog"),
             registry_file: self.dir.join("registry.yaml"),
             operators,
+            auditors: Vec::new(),
+            officers: Vec::new(),
             bundle_key: self.dir.join("keys/bundle.key"),
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.dir.join("keys/log.key"),
