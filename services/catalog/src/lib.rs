@@ -17,7 +17,7 @@
 //! - [`mod@compile`]: catalog and contracts to rights, and the bundle of each node.
 //! - [`rights`]: a bundle as the index that a node decides by.
 //! - [`mod@decide`]: the decision. **Start here.**
-//! - [`directory`]: what people may read of all this.
+//! - [`directory`]: what people may read of all this; [`inquiry`]: why a call was decided so, and what would change.
 //!
 //! Words that they share:
 //! - [`code`]: codes of agencies, parties and dossiers.
@@ -31,6 +31,7 @@ pub mod contract;
 pub mod decide;
 pub mod directory;
 pub mod finding;
+pub mod inquiry;
 pub mod purpose;
 pub mod rights;
 pub mod source;

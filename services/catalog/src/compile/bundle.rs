@@ -6,6 +6,9 @@ use lienthong_proto::lienthong::control::v1::{Right, RightsBundle};
 
 use super::{Issue, Rights, timestamp};
 
+/// The audience of [`Rights::whole`]: no resource name of a node.
+const WHOLE_MESH: &str = "mesh";
+
 impl Rights {
     /// The bundle of the node with this resource name; `None` for a node that the registry does not know. The node
     /// of an outside party learns who it is, and no more.
@@ -48,6 +51,23 @@ impl Rights {
             // Who approved the entries is no matter of compiling them.
             activations: None,
         })
+    }
+
+    /// The rights of the whole mesh as one bundle, to be asked about ([`crate::inquiry`]); no node may hold it.
+    pub fn whole(&self, issue: &Issue) -> RightsBundle {
+        RightsBundle {
+            mesh: issue.mesh.clone(),
+            audience: WHOLE_MESH.to_owned(),
+            epoch: issue.epoch.max(1),
+            issue_time: Some(timestamp(issue.time)),
+            parties: self.parties.values().cloned().collect(),
+            nodes: self.nodes.clone(),
+            systems: self.systems.clone(),
+            contracts: self.contracts.values().cloned().collect(),
+            datasets: self.datasets.values().cloned().collect(),
+            rights: self.all.clone(),
+            ..RightsBundle::default()
+        }
     }
 
     /// Rights to what the agency provides, its own rights, and open data; by id.

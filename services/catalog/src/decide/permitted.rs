@@ -89,6 +89,11 @@ impl Permitted {
         self.rights.0.dataset_of(&self.method).bundle_age_max
     }
 
+    /// Condition on the rows, in Cedar, that the data must meet besides; empty: every row.
+    pub fn condition(&self) -> &str {
+        &self.row().condition
+    }
+
     /// What must be durable before a byte leaves; never unspecified.
     pub fn release_gate(&self) -> ReleaseGate {
         match self.rights.0.dataset_of(&self.method).release_gate {

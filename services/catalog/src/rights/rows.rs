@@ -70,6 +70,9 @@ impl<'a> Work<'a> {
         let slot = slot.ok_or("its dataset is not in the bundle")?;
         let consumer = self.consumer(right, slot)?;
         let purpose = purpose(right)?;
+        if !right.condition.is_empty() {
+            return Err("its condition on the rows cannot be judged");
+        }
         let methods: Vec<MethodKind> = right.methods().collect();
         if methods.is_empty()
             || right.methods.len() != methods.len()

@@ -83,6 +83,7 @@ pub(crate) struct RightRow {
     pub valid_to: Moment,
     /// Slot of the list of instruments.
     pub legal_basis: u32,
+    pub condition: Box<str>,
 }
 
 /// What a right is found by. Purpose 0 stands for any.
@@ -148,6 +149,7 @@ impl RightRow {
             valid_from: parts.valid_from,
             valid_to: parts.valid_to,
             legal_basis: parts.legal_basis,
+            condition: Box::default(),
         }
     }
 
