@@ -7,7 +7,7 @@
 pub mod records;
 pub mod trial;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use lienthong::{
@@ -17,6 +17,10 @@ use lienthong::{
 };
 use lienthong_proto::{reason::Reason, status};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// Gets one citizen.
 pub const GET_CITIZEN: &str = "/vn.dancu.v1.CitizenService/GetCitizen";
@@ -108,6 +112,16 @@ pub fn handling() -> Stated {
 /// The mesh's reason in an outcome.
 pub fn reason(outcome: &Outcome) -> Option<Reason> {
     outcome.error.as_ref().and_then(status::read).map(|read| read.reason)
+}
+
+/// The number in the line of a role's metrics that begins with `name` (labels and all); zero where there is none yet.
+pub async fn metric(admin: SocketAddr, name: &str) -> Result<f64> {
+    let mut stream = TcpStream::connect(admin).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    Ok(line.map_or(Ok(0.0), |number| number.trim().parse())?)
 }
 
 /// How long anything may take to become true, milliseconds; machines are slow and noisy.

@@ -13,6 +13,8 @@ use crate::identity::{Caller, Role};
 pub enum Rpc {
     /// `RightsService.WatchRights`
     WatchRights,
+    /// `RightsService.Decide`
+    Decide,
     /// `RegistryService.GetAgency`
     GetAgency,
     /// `RegistryService.ListAgencies`
@@ -123,8 +125,9 @@ pub enum Rpc {
 
 impl Rpc {
     /// Every RPC, in the order of the table.
-    pub const ALL: [Rpc; 54] = [
+    pub const ALL: &[Rpc] = &[
         Rpc::WatchRights,
+        Rpc::Decide,
         Rpc::GetAgency,
         Rpc::ListAgencies,
         Rpc::PublishContract,
@@ -184,6 +187,7 @@ impl Rpc {
     pub const fn path(self) -> &'static str {
         match self {
             Rpc::WatchRights => "/lienthong.control.v1.RightsService/WatchRights",
+            Rpc::Decide => "/lienthong.control.v1.RightsService/Decide",
             Rpc::GetAgency => "/lienthong.registry.v1.RegistryService/GetAgency",
             Rpc::ListAgencies => "/lienthong.registry.v1.RegistryService/ListAgencies",
             Rpc::PublishContract => "/lienthong.registry.v1.RegistryService/PublishContract",
@@ -243,11 +247,13 @@ impl Rpc {
 
 /// Whether callers of `role` may call `rpc`. A node acts for its own agency and itself only: the handlers take
 /// both from the certificate, so there is nothing more to check.
+#[allow(clippy::match_same_arms)] // each group says why it is open to whom
 pub const fn allows(rpc: Rpc, role: Role) -> bool {
     match rpc {
-        // A bundle, a contract, a journal: each belongs to one node, or to its agency. A version of another agency's
-        // contract is given to a node whose bundle holds that agency's contract.
+        // A bundle, a decision by it, a contract, a journal: each belongs to one node, or to its agency. A version of
+        // another agency's contract is given to a node whose bundle holds that agency's contract.
         Rpc::WatchRights
+        | Rpc::Decide
         | Rpc::PublishContract
         | Rpc::GetContract
         | Rpc::ShipJournal
@@ -344,7 +350,7 @@ mod tests {
         for role in Role::ALL {
             write!(table, " {:<9}", role.name()).unwrap();
         }
-        for rpc in Rpc::ALL {
+        for &rpc in Rpc::ALL {
             write!(table, "\n{:<60}", rpc.path()).unwrap();
             for role in Role::ALL {
                 write!(table, " {:<9}", if allows(rpc, role) { "yes" } else { "-" }).unwrap();

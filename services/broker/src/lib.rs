@@ -26,6 +26,7 @@
 //! | [`issuer`] | epochs: numbered, put on record, then let out |
 //! | [`generation`] | everything compiled, and sealed |
 //! | [`bundle`] | what the broker signs for nodes |
+//! | [`online`] | single decisions, for data that is decided online |
 //! | [`board`] | which node decides by which epoch |
 //! | [`ledger`] | the one writer of the log |
 //! | [`positions`] | how much of each journal the log holds |
@@ -55,6 +56,7 @@ pub mod knocks;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;
+pub mod online;
 pub mod paging;
 pub mod places;
 pub mod positions;

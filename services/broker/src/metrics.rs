@@ -27,6 +27,7 @@ struct Families {
     reloads: Family<Outcome, Counter>,
     contracts: Family<Outcome, Counter>,
     enrollments: Family<Outcome, Counter>,
+    decisions: Family<Outcome, Counter>,
     epoch: Gauge,
 }
 
@@ -44,7 +45,8 @@ struct Outcome {
 impl BrokerMetrics {
     /// Puts every metric into the process's register. What board and log know is read when somebody asks.
     pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
-        let Families { refused, batches, batch_entries, reloads, contracts, enrollments, epoch } = &*self.0;
+        let Families { refused, batches, batch_entries, reloads, contracts, enrollments, decisions, epoch } =
+            &*self.0;
         metrics.register(
             "broker_calls_refused",
             "Calls that the access table does not allow",
@@ -70,6 +72,11 @@ impl BrokerMetrics {
             "broker_enrollments",
             "Steps of enrollments, by what was done, refused or throttled",
             enrollments.clone(),
+        );
+        metrics.register(
+            "broker_online_decisions",
+            "Calls that were decided for nodes one by one, by outcome",
+            decisions.clone(),
         );
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
@@ -116,6 +123,11 @@ impl BrokerMetrics {
     /// Counts a step of an enrollment: what was done, `refused` or `throttled`.
     pub fn enrollment(&self, outcome: &'static str) {
         self.0.enrollments.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts a call that was decided for a node: `permitted` or `denied`.
+    pub fn decided_online(&self, outcome: &'static str) {
+        self.0.decisions.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Shows the newest epoch.

@@ -9,8 +9,11 @@ use common::{G01, H26, Mesh, soon};
 use lienthong_audit::log::LogReader;
 use lienthong_broker::bundle::sha256;
 use lienthong_catalog::RightsIndex;
+use lienthong_proto::descriptors;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{BundlePublished, Record};
+use lienthong_proto::lienthong::control::v1::DecideRequest;
+use lienthong_proto::lienthong::registry::v1::PublishContractRequest;
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status;
 use prost::Message as _;
@@ -85,7 +88,7 @@ async fn a_change_of_the_catalog_raises_the_epoch_and_reaches_the_watchers() {
     mesh.edit("agencies.yaml", "name_vi: Bộ Công an", "name_vi: Bộ Công an (thử)");
     assert!(broker.reload().await.unwrap());
     let (bundle, _) = g01.snapshot().await;
-    assert_eq!(bundle.epoch, 2);
+    assert_eq!((bundle.epoch, g01.deltas), (2, 1), "the difference is enough");
     assert!(bundle.parties.iter().any(|party| party.name_vi == "Bộ Công an (thử)"));
     assert_eq!(h26.snapshot().await.0.epoch, 2, "one epoch for all");
     g01.acknowledge(2, "").await;
@@ -195,5 +198,79 @@ async fn a_watch_that_says_something_else_is_ended() {
     let mut heard = soon(mesh.rights(&broker, &mesh.g01).watch_rights(said)).await.unwrap().into_inner();
     let status = soon(heard.message()).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_refused_a_bundle_gets_the_next_one_whole() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut watcher = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    let (_, first) = watcher.snapshot().await;
+    // A second watch that holds it already can be told the difference as well.
+    let mut holder = Watcher::open(&mesh, &broker, &mesh.g01, held(&first)).await.unwrap();
+    holder.knows(&first);
+    holder.heartbeat().await;
+    watcher.acknowledge(0, "disk full").await;
+    soon(async {
+        while broker.board().row(G01).unwrap().error != "disk full" {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    mesh.edit("agencies.yaml", "name_vi: Bộ Công an", "name_vi: Bộ Công an (thử)");
+    assert!(broker.reload().await.unwrap());
+    let whole = watcher.snapshot().await.1;
+    assert_eq!(watcher.deltas, 0);
+    assert_eq!(holder.snapshot().await.1, whole, "the same bundle, whichever way it comes");
+    assert_eq!(holder.deltas, 1);
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_broker_decides_for_a_node_by_that_nodes_own_rights() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let contract = PublishContractRequest { descriptor_set: descriptors::DANCU.to_vec() };
+    let epoch =
+        soon(mesh.registry(&broker, &mesh.g01).publish_contract(contract)).await.unwrap().into_inner().epoch;
+    let asked = DecideRequest {
+        method: "/vn.dancu.v1.CitizenService/GetCitizen".to_owned(),
+        provider: "G01".to_owned(),
+        consumer: "H26.90".to_owned(),
+        system: "agencies/H26.90/systems/mot-cua".to_owned(),
+        purpose: "ADMIN_PROCEDURE".to_owned(),
+        dossier: "H26.90-261121-0001".to_owned(),
+        ..DecideRequest::default()
+    };
+    let decide = async |who, asked: &DecideRequest| {
+        soon(mesh.rights(&broker, who).decide(asked.clone())).await.map(tonic::Response::into_inner)
+    };
+    for who in [&mesh.g01, &mesh.h26] {
+        let answer = decide(who, &asked).await.unwrap();
+        assert_eq!((answer.epoch, answer.reason.as_str()), (epoch, ""));
+        assert!(answer.right.starts_with("CE-0001/H26.90/"), "{}", answer.right);
+    }
+    let field = DecideRequest { fields: vec!["tinh_trang_hon_nhan".to_owned()], ..asked.clone() };
+    let denied = decide(&mesh.g01, &field).await.unwrap();
+    assert_eq!((denied.right.as_str(), denied.reason.as_str()), ("", "DENY_FIELD"));
+    assert!(denied.detail.contains("tinh_trang_hon_nhan"), "{}", denied.detail);
+    // What does not concern the asker is not in its rights; who is no node may not ask at all.
+    let other = DecideRequest { provider: "G12".to_owned(), ..asked.clone() };
+    assert_eq!(decide(&mesh.g01, &other).await.unwrap().reason, "DENY_UNKNOWN_METHOD");
+    for who in [&mesh.h26_system, &mesh.officer, &mesh.unbound] {
+        assert_eq!(decide(who, &asked).await.unwrap_err().code(), Code::PermissionDenied);
+    }
+
+    // The very next decision is by the new rights.
+    mesh.edit(
+        "entries.yaml",
+        "ADMIN_PROCEDURE: [so_dinh_danh, ho_ten, noi_thuong_tru]",
+        "ADMIN_PROCEDURE: [so_dinh_danh]",
+    );
+    assert!(broker.reload().await.unwrap());
+    let narrowed = DecideRequest { fields: vec!["ho_ten".to_owned()], ..asked };
+    let denied = decide(&mesh.g01, &narrowed).await.unwrap();
+    assert_eq!((denied.epoch, denied.reason.as_str()), (epoch + 1, "DENY_FIELD"));
     soon(broker.stop()).await.unwrap();
 }

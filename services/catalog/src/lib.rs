@@ -29,6 +29,7 @@ pub mod code;
 pub mod compile;
 pub mod contract;
 pub mod decide;
+pub mod delta;
 pub mod directory;
 pub mod finding;
 pub mod inquiry;

@@ -20,7 +20,7 @@ use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::{
     CertificateBinding, Contract, Node, Party, RightsBundle, System,
 };
-use lienthong_proto::lienthong::options::v1::Purpose;
+use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose};
 use prost_types::Timestamp;
 
 pub(crate) use identities::{Identities, PartyFacts};
@@ -119,6 +119,12 @@ impl RightsIndex {
     /// another index.
     pub fn age_max(&self, method: &Method) -> Duration {
         self.0.own(method).map_or(Duration::ZERO, |method| self.0.dataset_of(method).bundle_age_max)
+    }
+
+    /// True where the broker decides each call to a method's dataset.
+    pub fn is_decided_online(&self, method: &Method) -> bool {
+        let mode = self.0.own(method).map(|method| self.0.dataset_of(method).decision_mode);
+        mode == Some(DecisionMode::Online)
     }
 
     /// Every method of the bundle, by path and provider.

@@ -185,7 +185,7 @@ fn the_age_of_a_bundle_follows_the_class_unless_the_entry_says_otherwise() {
             class,
             "importance: OTHER, secrecy: NONE, personal: BASIC}\n    decision: ONLINE\n    bundle_age_max: 5m",
             CONTRACT.to_owned(),
-            0,
+            300,
         ),
     ] {
         let rights = compiled(&CATALOG.replace(from, to), &contract);

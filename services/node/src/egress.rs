@@ -65,7 +65,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     if services::diagnosis::is_asked(request.uri().path()) {
         return services::diagnosis::answer(core, peer, request).await;
     }
-    let Some(rights) = core.node.rights.load_full() else {
+    let Some(mut rights) = core.node.rights.load_full() else {
         return answer::error(
             &MeshError::new(Reason::DenyRightsStale, "this node holds no rights yet"),
             None,
@@ -82,10 +82,11 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let (caller, identified) = identify::own_system(&core.node, &rights, &peer);
     let (stated, stated_well) = CallMetadata::read(request.headers());
     let mut exchange = open::arrived(&core, Side::Consumer, id, 1, &caller, &stated, request.uri().path());
-    let judged = identified
-        .and(stated_well)
-        .and_then(|()| sandbox::demanded(&core.node, request.headers()))
-        .and_then(|()| judge(&core, &rights, &caller, &stated, &mut exchange, &request));
+    let well = identified.and(stated_well).and_then(|()| sandbox::demanded(&core.node, request.headers()));
+    let judged = match well {
+        Ok(()) => judge(&core, &mut rights, &caller, &stated, &mut exchange, &request).await,
+        Err(error) => Err(error),
+    };
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
         Ok((method, permitted, deadline)) => {
@@ -103,9 +104,9 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
 }
 
 /// Resolve and authorize; fills in what becomes known of the exchange.
-fn judge(
+async fn judge(
     core: &Core,
-    rights: &RightsIndex,
+    rights: &mut Arc<RightsIndex>,
     caller: &Caller,
     stated: &CallMetadata,
     exchange: &mut Exchange,
@@ -114,7 +115,7 @@ fn judge(
     let method = resolve(rights, request.uri().path(), stated.provider.as_deref())?;
     open::resolved(exchange, rights, &method, stated);
     check_head(request)?;
-    let permitted = authorize(&core.node, rights, &method, caller, stated)?;
+    let permitted = authorize(core, rights, &method, caller, stated).await?;
     open::decided(exchange, &permitted, stated);
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
     Ok((method, permitted, deadline))

@@ -58,7 +58,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let Some(slot) = core.node.begin_call() else {
         return answer::error(&Node::overloaded(), None);
     };
-    let Some(rights) = core.node.rights.load_full() else {
+    let Some(mut rights) = core.node.rights.load_full() else {
         return answer::error(
             &MeshError::new(Reason::DenyRightsStale, "this node holds no rights yet"),
             None,
@@ -74,14 +74,15 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let attempt = said.context.attempt;
     let path = request.uri().path();
     let mut exchange = open::arrived(&core, Side::Provider, id, attempt, &caller, &said.metadata, path);
-    let judged = identified
-        .and_then(|()| judge(&core, &rights, &caller, &said.metadata, &mut exchange, &request))
-        .and_then(|decided| said_well.map(|()| decided))
-        .and_then(|decided| {
-            core.node.replay.accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms())?;
-            take_quota(&core.node, &caller, &decided.1)?;
-            Ok(decided)
-        });
+    let judged = match identified {
+        Ok(()) => judge(&core, &mut rights, &caller, &said.metadata, &mut exchange, &request).await,
+        Err(error) => Err(error),
+    };
+    let judged = judged.and_then(|decided| said_well.map(|()| decided)).and_then(|decided| {
+        core.node.replay.accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms())?;
+        take_quota(&core.node, &caller, &decided.1)?;
+        Ok(decided)
+    });
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
         Ok((method, permitted, deadline)) => {
@@ -104,9 +105,9 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
 }
 
 /// Resolve and authorize; fills in what becomes known of the exchange.
-fn judge(
+async fn judge(
     core: &Core,
-    rights: &RightsIndex,
+    rights: &mut Arc<RightsIndex>,
     caller: &Caller,
     stated: &CallMetadata,
     exchange: &mut Exchange,
@@ -115,7 +116,7 @@ fn judge(
     let method = resolve(rights, request.uri().path(), Some(&core.node.agency))?;
     open::resolved(exchange, rights, &method, stated);
     check_head(request)?;
-    let permitted = authorize(&core.node, rights, &method, caller, stated)?;
+    let permitted = authorize(core, rights, &method, caller, stated).await?;
     open::decided(exchange, &permitted, stated);
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
     Ok((method, permitted, deadline))

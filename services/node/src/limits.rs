@@ -129,6 +129,19 @@ pub const BROKER_SILENCE_MS_MAX: u64 = 10_000;
 /// How often a live stream is looked at again, milliseconds, beside every message of it.
 pub const STANDING_LOOK_MS: u64 = 1_000;
 
+/// Longest wait for the broker's decision about one call, milliseconds.
+pub const ONLINE_ANSWER_MS_MAX: u64 = 2_000;
+
+/// Longest wait for the rights by which the broker decided, where they are newer than this node's, milliseconds.
+pub const ONLINE_RIGHTS_MS_MAX: u64 = 2_000;
+
+/// Pause between two looks whether they have come, milliseconds.
+pub const ONLINE_PAUSE_MS: u64 = 5;
+
+/// A live stream of a dataset that is decided online goes on while the broker was heard within this time, milliseconds:
+/// it beats every second, and every change comes as a bundle.
+pub const ONLINE_STREAM_SILENCE_MS_MAX: u64 = 3_000;
+
 /// Largest question to one of the node's own services, bytes.
 pub const QUESTION_BYTES_MAX: usize = 64 * 1024;
 

@@ -21,6 +21,7 @@ use crate::limits::{
     NAME_SHOWN_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX, WATCHES_PER_NODE_MAX,
 };
 use crate::metrics::BrokerMetrics;
+use crate::online::Online;
 use crate::places::Places;
 use crate::registrar::Registrar;
 use crate::shelf::Shelf;
@@ -68,6 +69,7 @@ pub fn routes(ground: Ground) -> Routes {
         board,
         drain: drain.clone(),
         places: Places::new(WATCHES_PER_NODE_MAX),
+        online: Online::new(metrics.clone()),
     };
     let findings = Findings::new(ledger.clone());
     let audit = audit::Audit {

@@ -7,22 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
+use lienthong_catalog::delta;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsService;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::{Event as Said, Hello};
 use lienthong_proto::lienthong::control::v1::watch_rights_response::Event;
-use lienthong_proto::lienthong::control::v1::{WatchRightsRequest, WatchRightsResponse};
+use lienthong_proto::lienthong::control::v1::{
+    BundleDelta, DecideRequest, DecideResponse, WatchRightsRequest, WatchRightsResponse,
+};
 use lienthong_transport::Drain;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::Rpc;
 use crate::board::{Board, Entry};
-use crate::bundle::{BundleSigner, SealedBundle};
+use crate::bundle::{BundleSigner, SealedBundle, Sha256};
 use crate::clock;
 use crate::door::{Door, NodeGuest};
 use crate::generation::Generation;
 use crate::limits::{BOARD_TEXT_BYTES_MAX, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS};
+use crate::online::Online;
 use crate::places::{Place, Places};
 use crate::text;
 
@@ -35,6 +40,7 @@ pub struct Rights {
     pub(crate) board: Board,
     pub(crate) drain: Drain,
     pub(crate) places: Places,
+    pub(crate) online: Online,
 }
 
 #[tonic::async_trait]
@@ -49,6 +55,12 @@ impl RightsService for Rights {
         let place = self.places.take(&node.name)?;
         let watch = Opening { service: self.clone(), node, said: request.into_inner(), place };
         Ok(Response::new(stream::unfold(State::Opening(Box::new(watch)), step).boxed()))
+    }
+
+    async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideResponse>, Status> {
+        let node = self.door.admit_node(Rpc::Decide, &request)?;
+        let bundle = newest(&node.generation, &node.name)?;
+        self.online.decide(&bundle, &request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -104,7 +116,18 @@ impl Opening {
         let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Rights { door, generations, signer, drain, .. } = service;
-        Ok(Watch { door, generations, signer, drain, node, entry, said, beat, held_hash, _place: place })
+        Ok(Watch {
+            door,
+            generations,
+            signer,
+            drain,
+            node,
+            entry,
+            said,
+            beat,
+            held: Held::Told(held_hash),
+            _place: place,
+        })
     }
 }
 
@@ -118,9 +141,28 @@ struct Watch {
     entry: Entry,
     said: Streaming<WatchRightsRequest>,
     beat: Interval,
-    /// Hash of the bundle that the node holds, or is about to.
-    held_hash: Vec<u8>,
+    held: Held,
     _place: Place,
+}
+
+/// The bundle that the node holds, or is about to.
+enum Held {
+    /// One that it has from another stream, by its hash.
+    Told(Vec<u8>),
+    /// One that can be the base of a delta.
+    Known(Arc<SealedBundle>),
+    /// Not the one that it was handed: it refused that.
+    Refused(Sha256),
+}
+
+impl Held {
+    fn is(&self, bundle: &SealedBundle) -> bool {
+        match self {
+            Held::Told(hash) => *hash == bundle.hash,
+            Held::Known(held) => held.hash == bundle.hash,
+            Held::Refused(hash) => *hash == bundle.hash,
+        }
+    }
 }
 
 impl Watch {
@@ -128,10 +170,13 @@ impl Watch {
     async fn next(&mut self) -> Result<Option<Event>, Status> {
         loop {
             let bundle = self.newest()?;
-            if self.held_hash != bundle.hash {
-                self.held_hash = bundle.hash.to_vec();
+            if !self.held.is(&bundle) {
+                let before = std::mem::replace(&mut self.held, Held::Known(Arc::clone(&bundle)));
                 self.entry.sent(bundle.epoch);
-                return Ok(Some(Event::Snapshot(bundle.signed.clone())));
+                return Ok(Some(shortest(before, bundle).await));
+            }
+            if let Held::Told(_) = self.held {
+                self.held = Held::Known(Arc::clone(&bundle));
             }
             tokio::select! {
                 biased;
@@ -158,16 +203,20 @@ impl Watch {
     fn newest(&mut self) -> Result<Arc<SealedBundle>, Status> {
         self.generations.mark_unchanged();
         let generation = self.door.still_admits(Rpc::WatchRights, &self.node)?;
-        generation
-            .bundle(&self.node.name)
-            .ok_or_else(|| Status::internal("the registry knows this node, but no bundle was made for it"))
+        newest(&generation, &self.node.name)
     }
 
-    fn hear(&self, said: WatchRightsRequest) -> Result<(), Status> {
+    fn hear(&mut self, said: WatchRightsRequest) -> Result<(), Status> {
         match said.event {
             Some(Said::Acknowledgement(acknowledgement)) => {
                 let (node, epoch) = (&self.node.name, acknowledgement.epoch);
                 let error = text::cut(&acknowledgement.error, BOARD_TEXT_BYTES_MAX);
+                if !error.is_empty()
+                    && let Held::Known(refused) = &self.held
+                {
+                    // What the node really holds is not known: no delta can start from it.
+                    self.held = Held::Refused(refused.hash);
+                }
                 match (self.door.may_log(), error) {
                     (true, "") => tracing::info!(node, epoch, "bundle took effect"),
                     (true, error) => tracing::error!(node, epoch, error, "node did not take the bundle"),
@@ -180,5 +229,31 @@ impl Watch {
             Some(Said::Hello(_)) => Err(Status::invalid_argument("a watch says hello once")),
             None => Err(Status::invalid_argument("a message of a watch says nothing that this broker knows")),
         }
+    }
+}
+
+fn newest(generation: &Generation, node: &str) -> Result<Arc<SealedBundle>, Status> {
+    generation
+        .bundle(node)
+        .ok_or_else(|| Status::internal("the registry knows this node, but no bundle was made for it"))
+}
+
+/// The message that brings a node from what it holds to `bundle`.
+async fn shortest(before: Held, bundle: Arc<SealedBundle>) -> Event {
+    let Held::Known(base) = before else { return Event::Snapshot(bundle.signed.clone()) };
+    let target = Arc::clone(&bundle);
+    // Finding the difference takes a while for a bundle of many megabytes. Where it fails, the whole bundle will do.
+    let pieces = spawn_blocking(move || {
+        let pieces = delta::between(&base.signed.bundle, &target.signed.bundle)?;
+        Some((base.hash, pieces))
+    });
+    match pieces.await.ok().flatten() {
+        Some((base_hash, pieces)) => Event::Delta(BundleDelta {
+            base_hash: base_hash.to_vec(),
+            pieces,
+            key_name: bundle.signed.key_name.clone(),
+            signature: bundle.signed.signature.clone(),
+        }),
+        None => Event::Snapshot(bundle.signed.clone()),
     }
 }

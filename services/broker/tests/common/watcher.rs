@@ -1,13 +1,14 @@
 //! A node's side of a watch, as the contract describes it.
 
 use lienthong_broker::bundle::{BUNDLE_CONTEXT, HEARTBEAT_CONTEXT, sha256};
+use lienthong_catalog::delta;
 use lienthong_certs::mesh_key::verify;
 use lienthong_certs::pki::Issued;
 use lienthong_proto::lienthong::control::v1::rights_service_client::RightsServiceClient;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::{Acknowledgement, Event as Say, Hello};
 use lienthong_proto::lienthong::control::v1::watch_rights_response::Event;
 use lienthong_proto::lienthong::control::v1::{
-    Heartbeat, RightsBundle, SignedBundle, WatchRightsRequest, WatchRightsResponse,
+    BundleDelta, Heartbeat, RightsBundle, SignedBundle, WatchRightsRequest, WatchRightsResponse,
 };
 use lienthong_transport::Limits;
 use prost::Message as _;
@@ -21,6 +22,10 @@ pub struct Watcher {
     pub say: mpsc::Sender<WatchRightsRequest>,
     heard: Streaming<WatchRightsResponse>,
     public_key: [u8; 32],
+    /// The bundle last heard.
+    base: Vec<u8>,
+    /// Bundles that came as deltas.
+    pub deltas: usize,
 }
 
 impl Watcher {
@@ -55,19 +60,35 @@ impl Watcher {
         };
         say.send(WatchRightsRequest { event: Some(Say::Hello(hello)) }).await.unwrap();
         let heard = soon(client.watch_rights(ReceiverStream::new(said))).await?.into_inner();
-        Ok(Watcher { say, heard, public_key: mesh.bundle_public_key() })
+        Ok(Watcher { say, heard, public_key: mesh.bundle_public_key(), base: Vec::new(), deltas: 0 })
     }
 
     pub async fn new(mesh: &Mesh, broker: &impl Listening, who: &Issued) -> Watcher {
         Watcher::open(mesh, broker, who, (0, Vec::new())).await.unwrap()
     }
 
-    /// The next message, its signature checked.
+    /// Lets deltas start from a bundle that another watch has heard.
+    pub fn knows(&mut self, signed: &SignedBundle) {
+        self.base.clone_from(&signed.bundle);
+    }
+
+    /// The next message, its signature checked; a delta is put together to the bundle that it stands for.
     pub async fn next(&mut self) -> Result<Option<Event>, Status> {
         let Some(response) = soon(self.heard.message()).await? else {
             return Ok(None);
         };
-        let event = response.event.unwrap();
+        let event = match response.event.unwrap() {
+            Event::Delta(BundleDelta { base_hash, pieces, key_name, signature }) => {
+                assert_eq!(base_hash, sha256(&self.base));
+                self.deltas += 1;
+                let bundle = delta::apply(&self.base, &pieces, 1 << 26).unwrap();
+                Event::Snapshot(SignedBundle { bundle, key_name, signature })
+            }
+            event => event,
+        };
+        if let Event::Snapshot(signed) = &event {
+            self.base.clone_from(&signed.bundle);
+        }
         let (context, bytes, key_name, signature) = match &event {
             Event::Snapshot(signed) => (BUNDLE_CONTEXT, &signed.bundle, &signed.key_name, &signed.signature),
             Event::Heartbeat(signed) => {
@@ -75,6 +96,7 @@ impl Watcher {
             }
             // The broker only hands it on: it carries the roots' signatures.
             Event::TrustFile(_) => return Ok(Some(event)),
+            Event::Delta(_) => unreachable!("put together above"),
         };
         assert_eq!(key_name, BUNDLE_KEY_NAME);
         verify(&self.public_key, &[context, bytes].concat(), signature).unwrap();

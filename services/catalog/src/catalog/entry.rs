@@ -79,14 +79,10 @@ impl Entry {
         self.deadline.and_then(Date::next_day).map(start_of_day)
     }
 
-    /// How old a bundle may be and still decide: what the entry says, else by class; no age at all where the broker
-    /// decides each time.
+    /// How old a bundle may be and still decide, and a record be without a receipt: what the entry says, else by class.
+    /// Where the broker decides each time, only the latter counts.
     pub fn bundle_age_max(&self) -> Duration {
-        let class = &self.classification;
-        if self.decision == DecisionMode::Online {
-            return Duration::ZERO;
-        }
-        self.bundle_age_max.unwrap_or_else(|| class.bundle_age_max())
+        self.bundle_age_max.unwrap_or_else(|| self.classification.bundle_age_max())
     }
 }
 

@@ -1,24 +1,62 @@
 //! Step 4: may it. The catalog decides; what it permits is the only key to the steps that follow.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use lienthong_catalog::{Method, Permitted, Question, RightsIndex, decide};
 use lienthong_proto::{lienthong::options::v1::ReleaseGate, reason::Reason, status::MeshError};
 
 use crate::{
-    call::{identify::Caller, metadata::CallMetadata},
+    call::{identify::Caller, metadata::CallMetadata, online},
     clock,
+    core::Core,
+    limits::ONLINE_STREAM_SILENCE_MS_MAX,
     node::Node,
 };
 
-/// Asks the catalog. Both nodes of an exchange ask, each by its own copy of the rights; the provider's
-/// answer counts.
-pub fn authorize(
+/// Asks the catalog, and the broker first where the dataset is decided online: then `rights` are no older than those the
+/// broker decided by. Both nodes of an exchange ask, each by its own copy of the rights; the provider's answer counts.
+pub async fn authorize(
+    core: &Core,
+    rights: &mut Arc<RightsIndex>,
+    method: &Method,
+    caller: &Caller,
+    stated: &CallMetadata,
+) -> Result<Permitted, MeshError> {
+    if !rights.is_decided_online(method) {
+        return judge(&core.node, rights, method, caller, stated, core.node.freshness.age());
+    }
+    // What this node denies by itself, nobody needs to be asked about.
+    judge(&core.node, rights, method, caller, stated, Duration::ZERO)?;
+    *rights = online::ask(core, method, caller, stated).await?;
+    judge(&core.node, rights, method, caller, stated, Duration::ZERO)
+}
+
+/// The same without asking anybody, about a call that was permitted before, or is only thought of.
+pub fn still_authorized(
     node: &Node,
     rights: &RightsIndex,
     method: &Method,
     caller: &Caller,
     stated: &CallMetadata,
+) -> Result<Permitted, MeshError> {
+    let mut age = node.freshness.age();
+    if rights.is_decided_online(method) && age <= Duration::from_millis(ONLINE_STREAM_SILENCE_MS_MAX) {
+        age = Duration::ZERO;
+    }
+    judge(node, rights, method, caller, stated, age)
+}
+
+/// `rights_age` is zero where the rights are known to be the broker's newest.
+fn judge(
+    node: &Node,
+    rights: &RightsIndex,
+    method: &Method,
+    caller: &Caller,
+    stated: &CallMetadata,
+    rights_age: Duration,
 ) -> Result<Permitted, MeshError> {
     let question = Question {
         method,
@@ -31,8 +69,7 @@ pub fn authorize(
         user: stated.user.as_deref(),
         min_epoch: stated.min_epoch,
         now: clock::now(),
-        // Never zero: zero would mean that the broker was asked about this very call.
-        rights_age: node.freshness.age().max(Duration::from_millis(1)),
+        rights_age,
         clock_behind: node.freshness.clock_is_behind(clock::unix_ms()),
     };
     let permitted = decide(rights, &question)?;

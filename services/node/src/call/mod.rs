@@ -4,7 +4,8 @@
 //! 1. [`metadata`]: what the caller states; [`deadline`]: until when.
 //! 2. [`identify`]: who calls.
 //! 3. [`resolve`]: which dataset, which provider.
-//! 4. [`authorize`]: may it. Makes the `Permitted` that every later step asks for.
+//! 4. [`authorize`]: may it. Makes the `Permitted` that every later step asks for; [`online`]: what the broker says, where
+//!    it is to be asked each time.
 //! 5. [`replay`]: has this exchange been seen (provider's node only). What may not go on in steps 2 to 5 ends in
 //!    [`deny`].
 //! 6. [`open`]: the opening record.
@@ -25,6 +26,7 @@ pub mod forward;
 pub mod framing;
 pub mod identify;
 pub mod metadata;
+pub mod online;
 pub mod open;
 pub mod release;
 pub mod replay;

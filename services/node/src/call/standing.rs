@@ -14,7 +14,7 @@ use lienthong_proto::{reason::Reason, status::MeshError};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    call::{authorize::authorize, identify::Caller, metadata::CallMetadata},
+    call::{authorize::still_authorized, identify::Caller, metadata::CallMetadata},
     limits::STANDING_LOOK_MS,
     node::Node,
 };
@@ -50,7 +50,7 @@ impl Standing {
         if !due && rights.epoch() == permitted.epoch() {
             return Ok(());
         }
-        let again = authorize(node, rights, permitted.method(), &self.caller, &self.stated)
+        let again = still_authorized(node, rights, permitted.method(), &self.caller, &self.stated)
             .map_err(|error| revoked(&error.to_string()))?;
         if again.epoch() != permitted.epoch() {
             if again.purpose() != permitted.purpose() {

@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use lienthong_catalog::{BundleError, RightsIndex};
-use lienthong_proto::lienthong::control::v1::{RightsBundle, SignedBundle};
+use lienthong_catalog::{
+    BundleError, RightsIndex,
+    delta::{self, DeltaError},
+};
+use lienthong_proto::lienthong::control::v1::{BundleDelta, RightsBundle, SignedBundle};
 use lienthong_transport::{Connections, Direction};
 use prost::Message;
 
@@ -52,6 +55,12 @@ pub enum BadBundle {
         /// Epoch held.
         held: u64,
     },
+    /// A delta that leads nowhere.
+    #[error("the delta to a rights bundle cannot be used: {0}")]
+    Delta(#[from] DeltaError),
+    /// A delta that starts from another bundle.
+    #[error("the delta starts from another bundle than the one on disk")]
+    OtherBase,
     /// Contradicts itself.
     #[error(transparent)]
     Contents(#[from] BundleError),
@@ -78,6 +87,8 @@ pub struct BundleKeeper {
     broker: Broker,
     connections: Connections,
     held_hash: Vec<u8>,
+    /// True after a delta that did not fit.
+    wants_whole: bool,
 }
 
 impl BundleKeeper {
@@ -89,13 +100,46 @@ impl BundleKeeper {
         broker: Broker,
         connections: Connections,
     ) -> Self {
-        Self { path: data.join("bundle.binpb"), node, trust, broker, connections, held_hash: Vec::new() }
+        Self {
+            path: data.join("bundle.binpb"),
+            node,
+            trust,
+            broker,
+            connections,
+            held_hash: Vec::new(),
+            wants_whole: false,
+        }
     }
 
     /// Epoch and hash of what is held; 0 without a bundle.
     pub fn held(&self) -> (u64, &[u8]) {
         let epoch = self.node.rights.load().as_ref().map_or(0, |rights| rights.epoch());
         (epoch, &self.held_hash)
+    }
+
+    /// The hash that a new watch tells; none where the next bundle must come whole, whatever is held.
+    pub fn told_hash(&self) -> &[u8] {
+        if self.wants_whole { &[] } else { &self.held_hash }
+    }
+
+    /// The next bundle is asked for as a whole: a delta did not fit.
+    pub fn asks_for_whole(&mut self) {
+        self.wants_whole = true;
+    }
+
+    /// The bundle that a delta makes of the one on disk. Its signature is not checked here.
+    pub fn put_together(&self, delta: &BundleDelta) -> Result<SignedBundle, BadBundle> {
+        let io = |source| BadBundle::Io { path: self.path.clone(), source };
+        let base = SignedBundle::decode(fs::read(&self.path).map_err(io)?.as_slice())?;
+        if delta.base_hash != sha256(&base.bundle) {
+            return Err(BadBundle::OtherBase);
+        }
+        let bytes_max = usize::try_from(BUNDLE_BYTES_MAX).unwrap_or(usize::MAX);
+        Ok(SignedBundle {
+            bundle: delta::apply(&base.bundle, &delta.pieces, bytes_max)?,
+            key_name: delta.key_name.clone(),
+            signature: delta.signature.clone(),
+        })
     }
 
     /// Starts from the bundle on disk; false where there is none. A damaged or foreign file is an error:
@@ -153,8 +197,8 @@ impl BundleKeeper {
         for problem in self.trust.take_lists(&bundle.revocation_lists)? {
             tracing::warn!(epoch = bundle.epoch, problem, "a revocation list is left out");
         }
-        self.held_hash =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &signed.bundle).as_ref().to_vec();
+        self.held_hash = sha256(&signed.bundle);
+        self.wants_whole = false;
         let epoch = bundle.epoch;
         let before = self.node.rights.swap(Some(Arc::new(rights)));
         self.node.metrics.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
@@ -197,4 +241,8 @@ impl BundleKeeper {
             None => Ok(()),
         }
     }
+}
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec()
 }

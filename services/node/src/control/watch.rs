@@ -1,6 +1,6 @@
 //! Hearing the broker: bundles as they change, a sign of life every second.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use lienthong_proto::lienthong::control::v1::{
     Heartbeat, SignedHeartbeat, WatchRightsRequest,
@@ -17,7 +17,7 @@ use crate::{
     clock,
     control::{
         broker::{Broker, Patience},
-        bundle::BundleKeeper,
+        bundle::{BadBundle, BundleKeeper},
     },
     limits::{ACKNOWLEDGEMENTS_WAITING_MAX, BROKER_SILENCE_MS_MAX},
     node::Node,
@@ -40,6 +40,7 @@ pub async fn run(
             () = stop.cancelled() => return,
             ended = follow(&mut keeper, &node, &broker, &first, &mut patience) => ended,
         };
+        let Err(ended) = ended;
         tracing::warn!(reason = %ended, "the broker is not heard; the node goes on with the rights it holds");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -55,55 +56,44 @@ async fn follow(
     broker: &Broker,
     first: &watch::Sender<bool>,
     patience: &mut Patience,
-) -> String {
+) -> Result<Infallible, String> {
     let (say, said) = mpsc::channel(ACKNOWLEDGEMENTS_WAITING_MAX);
-    let (held_epoch, held_hash) = keeper.held();
     let hello = Hello {
-        held_epoch,
-        held_hash: held_hash.to_vec(),
+        held_epoch: keeper.held().0,
+        held_hash: keeper.told_hash().to_vec(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
         trust_version: 0,
     };
     if say.send(WatchRightsRequest { event: Some(Said::Hello(hello)) }).await.is_err() {
-        return "the stream closed before it began".to_owned();
+        return Err("the stream closed before it began".to_owned());
     }
     let mut client =
         RightsServiceClient::new(broker.channel.clone()).max_decoding_message_size(BUNDLE_MESSAGE_BYTES_MAX);
     let mut heard = match client.watch_rights(ReceiverStream::new(said)).await {
         Ok(response) => response.into_inner(),
-        Err(status) => return status.to_string(),
+        Err(status) => return Err(status.to_string()),
     };
     loop {
         let silence = Duration::from_millis(BROKER_SILENCE_MS_MAX);
         let event = match tokio::time::timeout(silence, heard.message()).await {
             Ok(Ok(Some(message))) => message.event,
-            Ok(Ok(None)) => return "the broker ended the stream".to_owned(),
-            Ok(Err(status)) => return status.to_string(),
-            Err(_) => return format!("the broker said nothing for {} s", silence.as_secs()),
+            Ok(Ok(None)) => return Err("the broker ended the stream".to_owned()),
+            Ok(Err(status)) => return Err(status.to_string()),
+            Err(_) => return Err(format!("the broker said nothing for {} s", silence.as_secs())),
         };
         patience.reset();
         match event {
             Some(Heard::Snapshot(signed)) => {
-                let acknowledgement = match keeper.take(&signed) {
-                    Ok(epoch) => {
-                        tracing::info!(epoch, "rights bundle in effect");
-                        first.send_replace(true);
-                        Acknowledgement {
-                            epoch,
-                            applied_time: Some(clock::timestamp()),
-                            ..Acknowledgement::default()
-                        }
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "a rights bundle was refused; the one before stays");
-                        node.metrics.bundles_refused.inc();
-                        Acknowledgement { error: error.to_string(), ..Acknowledgement::default() }
-                    }
-                };
-                let message = WatchRightsRequest { event: Some(Said::Acknowledgement(acknowledgement)) };
-                if say.try_send(message).is_err() {
-                    return "the broker does not take acknowledgements".to_owned();
+                let taken = keeper.take(&signed);
+                acknowledge(taken, node, first, &say)?;
+            }
+            Some(Heard::Delta(delta)) => {
+                let taken = keeper.put_together(&delta).and_then(|signed| keeper.take(&signed));
+                if let Err(error) = taken {
+                    keeper.asks_for_whole();
+                    return Err(format!("a rights bundle came as a delta: {error}; it is asked for whole"));
                 }
+                acknowledge(taken, node, first, &say)?;
             }
             Some(Heard::Heartbeat(signed)) => {
                 if let Err(reason) = heartbeat(keeper, node, broker, &signed) {
@@ -113,6 +103,29 @@ async fn follow(
             Some(Heard::TrustFile(_)) | None => {}
         }
     }
+}
+
+/// Tells the broker what became of a bundle.
+fn acknowledge(
+    taken: Result<u64, BadBundle>,
+    node: &Node,
+    first: &watch::Sender<bool>,
+    say: &mpsc::Sender<WatchRightsRequest>,
+) -> Result<(), String> {
+    let acknowledgement = match taken {
+        Ok(epoch) => {
+            tracing::info!(epoch, "rights bundle in effect");
+            first.send_replace(true);
+            Acknowledgement { epoch, applied_time: Some(clock::timestamp()), ..Acknowledgement::default() }
+        }
+        Err(error) => {
+            tracing::error!(%error, "a rights bundle was refused; the one before stays");
+            node.metrics.bundles_refused.inc();
+            Acknowledgement { error: error.to_string(), ..Acknowledgement::default() }
+        }
+    };
+    let message = WatchRightsRequest { event: Some(Said::Acknowledgement(acknowledgement)) };
+    say.try_send(message).map_err(|_| "the broker does not take acknowledgements".to_owned())
 }
 
 /// Largest message of the watch stream, bytes.

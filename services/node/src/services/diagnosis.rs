@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::{
     call::{
         answer::{Answer, AnswerBody},
-        authorize::authorize,
+        authorize::still_authorized,
         identify::{self, Caller},
         metadata::CallMetadata,
         resolve::resolve,
@@ -124,7 +124,7 @@ fn outlook(
         if let Some(contract) = rights.contract(method.provider()) {
             outlook.contract_hash = contract.hash.to_vec();
         }
-        authorize(node, rights, &method, caller, &stated)
+        still_authorized(node, rights, &method, caller, &stated)
     });
     match judged {
         Ok(permitted) => {

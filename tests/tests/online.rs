@@ -1,0 +1,76 @@
+//! Datasets that the broker decides each time: both nodes ask it, and without it nothing is released.
+
+use anyhow::{Context, Result};
+use lienthong::{client::Stated, demo::layout::Layout};
+use lienthong_proto::reason::Reason;
+use lienthong_tests::{
+    GET_CITIZEN, PERSON, TestMesh, eventually, handling, metric, reason,
+    records::{closings, records},
+};
+
+const VERIFY: &str = "/vn.dancu.v1.CitizenService/VerifyRecord";
+const CLAIM: &str = r#"{"soDinhDanh":"999190000001","hoTen":"Nguyễn Văn Mẫu"}"#;
+
+/// Marks the entry of the population register's data.
+fn decided_online(layout: &Layout) -> Result<()> {
+    change_entry(
+        layout,
+        "    dataset_id: dancu.cong_dan\n",
+        "    dataset_id: dancu.cong_dan\n    decision: ONLINE\n",
+    )
+}
+
+fn change_entry(layout: &Layout, from: &str, to: &str) -> Result<()> {
+    let path = layout.dir.join("catalog/entries.yaml");
+    let text = std::fs::read_to_string(&path)?;
+    anyhow::ensure!(text.contains(from), "the sample catalog has no {from:?}");
+    std::fs::write(&path, text.replacen(from, to, 1)).context("the changed catalog")
+}
+
+#[tokio::test]
+async fn an_online_dataset_is_released_only_while_the_broker_says_so() -> Result<()> {
+    let mut mesh = TestMesh::start_changed(decided_online).await?;
+    let outcome = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let exchange = outcome.exchange_id.context("no exchange id")?;
+    let asked = "lienthong_broker_online_decisions_total{outcome=\"permitted\"}";
+    let before = metric(mesh.mesh.layout.broker.1, asked).await?;
+    assert!(before >= 2.0, "both nodes ask: {before}");
+
+    // Another field than those granted is denied here and now, without a question.
+    let more = Stated { fields: vec!["tinh_trang_hon_nhan".to_owned()], ..handling() };
+    let denied = mesh.office(GET_CITIZEN, PERSON, &more).await?;
+    assert_eq!(reason(&denied), Some(Reason::DenyField), "{:?}", denied.error);
+    assert!((metric(mesh.mesh.layout.broker.1, asked).await? - before).abs() < 0.5);
+
+    // A change counts from the moment at which the broker has made it: no answer comes by older rights.
+    change_entry(
+        &mesh.mesh.layout,
+        "ADMIN_PROCEDURE: [so_dinh_danh, ho_ten, noi_thuong_tru]",
+        "ADMIN_PROCEDURE: [so_dinh_danh]",
+    )?;
+    mesh.mesh.reload_broker().await?;
+    eventually("only the key is released", async || {
+        let outcome = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
+        let citizen = outcome.messages.first().context("no answer")?;
+        Ok(!citizen.to_string().contains("Mẫu"))
+    })
+    .await?;
+
+    mesh.mesh.stop_broker().await?;
+    let denied = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
+    assert_eq!(reason(&denied), Some(Reason::DenyBrokerUnreachable), "{:?}", denied.error);
+    // What is decided locally goes on.
+    let verification = Stated { purpose: Some("VERIFICATION".to_owned()), ..Stated::default() };
+    let local = mesh.office(VERIFY, CLAIM, &verification).await?;
+    assert!(local.error.is_none(), "{:?}", local.error);
+
+    mesh.mesh.start_broker().await?;
+    mesh.until_served().await?;
+    let log = mesh.mesh.layout.log.clone();
+    eventually("both records of the first exchange are in the log", async || {
+        Ok(closings(&records(&log)?, &exchange)?.len() == 2)
+    })
+    .await?;
+    mesh.stop().await
+}
