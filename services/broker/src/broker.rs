@@ -20,6 +20,7 @@ use crate::error::BrokerError;
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::BrokerMetrics;
+use crate::refusals;
 use crate::registrar::{House, Registrar};
 use crate::saver::Saver;
 use crate::service::{Ground, routes};
@@ -232,8 +233,11 @@ impl Broker {
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(async move {
-            serve_tower(listener, material, Limits::default(), connections, drain, routes).await;
+            serve_tower(listener, material, Limits::control(), connections, drain, routes).await;
         }));
+        let refusals =
+            refusals::keep_on_record(self.connections.clone(), self.ledger.clone(), self.drain.clone());
+        self.tasks.push(tokio::spawn(refusals));
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
     }
 
@@ -262,6 +266,7 @@ impl Broker {
         };
         let metrics = Metrics::new(&identity);
         self.metrics.register(&metrics, &self.board, &self.saver.positions);
+        self.metrics.register_doors(&metrics, &self.connections);
         let health = self.health(identity);
         let server = AdminServer::bind(listen, health, metrics).await?;
         let unknown = |source| BrokerError::Address { address: listen, source };

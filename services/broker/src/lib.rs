@@ -32,6 +32,7 @@
 //! | [`positions`] | how much of each journal the log holds |
 //! | [`findings`] | what is wrong with a journal, on record once |
 //! | [`records`] | the broker's own records |
+//! | [`refusals`] | refused handshakes, on record |
 //! | [`state`] | log and store, opened as a whole |
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
@@ -62,6 +63,7 @@ pub mod places;
 pub mod positions;
 pub mod quiet;
 pub mod records;
+pub mod refusals;
 pub mod registrar;
 pub mod saver;
 pub mod service;

@@ -1,11 +1,10 @@
 //! The broker's metrics (OpenMetrics). `tests/golden/metrics.txt` lists their names.
 
-use std::fmt;
 use std::sync::Arc;
 
-use lienthong_telemetry::Metrics;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
+use lienthong_telemetry::{Metrics, Reading, Readings};
+use lienthong_transport::Connections;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -89,6 +88,18 @@ impl BrokerMetrics {
         metrics.register("broker_log_entries", "Entries of the audit log", entries);
     }
 
+    /// What the doors know, read when somebody asks.
+    pub fn register_doors(&self, metrics: &Metrics, connections: &Connections) {
+        let (doors, inside) = (connections.clone(), connections.clone());
+        metrics.register(
+            "broker_handshakes",
+            "Handshakes at this broker's door, by what became of them",
+            Readings::new("outcome", move || doors.handshakes().outcomes()),
+        );
+        let inside = Reading::new(move || inside.count() as u64);
+        metrics.register("broker_connections", "Live connections", inside);
+    }
+
     /// Counts a call that was refused at the door.
     pub fn refused(&self, rpc: Rpc, role: Role) {
         self.0.refused.get_or_create(&RpcAndRole { rpc: rpc.path(), role: role.name() }).inc();
@@ -140,31 +151,6 @@ impl BrokerMetrics {
     }
 }
 
-/// A number that is read when somebody asks for metrics.
-struct Reading(Box<dyn Fn() -> u64 + Send + Sync>);
-
-impl Reading {
-    fn new(read: impl Fn() -> u64 + Send + Sync + 'static) -> Reading {
-        Reading(Box::new(read))
-    }
-}
-
-impl EncodeMetric for Reading {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        encoder.encode_gauge(&i64::try_from((self.0)()).unwrap_or(i64::MAX))
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Gauge
-    }
-}
-
-impl fmt::Debug for Reading {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reading").field(&(self.0)()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use lienthong_telemetry::Identity;
@@ -177,6 +163,7 @@ mod tests {
         let metrics = Metrics::new(&identity);
         let (broker, board, positions) = (BrokerMetrics::default(), Board::default(), Arc::default());
         broker.register(&metrics, &board, &positions);
+        broker.register_doors(&metrics, &Connections::new());
         metrics.check_golden(include_str!("../tests/golden/metrics.txt")).unwrap();
 
         broker.epoch(3);

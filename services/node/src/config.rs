@@ -140,6 +140,8 @@ pub struct LimitsConfig {
     pub message_bytes_held_max: usize,
     /// Calls under way at once.
     pub calls_in_flight_max: usize,
+    /// Calls under way of one peer: a node of another agency, or a system of one's own.
+    pub calls_per_peer_max: usize,
     /// Deadline of a unary call that states none, milliseconds.
     pub unary_deadline_ms: u64,
     /// How long a stopping node lets calls finish, milliseconds.
@@ -156,6 +158,7 @@ impl Default for LimitsConfig {
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             message_bytes_held_max: limits::MESSAGE_BYTES_HELD_MAX,
             calls_in_flight_max: limits::CALLS_IN_FLIGHT_MAX,
+            calls_per_peer_max: limits::CALLS_PER_PEER_MAX,
             unary_deadline_ms: limits::UNARY_DEADLINE_MS_DEFAULT,
             drain_ms: limits::DRAIN_MS,
             journal_backlog_records_max: 10_000_000,

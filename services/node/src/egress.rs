@@ -38,7 +38,6 @@ use crate::{
     core::Core,
     limits::PROVIDER_NODES_TRIED_MAX,
     message_space::MessageSpace,
-    node::Node,
     sandbox,
     services::{self, Own},
     upstream::{InFlight, ProviderNode},
@@ -47,6 +46,7 @@ use crate::{
 /// A call that may go out.
 struct Outgoing {
     core: Arc<Core>,
+    peer: Peer,
     rights: Arc<RightsIndex>,
     id: Uuid,
     received: Instant,
@@ -59,8 +59,9 @@ struct Outgoing {
 /// Serves one call of one of the agency's own systems.
 pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
-    let Some(slot) = core.node.begin_call() else {
-        return answer::error(&Node::overloaded(), None);
+    let slot = match core.node.begin_call(&peer) {
+        Ok(slot) => slot,
+        Err(full) => return answer::error(&full, None),
     };
     if services::diagnosis::is_asked(request.uri().path()) {
         return services::diagnosis::answer(core, peer, request).await;
@@ -90,7 +91,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     match judged {
         Err(error) => deny(&core, exchange, id, &error),
         Ok((method, permitted, deadline)) => {
-            let outgoing = Outgoing { core, rights, id, received, caller, stated, method, deadline };
+            let outgoing = Outgoing { core, peer, rights, id, received, caller, stated, method, deadline };
             let nodes = match outgoing.provider_nodes() {
                 Ok(nodes) => nodes,
                 Err(error) => return deny(&outgoing.core, exchange, id, &error),
@@ -160,7 +161,8 @@ impl Outgoing {
         let onward = Onward { headers: parts.headers, head, context };
         let node = Arc::clone(&self.core.node);
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
-        let mut standing = streams.then(|| Standing::new(self.caller.clone(), self.stated.clone()));
+        let mut standing =
+            streams.then(|| Standing::new(self.caller.clone(), self.stated.clone(), self.peer.clone()));
         let sent = self.send(&nodes, onward, body, &space, &mut closer);
         let (response, in_flight) =
             match standing::while_permitted(&mut standing, &node, &mut permitted, sent).await {

@@ -43,6 +43,7 @@ use crate::{
 /// A call that may come in.
 struct Admitted {
     core: Arc<Core>,
+    peer: Peer,
     id: Uuid,
     received: Instant,
     key: ExchangeKey,
@@ -55,8 +56,9 @@ struct Admitted {
 /// Serves one call of another agency's node.
 pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
-    let Some(slot) = core.node.begin_call() else {
-        return answer::error(&Node::overloaded(), None);
+    let slot = match core.node.begin_call(&peer) {
+        Ok(slot) => slot,
+        Err(full) => return answer::error(&full, None),
     };
     let Some(mut rights) = core.node.rights.load_full() else {
         return answer::error(
@@ -88,6 +90,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
         Ok((method, permitted, deadline)) => {
             let admitted = Admitted {
                 core,
+                peer,
                 id,
                 received,
                 key: said.key,
@@ -175,7 +178,7 @@ impl Admitted {
         let onward = forward::request(path, &parts.headers, head.metadata, self.deadline, told, body);
         let node = Arc::clone(&self.core.node);
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
-        let mut standing = streams.then(|| Standing::new(caller.clone(), stated));
+        let mut standing = streams.then(|| Standing::new(caller.clone(), stated, self.peer));
         let mut permitted = self.permitted;
         let sent = async {
             forward::send(&backend, onward, self.deadline)

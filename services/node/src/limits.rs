@@ -126,6 +126,13 @@ pub const UPSTREAM_CONNECTION_WINDOW_BYTES: u32 = 512 * 1024 * 1024;
 /// Longest silence of the broker on a stream, milliseconds; it sends a heartbeat every second.
 pub const BROKER_SILENCE_MS_MAX: u64 = 10_000;
 
+/// Once a call may not go on, this long until its stream is reset where the caller reads nothing, milliseconds: within it,
+/// an answer that moves ends with its reason.
+pub const STALLED_READER_GRACE_MS: u64 = 1_000;
+
+/// Calls under way that one peer may hold, over all its connections: no one takes all of a node's. Configurable.
+pub const CALLS_PER_PEER_MAX: usize = 5_000;
+
 /// How often a live stream is looked at again, milliseconds, beside every message of it.
 pub const STANDING_LOOK_MS: u64 = 1_000;
 

@@ -4,6 +4,8 @@
 use std::{fmt::Write, time::Duration};
 
 use lienthong_proto::{lienthong::audit::v1::Status, reason::Reason};
+use lienthong_telemetry::{Reading, Readings};
+use lienthong_transport::Connections;
 use prometheus_client::{
     encoding::{EncodeLabelValue, LabelValueEncoder},
     metrics::{
@@ -128,7 +130,19 @@ impl Metrics {
     }
 
     /// Gives every number its name.
-    pub fn register(&self, register: &lienthong_telemetry::Metrics) {
+    pub fn register(&self, register: &lienthong_telemetry::Metrics, connections: &Connections) {
+        let doors = connections.clone();
+        register.register(
+            "node_handshakes",
+            "Handshakes at this node's doors, by what became of them",
+            Readings::new("outcome", move || doors.handshakes().outcomes()),
+        );
+        let inside = connections.clone();
+        register.register(
+            "node_connections",
+            "Live connections, both directions",
+            Reading::new(move || inside.count() as u64),
+        );
         register.register("node_denials", "Calls denied, by reason", self.denied_family.clone());
         register.register("node_exchanges", "Exchanges ended, by status", self.ended_family.clone());
         register.register(

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -10,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use lienthong_audit::journal::Journal;
 use lienthong_catalog::RightsIndex;
 use lienthong_proto::{reason::Reason, status::MeshError};
+use lienthong_transport::{Peer, StreamPlace};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -61,20 +65,22 @@ pub struct Node {
 }
 
 /// Counts a call as under way until it is dropped.
-pub struct CallSlot(std::sync::Arc<Node>);
+pub struct CallSlot {
+    node: Arc<Node>,
+    /// In its peer's share.
+    _place: StreamPlace,
+}
 
 impl Node {
-    /// Begins a call; `None` when [`LimitsConfig::calls_in_flight_max`] are under way.
-    pub fn begin_call(self: &std::sync::Arc<Self>) -> Option<CallSlot> {
+    /// Begins a call of `peer`; `FAIL_OVERLOADED` where [`LimitsConfig::calls_in_flight_max`] are under way, or
+    /// [`LimitsConfig::calls_per_peer_max`] of them are its own.
+    pub fn begin_call(self: &Arc<Self>, peer: &Peer) -> Result<CallSlot, MeshError> {
+        let max = self.limits.calls_per_peer_max;
+        let place = peer.take_place(max).ok_or_else(|| overloaded("calls_per_peer_max", max))?;
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
-        let slot = CallSlot(std::sync::Arc::clone(self));
-        (before < self.limits.calls_in_flight_max).then_some(slot)
-    }
-
-    /// What a caller hears who finds the node full.
-    pub fn overloaded() -> MeshError {
-        let full = MeshError::new(Reason::FailOverloaded, "calls_in_flight_max");
-        MeshError { retry_after_ms: Some(OVERLOAD_RETRY_MS), ..full }
+        let slot = CallSlot { node: Arc::clone(self), _place: place };
+        let max = self.limits.calls_in_flight_max;
+        if before < max { Ok(slot) } else { Err(overloaded("calls_in_flight_max", max)) }
     }
 
     /// The system that a Unix user stands for.
@@ -85,6 +91,12 @@ impl Node {
 
 impl Drop for CallSlot {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.node.calls.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// What a caller hears who finds the node full, or has filled his share of it.
+fn overloaded(limit: &str, max: usize) -> MeshError {
+    let full = MeshError::new(Reason::FailOverloaded, format!("{max} calls are under way ({limit})"));
+    MeshError { retry_after_ms: Some(OVERLOAD_RETRY_MS), ..full }
 }

@@ -125,7 +125,7 @@ pub async fn run(
     let (first, first_bundle) = watch::channel(false);
     let keeper = open_bundle(&config, &node, &trust, &broker, &connections, &first);
 
-    let admin = open_admin(&config, &node, &first_bundle).await?;
+    let admin = open_admin(&config, &node, &connections, &first_bundle).await?;
     let shipping_plan = plan_shipping(&config, &node, &trust, &connections)?;
     let drain = Drain::new();
     let cores = start_cores(&config, &node, &trust, &connections, &drain).await?;
@@ -340,6 +340,7 @@ fn systems_by_uid(config: &NodeConfig) -> Result<HashMap<u32, String>, NodeError
 async fn open_admin(
     config: &NodeConfig,
     node: &Arc<Node>,
+    connections: &Connections,
     first_bundle: &watch::Receiver<bool>,
 ) -> Result<Option<AdminServer>, NodeError> {
     let Some(address) = config.telemetry.admin_listen else {
@@ -348,7 +349,7 @@ async fn open_admin(
     let identity =
         Identity { role: "node".into(), mesh: config.mesh.clone(), development: config.development };
     let register = Register::new(&identity);
-    node.metrics.register(&register);
+    node.metrics.register(&register, connections);
     let (for_age, held) = (Arc::clone(node), first_bundle.clone());
     let health = Health::new(identity)
         .check("rights", move || {

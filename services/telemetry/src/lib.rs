@@ -19,6 +19,7 @@
 //! | [`subscriber`] | log lines and spans: where they go |
 //! | [`trace_context`] | W3C `traceparent` headers in and out |
 //! | [`metrics`] | the register of numbers, with its golden list |
+//! | [`readings`] | numbers that somebody else keeps, read when asked |
 //! | [`health`] | who this process is and how it feels |
 //! | [`admin`] | `/metrics`, `/health`, `/ready` |
 //! | [`plain_http`] | a bounded HTTP/1.1 server, for the admin server and the gateway |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod health;
 pub mod metrics;
 pub mod plain_http;
+pub mod readings;
 pub mod sample;
 pub mod settings;
 pub mod subscriber;
@@ -37,6 +39,7 @@ pub use admin::AdminServer;
 pub use config::{ConfigError, load};
 pub use health::{Check, Health, Identity};
 pub use metrics::Metrics;
+pub use readings::{Reading, Readings};
 pub use sample::sample_toml;
 pub use settings::{LogFormat, TelemetryConfig};
 pub use subscriber::{Telemetry, TelemetryError};

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::handshakes::{RefusalReason, SourcePrefix};
+use crate::handshakes::{RefusalReason, Refused, SourcePrefix};
 use crate::listener::{self, LoopbackListener};
 use crate::material::{ALPN_HTTP2, SharedMaterial};
 use crate::peer::{Peer, Proof, UnixPeer};
@@ -25,6 +25,9 @@ const FAREWELL_TIMEOUT_MS: u64 = 250;
 
 /// Bytes of a refused peer that we read, and throw away, meanwhile.
 const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
+
+/// The fault of a good certificate in the hands of somebody who has not its key; beside the judge's own labels.
+const NO_PROOF_OF_KEY: &str = "NO_PROOF_OF_KEY";
 
 /// One kind of listener and what it asks of those who come.
 pub(crate) trait Door: Send + Sync + 'static {
@@ -75,12 +78,23 @@ impl Judged {
 pub(crate) struct HandshakeRefusal {
     pub(crate) reason: RefusalReason,
     pub(crate) detail: String,
+    /// What was wrong with the certificate.
+    fault: Option<&'static str>,
     leftover: Option<TcpStream>,
 }
 
 impl HandshakeRefusal {
     pub(crate) fn new(reason: RefusalReason, detail: &(impl ToString + ?Sized)) -> Self {
-        Self { reason, detail: detail.to_string(), leftover: None }
+        Self { reason, detail: detail.to_string(), fault: None, leftover: None }
+    }
+
+    pub(crate) fn of_certificate(refusal: &CertificateRefusal) -> Self {
+        Self { fault: Some(refusal.label()), ..Self::new(RefusalReason::Certificate, refusal) }
+    }
+
+    /// As it is counted.
+    pub(crate) fn counted(&self) -> Refused<'_> {
+        Refused { reason: self.reason, fault: self.fault, detail: &self.detail }
     }
 
     fn with_leftover(self, socket: TcpStream) -> Self {
@@ -183,11 +197,16 @@ fn tune_or_refuse(socket: &TcpStream) -> Result<(), HandshakeRefusal> {
 fn explain(error: &io::Error, refusal: Option<&CertificateRefusal>) -> HandshakeRefusal {
     use rustls::Error as Tls;
     if let Some(refusal) = refusal {
-        return HandshakeRefusal::new(RefusalReason::Certificate, refusal);
+        return HandshakeRefusal::of_certificate(refusal);
     }
+    let mut fault = None;
     let reason = match error.get_ref().and_then(|cause| cause.downcast_ref::<Tls>()) {
         Some(Tls::NoCertificatesPresented) => RefusalReason::NoCertificate,
-        Some(Tls::InvalidCertificate(_)) => RefusalReason::Certificate,
+        Some(Tls::InvalidCertificate(_)) => {
+            // The judge was content: then it is the signature that proves possession of the key.
+            fault = Some(NO_PROOF_OF_KEY);
+            RefusalReason::Certificate
+        }
         Some(Tls::InvalidMessage(_)) => RefusalReason::NotTls,
         Some(Tls::NoApplicationProtocol) => RefusalReason::NoHttp2,
         Some(Tls::AlertReceived(_)) => RefusalReason::RefusedByPeer,
@@ -200,5 +219,5 @@ fn explain(error: &io::Error, refusal: Option<&CertificateRefusal>) -> Handshake
             _ => RefusalReason::Io,
         },
     };
-    HandshakeRefusal::new(reason, error)
+    HandshakeRefusal { fault, ..HandshakeRefusal::new(reason, error) }
 }

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lienthong_certs::CertificateRefusal;
+use tokio::sync::Notify;
 
 use crate::control::{Control, Phase};
 use crate::handshakes::Handshakes;
 use crate::limits::Limits;
 use crate::material::SharedMaterial;
-use crate::peer::{ConnectionId, Direction, Peer, PeerKey, Proof};
+use crate::peer::{ConnectionId, Direction, Peer, PeerKey, Proof, Share};
 
 /// The register. Clones share it; one per process is usual, for listeners and channels alike.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ impl Connections {
         Self(Arc::new(Register {
             next: AtomicU64::new(1),
             live: Mutex::default(),
+            left: Notify::new(),
             handshakes: Handshakes::new(),
         }))
     }
@@ -50,14 +52,39 @@ impl Connections {
     ///
     /// `unwanted` runs under the register's lock: keep it to a look-up.
     pub fn close_where(&self, unwanted: impl Fn(&Peer) -> bool, reason: &str) -> usize {
-        let mut closed = 0;
+        self.cut_where(unwanted, reason).len()
+    }
+
+    /// As [`Connections::close_where`]; returns whom it cut. They are told to go, and soon are: see
+    /// [`Connections::gone`].
+    pub fn cut_where(&self, unwanted: impl Fn(&Peer) -> bool, reason: &str) -> Vec<Peer> {
+        let mut cut = Vec::new();
         for entry in self.live().entries.values().filter(|entry| unwanted(&entry.peer)) {
-            if entry.control.advance(Phase::Cut) {
+            if entry.control.show_out() {
                 tracing::info!(peer = %entry.peer, reason, "connection closed");
-                closed += 1;
+                cut.push(entry.peer.clone());
             }
         }
-        closed
+        cut
+    }
+
+    /// Waits until none of these is live any more: their sockets are closed, with every stream on them.
+    pub async fn gone(&self, cut: impl IntoIterator<Item = ConnectionId>) {
+        let mut present: Vec<ConnectionId> = cut.into_iter().collect();
+        loop {
+            // Made before the look: whoever leaves between the two is heard.
+            let left = self.0.left.notified();
+            {
+                let live = self.live();
+                while present.last().is_some_and(|id| !live.entries.contains_key(id)) {
+                    present.pop();
+                }
+            }
+            if present.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Cuts every connection whose certificate the present trust refuses: after a revocation, a removed
@@ -74,7 +101,7 @@ impl Connections {
                 .entry((peer.chain(), peer.direction()))
                 .or_insert_with(|| material.judge_again(peer).err());
             if let Some(refusal) = verdict
-                && control.advance(Phase::Cut)
+                && control.show_out()
             {
                 tracing::info!(%peer, reason = %refusal, "connection closed: certificate no longer accepted");
                 closed.push((peer.clone(), refusal.clone()));
@@ -93,9 +120,19 @@ impl Connections {
         limits: &Limits,
     ) -> Result<Registration, CapReached> {
         let id = ConnectionId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let peer = Peer::new(proof, remote_address, id, direction);
-        let key = peer.key();
+        let key = proof.key(remote_address);
         let control = Arc::new(Control::default());
+        let mut live = self.live();
+        if live.entries.len() >= limits.connections_max {
+            return Err(CapReached::Connections { max: limits.connections_max });
+        }
+        if live.per_peer.get(&key).is_some_and(|held| held.connections >= limits.connections_per_peer_max) {
+            return Err(CapReached::ConnectionsPerPeer { max: limits.connections_per_peer_max });
+        }
+        let held = live.per_peer.entry(key).or_default();
+        held.connections += 1;
+        let peer =
+            Peer::new(proof, remote_address, id, direction, Arc::clone(&control), Arc::clone(&held.share));
         let entry = Entry {
             peer: peer.clone(),
             control: Arc::clone(&control),
@@ -103,14 +140,6 @@ impl Connections {
             opened: Instant::now(),
             finishing_since: None,
         };
-        let mut live = self.live();
-        if live.entries.len() >= limits.connections_max {
-            return Err(CapReached::Connections { max: limits.connections_max });
-        }
-        if live.per_peer.get(&key).is_some_and(|held| *held >= limits.connections_per_peer_max) {
-            return Err(CapReached::ConnectionsPerPeer { max: limits.connections_per_peer_max });
-        }
-        *live.per_peer.entry(key).or_insert(0) += 1;
         live.entries.insert(id, entry);
         drop(live);
         Ok(Registration { connections: self.clone(), peer, control })
@@ -161,12 +190,14 @@ impl Connections {
     fn deregister(&self, peer: &Peer) {
         let mut live = self.live();
         live.entries.remove(&peer.connection_id());
-        if let Some(count) = live.per_peer.get_mut(&peer.key()) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(held) = live.per_peer.get_mut(&peer.key()) {
+            held.connections -= 1;
+            if held.connections == 0 {
                 live.per_peer.remove(&peer.key());
             }
         }
+        drop(live);
+        self.0.left.notify_waiters();
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -229,13 +260,22 @@ impl Drop for Registration {
 struct Register {
     next: AtomicU64,
     live: Mutex<Live>,
+    /// Told whenever somebody has left.
+    left: Notify,
     handshakes: Handshakes,
 }
 
 #[derive(Debug, Default)]
 struct Live {
     entries: HashMap<ConnectionId, Entry>,
-    per_peer: HashMap<PeerKey, usize>,
+    per_peer: HashMap<PeerKey, Held>,
+}
+
+/// What one peer holds.
+#[derive(Debug, Default)]
+struct Held {
+    connections: usize,
+    share: Arc<Share>,
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A connection's task looks at its switch each time it is polled anyway; turning the switch wakes that task.
 //! There is no timer and no channel per connection.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
@@ -23,6 +23,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     phase: AtomicU8,
+    preface: AtomicBool,
+    unwanted: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -51,6 +53,27 @@ impl Control {
             self.waker.wake();
         }
         moved
+    }
+
+    /// Cuts because trust in the peer has ended; returns whether that was a step forward.
+    pub(crate) fn show_out(&self) -> bool {
+        self.unwanted.store(true, Ordering::Release);
+        self.advance(Phase::Cut)
+    }
+
+    /// Whether trust in the peer has ended.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Acquire)
+    }
+
+    /// Notes that the peer has begun to speak HTTP/2.
+    pub(crate) fn note_preface(&self) {
+        self.preface.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub(crate) fn heard_preface(&self) -> bool {
+        self.preface.load(Ordering::Relaxed)
     }
 }
 

@@ -4,7 +4,7 @@
 //! and reported once a minute (design §6, *Who may see the log*), so that nobody can fill the log from
 //! outside.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 /// Refusals of one (source prefix, reason) are summed for this long before they are reported.
 pub const REFUSAL_REPORT_INTERVAL_MS: u64 = 60_000;
 
-/// Different (source prefix, reason) pairs that are told apart within one interval; the rest is summed under
+/// Different (source prefix, reason, fault of the certificate) that are told apart within one interval; the rest is summed under
 /// [`SourcePrefix::Elsewhere`].
 pub const REFUSAL_GROUPS_MAX: usize = 1_024;
 
@@ -31,6 +31,7 @@ pub const REFUSAL_DETAIL_CHARS_MAX: usize = 200;
 pub struct Handshakes {
     accepted: AtomicU64,
     refused: [AtomicU64; RefusalReason::ALL.len()],
+    faults: Mutex<BTreeMap<&'static str, u64>>,
     ledger: Mutex<RefusalLedger>,
     reports: broadcast::Sender<RefusalReport>,
 }
@@ -45,6 +46,24 @@ impl Handshakes {
         }
     }
 
+    /// Refused certificates by what was wrong with them: labels of
+    /// [`CertificateRefusal`](lienthong_certs::CertificateRefusal), or `NO_PROOF_OF_KEY` where the peer has the
+    /// certificate and not its key.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The counters by what became of the handshake: `accepted`, a refusal's label, and a refused certificate's fault.
+    pub fn outcomes(&self) -> Vec<(String, u64)> {
+        let counts = self.counts();
+        let refused = counts.refused.iter().filter(|(reason, _)| *reason != RefusalReason::Certificate);
+        let faults = self.faults().into_iter();
+        std::iter::once(("accepted".to_owned(), counts.accepted))
+            .chain(refused.map(|(reason, count)| (reason.label().to_owned(), *count)))
+            .chain(faults.map(|(fault, count)| (format!("certificate_{}", fault.to_lowercase()), count)))
+            .collect()
+    }
+
     /// Every report from now on, for a role that keeps them on record.
     pub fn subscribe(&self) -> broadcast::Receiver<RefusalReport> {
         self.reports.subscribe()
@@ -54,6 +73,7 @@ impl Handshakes {
         Self {
             accepted: AtomicU64::new(0),
             refused: RefusalReason::ALL.map(|_| AtomicU64::new(0)),
+            faults: Mutex::default(),
             ledger: Mutex::default(),
             reports: broadcast::Sender::new(REFUSAL_REPORTS_WAITING_MAX),
         }
@@ -63,10 +83,14 @@ impl Handshakes {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn refuse(&self, source: SourcePrefix, reason: RefusalReason, detail: &str) {
+    pub(crate) fn refuse(&self, source: SourcePrefix, why: &Refused<'_>) {
+        let Refused { reason, fault, detail } = *why;
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(%source, %reason, detail, "handshake refused");
-        self.ledger().record(source, reason, detail, Instant::now());
+        if let Some(fault) = fault {
+            *self.faults.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_default() += 1;
+        }
+        tracing::debug!(%source, %reason, fault, detail, "handshake refused");
+        self.ledger().record(Group { source, reason, fault }, detail, Instant::now());
     }
 
     /// Logs and publishes what has been summed long enough.
@@ -86,6 +110,7 @@ impl Handshakes {
             let report = RefusalReport {
                 source: group.source,
                 reason: group.reason,
+                fault: group.fault,
                 count: sum.count,
                 until: SystemTime::now(),
                 over: sum.since.elapsed(),
@@ -94,6 +119,7 @@ impl Handshakes {
             tracing::warn!(
                 source = %report.source,
                 reason = %report.reason,
+                fault = report.fault,
                 count = report.count,
                 over_ms = u64::try_from(report.over.as_millis()).unwrap_or(u64::MAX),
                 last = report.detail,
@@ -130,6 +156,15 @@ impl HandshakeCounts {
     }
 }
 
+/// One refusal, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused<'a> {
+    pub(crate) reason: RefusalReason,
+    /// What was wrong with the certificate.
+    pub(crate) fault: Option<&'static str>,
+    pub(crate) detail: &'a str,
+}
+
 /// Refusals of one source prefix for one reason, summed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalReport {
@@ -137,6 +172,9 @@ pub struct RefusalReport {
     pub source: SourcePrefix,
     /// Why they were refused.
     pub reason: RefusalReason,
+    /// What was wrong with the certificate, where [`RefusalReason::Certificate`] is the reason: a label of
+    /// [`CertificateRefusal`](lienthong_certs::CertificateRefusal). `None` where sources beyond the bound are summed.
+    pub fault: Option<&'static str>,
     /// How many.
     pub count: u64,
     /// When the sum was closed.
@@ -145,6 +183,15 @@ pub struct RefusalReport {
     pub over: Duration,
     /// What the last of them looked like, at most [`REFUSAL_DETAIL_CHARS_MAX`] characters.
     pub detail: String,
+}
+
+impl RefusalReport {
+    /// The reason in one word, for records: `HANDSHAKE_TIMEOUT`, `HANDSHAKE_CERTIFICATE_EXPIRED`.
+    pub fn word(&self) -> String {
+        let reason = self.reason.label().to_uppercase();
+        self.fault
+            .map_or_else(|| format!("HANDSHAKE_{reason}"), |fault| format!("HANDSHAKE_{reason}_{fault}"))
+    }
 }
 
 /// Why a handshake did not end in a registered peer: a closed list, usable as a metric label.
@@ -179,11 +226,13 @@ pub enum RefusalReason {
     Draining = 12,
     /// The socket failed.
     Io = 13,
+    /// It proved who it is, took a place, and then said nothing.
+    NoPreface = 14,
 }
 
 impl RefusalReason {
     /// The whole list, in the order of the numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Timeout,
         Self::CrowdedOut,
         Self::Closed,
@@ -198,6 +247,7 @@ impl RefusalReason {
         Self::LocalPeerUnknown,
         Self::Draining,
         Self::Io,
+        Self::NoPreface,
     ];
 
     /// The metric label.
@@ -217,6 +267,7 @@ impl RefusalReason {
             Self::LocalPeerUnknown => "local_peer_unknown",
             Self::Draining => "draining",
             Self::Io => "io",
+            Self::NoPreface => "no_preface",
         }
     }
 }
@@ -270,6 +321,7 @@ impl fmt::Display for SourcePrefix {
 struct Group {
     source: SourcePrefix,
     reason: RefusalReason,
+    fault: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -286,12 +338,11 @@ struct RefusalLedger {
 }
 
 impl RefusalLedger {
-    fn record(&mut self, source: SourcePrefix, reason: RefusalReason, detail: &str, now: Instant) {
-        let mut group = Group { source, reason };
+    fn record(&mut self, mut group: Group, detail: &str, now: Instant) {
         // One place per reason stays free for `Elsewhere`, so that the bound holds exactly.
         let room = REFUSAL_GROUPS_MAX - RefusalReason::ALL.len();
         if self.sums.len() >= room && !self.sums.contains_key(&group) {
-            group.source = SourcePrefix::Elsewhere;
+            group = Group { source: SourcePrefix::Elsewhere, fault: None, ..group };
         }
         let sum =
             self.sums.entry(group).or_insert_with(|| Sum { count: 0, since: now, detail: String::new() });
@@ -317,13 +368,17 @@ mod tests {
         }
     }
 
+    fn group(source: SourcePrefix, reason: RefusalReason) -> Group {
+        Group { source, reason, fault: None }
+    }
+
     #[test]
     fn a_flood_from_one_network_is_one_report() {
         let mut ledger = RefusalLedger::default();
         let start = Instant::now();
         for host in 0..=255 {
             let source = SourcePrefix::from(SocketAddr::from(([203, 0, 113, host], 9)));
-            ledger.record(source, RefusalReason::NotTls, &format!("host {host}"), start);
+            ledger.record(group(source, RefusalReason::NotTls), &format!("host {host}"), start);
         }
         assert!(ledger.take_due(start + Duration::from_millis(REFUSAL_REPORT_INTERVAL_MS - 1)).is_empty());
         let due = ledger.take_due(start + Duration::from_millis(REFUSAL_REPORT_INTERVAL_MS));
@@ -341,7 +396,7 @@ mod tests {
             let [a, b] = network.to_be_bytes();
             let source = SourcePrefix::from(SocketAddr::from(([10, a, b, 1], 9)));
             for reason in [RefusalReason::Timeout, RefusalReason::Closed] {
-                ledger.record(source, reason, "", start);
+                ledger.record(group(source, reason), "", start);
             }
         }
         assert!(ledger.sums.len() <= REFUSAL_GROUPS_MAX);

@@ -29,6 +29,9 @@
 //! | [`connections`] | the register of live connections; closes those that may not go on |
 //! | [`drain`] | graceful first, forced after a deadline |
 //! | [`mod@serve`] | the accept loop and one connection's life |
+//! | `preface` | the byte stream of an accepted connection: has it begun to speak? |
+//! | [`deadline`] | how long the other side waits |
+//! | [`leash`] | what ends a stream whose reader holds it up |
 //! | [`tower_service`] | the same for tower services (tonic and axum routers) |
 //! | `governed` | the byte stream that a switch can cut |
 //! | [`connector`] | one outgoing connection |
@@ -39,9 +42,11 @@
 pub mod channel;
 pub mod connections;
 pub mod connector;
+pub mod deadline;
 pub mod drain;
 pub mod file_watch;
 pub mod handshakes;
+pub mod leash;
 pub mod limits;
 pub mod listener;
 pub mod material;
@@ -54,6 +59,7 @@ mod acceptor;
 mod backoff;
 mod control;
 mod governed;
+mod preface;
 mod verifier;
 mod waiting_room;
 
@@ -66,7 +72,7 @@ pub use handshakes::{HandshakeCounts, Handshakes, RefusalReason, RefusalReport, 
 pub use limits::Limits;
 pub use listener::{ListenError, LocalListener, LoopbackListener, bind, bind_loopback, bind_unix};
 pub use material::{MaterialError, SharedMaterial, TlsMaterial};
-pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, UnixPeer};
+pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, StreamPlace, UnixPeer};
 pub use send_error::{FailedSend, SendError};
 pub use serve::{serve, serve_local};
 pub use tower_service::{serve_tower, serve_tower_local};

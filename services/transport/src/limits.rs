@@ -5,13 +5,20 @@
 
 use std::time::Duration;
 
-/// Handshakes that may be unfinished at one listener at the same time. When one more arrives, the one that
-/// has waited longest is shown out, so that slow peers never keep a new one from being heard.
+/// Handshakes that may be unfinished at one listener at the same time. When one more arrives, one of the network
+/// that holds most of them is shown out, so that slow peers never keep a new one from being heard.
 pub const HANDSHAKES_PENDING_MAX: usize = 512;
 
 /// From the accepted socket to the end of the TLS handshake. Three round trips on the worst link in the
 /// country take under a second.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+
+/// From the end of the handshake to the first bytes of HTTP/2 (the client's preface, RFC 9113 §3.4). An honest
+/// client sends them with its part of the handshake.
+pub const PREFACE_TIMEOUT_MS: u64 = 5_000;
+
+/// Once the other side of a control service waits no more, this long until its stream is reset.
+pub const DEADLINE_GRACE_MS: u64 = 1_000;
 
 /// From the first packet to a proven HTTP/2 peer, name lookup included, for outgoing connections.
 pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
@@ -87,6 +94,8 @@ pub struct Limits {
     pub handshakes_pending_max: usize,
     /// See [`HANDSHAKE_TIMEOUT_MS`].
     pub handshake_timeout: Duration,
+    /// See [`PREFACE_TIMEOUT_MS`].
+    pub preface_timeout: Duration,
     /// See [`CONNECT_TIMEOUT_MS`].
     pub connect_timeout: Duration,
     /// See [`CONNECTIONS_MAX`].
@@ -130,6 +139,7 @@ impl Default for Limits {
         Self {
             handshakes_pending_max: HANDSHAKES_PENDING_MAX,
             handshake_timeout: Duration::from_millis(HANDSHAKE_TIMEOUT_MS),
+            preface_timeout: Duration::from_millis(PREFACE_TIMEOUT_MS),
             connect_timeout: Duration::from_millis(CONNECT_TIMEOUT_MS),
             connections_max: CONNECTIONS_MAX,
             connections_per_peer_max: CONNECTIONS_PER_PEER_MAX,

@@ -6,9 +6,12 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lienthong_certs::{PeerCertificate, Usage};
 use rustls_pki_types::CertificateDer;
+
+use crate::control::Control;
 
 /// The proven other side of one connection. Cheap to clone.
 #[derive(Clone)]
@@ -51,18 +54,43 @@ impl Peer {
         self.0.direction
     }
 
+    /// Whether trust in this peer has ended since: its certificate was revoked or unbound, and its connection cut.
+    pub fn was_shown_out(&self) -> bool {
+        self.0.control.is_unwanted()
+    }
+
+    /// Takes one of the `max` places that this peer has for streams, over all its connections; `None` when it
+    /// holds them all.
+    pub fn take_place(&self, max: usize) -> Option<StreamPlace> {
+        let before = self.0.share.streams.fetch_add(1, Ordering::Relaxed);
+        let place = StreamPlace(Arc::clone(&self.0.share));
+        (before < max).then_some(place)
+    }
+
     pub(crate) fn new(
         proof: Proof,
         remote_address: Option<SocketAddr>,
         connection_id: ConnectionId,
         direction: Direction,
+        control: Arc<Control>,
+        share: Arc<Share>,
     ) -> Self {
+        let key = proof.key(remote_address);
         let (identity, chain) = match proof {
             Proof::Certificate { certificate, chain } => (PeerIdentity::Certificate(certificate), chain),
             Proof::Unix(unix) => (PeerIdentity::Unix(unix), Vec::new()),
             Proof::Loopback => (PeerIdentity::Loopback, Vec::new()),
         };
-        Self(Arc::new(Inner { identity, chain, remote_address, connection_id, direction }))
+        Self(Arc::new(Inner {
+            identity,
+            chain,
+            remote_address,
+            connection_id,
+            direction,
+            key,
+            control,
+            share,
+        }))
     }
 
     /// The chain as presented, leaf first, to be judged again when trust changes. Empty on local hops.
@@ -79,11 +107,17 @@ impl Peer {
     }
 
     pub(crate) fn key(&self) -> PeerKey {
-        match &self.0.identity {
-            PeerIdentity::Certificate(certificate) => PeerKey::Certificate(certificate.fingerprint()),
-            PeerIdentity::Unix(unix) => PeerKey::Uid(unix.uid),
-            PeerIdentity::Loopback => PeerKey::Address(self.0.remote_address.map(|address| address.ip())),
-        }
+        self.0.key
+    }
+}
+
+/// A stream's place in its peer's share, until it is dropped.
+#[derive(Debug)]
+pub struct StreamPlace(Arc<Share>);
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -151,6 +185,15 @@ struct Inner {
     remote_address: Option<SocketAddr>,
     connection_id: ConnectionId,
     direction: Direction,
+    key: PeerKey,
+    control: Arc<Control>,
+    share: Arc<Share>,
+}
+
+/// What all connections of one peer hold together.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    streams: AtomicUsize,
 }
 
 /// What a finished handshake hands over.
@@ -160,7 +203,18 @@ pub(crate) enum Proof {
     Loopback,
 }
 
-/// What counts as one and the same peer for the cap on connections.
+impl Proof {
+    /// Whose share a connection with this proof counts against.
+    pub(crate) fn key(&self, remote_address: Option<SocketAddr>) -> PeerKey {
+        match self {
+            Self::Certificate { certificate, .. } => PeerKey::Certificate(certificate.fingerprint()),
+            Self::Unix(unix) => PeerKey::Uid(unix.uid),
+            Self::Loopback => PeerKey::Address(remote_address.map(|address| address.ip())),
+        }
+    }
+}
+
+/// What counts as one and the same peer for the caps on connections and streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum PeerKey {
     Certificate([u8; 32]),

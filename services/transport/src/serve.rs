@@ -17,7 +17,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
@@ -28,10 +28,12 @@ use crate::connections::{CapReached, Connections, DoorId, Registration};
 use crate::control::{Control, Phase};
 use crate::drain::{Drain, DrainOutcome};
 use crate::handshakes::{RefusalReason, SourcePrefix};
+use crate::leash::OnLeash;
 use crate::limits::Limits;
 use crate::listener::LocalListener;
 use crate::material::SharedMaterial;
 use crate::peer::{Direction, Peer};
+use crate::preface::Listening;
 use crate::waiting_room::{Seat, WaitingRoom};
 
 /// How often a listener looks for old connections and due reports.
@@ -107,7 +109,7 @@ struct House<F> {
     make_service: F,
     door: DoorId,
     room: Arc<WaitingRoom>,
-    http: http2::Builder<TokioExecutor>,
+    http: http2::Builder<OnLeash>,
 }
 
 impl<F> House<F> {
@@ -148,7 +150,7 @@ where
                 Ok((arrival, source)) => {
                     // The seat is taken here, not in the task, so that the bound also holds for tasks not yet
                     // run.
-                    let seat = house.room.enter();
+                    let seat = house.room.enter(source.prefix);
                     tasks.spawn(admit::<D, F, S, B>(Arc::clone(&house), arrival, source, seat));
                 }
                 Err(error) => pause_after(&house, &error).await,
@@ -212,11 +214,14 @@ where
             drop(seat);
             house.connections.handshakes().accept();
             let service = (house.make_service)(registration.peer());
-            let connection = house.http.serve_connection(TokioIo::new(io), service);
-            govern(connection, &registration).await;
+            let io = TokioIo::new(Listening::new(io, registration.control()));
+            let connection = house.http.serve_connection(io, service);
+            if let Err(silent) = govern(connection, &registration, house.limits.preface_timeout).await {
+                house.connections.handshakes().refuse(source.prefix, &silent.counted());
+            }
         }
         Err(refusal) => {
-            house.connections.handshakes().refuse(source.prefix, refusal.reason, &refusal.detail);
+            house.connections.handshakes().refuse(source.prefix, &refusal.counted());
             // Still in its seat: whoever lingers here is the first to make room.
             tokio::select! {
                 () = refusal.hear_out() => {}
@@ -260,9 +265,7 @@ fn register<F, Io>(
         .register(proof, source.address, Direction::Inbound, house.door, &house.limits)
         .map_err(|cap| HandshakeRefusal::new(reason_of(cap), &cap))?;
     if let Some(judged) = judged {
-        judged
-            .confirm(registration.peer())
-            .map_err(|refusal| HandshakeRefusal::new(RefusalReason::Certificate, &refusal))?;
+        judged.confirm(registration.peer()).map_err(|refusal| HandshakeRefusal::of_certificate(&refusal))?;
     }
     if house.drain.is_started() {
         registration.control().advance(Phase::Finishing);
@@ -273,11 +276,14 @@ fn register<F, Io>(
 /// Drives one connection until it ends by itself or its switch says so.
 ///
 /// Cutting drops the connection, which resets all of its streams: hyper then drops the services' futures, so
-/// that the cancellation reaches whatever they wait for.
+/// that the cancellation reaches whatever they wait for. A peer that does not begin to speak HTTP/2 within
+/// `patience` loses its place.
 async fn govern<Io, S, B>(
-    connection: http2::Connection<TokioIo<Io>, S, TokioExecutor>,
+    connection: http2::Connection<TokioIo<Io>, S, OnLeash>,
     registration: &Registration,
-) where
+    patience: Duration,
+) -> Result<(), HandshakeRefusal>
+where
     Io: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -289,6 +295,7 @@ async fn govern<Io, S, B>(
     let control: &Control = registration.control();
     let mut connection = pin!(connection);
     let mut finishing = false;
+    let mut silence = Some(Box::pin(tokio::time::sleep(patience)));
     let ending = poll_fn(|cx| {
         match control.watch(cx) {
             Phase::Open => {}
@@ -299,29 +306,39 @@ async fn govern<Io, S, B>(
             }
             Phase::Cut => return Poll::Ready(Ok(())),
         }
-        connection.as_mut().poll(cx)
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(peer = %registration.peer(), %error, "connection ended");
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if control.heard_preface() {
+            silence = None;
+        }
+        match &mut silence {
+            Some(silence) => silence.as_mut().poll(cx).map(|()| {
+                let detail = format!("nothing said within {} ms of the handshake", patience.as_millis());
+                Err(HandshakeRefusal::new(RefusalReason::NoPreface, &detail))
+            }),
+            None => Poll::Pending,
+        }
     });
-    if let Err(error) = ending.await {
-        tracing::debug!(peer = %registration.peer(), %error, "connection ended");
-    }
+    ending.await
 }
 
 async fn pause_after<F>(house: &House<F>, error: &io::Error) {
     // A peer that left before we accepted it is its own affair; anything else will not be better at once.
     let gone = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
     let reason = if gone { RefusalReason::Closed } else { RefusalReason::Io };
-    house.connections.handshakes().refuse(
-        SourcePrefix::Elsewhere,
-        reason,
-        &format!("accept failed: {error}"),
-    );
+    let refusal = HandshakeRefusal::new(reason, &format!("accept failed: {error}"));
+    house.connections.handshakes().refuse(SourcePrefix::Elsewhere, &refusal.counted());
     if !gone {
         tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
     }
 }
 
-fn http_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+fn http_builder(limits: &Limits) -> http2::Builder<OnLeash> {
+    let mut http = http2::Builder::new(OnLeash);
     http.timer(TokioTimer::new())
         .auto_date_header(false)
         .max_concurrent_streams(limits.streams_per_connection_max)

@@ -1,19 +1,24 @@
 //! The same listeners for tower services: tonic's `Routes`, axum's `Router`.
 //!
-//! The proven [`Peer`] of the connection is found in each request's extensions.
+//! The proven [`Peer`] of the connection is found in each request's extensions. A call whose caller waits no more
+//! (`grpc-timeout`) is dropped, whatever it does: its stream is reset.
 
 use std::error::Error;
+use std::pin::Pin;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tower::ServiceExt;
-use tower::util::Oneshot;
 
 use crate::connections::Connections;
+use crate::deadline;
 use crate::drain::{Drain, DrainOutcome};
-use crate::limits::Limits;
+use crate::leash;
+use crate::limits::{DEADLINE_GRACE_MS, Limits};
 use crate::listener::LocalListener;
 use crate::material::SharedMaterial;
 use crate::peer::Peer;
@@ -68,14 +73,22 @@ struct ForPeer<T> {
 
 impl<T, B> hyper::service::Service<Request<Incoming>> for ForPeer<T>
 where
-    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone,
+    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    T::Future: Send,
 {
     type Response = Response<B>;
     type Error = T::Error;
-    type Future = Oneshot<T, Request<Incoming>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, T::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer.clone());
-        self.service.clone().oneshot(request)
+        let patience = deadline::stated(request.headers());
+        let service = self.service.clone();
+        Box::pin(async move {
+            if let Some(patience) = patience {
+                leash::end_with(sleep(patience + Duration::from_millis(DEADLINE_GRACE_MS)));
+            }
+            service.oneshot(request).await
+        })
     }
 }

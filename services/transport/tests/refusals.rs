@@ -7,6 +7,7 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::raw::{raw_config, raw_tls};
 use common::{Body, Mesh, Server, eventually, get, text};
 use lienthong_certs::judge::RevocationReason;
 use lienthong_certs::pki::{Holder, KeyKind, Request};
@@ -15,14 +16,11 @@ use lienthong_transport::{
     Channel, ChannelOptions, ConnectError, Connections, Endpoint, Limits, RefusalReason, SendError,
     SharedMaterial, TlsMaterial, VerifyPeer, connect,
 };
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::HandshakeKind;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
 
 /// Every kind of bad certificate: the alert its holder sees, and the reason that is counted.
 #[tokio::test]
@@ -406,67 +404,6 @@ fn from_pem(mesh: &Mesh, name: &str, certificate: &str, key: &rcgen::KeyPair) ->
     std::fs::write(&key_file, key.serialize_pem()).unwrap();
     std::fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     Credentials::load(&certificate_file, &key_file).unwrap()
-}
-
-/// A TLS client that is none of ours: it believes everybody.
-fn raw_config(credentials: Option<&Credentials>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Believer));
-    let mut config = match credentials {
-        Some(own) => builder.with_client_auth_cert(own.chain().to_vec(), own.key_der()).unwrap(),
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Arc::new(config)
-}
-
-async fn raw_tls(
-    server: &Server,
-    config: Arc<ClientConfig>,
-) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let socket = TcpStream::connect(server.address).await?;
-    TlsConnector::from(config).connect(ServerName::try_from("localhost").unwrap(), socket).await
-}
-
-#[derive(Debug)]
-struct Believer;
-
-impl ServerCertVerifier for Believer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// A well-formed TLS 1.2 ClientHello (RFC 5246 §7.4.1.2): one cipher suite, one signature algorithm, nothing

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use lienthong_audit::journal::JournalError;
 use lienthong_catalog::Method;
 use lienthong_proto::{reason::Reason, status::MeshError};
@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use crate::{config::LimitsConfig, limits::DEADLINE_MS_MAX};
 
-/// `grpc-timeout`.
-pub const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub use lienthong_transport::deadline::TIMEOUT;
 
 /// When a call must be over; no moment for a stream that states no deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +33,7 @@ impl Deadline {
     fn read_or(headers: &HeaderMap, now: Instant, otherwise: Option<Duration>) -> Result<Self, MeshError> {
         let stated = match headers.get(&TIMEOUT) {
             None => otherwise,
-            Some(value) => Some(parse(value.as_bytes()).ok_or_else(|| {
+            Some(value) => Some(lienthong_transport::deadline::parse(value.as_bytes()).ok_or_else(|| {
                 MeshError::new(Reason::DenyContext, "grpc-timeout must be 1 to 8 digits and a unit of HMSmun")
             })?),
         };
@@ -74,23 +73,6 @@ impl Deadline {
         };
         HeaderValue::from_str(&text).ok()
     }
-}
-
-fn parse(value: &[u8]) -> Option<Duration> {
-    let (unit, digits) = value.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    Some(match unit {
-        b'H' => Duration::from_secs(number * 3600),
-        b'M' => Duration::from_secs(number * 60),
-        b'S' => Duration::from_secs(number),
-        b'm' => Duration::from_millis(number),
-        b'u' => Duration::from_micros(number),
-        b'n' => Duration::from_nanos(number),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ pub fn request(
 pub fn check_head<B>(request: &Request<B>) -> Result<(), MeshError> {
     let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > HEADERS_BYTES_MAX {
-        let detail = format!("the headers are {bytes} bytes; the limit is {HEADERS_BYTES_MAX}");
+        let detail =
+            format!("the headers are {bytes} bytes; the limit headers_bytes_max is {HEADERS_BYTES_MAX}");
         return Err(MeshError::new(Reason::DenyContext, detail));
     }
     let content_type = request.headers().get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);

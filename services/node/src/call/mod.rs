@@ -25,6 +25,7 @@ pub mod deny;
 pub mod forward;
 pub mod framing;
 pub mod identify;
+pub mod leash;
 pub mod metadata;
 pub mod online;
 pub mod open;

@@ -33,6 +33,7 @@ use crate::{
         conclude::{check_head, conclude, refused_in_http, stamp},
         deadline::Deadline,
         framing::{Deframer, Message},
+        leash,
         metadata::EXCHANGE_ID,
         open::{new_record, unavailable},
         standing::Standing,
@@ -86,6 +87,7 @@ pub fn release(
     if let Some(opened) = closer.opened() {
         headers.insert(EXCHANGE_ID, exchange_id_value(opened.id));
     }
+    leash::hold(deadline, standing.as_ref(), &closer.core().node, &permitted);
     let mut body = ReleaseBody::new(incoming, side, permitted, deadline, space, closer, digest);
     body.encoding = encoding;
     body.standing = standing;
@@ -290,6 +292,18 @@ impl ReleaseBody {
         trailers
     }
 
+    /// Why an answer that has not ended goes no further.
+    fn why_dropped(&mut self) -> Reason {
+        let overdue = self.deadline.as_ref().is_some_and(|sleep| sleep.deadline() <= Instant::now());
+        let node = &self.closer.core().node;
+        let standing = self.standing.as_ref().map(|standing| standing.judge(true, node, &mut self.permitted));
+        match standing {
+            _ if overdue => Reason::FailDeadline,
+            Some(Err(error)) => error.reason,
+            Some(Ok(())) | None => Reason::FailInterrupted,
+        }
+    }
+
     fn poll_deadline(&mut self, context: &mut Context<'_>) -> bool {
         self.deadline.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready())
     }
@@ -300,10 +314,10 @@ fn unreadable(error: &lienthong_filter::FilterError) -> MeshError {
 }
 
 impl Drop for ReleaseBody {
-    /// A caller that goes away keeps what it has: the record says what that was.
+    /// A caller that goes away, or reads no more, keeps what it has: the record says what that was, and why no more came.
     fn drop(&mut self) {
         if self.closer.opened().is_some() {
-            let ending = Ending::failed(Reason::FailInterrupted, self.digest.messages() > 0);
+            let ending = Ending::failed(self.why_dropped(), self.digest.messages() > 0);
             let released = self.permitted.plan().released(&self.closer.report).map(str::to_owned).collect();
             self.closer.close(&ending, self.digest.so_far(), released);
         }

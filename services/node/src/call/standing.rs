@@ -5,12 +5,14 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use lienthong_catalog::Permitted;
 use lienthong_proto::{reason::Reason, status::MeshError};
+use lienthong_transport::Peer;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
@@ -23,13 +25,14 @@ use crate::{
 pub struct Standing {
     caller: Caller,
     stated: CallMetadata,
+    peer: Peer,
     next_look: Pin<Box<Sleep>>,
 }
 
 impl Standing {
     /// Keeps what the first decision was about.
-    pub fn new(caller: Caller, stated: CallMetadata) -> Self {
-        Self { caller, stated, next_look: Box::pin(tokio::time::sleep(pause())) }
+    pub fn new(caller: Caller, stated: CallMetadata, peer: Peer) -> Self {
+        Self { caller, stated, peer, next_look: Box::pin(tokio::time::sleep(pause())) }
     }
 
     /// Judges again if it is time to; `DENY_REVOKED_LIVE` where the stream may not go on. Wakes the task when the
@@ -44,6 +47,14 @@ impl Standing {
         while let Poll::Ready(()) = self.next_look.as_mut().poll(context) {
             due = true;
             self.next_look.as_mut().reset(Instant::now() + pause());
+        }
+        self.judge(due, node, permitted)
+    }
+
+    /// The same about this very moment; without `due`, only where the rights have changed.
+    pub fn judge(&self, due: bool, node: &Node, permitted: &mut Permitted) -> Result<(), MeshError> {
+        if self.peer.was_shown_out() {
+            return Err(revoked("the certificate of this connection is accepted no more"));
         }
         let rights = node.rights.load();
         let Some(rights) = rights.as_ref() else { return Err(revoked("this node holds no rights")) };
@@ -62,6 +73,21 @@ impl Standing {
             *permitted = again;
         }
         Ok(())
+    }
+
+    /// Waits until the stream may not go on, whether or not anything of it moves.
+    pub async fn lost(mut self, node: Arc<Node>, mut permitted: Permitted) {
+        poll_fn(|context| match self.look(context, &node, &mut permitted) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// The same standing, with a clock of its own.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::new(self.caller.clone(), self.stated.clone(), self.peer.clone())
     }
 }
 

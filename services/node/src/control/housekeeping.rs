@@ -82,7 +82,7 @@ fn of_refusal(report: &RefusalReport) -> Aggregate {
     let until = clock::timestamp_of_system(report.until);
     let first = clock::timestamp_of_system(report.until.checked_sub(report.over).unwrap_or(report.until));
     Aggregate {
-        reason: format!("HANDSHAKE_{}", report.reason.label().to_uppercase()),
+        reason: report.word(),
         source: report.source.to_string(),
         count: report.count,
         first_time: Some(first),

@@ -47,8 +47,9 @@ use tower::ServiceExt;
 use crate::{
     call::{
         answer::{self, Answer, AnswerBody},
-        deadline::Deadline,
+        deadline::{Deadline, TIMEOUT},
         identify::{self, Caller},
+        leash,
         metadata::CallMetadata,
     },
     core::Core,
@@ -111,6 +112,11 @@ impl Own {
             Some(Self::Reflection) => None,
             own => own,
         }
+    }
+
+    /// Whether this method of it answers for as long as its caller likes.
+    fn is_streaming(self, path: &str) -> bool {
+        self == Self::Reflection || path.ends_with("/Watch")
     }
 
     /// Its name in metrics.
@@ -186,6 +192,9 @@ async fn serve(own: Own, asker: Asker, slot: CallSlot, mut request: Request<Inco
         Ok(deadline) => deadline,
         Err(error) => return refuse(&core, &error),
     };
+    if !own.is_streaming(request.uri().path()) || request.headers().contains_key(&TIMEOUT) {
+        leash::hold_to(deadline);
+    }
     let answered = async {
         let answered: Result<_, Infallible> = match own {
             Own::Catalog => {

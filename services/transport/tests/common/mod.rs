@@ -3,6 +3,8 @@
 #![allow(dead_code)] // each test file uses its own part
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+pub mod raw;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -124,7 +126,7 @@ impl Server {
 }
 
 /// `/echo` gives the body back, `/peer` says who asks, `/slow/MS` answers later, `/hang` never, `/stream`
-/// sends a frame every 10 ms for ever.
+/// sends a frame every 10 ms for ever; `/leashed/MS` and `/place/MS` as they say.
 async fn habits(
     peer: Peer,
     cancelled: Arc<AtomicUsize>,
@@ -142,6 +144,27 @@ async fn habits(
         "hang" => {
             let _count = OnDrop(cancelled);
             std::future::pending().await
+        }
+        // More than any window takes, on a leash of so many milliseconds.
+        "leashed" => {
+            let pause = Duration::from_millis(path.rsplit('/').next().unwrap().parse().unwrap());
+            let count = OnDrop(cancelled);
+            lienthong_transport::leash::end_with(tokio::time::sleep(pause));
+            let frames = futures_util::stream::unfold(count, |count| async move {
+                Some((Ok(Frame::data(Bytes::from_static(&[7; 16 * 1024]))), count))
+            });
+            BodyExt::boxed(StreamBody::new(frames))
+        }
+        // Holds one of two places for so many milliseconds, or says that there is none.
+        "place" => {
+            let pause = path.rsplit('/').next().unwrap().parse().unwrap();
+            match peer.take_place(2) {
+                Some(_place) => {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    full("served".into())
+                }
+                None => full("full".into()),
+            }
         }
         "stream" => {
             let frames = futures_util::stream::unfold((), |()| async {
