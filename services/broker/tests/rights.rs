@@ -1,6 +1,7 @@
 //! Nodes watch their rights: over real TLS, against a broker in this process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+#![allow(clippy::print_stderr)] // a measurement says what it measured
 
 mod common;
 
@@ -272,5 +273,59 @@ async fn the_broker_decides_for_a_node_by_that_nodes_own_rights() {
     let narrowed = DecideRequest { fields: vec!["ho_ten".to_owned()], ..asked };
     let denied = decide(&mesh.g01, &narrowed).await.unwrap();
     assert_eq!((denied.epoch, denied.reason.as_str()), (epoch + 1, "DENY_FIELD"));
+    soon(broker.stop()).await.unwrap();
+}
+
+/// Watchers that a change is to reach at once.
+const WATCHERS: usize = 100;
+
+/// Over one machine's loopback with all nodes on it, so that the number is the broker's work and not a network's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: how long a change takes to reach 100 nodes"]
+async fn a_change_reaches_a_hundred_nodes() {
+    const ROUNDS: usize = 20;
+    let mesh = Mesh::new();
+    let nodes = mesh.many_nodes(WATCHERS);
+    let broker = mesh.start().await;
+    let publish = PublishContractRequest { descriptor_set: descriptors::DANCU.to_vec() };
+    soon(mesh.registry(&broker, &mesh.g01).publish_contract(publish)).await.unwrap();
+    let mut watchers = Vec::new();
+    for node in &nodes {
+        let mut watcher = Watcher::new(&mesh, &broker, node).await;
+        watcher.snapshot().await;
+        watchers.push(watcher);
+    }
+    let mut taken_ms = Vec::new();
+    let mut name = "name_vi: Bộ Công an\n".to_owned();
+    for round in 0..ROUNDS {
+        let next = format!("name_vi: Bộ Công an {round}\n");
+        mesh.edit("agencies.yaml", &name, &next);
+        name = next;
+        let start = std::time::Instant::now();
+        let waiting = watchers.into_iter().map(|mut watcher| {
+            tokio::spawn(async move {
+                watcher.snapshot().await;
+                (start.elapsed().as_millis(), watcher)
+            })
+        });
+        let waiting: Vec<_> = waiting.collect();
+        assert!(broker.reload().await.unwrap());
+        watchers = Vec::new();
+        for heard in waiting {
+            let (taken, watcher) = heard.await.unwrap();
+            taken_ms.push(taken);
+            watchers.push(watcher);
+        }
+    }
+    taken_ms.sort_unstable();
+    let at = |share: usize| taken_ms[(taken_ms.len() - 1) * share / 100];
+    let deltas: usize = watchers.iter().map(|watcher| watcher.deltas).sum();
+    eprintln!(
+        "reload to bundle at {WATCHERS} nodes, {ROUNDS} changes, {deltas} deltas: p50 {} ms, p99 {} ms, max {} ms",
+        at(50),
+        at(99),
+        at(100)
+    );
+    assert_eq!(deltas, WATCHERS * ROUNDS, "every change came as a difference");
     soon(broker.stop()).await.unwrap();
 }

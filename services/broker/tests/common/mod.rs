@@ -115,6 +115,30 @@ impl Mesh {
         fs::write(self.path("registry.yaml"), text).unwrap();
     }
 
+    /// Adds as many nodes of the one-stop shop's agency to the registry.
+    pub fn many_nodes(&self, count: usize) -> Vec<Issued> {
+        let path = self.path("registry.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let (nodes, systems) = text.split_once("systems:").unwrap();
+        let mut nodes = nodes.to_owned();
+        let mut issued = Vec::new();
+        for number in 0..count {
+            let id = format!("m{number}");
+            let node = self.pki.issue_node("H26.90", "DEMO – Cơ quan thử", &id, &["localhost"]).unwrap();
+            writeln!(
+                nodes,
+                "  - {{agency: H26.90, id: {id}, address: \"127.0.0.1:{}\", server_name: localhost, certificates: \
+                 [{{file: \"{}\"}}]}}",
+                8000 + number,
+                node.certificate.display()
+            )
+            .unwrap();
+            issued.push(node);
+        }
+        fs::write(path, format!("{nodes}systems:{systems}")).unwrap();
+        issued
+    }
+
     /// Replaces text in a file of the catalog; the text must be there.
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.catalog_dir().join(file);
