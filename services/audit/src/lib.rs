@@ -29,6 +29,7 @@
 //! | [`keys`] | the erasable side file that opens digests and commitments |
 //! | [`batch`] | signed batches of records, and the broker's judgement of them |
 //! | [`verify`] | the offline verifier of a log folder |
+//! | [`witness`] | what a witness is asked and how it judges (C2SP tlog-witness) |
 
 pub mod batch;
 pub mod chain;
@@ -45,3 +46,4 @@ pub mod proof;
 pub mod record;
 pub mod tile;
 pub mod verify;
+pub mod witness;

@@ -27,6 +27,7 @@ use crate::service::{Ground, routes};
 use crate::state::{self, State};
 use crate::steward::Steward;
 use crate::trust::Trust;
+use crate::witnesses;
 
 /// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust.
 ///
@@ -60,6 +61,7 @@ pub fn check(config: &BrokerConfig) -> Result<(), BrokerError> {
     TlsMaterial::new(&trust.credentials, trust.judge)?;
     MeshKey::load(&config.bundle_key)?;
     state::log_key(&config.log_key)?;
+    witnesses::policy(config)?;
     Ok(())
 }
 
@@ -103,8 +105,15 @@ impl Broker {
         let (judge, judged_by) = watch::channel(Arc::clone(&trust.judge));
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
         let (listener, address) = listen(config.listen)?;
+        let policy = witnesses::policy(&config)?;
 
-        let State { log, checkpoint, shelf, positions } = State::open(&config).await?;
+        let State { log, checkpoint, shelf, positions } = State::open(&config, policy.as_deref()).await?;
+        let metrics = BrokerMetrics::default();
+        let condemned = policy.clone().map(|policy| {
+            let (cosigner, asking) = witnesses::cosigner(policy, &log, &config.witnesses, metrics.clone());
+            log.cosign_with(cosigner);
+            asking
+        });
         let saver = Saver {
             shelf: shelf.clone(),
             positions: Arc::clone(&positions),
@@ -112,7 +121,15 @@ impl Broker {
         };
         let (ledger, closed) = Ledger::start(log, &checkpoint, positions);
         let log = LogTask::Running(tokio::spawn(closed));
-        let metrics = BrokerMetrics::default();
+        if let Some(condemned) = condemned {
+            let ledger = ledger.clone();
+            tokio::spawn(async move {
+                if condemned.await.is_some() {
+                    // The log has stopped; the ledger learns it here, also when nobody else has anything to record.
+                    ledger.close().await;
+                }
+            });
+        }
         let issuer = Issuer::new(signer.clone(), ledger.clone(), shelf.clone());
         let stored = shelf.enrollments().await?;
         let steward =

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::BrokerError;
 use crate::limits::{
     BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, POSITIONS_SAVE_INTERVAL_MS,
+    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_ANSWERS_MIN,
+    WITNESS_START_PATIENCE_MS,
 };
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
@@ -54,6 +56,9 @@ pub struct BrokerConfig {
     pub log_key: PathBuf,
     /// Origin of the log: a schema-less URL that names it for ever (C2SP tlog-checkpoint).
     pub log_origin: String,
+    /// Who cosigns the log's checkpoints.
+    #[serde(default)]
+    pub witnesses: WitnessesConfig,
     /// True only for demonstrations and tests: accept certificates made for development. Every page and `/health`
     /// shows it.
     #[serde(default)]
@@ -81,6 +86,9 @@ impl BrokerConfig {
         }
         if !(1..=BATCHES_IN_FLIGHT_CONFIGURABLE_MAX).contains(&self.limits.batches_in_flight_max) {
             return wrong("limits.batches_in_flight_max", "give a number from 1 to 64");
+        }
+        if !(1..=WITNESS_DEADLINE_CONFIGURABLE_MS_MAX).contains(&self.witnesses.deadline_ms) {
+            return wrong("witnesses.deadline_ms", "give a number from 1 to 10000");
         }
         if self.limits.positions_save_interval_ms == 0 {
             return wrong("limits.positions_save_interval_ms", "give at least 1");
@@ -111,6 +119,23 @@ pub struct TrustConfig {
     pub public: Vec<PathBuf>,
     /// Certificate revocation lists, PEM or DER. Nodes receive them with their bundle.
     pub revocation_lists: Vec<PathBuf>,
+}
+
+/// The witnesses of the log (C2SP tlog-witness).
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WitnessesConfig {
+    /// Policy (C2SP tlog-policy) that readers of the log go by: the log's key, each witness with key and http:// address,
+    /// and the quorum. Every witness in it is asked. Without it the log has no witness.
+    #[schemars(example = "/etc/lienthong/log-policy.txt")]
+    pub policy_file: Option<PathBuf>,
+    /// Milliseconds that a witness gets to answer, 1 to 10000. Publishing waits so long at most.
+    pub deadline_ms: u64,
+    /// Witnesses that must say what they have seen of the log before the broker opens it: one that was restored from an
+    /// old copy must not sign.
+    pub start_answers_min: usize,
+    /// Milliseconds to wait for them.
+    pub start_patience_ms: u64,
 }
 
 /// Bounds that an operator may change.
@@ -147,10 +172,34 @@ impl BrokerConfig {
             bundle_key_name: "bundle-2026".to_owned(),
             log_key: "/etc/lienthong/keys/log.key".into(),
             log_origin: "log.example.vn/2026".to_owned(),
+            witnesses: WitnessesConfig::default(),
             development: false,
             limits: LimitsConfig::default(),
             telemetry: TelemetryConfig::default(),
         }
+    }
+}
+
+impl Default for WitnessesConfig {
+    fn default() -> Self {
+        WitnessesConfig {
+            policy_file: None,
+            deadline_ms: WITNESS_DEADLINE_MS,
+            start_answers_min: WITNESS_START_ANSWERS_MIN,
+            start_patience_ms: WITNESS_START_PATIENCE_MS,
+        }
+    }
+}
+
+impl WitnessesConfig {
+    /// [`Self::deadline_ms`] as a duration.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+
+    /// [`Self::start_patience_ms`] as a duration.
+    pub fn start_patience(&self) -> Duration {
+        Duration::from_millis(self.start_patience_ms)
     }
 }
 

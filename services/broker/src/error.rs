@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lienthong_audit::log::LogError;
 use lienthong_audit::note::NoteError;
+use lienthong_audit::policy::PolicyError;
 use lienthong_catalog::source::Mistake;
 use lienthong_certs::files::FileError;
 use lienthong_certs::judge::{RevocationError, TrustError};
@@ -94,6 +95,38 @@ pub enum BrokerError {
         path: PathBuf,
         /// What is wrong.
         source: NoteError,
+    },
+    /// The policy of the log's readers cannot be used.
+    #[error("{} is no policy: {source}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PolicyError,
+    },
+    /// Too few witnesses said what they have seen of the log.
+    #[error(
+        "{answered} of the {wanted} witnesses that must answer before the log is opened did ({problems}); start them, or \
+         see the network, then start the broker again"
+    )]
+    Witnesses {
+        /// How many answered.
+        answered: usize,
+        /// How many must (`witnesses.start_answers_min`).
+        wanted: usize,
+        /// What was wrong with the others.
+        problems: String,
+    },
+    /// Witnesses have seen a log where there is none.
+    #[error(
+        "{} holds no log, but a witness has cosigned {entries} entries of it: restore it from a backup or mount its \
+         volume; nothing is signed before (R-48)", .dir.display()
+    )]
+    LogGone {
+        /// Where it should be.
+        dir: PathBuf,
+        /// What was seen of it.
+        entries: u64,
     },
     /// Certificate and key do not serve TLS.
     #[error(transparent)]

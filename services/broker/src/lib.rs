@@ -29,6 +29,7 @@
 //! | [`online`] | single decisions, for data that is decided online |
 //! | [`board`] | which node decides by which epoch |
 //! | [`ledger`] | the one writer of the log |
+//! | [`witnesses`] | who cosigns what is published |
 //! | [`positions`] | how much of each journal the log holds |
 //! | [`findings`] | what is wrong with a journal, on record once |
 //! | [`records`] | the broker's own records |
@@ -74,6 +75,7 @@ pub mod steward;
 pub mod stored;
 pub mod text;
 pub mod trust;
+pub mod witnesses;
 
 pub use board::Board;
 pub use broker::{Broker, check, run};

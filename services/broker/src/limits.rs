@@ -136,3 +136,22 @@ pub const KNOCKERS_MAX: usize = 1_024;
 
 /// Certificates of a renewal's chain.
 pub const RENEWAL_CHAIN_MAX: usize = 5;
+
+/// Time that a witness gets to cosign a checkpoint, milliseconds: publishing waits so long at most, twice on a busy
+/// machine.
+pub const WITNESS_DEADLINE_MS: u64 = 500;
+
+/// The most that [`WITNESS_DEADLINE_MS`] may be configured to.
+pub const WITNESS_DEADLINE_CONFIGURABLE_MS_MAX: u64 = 10_000;
+
+/// Time that the other witnesses get once the quorum is reached, milliseconds.
+pub const WITNESS_GRACE_MS: u64 = 50;
+
+/// Pause between two rounds of questions at start, milliseconds.
+pub const WITNESS_RETRY_MS: u64 = 200;
+
+/// Witnesses that must answer before the log is opened.
+pub const WITNESS_START_ANSWERS_MIN: usize = 1;
+
+/// Time that they get for it, milliseconds: a data centre that starts as a whole.
+pub const WITNESS_START_PATIENCE_MS: u64 = 15_000;

@@ -28,6 +28,8 @@ struct Families {
     enrollments: Family<Outcome, Counter>,
     decisions: Family<Outcome, Counter>,
     epoch: Gauge,
+    witnesses: Family<WitnessAnswer, Counter>,
+    cosigned: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,11 +43,27 @@ struct Outcome {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessAnswer {
+    witness: String,
+    outcome: &'static str,
+}
+
 impl BrokerMetrics {
     /// Puts every metric into the process's register. What board and log know is read when somebody asks.
     pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
-        let Families { refused, batches, batch_entries, reloads, contracts, enrollments, decisions, epoch } =
-            &*self.0;
+        let Families {
+            refused,
+            batches,
+            batch_entries,
+            reloads,
+            contracts,
+            enrollments,
+            decisions,
+            epoch,
+            witnesses,
+            cosigned,
+        } = &*self.0;
         metrics.register(
             "broker_calls_refused",
             "Calls that the access table does not allow",
@@ -76,6 +94,16 @@ impl BrokerMetrics {
             "broker_online_decisions",
             "Calls that were decided for nodes one by one, by outcome",
             decisions.clone(),
+        );
+        metrics.register(
+            "broker_witness_answers",
+            "Answers of witnesses to checkpoints: cosigned, away, late, contradicts",
+            witnesses.clone(),
+        );
+        metrics.register(
+            "broker_log_cosigned",
+            "Entries of the newest checkpoint that the quorum of witnesses has cosigned",
+            cosigned.clone(),
         );
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
@@ -144,6 +172,16 @@ impl BrokerMetrics {
     /// Shows the newest epoch.
     pub fn epoch(&self, epoch: u64) {
         self.0.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what came of asking a witness.
+    pub fn witness(&self, witness: &str, outcome: &'static str) {
+        self.0.witnesses.get_or_create(&WitnessAnswer { witness: witness.to_owned(), outcome }).inc();
+    }
+
+    /// Shows the size of the newest checkpoint with a quorum.
+    pub fn cosigned(&self, size: u64) {
+        self.0.cosigned.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
 
     fn batch(&self, outcome: &'static str) {

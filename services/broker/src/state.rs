@@ -12,7 +12,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lienthong_audit::checkpoint::Checkpoint;
 use lienthong_audit::log::{Log, LogError, LogKey, LogOptions, LogReader};
+use lienthong_audit::policy::Policy;
 use lienthong_certs::files;
 use tokio::task::spawn_blocking;
 
@@ -21,6 +23,7 @@ use crate::error::BrokerError;
 use crate::limits::{LOG_KEY_BYTES_MAX, REBUILD_ENTRIES_AT_ONCE};
 use crate::positions::Positions;
 use crate::shelf::Shelf;
+use crate::witnesses;
 
 /// The open state.
 #[derive(Debug)]
@@ -50,14 +53,18 @@ impl State {
     ///
     /// # Errors
     /// [`BrokerError`] if either is damaged, in use, or not what the configuration says.
-    pub async fn open(config: &BrokerConfig) -> Result<State, BrokerError> {
+    pub async fn open(config: &BrokerConfig, policy: Option<&Policy>) -> Result<State, BrokerError> {
         let (log_dir, store_dir) = (log_dir(&config.data_dir), store_dir(&config.data_dir));
         if !log_dir.exists() && store_dir.exists() {
             return Err(BrokerError::Half { missing: log_dir, present: store_dir });
         }
         let key = log_key(&config.log_key)?;
         let origin = config.log_origin.clone();
-        let log = blocking(move || open_log(&log_dir, &origin, key)).await?;
+        let seen = match policy {
+            Some(policy) => witnesses::seen(policy, key.verifier(), &config.witnesses).await?,
+            None => Vec::new(),
+        };
+        let log = blocking(move || open_log(&log_dir, &origin, key, seen)).await?;
         let shelf = Shelf::open(&store_dir).await?;
         let (journals, mark) = shelf.journals().await?;
         // The reader sees what is published; the publisher follows the log within moments.
@@ -73,10 +80,16 @@ impl State {
     }
 }
 
-fn open_log(dir: &Path, origin: &str, key: LogKey) -> Result<Log, BrokerError> {
-    let options = LogOptions::default();
+/// Opens the log, or begins one, unless that would contradict what witnesses have `seen` of it.
+fn open_log(dir: &Path, origin: &str, key: LogKey, seen: Vec<String>) -> Result<Log, BrokerError> {
+    let largest =
+        seen.iter().filter_map(|note| Checkpoint::open(note, key.verifier()).ok()?.size.into()).max();
+    let options = LogOptions { seen, ..LogOptions::default() };
     if dir.exists() {
         return Ok(Log::open(dir, origin, key, &options)?);
+    }
+    if let Some(entries @ 1..) = largest {
+        return Err(BrokerError::LogGone { dir: dir.to_owned(), entries });
     }
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent)

@@ -39,6 +39,9 @@ pub enum Command {
     /// Run the gateway: the public part of the log over plain HTTP
     #[command(subcommand)]
     Gateway(RoleCommand),
+    /// Run a witness: it cosigns a log's checkpoints, and only such as continue what it has seen
+    #[command(subcommand)]
+    Witness(crate::commands::witness::WitnessCommand),
     /// Check a declarative catalog
     #[command(subcommand)]
     Catalog(CatalogCommand),

@@ -7,12 +7,14 @@ use lienthong_broker::BrokerConfig;
 use lienthong_gateway::GatewayConfig;
 use lienthong_node::NodeConfig;
 use lienthong_telemetry::{load, sample_toml};
+use lienthong_witness::WitnessConfig;
 
 #[test]
 fn the_sample_configurations_are_up_to_date_and_read_back() {
     let samples = [
         ("node.toml", sample_toml(&NodeConfig::sample())),
         ("broker.toml", sample_toml(&BrokerConfig::sample())),
+        ("witness.toml", sample_toml(&WitnessConfig::sample())),
         ("gateway.toml", sample_toml(&GatewayConfig::default())),
     ];
     for (name, printed) in samples {
@@ -24,6 +26,7 @@ fn the_sample_configurations_are_up_to_date_and_read_back() {
         assert!(kept == printed, "docs/config/{name} is out of date; LIENTHONG_GOLDEN=write writes it anew");
         match name {
             "node.toml" => assert_eq!(load::<NodeConfig>(&path).unwrap(), NodeConfig::sample()),
+            "witness.toml" => assert_eq!(load::<WitnessConfig>(&path).unwrap(), WitnessConfig::sample()),
             "broker.toml" => drop(load::<BrokerConfig>(&path).unwrap()),
             _ => assert_eq!(load::<GatewayConfig>(&path).unwrap(), GatewayConfig::default()),
         }

@@ -95,6 +95,12 @@ pub struct BrokerEndpointConfig {
     /// without it, receipts are taken on trust in the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_key: Option<String>,
+    /// Policy of the log (C2SP tlog-policy): its key, its witnesses, their quorum; in place of `log_key`. With it the node
+    /// checks that what it was promised is inside checkpoints that the witnesses cosigned. Data behind the release gate
+    /// WITNESSED needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/lienthong/log-policy.txt")]
+    pub log_policy: Option<PathBuf>,
 }
 
 /// A backend of the agency.
@@ -189,6 +195,7 @@ impl NodeConfig {
                 server_name: "broker.demo.lienthong.test".into(),
                 bundle_keys: BTreeMap::from([("bundle-2026".into(), "00".repeat(32))]),
                 log_key: None,
+                log_policy: None,
             },
             backends: vec![BackendConfig {
                 services: vec!["vn.dancu.v1.CitizenService".into()],

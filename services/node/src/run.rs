@@ -17,7 +17,7 @@ use arc_swap::ArcSwapOption;
 use lienthong_audit::{
     journal::{Journal, JournalError, JournalOptions},
     note::VerifierKey,
-    policy::Policy,
+    policy::{POLICY_BYTES_MAX, Policy},
 };
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
 use lienthong_transport::{Connections, Drain};
@@ -304,14 +304,29 @@ fn open_journal(config: &NodeConfig) -> Result<Journal, JournalError> {
     Journal::open(config.data_dir.join("journal"), options, std::time::SystemTime::now())
 }
 
+/// Whom the node believes about the log. The one place that knows where that comes from.
 fn log_policy(config: &NodeConfig) -> Result<Option<Policy>, NodeError> {
-    let Some(key) = &config.broker.log_key else {
-        return Ok(None);
-    };
-    let key = key
-        .parse::<VerifierKey>()
-        .map_err(|error| NodeError::Config { key: "broker.log_key", message: error.to_string() })?;
-    Ok(Some(Policy::for_log(key)))
+    let wrong = |key, message: String| NodeError::Config { key, message };
+    match (&config.broker.log_key, &config.broker.log_policy) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            let message = "name the log's key, or its policy, which holds the key too; not both".to_owned();
+            Err(wrong("broker.log_policy", message))
+        }
+        (Some(key), None) => {
+            let key =
+                key.parse::<VerifierKey>().map_err(|error| wrong("broker.log_key", error.to_string()))?;
+            Ok(Some(Policy::for_log(key)))
+        }
+        (None, Some(path)) => {
+            let text = lienthong_certs::files::read(path, POLICY_BYTES_MAX as u64);
+            let text = text.map_err(|error| wrong("broker.log_policy", error.to_string()))?;
+            let policy = Policy::parse(&text);
+            policy
+                .map(Some)
+                .map_err(|error| wrong("broker.log_policy", format!("{}: {error}", path.display())))
+        }
+    }
 }
 
 fn threads(configured: usize) -> usize {

@@ -86,6 +86,9 @@ pub enum LogError {
         /// The size at which the roots differ.
         size: u64,
     },
+    /// It was proven that the log must not sign any more.
+    #[error("{0}; nothing more is signed until people have found out why and the log is restored (R-48)")]
+    Condemned(String),
     /// An append without entries.
     #[error("an append needs at least one entry")]
     Empty,

@@ -24,6 +24,7 @@ use crate::hash::EMPTY_ROOT;
 use crate::note::VerifierKey;
 use crate::tile::BUNDLE_ENTRY_BYTES_MAX;
 
+pub use cosigner::{Cosignatures, Cosigner};
 pub use error::LogError;
 pub use key::LogKey;
 pub use reader::{LogReader, READ_ENTRIES_MAX, TILE_CACHE_TILES_MAX, TreeReader};
@@ -36,6 +37,7 @@ use recover::{Claim, replay};
 use sequencer::{Segment, Sequencer, write_head};
 use shared::{Append, Outcome, Reply, Shared};
 
+mod cosigner;
 mod disk;
 mod error;
 pub(crate) mod home;
@@ -173,6 +175,17 @@ impl Log {
     /// The log's public key; its name is the origin.
     pub fn verifier(&self) -> &VerifierKey {
         self.key.verifier()
+    }
+
+    /// From now on checkpoints are published with the cosignatures that this gets.
+    pub fn cosign_with(&self, cosigner: Box<dyn Cosigner>) {
+        self.shared.cosign_with(cosigner);
+    }
+
+    /// Stops the log for good, because it was proven that it must not sign any more: somebody holds more of it than it
+    /// does, or another history.
+    pub fn condemn(&self, proof: &str) {
+        self.shared.fail(proof);
     }
 
     /// A reader over what is published.

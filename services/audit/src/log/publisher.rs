@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
 use crate::hash::{Hash, leaf_hash};
+use crate::note::{Note, NoteSignature};
 use crate::tile::{self, RightEdge, TILE_WIDTH, TileId, TileKind};
 
 use super::disk::Disk;
@@ -38,6 +39,8 @@ pub(crate) struct Publisher {
     bundle: Vec<u8>,
     published_size: u64,
     published_at: Instant,
+    /// The published checkpoint, while witnesses are to be asked for it again.
+    wanting: Option<Note>,
     /// Folders that are known to exist durably.
     durable_dirs: HashSet<PathBuf>,
     /// Folders with new names in them, not yet flushed.
@@ -89,6 +92,8 @@ impl Publisher {
             bundle,
             published_size: size,
             published_at: Instant::now(),
+            // It may lack cosignatures: asked once, at the first interval.
+            wanting: reader.checkpoint_note()?.parse().ok(),
             durable_dirs: HashSet::new(),
             unflushed: BTreeSet::new(),
             superseded: Vec::new(),
@@ -106,7 +111,7 @@ impl Publisher {
 
     fn follow(&mut self) -> Result<(), LogError> {
         loop {
-            let unpublished = self.edge.size() > self.published_size;
+            let unpublished = self.edge.size() > self.published_size || self.wanting.is_some();
             let timeout = unpublished.then(|| self.interval.saturating_sub(self.published_at.elapsed()));
             let shared = Arc::clone(&self.shared);
             let written = shared.wait_written(self.edge.size(), timeout);
@@ -163,7 +168,7 @@ impl Publisher {
     fn publish(&mut self) -> Result<(), LogError> {
         let size = self.edge.size();
         if size == self.published_size {
-            return Ok(());
+            return self.cosign_again();
         }
         let root = self.edge.root();
         if root != self.stated_root {
@@ -180,14 +185,51 @@ impl Publisher {
         for dir in std::mem::take(&mut self.unflushed) {
             self.disk.sync_dir(&dir)?;
         }
-        let checkpoint = self.key.sign(&Checkpoint::new(self.key.origin(), size, root))?;
-        self.disk.replace(&self.home.publish_temp(), &self.home.checkpoint(), checkpoint.as_bytes())?;
-        self.disk.sync_dir(self.home.dir())?;
-
+        let checkpoint = Checkpoint::new(self.key.origin(), size, root).sign(self.key.signing_key());
+        let bad = |source| LogError::Checkpoint { path: self.home.checkpoint(), source };
+        let mut note = checkpoint.map_err(bad)?;
+        // Cosigned before anybody sees it, so that readers never meet a checkpoint that lacks what witnesses gave.
+        let enough = self.cosign(&mut note, size)?;
+        self.put(&note)?;
         self.published_size = size;
         self.published_at = Instant::now();
+        self.wanting = (!enough).then_some(note);
         self.shared.published().send_replace(size);
         self.clean_up()
+    }
+
+    /// Asks witnesses again for the published checkpoint, while it lacks cosignatures and no newer one is there.
+    fn cosign_again(&mut self) -> Result<(), LogError> {
+        self.published_at = Instant::now();
+        let Some(mut note) = self.wanting.take() else {
+            return Ok(());
+        };
+        let before = note.signatures().len();
+        let enough = self.cosign(&mut note, self.published_size)?;
+        if note.signatures().len() > before {
+            self.put(&note)?;
+            self.shared.published().send_replace(self.published_size);
+        }
+        self.wanting = (!enough).then_some(note);
+        Ok(())
+    }
+
+    /// Adds cosignatures that the note lacks; says whether they are enough.
+    fn cosign(&self, note: &mut Note, size: u64) -> Result<bool, LogError> {
+        let given = self.shared.cosign(&note.to_string(), size).map_err(LogError::Condemned)?;
+        for signature in given.signatures {
+            let held = |held: &NoteSignature| held.name == signature.name && held.key_id == signature.key_id;
+            if !note.signatures().iter().any(held) {
+                note.add(signature);
+            }
+        }
+        Ok(given.enough)
+    }
+
+    fn put(&self, note: &Note) -> Result<(), LogError> {
+        let note = note.to_string();
+        self.disk.replace(&self.home.publish_temp(), &self.home.checkpoint(), note.as_bytes())?;
+        self.disk.sync_dir(self.home.dir())
     }
 
     /// Removes what the published checkpoint made needless: partial tiles that are full now, and whole segments.

@@ -1,11 +1,13 @@
 //! What the callers, the sequencer and the publisher share: a bounded queue, a watermark, and the end.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::cosigner::{Cosignatures, Cosigner};
 use super::error::LogError;
 use super::recover::Position;
 use super::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, QUEUE_BYTES_MAX, QUEUE_ENTRIES_MAX, Receipt};
@@ -56,13 +58,19 @@ pub(crate) enum Phase {
     Failed,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     queued: Condvar,
     written: Mutex<Written>,
     advanced: Condvar,
     published: watch::Sender<u64>,
+    cosigner: Mutex<Option<Box<dyn Cosigner>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("written", &self.written).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +90,7 @@ impl Shared {
             written: Mutex::new(Written { at, size, phase: Phase::Running }),
             advanced: Condvar::new(),
             published: watch::Sender::new(published),
+            cosigner: Mutex::default(),
         }
     }
 
@@ -159,6 +168,18 @@ impl Shared {
     /// The published size, to read and to wait for.
     pub(crate) const fn published(&self) -> &watch::Sender<u64> {
         &self.published
+    }
+
+    pub(crate) fn cosign_with(&self, cosigner: Box<dyn Cosigner>) {
+        *locked(&self.cosigner) = Some(cosigner);
+    }
+
+    /// Cosignatures on a checkpoint; without a cosigner there are none to be had, and they are enough.
+    pub(crate) fn cosign(&self, checkpoint: &str, size: u64) -> Result<Cosignatures, String> {
+        match &mut *locked(&self.cosigner) {
+            Some(cosigner) => cosigner.cosign(checkpoint, size),
+            None => Ok(Cosignatures { signatures: Vec::new(), enough: true }),
+        }
     }
 
     /// Takes no more appends; what is queued is still written.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
-use lienthong_broker::config::{LimitsConfig, TrustConfig};
+use lienthong_broker::config::{LimitsConfig, TrustConfig, WitnessesConfig};
 use lienthong_broker::{Broker, BrokerConfig};
 use lienthong_certs::judge::Branch;
 use lienthong_certs::pki::Issued;
@@ -173,6 +173,7 @@ impl Mesh {
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.path("log.key"),
             log_origin: ORIGIN.to_owned(),
+            witnesses: WitnessesConfig::default(),
             development: true,
             limits: LimitsConfig {
                 positions_save_interval_ms: 20,

@@ -12,6 +12,7 @@ pub mod onboard;
 pub mod proto;
 mod roles;
 pub mod sandbox;
+pub mod witness;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Node(command) => roles::node(command),
         Command::Broker(command) => roles::broker(command),
         Command::Gateway(command) => roles::gateway(command),
+        Command::Witness(command) => witness::run(command),
         Command::Catalog(command) => catalog::run(command),
         Command::Certs(command) => certs::run(command),
         Command::Enroll(command) => enroll::run(command),

@@ -69,12 +69,12 @@ pub fn gateway(command: RoleCommand) -> Result<ExitCode> {
     }
 }
 
-fn sample(text: &str) -> ExitCode {
+pub(super) fn sample(text: &str) -> ExitCode {
     out::raw(text);
     ExitCode::SUCCESS
 }
 
-fn checked<C, E>(config: &C, check: impl FnOnce(&C) -> Result<(), E>) -> Result<ExitCode>
+pub(super) fn checked<C, E>(config: &C, check: impl FnOnce(&C) -> Result<(), E>) -> Result<ExitCode>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
@@ -83,11 +83,16 @@ where
     Ok(ExitCode::SUCCESS)
 }
 
-fn identity(role: &str, mesh: &str, development: bool) -> Identity {
+pub(super) fn identity(role: &str, mesh: &str, development: bool) -> Identity {
     Identity { role: role.to_owned(), mesh: mesh.to_owned(), development }
 }
 
-fn serve<F>(args: &RunArgs, telemetry: &TelemetryConfig, identity: &Identity, role: F) -> Result<ExitCode>
+pub(super) fn serve<F>(
+    args: &RunArgs,
+    telemetry: &TelemetryConfig,
+    identity: &Identity,
+    role: F,
+) -> Result<ExitCode>
 where
     F: AsyncFnOnce(CancellationToken) -> Result<()>,
 {

@@ -4,14 +4,19 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use lienthong_audit::{log::LogKey, policy::Policy};
-use lienthong_broker::config::{BrokerConfig, LimitsConfig, TrustConfig};
+use lienthong_audit::{
+    log::LogKey,
+    note::{KeyKind, SigningKey},
+    policy::Policy,
+};
+use lienthong_broker::config::{BrokerConfig, LimitsConfig, TrustConfig, WitnessesConfig};
 use lienthong_certs::{
     MeshKey,
     judge::Branch,
@@ -22,6 +27,7 @@ use lienthong_node::config::{
     LocalListenerConfig, NodeConfig, TlsBackendConfig, TrustConfig as NodeTrustConfig,
 };
 use lienthong_telemetry::{TelemetryConfig, settings::LogFormat};
+use lienthong_witness::config::{LimitsConfig as WitnessLimits, WitnessConfig};
 use serde::Serialize;
 
 use crate::{
@@ -41,8 +47,10 @@ pub struct Layout {
     pub broker: (PathBuf, SocketAddr),
     /// Folder of the broker's log.
     pub log: PathBuf,
-    /// Policy that believes its log key.
+    /// Policy of the log's readers: its key, its witnesses, their quorum.
     pub policy: PathBuf,
+    /// Configurations of the witnesses.
+    pub witnesses: Vec<WitnessLayout>,
     /// Configurations of the backends, and where they listen.
     pub backends: Vec<BackendLayout>,
     /// Configurations of the nodes, and where they show that they are ready. An agency's first node is named by the
@@ -55,6 +63,16 @@ pub struct Layout {
     pub logs: PathBuf,
     /// Its ports are nobody else's while this lives.
     _ports: Ports,
+}
+
+/// One witness on disk.
+pub struct WitnessLayout {
+    /// Its id.
+    pub id: String,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Where it shows that it is ready.
+    pub admin: SocketAddr,
 }
 
 /// One backend on disk.
@@ -86,10 +104,10 @@ struct NodePlan {
     key: PathBuf,
 }
 
-/// The public keys that nodes pin.
-struct PublicKeys {
+/// What nodes pin.
+struct Pinned {
     bundle: String,
-    log: String,
+    policy: PathBuf,
 }
 
 /// The registry file, as the broker reads it.
@@ -136,7 +154,8 @@ impl Layout {
         );
         let dir = dir.canonicalize()?;
         let pki = DevPki::create(&dir.join("pki"), &plan.mesh)?;
-        let mut ports = Ports::reserve(3 + plan.nodes.len() * 3 + plan.backends.len())?;
+        let mut ports =
+            Ports::reserve(3 + plan.nodes.len() * 3 + plan.backends.len() + plan.witnesses.len() * 2)?;
         let trust = trust_of(&pki);
         for folder in ["keys", "config", "contracts", "clients", "logs"] {
             fs::create_dir(dir.join(folder))?;
@@ -150,8 +169,7 @@ impl Layout {
             &dir.join("keys/log.key"),
             log_key.signing_key().to_skey()?.as_bytes(),
         )?;
-        let policy = dir.join("log-policy.txt");
-        fs::write(&policy, Policy::for_log(log_key.verifier().clone()).to_file())?;
+        let (witnesses, policy) = builder.witnesses(&log_key, &mut ports)?;
 
         let mut registry = RegistryFile::default();
         let broker_address = ports.take()?;
@@ -164,7 +182,7 @@ impl Layout {
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let mut profiles = BTreeMap::new();
         let operators = builder.operators(broker_address, &mut profiles)?;
-        let broker = builder.broker(broker_address, ports.take()?, operators)?;
+        let broker = builder.broker(broker_address, ports.take()?, operators, policy.clone())?;
 
         for (agency, system) in &plan.systems {
             let (profile, registered) = builder.system(agency, system, &nodes)?;
@@ -180,11 +198,10 @@ impl Layout {
         for backend in &plan.backends {
             backends.push(builder.backend(backend, ports.take()?, &mut registry)?);
         }
-        let keys =
-            PublicKeys { bundle: hex::encode(bundle_key.public_key()), log: log_key.verifier().to_string() };
+        let pinned = Pinned { bundle: hex::encode(bundle_key.public_key()), policy: policy.clone() };
         let nodes = nodes
             .iter()
-            .map(|node| builder.node(node, broker_address, &keys, &backends))
+            .map(|node| builder.node(node, broker_address, &pinned, &backends))
             .collect::<Result<Vec<_>>>()?;
 
         // JSON is YAML: one notation less to write.
@@ -197,6 +214,7 @@ impl Layout {
             broker,
             log: dir.join("broker/log"),
             policy,
+            witnesses,
             backends,
             nodes,
             profiles,
@@ -269,6 +287,41 @@ impl Builder<'_> {
         self.write("clients/outsider.toml", &profile)
     }
 
+    /// Witnesses with keys of their own, and the policy of everybody who reads the log: more than half must cosign.
+    fn witnesses(&self, log_key: &LogKey, ports: &mut Ports) -> Result<(Vec<WitnessLayout>, PathBuf)> {
+        let log = log_key.verifier();
+        let (mut laid_out, mut policy) = (Vec::<WitnessLayout>::new(), format!("log {log}\n"));
+        for (id, _) in &self.plan.witnesses {
+            let (listen, admin) = (ports.take()?, ports.take()?);
+            let key = SigningKey::generate(&self.host(id), KeyKind::CosignatureV1)?;
+            let key_file = self.dir.join(format!("keys/witness-{id}.key"));
+            lienthong_certs::files::create_private(&key_file, key.to_skey()?.as_bytes())?;
+            writeln!(policy, "witness {id} {} http://{listen}", key.verifier())?;
+            let config = WitnessConfig {
+                mesh: self.plan.mesh.clone(),
+                listen,
+                data_dir: self.dir.join("witnesses").join(id),
+                key: key_file,
+                logs: vec![log.to_string()],
+                development: true,
+                limits: WitnessLimits::default(),
+                telemetry: telemetry(admin),
+            };
+            let file = self.write(&format!("config/witness-{id}.toml"), &config)?;
+            laid_out.push(WitnessLayout { id: id.clone(), config: file, admin });
+        }
+        if laid_out.is_empty() {
+            policy.push_str("quorum none\n");
+        } else {
+            let ids: Vec<&str> = laid_out.iter().map(|witness| witness.id.as_str()).collect();
+            writeln!(policy, "group {QUORUM} {} {}", ids.len() / 2 + 1, ids.join(" "))?;
+            writeln!(policy, "quorum {QUORUM}")?;
+        }
+        let path = self.dir.join("log-policy.txt");
+        fs::write(&path, Policy::parse(policy.as_bytes())?.to_file())?;
+        Ok((laid_out, path))
+    }
+
     /// The operator's officers, each with a profile to speak to the broker; answers their certificates.
     fn operators(
         &self,
@@ -298,6 +351,7 @@ impl Builder<'_> {
         listen: SocketAddr,
         admin: SocketAddr,
         operators: Vec<PathBuf>,
+        policy: PathBuf,
     ) -> Result<(PathBuf, SocketAddr)> {
         let (code, name) = &self.plan.operator;
         let issued = self.pki.issue_node(code, name, "broker", &[&self.host("broker")])?;
@@ -317,6 +371,7 @@ impl Builder<'_> {
             bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
             log_key: self.dir.join("keys/log.key"),
             log_origin: self.plan.log_origin.clone(),
+            witnesses: WitnessesConfig { policy_file: Some(policy), ..WitnessesConfig::default() },
             development: true,
             limits: LimitsConfig::default(),
             telemetry: telemetry(admin),
@@ -387,7 +442,7 @@ impl Builder<'_> {
         &self,
         node: &NodePlan,
         broker: SocketAddr,
-        keys: &PublicKeys,
+        pinned: &Pinned,
         backends: &[BackendLayout],
     ) -> Result<(String, PathBuf, SocketAddr)> {
         let planned = self.plan.backends.iter().zip(backends);
@@ -410,8 +465,9 @@ impl Builder<'_> {
             broker: BrokerEndpointConfig {
                 address: broker.to_string(),
                 server_name: self.host("broker"),
-                bundle_keys: BTreeMap::from([(BUNDLE_KEY_NAME.to_owned(), keys.bundle.clone())]),
-                log_key: Some(keys.log.clone()),
+                bundle_keys: BTreeMap::from([(BUNDLE_KEY_NAME.to_owned(), pinned.bundle.clone())]),
+                log_key: None,
+                log_policy: Some(pinned.policy.clone()),
             },
             backends: own
                 .map(|(backend, laid_out)| BackendConfig {
@@ -472,6 +528,9 @@ const JOURNAL_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The operator's officers: profile, name. Two, so that four eyes see what is enrolled.
 const OPERATORS: [(&str, &str); 2] =
     [("operator-1", "DEMO – Nguyễn Văn Mẫu"), ("operator-2", "DEMO – Trần Thị Mẫu")];
+
+/// Name of the group of witnesses that must cosign.
+const QUORUM: &str = "witnesses";
 
 const BUNDLE_KEY_NAME: &str = "bundle-1";
 

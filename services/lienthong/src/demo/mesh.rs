@@ -21,6 +21,7 @@ pub struct Mesh {
     pub layout: Layout,
     program: PathBuf,
     broker: Option<Role>,
+    witnesses: Vec<Role>,
     nodes: Vec<Role>,
     backends: Vec<Role>,
     took_ms: u128,
@@ -30,8 +31,20 @@ impl Mesh {
     /// Starts every role of `program` and waits until all are ready.
     pub async fn start(layout: Layout, program: PathBuf) -> Result<Self> {
         let begun = Instant::now();
-        let mut mesh =
-            Self { layout, program, broker: None, nodes: Vec::new(), backends: Vec::new(), took_ms: 0 };
+        let mut mesh = Self {
+            layout,
+            program,
+            broker: None,
+            witnesses: Vec::new(),
+            nodes: Vec::new(),
+            backends: Vec::new(),
+            took_ms: 0,
+        };
+        // First, for the broker asks them what they have seen before it opens its log.
+        for place in 0..mesh.layout.witnesses.len() {
+            let witness = mesh.spawn_witness(place)?;
+            mesh.witnesses.push(witness);
+        }
         for place in 0..mesh.layout.backends.len() {
             let backend = mesh.spawn_backend(place)?;
             mesh.backends.push(backend);
@@ -41,7 +54,7 @@ impl Mesh {
             let node = mesh.spawn_node(place)?;
             mesh.nodes.push(node);
         }
-        for role in mesh.backends.iter_mut().chain(&mut mesh.nodes) {
+        for role in mesh.backends.iter_mut().chain(&mut mesh.nodes).chain(&mut mesh.witnesses) {
             role.ready().await?;
         }
         mesh.took_ms = begun.elapsed().as_millis();
@@ -112,6 +125,39 @@ impl Mesh {
         Ok(())
     }
 
+    /// Stops one witness in order.
+    pub async fn stop_witness(&mut self, id: &str) -> Result<()> {
+        let place = self.place_of_witness(id)?;
+        self.witnesses.get_mut(place).context("the witness is not running")?.stop().await
+    }
+
+    /// Kills one witness, as a power cut would.
+    pub async fn kill_witness(&mut self, id: &str) -> Result<()> {
+        let place = self.place_of_witness(id)?;
+        self.witnesses.get_mut(place).context("the witness is not running")?.kill().await
+    }
+
+    /// Starts one witness again.
+    pub async fn start_witness(&mut self, id: &str) -> Result<()> {
+        let place = self.place_of_witness(id)?;
+        let mut started = self.spawn_witness(place)?;
+        started.ready().await?;
+        self.witnesses[place] = started;
+        Ok(())
+    }
+
+    fn place_of_witness(&self, id: &str) -> Result<usize> {
+        let place = self.layout.witnesses.iter().position(|witness| witness.id == id);
+        place.with_context(|| format!("the mesh has no witness {id}"))
+    }
+
+    fn spawn_witness(&self, place: usize) -> Result<Role> {
+        let witness = &self.layout.witnesses[place];
+        let arguments = ["witness", "run", "--config", text(&witness.config)?];
+        let name = format!("witness-{}", witness.id);
+        Role::start(&self.program, &name, &arguments, &self.layout.logs, ReadyAt::Admin(witness.admin))
+    }
+
     /// Stops one backend in order.
     pub async fn stop_backend(&mut self, name: &str) -> Result<()> {
         let place = self.place_of_backend(name)?;
@@ -175,19 +221,24 @@ impl Mesh {
     pub fn took(&self) -> String {
         format!(
             "{} roles in {}.{} s",
-            self.nodes.len() + self.backends.len() + 1,
+            self.nodes.len() + self.backends.len() + self.witnesses.len() + 1,
             self.took_ms / 1000,
             self.took_ms % 1000 / 100
         )
     }
 
-    /// Stops every role, nodes first so that their last records reach the broker.
+    /// Stops every role: nodes first so that their last records reach the broker, witnesses last so that they cosign
+    /// its last checkpoint.
     pub async fn stop(&mut self) -> Result<()> {
         let mut first_failure = Ok(());
         for role in self.nodes.iter_mut().chain(&mut self.backends) {
             first_failure = first_failure.and(role.stop().await);
         }
-        first_failure.and(self.stop_broker().await)
+        first_failure = first_failure.and(self.stop_broker().await);
+        for witness in &mut self.witnesses {
+            first_failure = first_failure.and(witness.stop().await);
+        }
+        first_failure
     }
 
     /// What to try next, ready to paste.

@@ -69,7 +69,7 @@ async fn tell(dir: &Path, narrator: &mut Narrator) -> Result<Mesh> {
     let program = std::env::current_exe().context("the path of this program is unknown")?;
     let mut mesh = Mesh::start(layout, program).await?;
     narrator.step(
-        "broker, 5 nodes and 4 backends are ready, mutual TLS on every hop",
+        "broker, 3 witnesses, 5 nodes and 4 backends are ready, mutual TLS on every hop of data",
         "every role ready",
         &mesh.took(),
         true,

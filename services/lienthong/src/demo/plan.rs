@@ -26,6 +26,13 @@ pub const NODES: [(&str, &str); 5] = [
 /// Information systems: agency code, system id.
 const SYSTEMS: [(&str, &str); 2] = [("H26.90", "mot-cua"), ("G12.90", "thue")];
 
+/// The witnesses of the demo's log: the three national data centres. Two of them must cosign.
+pub const WITNESSES: [(&str, &str); 3] = [
+    ("ttdl-1", "Trung tâm Dữ liệu quốc gia số 1"),
+    ("ttdl-2", "Trung tâm Dữ liệu quốc gia số 2"),
+    ("ttdl-3", "Trung tâm Dữ liệu quốc gia số 3"),
+];
+
 /// The enterprise that must be refused: code, name.
 pub const OUTSIDER: (&str, &str) = ("9900000099", "Công ty CP Ví Dụ");
 
@@ -40,6 +47,8 @@ pub struct Plan {
     pub log_origin: String,
     /// The agency that operates it: code, name.
     pub operator: (String, String),
+    /// Witnesses of its log: id, name. More than half of them must cosign.
+    pub witnesses: Vec<(String, String)>,
     /// Agencies with a node: code, name. One that is named again has one node more, before the same backends.
     pub nodes: Vec<(String, String)>,
     /// Information systems that call: agency code, system id.
@@ -78,6 +87,7 @@ impl Plan {
             mesh: MESH.to_owned(),
             log_origin: LOG_ORIGIN.to_owned(),
             operator: pair(OPERATOR),
+            witnesses: WITNESSES.map(pair).into(),
             nodes: NODES.map(pair).into(),
             systems: SYSTEMS.map(pair).into(),
             outsider: Some(pair(OUTSIDER)),

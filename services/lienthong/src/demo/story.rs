@@ -244,10 +244,10 @@ fn the_log(mesh: &Mesh, narrator: &mut Narrator) -> Result<()> {
     let policy = mesh.layout.policy.clone();
     let report = verify(&log, &policy)?;
     narrator.step(
-        "every byte of the log is verified against the log's key",
-        "VERIFIED",
+        "every byte of the log is verified; the three national data centres witness one and the same history",
+        "VERIFIED, signed by the log and at least two of three witnesses",
         &summary(&report),
-        report.verdict == Verdict::Verified && report.entries > 0,
+        report.verdict == Verdict::Verified && report.entries > 0 && report.signers.len() >= 3,
     );
 
     let copy = mesh.layout.dir.join("tampered-log");
@@ -274,7 +274,8 @@ fn verify(log: &Path, policy: &Path) -> Result<VerifyReport> {
 }
 
 fn summary(report: &VerifyReport) -> String {
-    format!("{}: {} entries, {} files, {} bytes", report.verdict, report.entries, report.files, report.bytes)
+    let VerifyReport { verdict, entries, files, bytes, signers, .. } = report;
+    format!("{verdict}: {entries} entries, {files} files, {bytes} bytes\nsigned by {}", signers.join(", "))
 }
 
 /// Counts the records of an exchange in the published log, waiting until there are two.

@@ -76,6 +76,7 @@ pub fn run(args: &CardArgs) -> Result<ExitCode> {
             server_name: args.server_name.clone(),
             bundle_keys: BTreeMap::from([(config.bundle_key_name, hex::encode(bundle_key.public_key()))]),
             log_key: Some(log_key.verifier().to_string()),
+            log_policy: None,
         },
         trust: CardTrust {
             state: joined(&config.trust.state)?,

@@ -100,6 +100,7 @@ pub fn sandbox(
         mesh: sandbox::MESH.to_owned(),
         log_origin: format!("log.{}.invalid/lienthong", sandbox::MESH),
         operator: (operator.code.clone(), operator.name_vi.clone()),
+        witnesses: vec![("witness-1".to_owned(), "Nhân chứng thử nghiệm".to_owned())],
         nodes: agencies,
         systems: vec![(player.agency.clone(), player.system.clone())],
         outsider: None,
