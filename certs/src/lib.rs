@@ -21,7 +21,9 @@
 //! | [`inspect`] | one certificate explained in plain words |
 //! | [`signer`] | signing and verifying with official-use keys |
 //! | [`mesh_key`] | the mesh's own Ed25519 keys (rights bundle, log) |
-//! | [`credentials`] | a role's own certificate chain and key, from files |
+//! | [`credentials`] | a role's own certificate chain and key |
+//! | [`key_source`] | where a key lives: a file or a token |
+//! | [`token`] | keys in a token (PKCS #11) |
 //! | [`files`] | bounded reading of PEM, private files at mode 0600 |
 //! | [`development`] | the extension that marks everything made for development |
 //! | [`pki`] | the development PKI |
@@ -34,16 +36,20 @@ pub mod development;
 pub mod files;
 pub mod inspect;
 pub mod judge;
+pub mod key_source;
 pub mod mesh_key;
 pub mod name;
 pub mod pki;
 pub mod request;
 pub mod signer;
+pub mod token;
 
 pub use algorithm::{KeyAlgorithm, SignatureAlgorithm};
 pub use certificate::{CertificateBinding, PeerCertificate, ProfileError, Subject, Usage};
 pub use credentials::{Credentials, CredentialsError};
 pub use judge::{Branch, CertificateRefusal, Freshness, Judge, Profile, RevocationLists, TrustAnchors};
+pub use key_source::{KeySource, TokenKey};
 pub use mesh_key::MeshKey;
 pub use pki::DevPki;
 pub use signer::{SignError, SignatureError, Signer, verify};
+pub use token::TokenError;

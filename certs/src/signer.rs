@@ -14,6 +14,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::algorithm::{KeyAlgorithm, SignatureAlgorithm};
+use crate::token::TokenError;
 
 /// A key that signs. Cheap to share behind an `Arc`.
 pub trait Signer: Send + Sync {
@@ -28,6 +29,16 @@ pub trait Signer: Send + Sync {
 
     /// The public key as DER `SubjectPublicKeyInfo`, as [`verify`] takes it.
     fn spki_der(&self) -> &[u8];
+
+    /// True where a signature may have to wait for a device: never on a thread that serves others meanwhile.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// Why the newest signature failed, where it did.
+    fn trouble(&self) -> Option<SignError> {
+        None
+    }
 }
 
 /// Checks `signature` over `message` under the public key `spki_der` (DER `SubjectPublicKeyInfo`).
@@ -52,6 +63,9 @@ pub enum SignError {
     /// The cryptographic library refused.
     #[error("the {0} key could not sign: the cryptographic library reported a failure")]
     Library(SignatureAlgorithm),
+    /// The token did not.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 /// A signature that does not count.

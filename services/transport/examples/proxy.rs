@@ -93,7 +93,7 @@ impl Bench {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(own.chain().to_vec(), own.key_der())
+            .with_single_cert(own.chain().to_vec(), own.key_der().unwrap())
             .unwrap();
         bare_server.alpn_protocols = vec![b"h2".to_vec()];
         let mut roots = rustls::RootCertStore::empty();
@@ -104,7 +104,7 @@ impl Bench {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_root_certificates(roots)
-            .with_client_auth_cert(other.chain().to_vec(), other.key_der())
+            .with_client_auth_cert(other.chain().to_vec(), other.key_der().unwrap())
             .unwrap();
         bare_client.alpn_protocols = vec![b"h2".to_vec()];
         Self {

@@ -11,12 +11,12 @@ use lienthong_certs::CertificateRefusal;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::handshakes::{RefusalReason, Refused, SourcePrefix};
 use crate::listener::{self, LoopbackListener};
 use crate::material::{ALPN_HTTP2, SharedMaterial};
+use crate::own_key;
 use crate::peer::{Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
 
@@ -133,9 +133,7 @@ impl Door for MutualTls {
         tune_or_refuse(&socket)?;
         let verdict = Verdict::default();
         let (config, edition) = material.for_accept(&verdict);
-        let io = TlsAcceptor::from(config)
-            .accept(socket)
-            .into_fallible()
+        let io = own_key::accept(config, material.key_may_wait(), socket)
             .await
             .map_err(|(error, socket)| explain(&error, verdict.refusal()).with_leftover(socket))?;
         let session = io.get_ref().1;
@@ -210,6 +208,7 @@ fn explain(error: &io::Error, refusal: Option<&CertificateRefusal>) -> Handshake
         Some(Tls::InvalidMessage(_)) => RefusalReason::NotTls,
         Some(Tls::NoApplicationProtocol) => RefusalReason::NoHttp2,
         Some(Tls::AlertReceived(_)) => RefusalReason::RefusedByPeer,
+        Some(error) if own_key::trouble(error).is_some() => RefusalReason::OwnKey,
         Some(_) => RefusalReason::TlsProtocol,
         None => match error.kind() {
             io::ErrorKind::UnexpectedEof

@@ -12,11 +12,10 @@ use http::uri::{Authority, Scheme};
 use http_body::Body;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use lienthong_certs::CertificateRefusal;
+use lienthong_certs::{CertificateRefusal, SignError};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use crate::connections::{CapReached, Connections, DoorId};
 use crate::control::Control;
@@ -24,6 +23,7 @@ use crate::governed::Governed;
 use crate::limits::Limits;
 use crate::listener;
 use crate::material::{ALPN_HTTP2, SharedMaterial};
+use crate::own_key;
 use crate::peer::{Direction, Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
 
@@ -167,6 +167,9 @@ pub enum ConnectError {
         /// The alert's name (RFC 8446 §6).
         alert: String,
     },
+    /// Our own key did not sign.
+    #[error("our own key did not sign: {0}")]
+    OwnKey(#[source] SignError),
     /// TLS failed for another reason.
     #[error("tls failed: {0}; does the other side speak tls 1.3?")]
     Tls(#[source] rustls::Error),
@@ -236,8 +239,7 @@ impl Dial<'_> {
         // Without an expected name the address stands in; it is then not checked, and not sent (no SNI for
         // addresses).
         let name = expected.unwrap_or_else(|| ServerName::from(remote.ip()));
-        let io = TlsConnector::from(config)
-            .connect(name, socket)
+        let io = own_key::connect(config, material.key_may_wait(), name, socket)
             .await
             .map_err(|error| explain(error, verdict.refusal()))?;
         let session = io.get_ref().1;
@@ -322,7 +324,10 @@ fn explain(error: io::Error, refusal: Option<&CertificateRefusal>) -> ConnectErr
     match tls_cause(&error) {
         Some(Tls::AlertReceived(alert)) => ConnectError::RefusedByServer { alert: format!("{alert:?}") },
         Some(Tls::NoApplicationProtocol) => ConnectError::NoHttp2,
-        Some(tls) => ConnectError::Tls(tls.clone()),
+        Some(tls) => match own_key::trouble(tls) {
+            Some(trouble) => ConnectError::OwnKey(trouble.clone()),
+            None => ConnectError::Tls(tls.clone()),
+        },
         None => ConnectError::Closed(error),
     }
 }

@@ -228,11 +228,13 @@ pub enum RefusalReason {
     Io = 13,
     /// It proved who it is, took a place, and then said nothing.
     NoPreface = 14,
+    /// Our own key did not sign: its token is slow or away.
+    OwnKey = 15,
 }
 
 impl RefusalReason {
     /// The whole list, in the order of the numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Timeout,
         Self::CrowdedOut,
         Self::Closed,
@@ -248,6 +250,7 @@ impl RefusalReason {
         Self::Draining,
         Self::Io,
         Self::NoPreface,
+        Self::OwnKey,
     ];
 
     /// The metric label.
@@ -268,6 +271,7 @@ impl RefusalReason {
             Self::Draining => "draining",
             Self::Io => "io",
             Self::NoPreface => "no_preface",
+            Self::OwnKey => "own_key",
         }
     }
 }

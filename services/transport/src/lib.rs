@@ -19,6 +19,7 @@
 //! | [`limits`] | every bound and timeout, with its unit and its reason |
 //! | [`material`] | our certificate, key and trust; swapped without a restart |
 //! | [`file_watch`] | files that are replaced while a role runs |
+//! | `own_key` | our own key in a handshake, in a file or in a token |
 //! | `verifier` | the judge of `lienthong-certs`, in the shape rustls asks for |
 //! | [`listener`] | sockets: TCP with `SO_REUSEPORT`, Unix with the peer's uid, development loopback |
 //! | `waiting_room` | the bounded room of unfinished handshakes |
@@ -59,6 +60,7 @@ mod acceptor;
 mod backoff;
 mod control;
 mod governed;
+mod own_key;
 mod preface;
 mod verifier;
 mod waiting_room;

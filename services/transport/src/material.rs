@@ -22,6 +22,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
 use rustls_pki_types::{ServerName, UnixTime};
 
+use crate::own_key::OwnKey;
 use crate::peer::Peer;
 use crate::verifier::{ClientVerifier, ServerVerifier, Verdict};
 
@@ -31,21 +32,25 @@ pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 /// One certificate with its key, and the judge of others: everything a handshake needs.
 pub struct TlsMaterial {
     identity: Arc<SingleCertAndKey>,
+    /// Our key may keep us waiting.
+    may_wait: bool,
     judge: Arc<Judge>,
     server: ConfigBuilder<ServerConfig, WantsVerifier>,
     client: ConfigBuilder<ClientConfig, WantsVerifier>,
 }
 
 impl TlsMaterial {
-    /// Prepares the material; the key must fit the certificate.
+    /// Prepares the material.
     pub fn new(
         credentials: impl Borrow<Credentials>,
         judge: impl Into<Arc<Judge>>,
     ) -> Result<Self, MaterialError> {
         let credentials = credentials.borrow();
         let provider = Arc::clone(&PROVIDER);
-        let identity = CertifiedKey::from_der(credentials.chain().to_vec(), credentials.key_der(), &provider)
-            .map_err(MaterialError::Identity)?;
+        // That the key fits the certificate was seen when the credentials were made.
+        let signer = credentials.signer();
+        let may_wait = signer.may_wait();
+        let identity = CertifiedKey::new(credentials.chain().to_vec(), Arc::new(OwnKey(signer)));
         let versions = &[&rustls::version::TLS13];
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
@@ -53,7 +58,7 @@ impl TlsMaterial {
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(MaterialError::Provider)?;
-        Ok(Self { identity: Arc::new(identity.into()), judge: judge.into(), server, client })
+        Ok(Self { identity: Arc::new(identity.into()), may_wait, judge: judge.into(), server, client })
     }
 
     /// The configuration of one handshake that we accept; the verdict on the peer lands in `verdict`.
@@ -121,6 +126,16 @@ impl SharedMaterial {
         self.0.load().material.judge.judge(peer.chain(), peer.usage(), UnixTime::now()).map(|_| ())
     }
 
+    /// The judge in force.
+    pub fn judge(&self) -> Arc<Judge> {
+        Arc::clone(&self.0.load().material.judge)
+    }
+
+    /// Whether a handshake may have to wait for our own key.
+    pub(crate) fn key_may_wait(&self) -> bool {
+        self.0.load().material.may_wait
+    }
+
     /// For one handshake that we accept: its configuration, and the edition it is judged under.
     pub(crate) fn for_accept(&self, verdict: &Verdict) -> (Arc<ServerConfig>, u64) {
         let edition = self.0.load();
@@ -141,11 +156,6 @@ impl SharedMaterial {
 /// Why a certificate and key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialError {
-    /// The key is of a kind we cannot use, or does not belong to the certificate.
-    #[error(
-        "certificate and key cannot be used for tls: {0}; check that the key belongs to the first certificate"
-    )]
-    Identity(#[source] rustls::Error),
     /// The cryptographic library lacks TLS 1.3: a build fault.
     #[error("the cryptographic provider offers no usable tls 1.3: {0}")]
     Provider(#[source] rustls::Error),

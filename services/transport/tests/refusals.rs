@@ -151,7 +151,7 @@ async fn the_key_exchange_is_hybrid() {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(issued.chain().to_vec(), issued.key_der())
+        .with_single_cert(issued.chain().to_vec(), issued.key_der().unwrap())
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

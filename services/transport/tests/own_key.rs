@@ -1,0 +1,156 @@
+//! Our own key in a token: a handshake waits for it, the thread that serves does not, and what goes wrong is named.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a panic is how a test fails
+
+mod common;
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use common::{Mesh, Server, eventually, get, post, text};
+use lienthong_certs::{
+    Credentials, SignError, SignatureAlgorithm, Signer, TokenError,
+    pki::{Holder, Issued, KeyKind, Request},
+};
+use lienthong_transport::{
+    Channel, ChannelOptions, ConnectError, Connections, Limits, RefusalReason, SendError, SharedMaterial,
+};
+
+/// What a token does for now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Signs,
+    Hangs,
+    Away,
+}
+
+/// A key that signs when it is let, as one in a token.
+#[derive(Clone)]
+struct Token {
+    key: Arc<dyn Signer>,
+    mood: Arc<(Mutex<Mood>, Condvar)>,
+    waiting: Arc<Mutex<usize>>,
+}
+
+impl Token {
+    fn new(issued: &Issued, mood: Mood) -> Token {
+        let key = issued.credentials().unwrap().signer();
+        Token { key, mood: Arc::new((Mutex::new(mood), Condvar::new())), waiting: Arc::default() }
+    }
+
+    fn credentials(&self, issued: &Issued) -> Credentials {
+        let chain = issued.credentials().unwrap().chain().to_vec();
+        Credentials::with_signer(chain, Arc::new(self.clone())).unwrap()
+    }
+
+    fn is(&self, mood: Mood) {
+        *self.mood.0.lock().unwrap() = mood;
+        self.mood.1.notify_all();
+    }
+
+    fn waiting(&self) -> usize {
+        *self.waiting.lock().unwrap()
+    }
+}
+
+impl Signer for Token {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        *self.waiting.lock().unwrap() += 1;
+        let mood = self.mood.0.lock().unwrap();
+        let mood = self.mood.1.wait_while(mood, |mood| *mood == Mood::Hangs).unwrap();
+        *self.waiting.lock().unwrap() -= 1;
+        if *mood == Mood::Away {
+            return Err(TokenError::Absent { token: "H26".to_owned() }.into());
+        }
+        self.key.sign(message)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
+
+    fn spki_der(&self) -> &[u8] {
+        self.key.spki_der()
+    }
+
+    fn may_wait(&self) -> bool {
+        true
+    }
+}
+
+fn issue(mesh: &Mesh, node: &str, key: KeyKind) -> Issued {
+    let holder = Holder::Node {
+        agency_code: "G01".to_owned(),
+        agency_name: "DEMO – Cơ quan thử nghiệm".to_owned(),
+        node_id: node.to_owned(),
+    };
+    mesh.pki.issue(&Request::new(holder).with_dns_names(&["localhost"]).with_key(key)).unwrap()
+}
+
+#[tokio::test]
+async fn every_kind_of_key_shakes_hands_from_a_token_on_both_sides() {
+    let mesh = Mesh::new();
+    for (number, kind) in
+        [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::Ed25519, KeyKind::Rsa2048, KeyKind::Rsa3072]
+            .into_iter()
+            .enumerate()
+    {
+        let (server, client) =
+            (issue(&mesh, &format!("s{number}"), kind), issue(&mesh, &format!("c{number}"), kind));
+        let material = |issued: &Issued| {
+            let token = Token::new(issued, Mood::Signs);
+            SharedMaterial::new(mesh.material_of(&token.credentials(issued)))
+        };
+        let running = Server::start("127.0.0.1:0".parse().unwrap(), material(&server), Limits::default());
+        let channel = running.channel(&material(&client));
+        assert_eq!(text(channel.send(post("/echo", b"xin")).await.unwrap()).await, "xin", "{kind:?}");
+    }
+}
+
+/// One thread serves, as a traffic thread does.
+#[tokio::test(flavor = "current_thread")]
+async fn a_token_that_hangs_stops_its_handshake_and_nobody_else() {
+    let mesh = Mesh::new();
+    let issued = issue(&mesh, "n1", KeyKind::EcdsaP256);
+    let token = Token::new(&issued, Mood::Signs);
+    let material = SharedMaterial::new(mesh.material_of(&token.credentials(&issued)));
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), material, Limits::default());
+    let lasting = server.channel(&mesh.client());
+    lasting.send(get("/peer")).await.unwrap();
+
+    token.is(Mood::Hangs);
+    let late = server.channel(&mesh.client());
+    let late = tokio::spawn(async move { text(late.send(post("/echo", b"sau")).await.unwrap()).await });
+    eventually("the handshake waits for the token", || token.waiting() == 1).await;
+    for _ in 0..50 {
+        assert_eq!(text(lasting.send(post("/echo", b"nay")).await.unwrap()).await, "nay");
+    }
+    assert_eq!(token.waiting(), 1, "it waits still");
+    token.is(Mood::Signs);
+    assert_eq!(late.await.unwrap(), "sau");
+}
+
+#[tokio::test]
+async fn a_token_that_is_away_is_named_on_both_sides_and_missed_no_longer_than_it_is_away() {
+    let mesh = Mesh::new();
+    let issued = issue(&mesh, "n1", KeyKind::Rsa2048);
+    let token = Token::new(&issued, Mood::Away);
+    let material = SharedMaterial::new(mesh.material_of(&token.credentials(&issued)));
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), material.clone(), Limits::default());
+    let fresh = |to: &Server, client: &SharedMaterial| {
+        Channel::new(to.endpoint(client), ChannelOptions::new(Connections::new()))
+    };
+    let refused = fresh(&server, &mesh.client()).send(get("/peer")).await.unwrap_err();
+    assert!(refused.is_not_sent(), "{refused}");
+    let counts = server.connections.handshakes().counts();
+    assert_eq!(counts.refused_for(RefusalReason::OwnKey), 1, "{counts:?}");
+
+    let other = mesh.server(Limits::default());
+    let failed = fresh(&other, &material).send(get("/peer")).await.unwrap_err();
+    let SendError::NotConnected { cause, .. } = &failed else { panic!("{failed}") };
+    let ConnectError::OwnKey(why) = &**cause else { panic!("{cause}") };
+    assert!(why.to_string().contains("no token \"H26\""), "{why}");
+
+    token.is(Mood::Signs);
+    fresh(&server, &mesh.client()).send(get("/peer")).await.unwrap();
+    fresh(&other, &material).send(get("/peer")).await.unwrap();
+}
