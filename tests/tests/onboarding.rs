@@ -514,7 +514,7 @@ fn fingerprint_of(certificate: &Path) -> Result<[u8; 32]> {
 /// Fingerprint of the certificate that the node shows to one of its systems.
 async fn presented(agency: &NewAgency) -> Result<[u8; 32]> {
     let profile = client::profile(&agency.dir.join("mot-cua.profile.toml"))?;
-    let credentials = Credentials::load(&profile.certificate, &profile.key)?;
+    let credentials = Credentials::open(&profile.certificate, &profile.key)?;
     let anchors: Vec<_> = profile.trust.iter().map(|path| (Branch::State, path.clone())).collect();
     let anchors = TrustAnchors::load(&anchors)?;
     let judge = Judge::new(anchors, RevocationLists::empty(), Profile::development())?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lienthong_audit::note::KEY_NAME_BYTES_MAX;
+use lienthong_certs::KeySource;
 use lienthong_certs::development::is_mesh_id;
 use lienthong_telemetry::TelemetryConfig;
 use schemars::JsonSchema;
@@ -30,8 +31,10 @@ pub struct BrokerConfig {
     pub listen: SocketAddr,
     /// The broker's certificate chain, PEM, leaf first. Read again on reload.
     pub certificate: PathBuf,
-    /// The private key of that certificate, PEM, mode 0600. Read again on reload.
-    pub key: PathBuf,
+    /// The private key of that certificate: a PEM file of mode 0600; or a token:
+    /// { pkcs11 = { module = "LIBRARY.so", token = "LABEL", key = "LABEL", id = "HEX", pin_file = "FILE" } }, with key, id
+    /// or both. Read again on reload.
+    pub key: KeySource,
     /// Whom the broker trusts. Read again on reload.
     pub trust: TrustConfig,
     /// Folder of the declarative catalog: every `*.yaml` in it. Read again on reload.

@@ -35,7 +35,7 @@ impl Trust {
     /// # Errors
     /// [`BrokerError`] naming the file.
     pub fn load(config: &BrokerConfig) -> Result<Trust, BrokerError> {
-        let credentials = Credentials::load(&config.certificate, &config.key)?;
+        let credentials = Credentials::open(&config.certificate, &config.key)?;
         if credentials.certificate().development && !config.development {
             return Err(BrokerError::Development(config.certificate.clone()));
         }

@@ -114,7 +114,7 @@ async fn what_the_configuration_gets_wrong_is_named() {
     assert!(nobody.contains("no authority"), "{nobody}");
     let log_key = with(&|config| config.log_key = config.bundle_key.clone());
     assert!(log_key.contains("bundle.key"), "{log_key}");
-    let key = with(&|config| config.key = mesh.g01.key.clone());
+    let key = with(&|config| config.key = mesh.g01.key.clone().into());
     assert!(key.contains("G01-n1.key"), "{key}");
     let in_flight = with(&|config| config.limits.batches_in_flight_max = 65);
     assert!(in_flight.contains("1 to 64"), "{in_flight}");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use lienthong_certs::{
-    Credentials,
+    Credentials, KeySource,
     judge::{Branch, Judge, Profile, RevocationLists, TrustAnchors},
 };
 use lienthong_proto::{
@@ -34,8 +34,8 @@ pub struct ClientProfile {
     pub server_name: String,
     /// The system's certificate, PEM, leaf first.
     pub certificate: PathBuf,
-    /// Its private key, PEM, mode 0600.
-    pub key: PathBuf,
+    /// Its private key: a PEM file of mode 0600, or a token: { pkcs11 = { module, token, key, id, pin_file } }.
+    pub key: KeySource,
     /// Authorities of state agencies, PEM.
     pub trust: Vec<PathBuf>,
     /// Accept certificates made for development.
@@ -77,7 +77,7 @@ pub struct Answer {
 impl Client {
     /// Reads the profile's files; connects when first used.
     pub fn new(profile: &ClientProfile) -> Result<Self> {
-        let credentials = Credentials::load(&profile.certificate, &profile.key)?;
+        let credentials = Credentials::open(&profile.certificate, &profile.key)?;
         let files: Vec<_> = profile.trust.iter().map(|path| (Branch::State, path.clone())).collect();
         let anchors = TrustAnchors::load(&files)?;
         let trusted = if profile.development { Profile::development() } else { Profile::default() };

@@ -129,7 +129,7 @@ fn own() -> Own {
     Own {
         key: "mot-cua.key".to_owned(),
         certificate: "mot-cua.crt".to_owned(),
-        key_mode: Ok(0o600),
+        key_mode: Some(Ok(0o600)),
         pair: Ok(pair()),
     }
 }
@@ -209,7 +209,7 @@ fn client_broken() -> ClientFacts {
     };
     ClientFacts {
         own: Own {
-            key_mode: Ok(0o644),
+            key_mode: Some(Ok(0o644)),
             pair: Ok(Pair { not_after: NOW + Days::days(6), judged: Judged::Refused(revoked), ..pair() }),
             ..own()
         },
@@ -234,7 +234,7 @@ fn client_broken() -> ClientFacts {
 fn client_cut_off() -> ClientFacts {
     ClientFacts {
         own: Own {
-            key_mode: Err("No such file".to_owned()),
+            key_mode: Some(Err("No such file".to_owned())),
             pair: Err("cannot read mot-cua.crt".to_owned()),
             ..own()
         },

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+use lienthong_certs::KeySource;
 use lienthong_telemetry::TelemetryConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,10 @@ pub struct NodeConfig {
     pub development: bool,
     /// Official-use certificate of this node, PEM, leaf first, with its intermediates.
     pub certificate: PathBuf,
-    /// Its private key, PEM, mode 0600.
-    pub key: PathBuf,
+    /// Its private key: a PEM file of mode 0600; or a token, which signs for TLS and for the journal:
+    /// { pkcs11 = { module = "LIBRARY.so", token = "LABEL", key = "LABEL", id = "HEX", pin_file = "FILE" } }, with key, id
+    /// or both.
+    pub key: KeySource,
     /// Whom the node trusts.
     pub trust: TrustConfig,
     /// Traffic threads; 0: one a core.

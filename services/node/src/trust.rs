@@ -7,7 +7,7 @@ use std::{
 };
 
 use lienthong_certs::{
-    Credentials, CredentialsError, PeerCertificate, Signer,
+    Credentials, CredentialsError, KeySource, PeerCertificate, Signer,
     judge::{
         Branch, Judge, Profile, RevocationError, RevocationList, RevocationLists, TrustAnchors, TrustError,
     },
@@ -20,7 +20,7 @@ use crate::config::NodeConfig;
 /// The node's certificate and trust, made again whenever the lists or the certificate change.
 pub struct Trust {
     certificate: PathBuf,
-    key: PathBuf,
+    key: KeySource,
     anchors: TrustAnchors,
     profile: Profile,
     held: Mutex<Held>,
@@ -69,7 +69,7 @@ pub enum NodeTrustError {
 impl Trust {
     /// Reads certificate, key and anchors.
     pub fn open(config: &NodeConfig) -> Result<Self, NodeTrustError> {
-        let credentials = Credentials::load(&config.certificate, &config.key)?;
+        let credentials = Credentials::open(&config.certificate, &config.key)?;
         let trust = &config.trust;
         let branches =
             [(Branch::State, &trust.state), (Branch::Party, &trust.party), (Branch::Public, &trust.public)];
@@ -107,7 +107,7 @@ impl Trust {
     /// Reads certificate and key again and uses them from now on, where `is_ours` says that the registry binds the
     /// certificate to this node. Connections that are open stay as they are. Returns whether anything was replaced.
     pub fn reload(&self, is_ours: impl FnOnce(&PeerCertificate) -> bool) -> Result<bool, NodeTrustError> {
-        let credentials = Credentials::load(&self.certificate, &self.key)?;
+        let credentials = Credentials::open(&self.certificate, &self.key)?;
         let mut held = self.held();
         let certificate = credentials.certificate();
         if certificate.fingerprint() == held.credentials.certificate().fingerprint() {

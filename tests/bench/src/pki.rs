@@ -110,7 +110,10 @@ impl Pki {
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots()?)
-            .with_client_auth_cert(credentials.chain().to_vec(), credentials.key_der().context("the key is in a token")?)?;
+            .with_client_auth_cert(
+                credentials.chain().to_vec(),
+                credentials.key_der().context("the key is in a token")?,
+            )?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
     }

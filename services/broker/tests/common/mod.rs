@@ -157,7 +157,7 @@ impl Mesh {
             data_dir: self.data_dir(),
             listen: "127.0.0.1:0".parse().unwrap(),
             certificate: self.broker.certificate.clone(),
-            key: self.broker.key.clone(),
+            key: self.broker.key.clone().into(),
             trust: TrustConfig {
                 state: files(Branch::State),
                 party: files(Branch::Party),

@@ -304,7 +304,7 @@ impl<'a> Onboarding<'a> {
             node: self.card.broker.address.clone(),
             server_name: self.card.broker.server_name.clone(),
             certificate: applicant.certificate.clone(),
-            key: applicant.key.clone(),
+            key: applicant.key.clone().into(),
             trust: self.authorities(),
             development: self.card.development,
         };
@@ -355,7 +355,7 @@ impl<'a> Onboarding<'a> {
             node: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
             server_name: self.args.server_name.clone(),
             certificate: self.node.certificate.clone(),
-            key: self.node.key.clone(),
+            key: self.node.key.clone().into(),
             trust: self.authorities(),
             development: self.card.development,
         })?;
@@ -393,7 +393,7 @@ impl<'a> Onboarding<'a> {
             node: self.args.local_listen.to_string(),
             server_name: self.args.server_name.clone(),
             certificate: system.certificate.clone(),
-            key: system.key.clone(),
+            key: system.key.clone().into(),
             trust: self.authorities(),
             development: self.card.development,
         };

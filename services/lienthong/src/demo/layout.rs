@@ -257,7 +257,7 @@ impl Builder<'_> {
             admin: ports.take()?,
             server_name,
             certificate: issued.certificate,
-            key: issued.key,
+            key: issued.key.into(),
         })
     }
 
@@ -280,7 +280,7 @@ impl Builder<'_> {
             node: provider.mesh.to_string(),
             server_name: provider.server_name.clone(),
             certificate: issued.certificate,
-            key: issued.key,
+            key: issued.key.into(),
             trust: self.trust.state.clone(),
             development: true,
         };
@@ -335,7 +335,7 @@ impl Builder<'_> {
                 node: broker.to_string(),
                 server_name: self.host("broker"),
                 certificate: issued.certificate.clone(),
-                key: issued.key,
+                key: issued.key.into(),
                 trust: self.trust.state.clone(),
                 development: true,
             };
@@ -360,7 +360,7 @@ impl Builder<'_> {
             data_dir: self.dir.join("broker"),
             listen,
             certificate: issued.certificate,
-            key: issued.key,
+            key: issued.key.into(),
             trust: self.trust.clone(),
             catalog_dir: self.dir.join("catalog"),
             registry_file: self.dir.join("registry.yaml"),
@@ -387,7 +387,7 @@ impl Builder<'_> {
             node: node.local.to_string(),
             server_name: node.server_name.clone(),
             certificate: issued.certificate.clone(),
-            key: issued.key,
+            key: issued.key.into(),
             trust: self.trust.state.clone(),
             development: true,
         };
@@ -423,7 +423,7 @@ impl Builder<'_> {
             agency: backend.agency.clone(),
             listen,
             certificate: issued.certificate,
-            key: issued.key,
+            key: issued.key.into(),
             trust: self.trust.state.clone(),
             dvhc_csv: None,
             contract: Some(self.contract(backend)),
@@ -451,7 +451,7 @@ impl Builder<'_> {
             name: format!("agencies/{}/nodes/{}", node.code, node.id),
             data_dir: self.dir.join("nodes").join(&node.name),
             certificate: node.certificate.clone(),
-            key: node.key.clone(),
+            key: node.key.clone().into(),
             development: true,
             mesh: self.plan.mesh.clone(),
             trust: NodeTrustConfig {

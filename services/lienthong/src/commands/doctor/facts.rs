@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 /// One's own certificate and key.
 #[derive(Debug, Clone)]
 pub struct Own {
-    /// File of the key.
+    /// Where the key lives: a file, or a token in words.
     pub key: String,
     /// File of the certificate.
     pub certificate: String,
-    /// Mode bits of the key's file.
-    pub key_mode: Result<u32, String>,
+    /// Mode bits of the key's file; `None` where it is in a token.
+    pub key_mode: Option<Result<u32, String>>,
     /// The pair, where it can be used.
     pub pair: Result<Pair, String>,
 }

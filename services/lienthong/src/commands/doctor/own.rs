@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use lienthong_certs::{Branch, Credentials, Judge, Profile, RevocationLists, TrustAnchors, Usage};
+use lienthong_certs::{Branch, Credentials, Judge, KeySource, Profile, RevocationLists, TrustAnchors, Usage};
 use lienthong_transport::{SharedMaterial, TlsMaterial};
 use rustls_pki_types::UnixTime;
 
@@ -16,7 +16,7 @@ use crate::commands::doctor::facts::{Judged, Own, Pair};
 /// Files of one's own identity and trust.
 pub(super) struct Files<'a> {
     pub certificate: &'a Path,
-    pub key: &'a Path,
+    pub key: &'a KeySource,
     pub trust: Vec<(Branch, PathBuf)>,
     pub lists: &'a [PathBuf],
     pub development: bool,
@@ -34,10 +34,12 @@ pub(super) struct Identity {
 
 /// Reads and judges.
 pub(super) fn identity(files: &Files<'_>) -> Identity {
-    let key_mode = std::fs::metadata(files.key)
-        .map(|metadata| metadata.permissions().mode() & 0o7777)
-        .map_err(|error| error.to_string());
-    let credentials = Credentials::load(files.certificate, files.key).map_err(text);
+    let key_mode = files.key.file().map(|path| {
+        std::fs::metadata(path)
+            .map(|metadata| metadata.permissions().mode() & 0o7777)
+            .map_err(|error| error.to_string())
+    });
+    let credentials = Credentials::open(files.certificate, files.key).map_err(text);
     let judge = judge(files);
     let pair =
         credentials.as_ref().map_err(Clone::clone).map(|credentials| pair(credentials, judge.as_ref()));
@@ -48,7 +50,7 @@ pub(super) fn identity(files: &Files<'_>) -> Identity {
         .and_then(|(credentials, judge)| TlsMaterial::new(credentials, judge).ok())
         .map(SharedMaterial::new);
     let own = Own {
-        key: files.key.display().to_string(),
+        key: files.key.to_string(),
         certificate: files.certificate.display().to_string(),
         key_mode,
         pair,

@@ -61,7 +61,7 @@ struct Present {
 /// Renews, and puts certificate and key in place; a node takes them over at SIGHUP.
 pub async fn run(args: RenewArgs) -> Result<ExitCode> {
     let Present { mesh, broker } = present(&args)?;
-    let present = Credentials::load(&broker.certificate, &broker.key)?;
+    let present = Credentials::open(&broker.certificate, &broker.key)?;
     let mut service = Client::new(&broker)?.enrollments();
     let asked = GetEnrollmentRequest { name: args.enrollment.clone() };
     let known = service.get_enrollment(asked).await.map_err(|status| show::explained(&status))?.into_inner();
@@ -132,7 +132,14 @@ fn certified(ca: &Path, holder: &str, present: &Credentials, key: &Path) -> Resu
 /// Both are written whole beside their places, and then renamed into them, one right after the other. What was there
 /// stays under `.before`, until the next renewal.
 fn put_in_place(present: &ClientProfile, certificate: &Path, key: &Path) -> Result<()> {
-    let pairs = [(key, present.key.as_path()), (certificate, present.certificate.as_path())];
+    let Some(present_key) = present.key.file() else {
+        anyhow::bail!(
+            "the key in use is in a token ({}): put the certificate in its place by hand, and name the new key in the \
+             configuration\nkhóa đang dùng nằm trong thiết bị: hãy tự thay tệp chứng thư và nêu khóa mới trong cấu hình",
+            present.key
+        );
+    };
+    let pairs = [(key, present_key), (certificate, present.certificate.as_path())];
     let pairs = pairs.into_iter().filter(|(from, to)| !same_file(from, to));
     let mut renames = Vec::new();
     for (from, to) in pairs {
@@ -153,7 +160,7 @@ fn put_in_place(present: &ClientProfile, certificate: &Path, key: &Path) -> Resu
     for (next, to) in renames {
         fs::rename(&next, to).with_context(|| format!("{} cannot be replaced", to.display()))?;
     }
-    Credentials::load(&present.certificate, &present.key)?;
+    Credentials::open(&present.certificate, &present.key)?;
     Ok(())
 }
 

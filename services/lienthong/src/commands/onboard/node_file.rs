@@ -134,7 +134,7 @@ impl NodeFile {
             data_dir: self.data_dir.clone(),
             development: self.card.development,
             certificate: self.certificate.clone(),
-            key: self.key.clone(),
+            key: self.key.clone().into(),
             trust: self.trust.clone(),
             mesh_listener: self.listen,
             local_listener: LocalListenerConfig::Tls(self.local_listen),

@@ -111,7 +111,7 @@ impl Invitation {
             "buf curl --protocol grpc --schema {} \\\n    --cert {} --key {} \\\n    --cacert {trust} --servername {} \\\n   {stated} \\\n    -d '{question}' https://{}{}",
             contract.display(),
             self.profile.certificate.display(),
-            self.profile.key.display(),
+            self.profile.key,
             self.profile.server_name,
             self.profile.node,
             call.path,

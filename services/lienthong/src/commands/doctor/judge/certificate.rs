@@ -47,7 +47,10 @@ pub fn own(own: &Own, is_accepted: bool, now: OffsetDateTime) -> Vec<Finding> {
 
 fn key(own: &Own) -> Finding {
     let path = &own.key;
-    match &own.key_mode {
+    let Some(key_mode) = &own.key_mode else {
+        return in_token(own);
+    };
+    match key_mode {
         Ok(mode) if mode & MODE_OF_OTHERS == 0 => Finding::ok(
             Check::Key,
             text(format!("{path}, quyền {mode:04o}"), format!("{path}, mode {mode:04o}")),
@@ -64,6 +67,22 @@ fn key(own: &Own) -> Finding {
             Check::Key,
             text(format!("không đọc được {path}: {why}"), format!("{path} cannot be read: {why}")),
             text("sửa khóa `key` trong tệp cấu hình", "correct `key` in the file given"),
+        ),
+    }
+}
+
+/// A token was asked to sign when the pair was put together.
+fn in_token(own: &Own) -> Finding {
+    let path = &own.key;
+    match &own.pair {
+        Ok(_) => Finding::ok(Check::Key, text(format!("{path}, ký được"), format!("{path}, which signs"))),
+        Err(why) => Finding::fail(
+            Check::Key,
+            text(format!("{path}: {why}"), format!("{path}: {why}")),
+            text(
+                "kiểm tra thiết bị, nhãn và tệp PIN nêu trong `key`",
+                "check the token, its labels and the PIN file that `key` names",
+            ),
         ),
     }
 }
