@@ -257,7 +257,7 @@ impl Builder<'_> {
             admin: ports.take()?,
             server_name,
             certificate: issued.certificate,
-            key: issued.key.into(),
+            key: issued.key,
         })
     }
 
@@ -423,7 +423,7 @@ impl Builder<'_> {
             agency: backend.agency.clone(),
             listen,
             certificate: issued.certificate,
-            key: issued.key.into(),
+            key: issued.key,
             trust: self.trust.state.clone(),
             dvhc_csv: None,
             contract: Some(self.contract(backend)),
