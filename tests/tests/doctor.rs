@@ -62,9 +62,9 @@ async fn an_integrator_learns_what_is_wrong_and_what_to_do() -> Result<()> {
 
     // The own certificate.
     let loose = bench.folder.join("loose.key");
-    fs::copy(&good.key, &loose)?;
+    fs::copy(good.key.file().context("no file")?, &loose)?;
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o644))?;
-    bench.examine(&ClientProfile { key: loose, ..good.clone() }, &CALL)?.fails("key", "chmod 600")?;
+    bench.examine(&ClientProfile { key: loose.into(), ..good.clone() }, &CALL)?.fails("key", "chmod 600")?;
     let now = OffsetDateTime::now_utc();
     let expired = bench.issue("het-han", now - Duration::days(9), now - Duration::days(1))?;
     let report = bench.examine(&expired, &CALL)?;
@@ -192,7 +192,7 @@ fn a_report_is_in_the_language_of_its_reader() -> Result<()> {
 async fn a_revoked_certificate_is_told(mesh: &mut TestMesh, bench: &Bench) -> Result<()> {
     let now = OffsetDateTime::now_utc();
     let revoked = bench.issue("thu-hoi", now - Duration::days(1), now + Duration::days(100))?;
-    let binding = lienthong_certs::Credentials::load(&revoked.certificate, &revoked.key)?;
+    let binding = lienthong_certs::Credentials::open(&revoked.certificate, &revoked.key)?;
     bench.pki.revoke(binding.certificate().binding(), RevocationReason::KeyCompromise)?;
     let mut lists = Vec::new();
     // The profile trusts state agencies; the Party's list would be a stranger's.
@@ -243,7 +243,7 @@ impl Bench {
             system_id: system.to_owned(),
         };
         let issued = self.pki.issue(&Request::new(holder).with_validity(from, to))?;
-        Ok(ClientProfile { certificate: issued.certificate, key: issued.key, ..self.office.clone() })
+        Ok(ClientProfile { certificate: issued.certificate, key: issued.key.into(), ..self.office.clone() })
     }
 
     fn compares_contracts(&self, profile: &ClientProfile) -> Result<()> {

@@ -168,8 +168,9 @@ mod tests {
             agency_name: "DEMO – Cơ quan thử".to_owned(),
             node_id: "n1".to_owned(),
         };
-        let _ = fs::remove_file(&config.key);
-        let prepared = request::prepare(holder.clone(), &["n1.h29.test"], &config.key).unwrap();
+        let key = config.key.file().unwrap();
+        let _ = fs::remove_file(key);
+        let prepared = request::prepare(holder.clone(), &["n1.h29.test"], key).unwrap();
         let request = Request::new(holder).with_dns_names(&["n1.h29.test"]);
         fs::write(&config.certificate, pki.certify(&request, &prepared.spki_der).unwrap()).unwrap();
     }
@@ -178,7 +179,7 @@ mod tests {
         let pki = DevPki::create(&folder.join("pki"), "vn-test").unwrap();
         let mut config = NodeConfig::sample();
         config.development = true;
-        (config.certificate, config.key) = (folder.join("node.crt"), folder.join("node.key"));
+        (config.certificate, config.key) = (folder.join("node.crt"), folder.join("node.key").into());
         config.trust.state = vec![folder.join("pki/trust/state.pem")];
         issue(&pki, &config);
         (pki, config)
@@ -196,13 +197,14 @@ mod tests {
 
         issue(&pki, &config);
         assert!(matches!(trust.reload(|_| false), Err(NodeTrustError::NotBound(_))));
-        let good = fs::read(&config.key).unwrap();
-        fs::write(&config.key, "rubbish").unwrap();
+        let key = config.key.file().unwrap();
+        let good = fs::read(key).unwrap();
+        fs::write(key, "rubbish").unwrap();
         assert!(matches!(trust.reload(|_| true), Err(NodeTrustError::Credentials(_))));
         assert_eq!((spki(&trust), trust.signing().edition), (before.clone(), 0));
         assert!(!renewals.has_changed().unwrap());
 
-        fs::write(&config.key, good).unwrap();
+        fs::write(key, good).unwrap();
         assert!(trust.reload(|certificate| certificate.agency_urn.as_deref() == Some("H29")).unwrap());
         assert!(spki(&trust) != before && renewals.has_changed().unwrap());
         renewals.mark_unchanged();
