@@ -134,13 +134,13 @@ async fn strangers_are_turned_away() -> Result<()> {
 
     let other = DevPki::create(&mesh.folder.path().join("other-pki"), "other")?;
     let issued = other.issue_system("H26.90", name, "mot-cua")?;
-    let stranger = ClientProfile { certificate: issued.certificate, key: issued.key, ..known.clone() };
+    let stranger = ClientProfile { certificate: issued.certificate, key: issued.key.into(), ..known.clone() };
     let error = outcome_of(&stranger).await?.error.context("a certificate of another mesh was served")?;
     assert!(status::read(&error).is_none(), "a stranger learns no reason: {error:?}");
 
     let pki = DevPki::open(&mesh.mesh.layout.dir.join("pki"))?;
     let issued = pki.issue_system("H26.90", name, "chua-dang-ky")?;
-    let unbound = ClientProfile { certificate: issued.certificate, key: issued.key, ..known };
+    let unbound = ClientProfile { certificate: issued.certificate, key: issued.key.into(), ..known };
     let outcome = outcome_of(&unbound).await?;
     assert_eq!(reason(&outcome), Some(Reason::DenyCertificate), "{:?}", outcome.error);
     mesh.stop().await

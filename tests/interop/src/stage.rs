@@ -48,8 +48,11 @@ impl Stage {
                 if caller == "revoked" {
                     register(&layout.dir.join("registry.yaml"), &issued.certificate)?;
                 }
-                let profile =
-                    ClientProfile { certificate: issued.certificate, key: issued.key, ..office.clone() };
+                let profile = ClientProfile {
+                    certificate: issued.certificate,
+                    key: issued.key.into(),
+                    ..office.clone()
+                };
                 callers.insert(caller, profile);
             }
             callers.insert("outsider", client::profile(&layout.profiles["outsider"])?);
@@ -229,7 +232,7 @@ fn named(profile: &ClientProfile) -> impl Iterator<Item = (&'static str, String)
         ("NODE", profile.node.clone()),
         ("SERVER_NAME", profile.server_name.clone()),
         ("CERTIFICATE", path(&profile.certificate)),
-        ("KEY", path(&profile.key)),
+        ("KEY", profile.key.to_string()),
         ("TRUST", profile.trust.first().map(|trust| path(trust)).unwrap_or_default()),
     ];
     values.into_iter()

@@ -135,7 +135,7 @@ pub fn raw_config(credentials: Option<&Credentials>, alpn: &[&[u8]]) -> Arc<Clie
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Believer));
     let mut config = match credentials {
-        Some(own) => builder.with_client_auth_cert(own.chain().to_vec(), own.key_der()).unwrap(),
+        Some(own) => builder.with_client_auth_cert(own.chain().to_vec(), own.key_der().unwrap()).unwrap(),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
