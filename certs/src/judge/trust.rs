@@ -194,7 +194,10 @@ impl TrustAnchors {
     }
 
     /// Every authority below a root must have its issuer here: alone it would silently never be used.
-    fn check_complete(&self) -> Result<(), TrustError> {
+    ///
+    /// # Errors
+    /// [`TrustError::NoRoot`] naming the first that has none.
+    pub fn check_complete(&self) -> Result<(), TrustError> {
         for authority in self.authorities.iter().filter(|authority| !authority.root) {
             let certificate = certificate::parse(&authority.der)?;
             let vouched =
