@@ -231,6 +231,29 @@ impl RevocationLists {
         Ok(lists)
     }
 
+    /// Reads files as [`RevocationLists::load`] does, and leaves out the lists that no configured authority signed: those of
+    /// an authority that is no longer trusted, or not yet. What is left out is answered, too.
+    ///
+    /// # Errors
+    /// [`RevocationError`] naming the file, for anything else.
+    pub fn load_known(
+        files: &[PathBuf],
+        anchors: &TrustAnchors,
+    ) -> Result<(RevocationLists, Vec<RevocationError>), RevocationError> {
+        let (mut lists, mut left_out) = (RevocationLists::empty(), Vec::new());
+        for path in files {
+            let bytes = files::read(path, CRL_BYTES_MAX)?;
+            for der in split(&bytes).map_err(|source| source.at(path))? {
+                match RevocationList::read(&der, anchors) {
+                    Ok(list) => lists = lists.with(list).map_err(|source| source.at(path))?,
+                    Err(unknown @ RevocationError::Unverified(_)) => left_out.push(unknown.at(path)),
+                    Err(error) => return Err(error.at(path)),
+                }
+            }
+        }
+        Ok((lists, left_out))
+    }
+
     /// These lists with `list` in the place of its authority's former one.
     ///
     /// # Errors
@@ -248,6 +271,14 @@ impl RevocationLists {
         let mut lists = self.lists.clone();
         lists.insert(list.authority, Arc::new(list));
         Ok(RevocationLists { lists })
+    }
+
+    /// Those whose authority is among `anchors`: after a change of authorities.
+    #[must_use]
+    pub fn under(&self, anchors: &TrustAnchors) -> RevocationLists {
+        let known = |id: &AuthorityId| anchors.authorities().iter().any(|authority| authority.id == *id);
+        let kept = self.lists.iter().filter(|(id, _)| known(id));
+        RevocationLists { lists: kept.map(|(id, list)| (*id, Arc::clone(list))).collect() }
     }
 
     /// The entry for a certificate of `authority`, if it is revoked: two hash look-ups.

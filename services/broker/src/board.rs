@@ -25,6 +25,10 @@ pub struct Row {
     pub applied_time: Option<Timestamp>,
     /// Why it did not take the bundle last handed to it; empty when it did.
     pub error: String,
+    /// Version of the mesh trust file that it holds, as it says; 0: unknown.
+    pub trust_version: u64,
+    /// Why it did not take the trust file last handed to it; empty when it did.
+    pub trust_error: String,
 }
 
 /// The board. Cheap to clone; all clones show the same rows.
@@ -50,6 +54,11 @@ impl Board {
     /// Nodes that are connected and decide by an epoch older than `epoch`.
     pub fn behind(&self, epoch: u64) -> usize {
         self.lock().values().filter(|row| row.watches > 0 && row.applied_epoch < epoch).count()
+    }
+
+    /// Nodes that are connected and hold a mesh trust file older than `version`.
+    pub fn behind_trust(&self, version: u64) -> usize {
+        self.lock().values().filter(|row| row.watches > 0 && row.trust_version < version).count()
     }
 
     /// Enters a watch stream of `node`; it leaves when the entry is dropped.
@@ -90,6 +99,14 @@ impl Entry {
                 row.applied_epoch = epoch;
                 row.applied_time = applied_time;
             }
+        });
+    }
+
+    /// Notes which mesh trust file the node holds, and why not a newer one.
+    pub(crate) fn trusts(&self, version: u64, error: &str) {
+        self.with(|row| {
+            row.trust_version = version;
+            cut(error).clone_into(&mut row.trust_error);
         });
     }
 

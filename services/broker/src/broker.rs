@@ -3,33 +3,39 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lienthong_certs::{Judge, MeshKey};
+use lienthong_audit::log::LogKey;
+use lienthong_certs::Judge;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
-use lienthong_transport::{Connections, Drain, Limits, SharedMaterial, TlsMaterial, bind, serve_tower};
+use lienthong_transport::{
+    Connections, Drain, FileWatch, Limits, SharedMaterial, TlsMaterial, bind, serve_tower,
+};
+use lienthong_trust::{SignedTrust, TrustKeeper};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::board::Board;
-use crate::bundle::BundleSigner;
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
 use crate::enrollment::enrolled;
 use crate::error::BrokerError;
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
+use crate::mesh_keys;
 use crate::metrics::BrokerMetrics;
 use crate::refusals;
 use crate::registrar::{House, Registrar};
 use crate::saver::Saver;
 use crate::service::{Ground, routes};
-use crate::state::{self, State};
+use crate::state::State;
 use crate::steward::Steward;
-use crate::trust::Trust;
+use crate::trust::{self, MeshTrusts, Trust};
 use crate::witnesses;
 
-/// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust.
+/// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust; a changed mesh
+/// trust file does so by itself.
 ///
 /// Prints nothing. Whoever must know that the doors are open asks `/ready`, or starts a [`Broker`] by himself.
 ///
@@ -37,12 +43,16 @@ use crate::witnesses;
 /// [`BrokerError`]: why it did not start, or what stopped it.
 pub async fn run(config: BrokerConfig, shutdown: impl Future<Output = ()>) -> Result<(), BrokerError> {
     let mut hangups = hangups()?;
+    let mut trust_file = FileWatch::new([config.trust.file.clone()]);
     let mut broker = Broker::start(config).await?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return broker.stop().await,
             () = broker.ended() => return broker.stop().await,
+            () = trust_file.changed() => {
+                let _ = broker.reload().await;
+            }
             _ = hangups.recv() => {
                 // What is wrong was logged and counted; the broker goes on with what it has.
                 let _ = broker.reload().await;
@@ -57,11 +67,11 @@ pub async fn run(config: BrokerConfig, shutdown: impl Future<Output = ()>) -> Re
 /// [`BrokerError`]: what [`run`] would refuse.
 pub fn check(config: &BrokerConfig) -> Result<(), BrokerError> {
     config.check()?;
-    let (_, trust) = Declared::load(config)?;
+    let mesh = TrustKeeper::peek(&config.trust, trust::owner(config), OffsetDateTime::now_utc())?;
+    mesh_keys::log_keys(config, mesh.trust())?;
+    witnesses::policy(mesh.trust())?;
+    let (_, trust) = Declared::load(config, MeshTrusts::just(mesh))?;
     TlsMaterial::new(&trust.credentials, trust.judge)?;
-    MeshKey::load(&config.bundle_key)?;
-    state::log_key(&config.log_key)?;
-    witnesses::policy(config)?;
     Ok(())
 }
 
@@ -75,6 +85,8 @@ pub struct Broker {
     metrics: BrokerMetrics,
     steward: Arc<Steward>,
     registrar: Arc<Registrar>,
+    /// Out while a reload uses it.
+    keeper: Mutex<Option<TrustKeeper>>,
     judge: watch::Sender<Arc<Judge>>,
     ledger: Ledger,
     saver: Saver,
@@ -99,15 +111,14 @@ impl Broker {
     /// [`BrokerError`]. Files are judged before anything of the broker's state is touched.
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
         config.check()?;
-        let (declared, trust) = load(&config).await?;
-        let bundle_key = MeshKey::load(&config.bundle_key)?;
-        let signer = BundleSigner::new(&config.mesh, &config.bundle_key_name, bundle_key);
+        let Loaded { keeper, declared, trust, log_key } = load(&config, None).await?;
         let (judge, judged_by) = watch::channel(Arc::clone(&trust.judge));
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
         let (listener, address) = listen(config.listen)?;
-        let policy = witnesses::policy(&config)?;
+        let policy = witnesses::policy(keeper.held().trust())?;
 
-        let State { log, checkpoint, shelf, positions } = State::open(&config, policy.as_deref()).await?;
+        let State { log, checkpoint, shelf, positions } =
+            State::open(&config, log_key, policy.as_deref()).await?;
         let metrics = BrokerMetrics::default();
         let condemned = policy.clone().map(|policy| {
             let (cosigner, asking) = witnesses::cosigner(policy, &log, &config.witnesses, metrics.clone());
@@ -130,7 +141,7 @@ impl Broker {
                 }
             });
         }
-        let issuer = Issuer::new(signer.clone(), ledger.clone(), shelf.clone());
+        let issuer = Issuer::new(ledger.clone(), shelf.clone());
         let stored = shelf.enrollments().await?;
         let steward =
             Steward::open(&config.mesh, declared, enrolled(&stored), &shelf, issuer, metrics.clone()).await?;
@@ -152,6 +163,7 @@ impl Broker {
             metrics,
             steward,
             registrar: Arc::new(Registrar::new(house, stored)),
+            keeper: Mutex::new(Some(keeper)),
             judge,
             ledger,
             saver,
@@ -162,7 +174,7 @@ impl Broker {
             tasks: Vec::new(),
         };
         broker.open_admin().await?;
-        broker.open_doors(listener, signer);
+        broker.open_doors(listener);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
         Ok(broker)
     }
@@ -206,7 +218,9 @@ impl Broker {
     }
 
     async fn take_over(&self) -> Result<bool, BrokerError> {
-        let (declared, trust) = load(&self.config).await?;
+        let mut held = self.keeper.lock().await;
+        let Loaded { keeper, declared, trust, .. } = load(&self.config, held.take()).await?;
+        *held = Some(keeper);
         let material = TlsMaterial::new(&trust.credentials, Arc::clone(&trust.judge))?;
         let rose = self.steward.declare(declared).await?;
         self.judge.send_replace(trust.judge);
@@ -245,8 +259,8 @@ impl Broker {
         }
     }
 
-    fn open_doors(&mut self, listener: TcpListener, signer: BundleSigner) {
-        let routes = routes(self.ground(signer));
+    fn open_doors(&mut self, listener: TcpListener) {
+        let routes = routes(self.ground());
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(async move {
@@ -258,12 +272,11 @@ impl Broker {
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
     }
 
-    fn ground(&self, signer: BundleSigner) -> Ground {
+    fn ground(&self) -> Ground {
         Ground {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
             registrar: Arc::clone(&self.registrar),
-            signer,
             ledger: self.ledger.clone(),
             board: self.board.clone(),
             metrics: self.metrics.clone(),
@@ -297,6 +310,7 @@ impl Broker {
 
     fn health(&self, identity: Identity) -> Health {
         let (ledger, steward, drain) = (self.ledger.clone(), Arc::clone(&self.steward), self.drain.clone());
+        let generations = self.steward.watch();
         let log = move || {
             if ledger.is_open() {
                 Check::ok("takes entries")
@@ -310,13 +324,42 @@ impl Broker {
         Health::new(identity)
             .check("log", log)
             .check("rights", move || Check::ok(format!("epoch {}", steward.current().epoch())))
+            .check("trust", move || Check::ok(standing(generations.borrow().trusts().newest())))
             .check("doors", doors)
     }
 }
 
-async fn load(config: &BrokerConfig) -> Result<(Declared, Trust), BrokerError> {
+/// What the operator declares, in the light of the trust that is kept.
+struct Loaded {
+    keeper: TrustKeeper,
+    declared: Declared,
+    trust: Trust,
+    log_key: LogKey,
+}
+
+/// Reads everything that the configuration names, in the light of the configured trust file or the one that is held,
+/// whichever is newer. Only where all of it is good, that file is kept. A keeper that is lost to an error is taken up from
+/// the disk by the next load.
+async fn load(config: &BrokerConfig, keeper: Option<TrustKeeper>) -> Result<Loaded, BrokerError> {
     let config = config.clone();
-    spawn_blocking(move || Declared::load(&config)).await.map_err(|_| BrokerError::Stopped)?
+    let load = move || {
+        let now = OffsetDateTime::now_utc();
+        let mesh = match &keeper {
+            Some(keeper) => keeper.judge_file(now)?.unwrap_or_else(|| Arc::clone(keeper.held())),
+            None => TrustKeeper::peek(&config.trust, trust::owner(&config), now)?,
+        };
+        let (log_key, _) = mesh_keys::log_keys(&config, mesh.trust())?;
+        let (mut declared, trust) = Declared::load(&config, MeshTrusts::just(Arc::clone(&mesh)))?;
+        let open = || TrustKeeper::open(&config.trust, trust::owner(&config), now);
+        let mut keeper = keeper.map_or_else(open, Ok)?;
+        if keeper.held().trust().version() < mesh.trust().version() {
+            keeper.keep(&mesh)?;
+            tracing::info!(version = mesh.trust().version(), "mesh trust file taken");
+        }
+        declared.trusts = MeshTrusts::of(&keeper);
+        Ok(Loaded { keeper, declared, trust, log_key })
+    };
+    spawn_blocking(load).await.map_err(|_| BrokerError::Stopped)?
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BrokerError> {
@@ -325,6 +368,13 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BrokerError>
         Ok(bound) => Ok((listener, bound)),
         Err(source) => Err(BrokerError::Address { address, source }),
     }
+}
+
+/// In how far the trust file is in order.
+fn standing(mesh: &SignedTrust) -> String {
+    let until = mesh.trust().expires();
+    let over = if until <= OffsetDateTime::now_utc() { "EXPIRED" } else { "good until" };
+    format!("version {}, {over} {}", mesh.trust().version(), until.date())
 }
 
 /// The reload signal.

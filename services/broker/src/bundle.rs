@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use lienthong_audit::note::{KeyKind, NoteError, NoteSignature, VerifierKey};
 use lienthong_certs::{MeshKey, SignError};
 use lienthong_proto::lienthong::control::v1::{Heartbeat, RightsBundle, SignedBundle, SignedHeartbeat};
 use prost::Message;
@@ -39,6 +40,11 @@ impl BundleSigner {
         BundleSigner { mesh: mesh.into(), key_name: key_name.into(), key: Arc::new(key) }
     }
 
+    /// The name by which the trust file knows the key.
+    pub fn key_name(&self) -> &str {
+        &self.key_name
+    }
+
     /// The public half, raw.
     pub fn public_key(&self) -> [u8; 32] {
         self.key.public_key()
@@ -56,16 +62,22 @@ impl BundleSigner {
         Ok(SealedBundle { audience: bundle.audience.clone(), epoch: bundle.epoch, hash, signed })
     }
 
-    /// A sign of life for the node that should hold `bundle`.
+    /// A sign of life for the node that should hold `bundle` and the trust file of that version.
     ///
     /// # Errors
     /// [`SignError`] if the cryptographic library fails.
-    pub fn heartbeat(&self, bundle: &SealedBundle, time: Timestamp) -> Result<SignedHeartbeat, SignError> {
+    pub fn heartbeat(
+        &self,
+        bundle: &SealedBundle,
+        trust_version: u64,
+        time: Timestamp,
+    ) -> Result<SignedHeartbeat, SignError> {
         let heartbeat = Heartbeat {
             mesh: self.mesh.to_string(),
             time: Some(time),
             epoch: bundle.epoch,
             bundle_hash: bundle.hash.to_vec(),
+            trust_version,
             ..Heartbeat::default()
         }
         .encode_to_vec();
@@ -73,9 +85,30 @@ impl BundleSigner {
         Ok(SignedHeartbeat { heartbeat, key_name: self.key_name.to_string(), signature })
     }
 
+    /// Signs a note's text (C2SP signed-note): a card.
+    ///
+    /// # Errors
+    /// [`NoteSignError`].
+    pub fn sign_note(&self, text: &str) -> Result<NoteSignature, NoteSignError> {
+        let key = VerifierKey::new(&self.key_name, KeyKind::Ed25519, self.public_key())?;
+        let bytes = self.key.sign(text.as_bytes())?.to_vec();
+        Ok(NoteSignature { name: key.name().to_owned(), key_id: key.id(), bytes })
+    }
+
     fn sign(&self, context: &[u8], bytes: &[u8]) -> Result<Vec<u8>, SignError> {
         Ok(self.key.sign(&[context, bytes].concat())?.to_vec())
     }
+}
+
+/// Why a note is not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum NoteSignError {
+    /// The key's name cannot stand in a note.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// The cryptographic library failed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 /// A signed bundle, and what the broker needs to know of it without reading it again.
@@ -102,7 +135,7 @@ mod tests {
         let signer = BundleSigner::new("vn-test", "bundle-1", MeshKey::generate().unwrap());
         let bundle = RightsBundle { mesh: "vn-test".into(), epoch: 7, ..RightsBundle::default() };
         let sealed = signer.seal(&bundle).unwrap();
-        let heartbeat = signer.heartbeat(&sealed, Timestamp { seconds: 1, nanos: 0 }).unwrap();
+        let heartbeat = signer.heartbeat(&sealed, 3, Timestamp { seconds: 1, nanos: 0 }).unwrap();
         let check = |context: &[u8], bytes: &[u8], signature: &[u8]| {
             verify(&signer.public_key(), &[context, bytes].concat(), signature).is_ok()
         };

@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lienthong_audit::note::KEY_NAME_BYTES_MAX;
 use lienthong_certs::KeySource;
 use lienthong_certs::development::is_mesh_id;
 use lienthong_telemetry::TelemetryConfig;
+use lienthong_trust::TrustConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BrokerError;
 use crate::limits::{
-    BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, POSITIONS_SAVE_INTERVAL_MS,
-    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_ANSWERS_MIN,
-    WITNESS_START_PATIENCE_MS,
+    BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, KEY_SLOTS_MAX,
+    POSITIONS_SAVE_INTERVAL_MS, WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS,
+    WITNESS_START_ANSWERS_MIN, WITNESS_START_PATIENCE_MS,
 };
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
@@ -35,7 +35,7 @@ pub struct BrokerConfig {
     /// { pkcs11 = { module = "LIBRARY.so", token = "LABEL", key = "LABEL", id = "HEX", pin_file = "FILE" } }, with key, id
     /// or both. Read again on reload.
     pub key: KeySource,
-    /// Whom the broker trusts. Read again on reload.
+    /// Whom the broker trusts. What it takes, it hands on to the nodes. Read again on reload.
     pub trust: TrustConfig,
     /// Folder of the declarative catalog: every `*.yaml` in it. Read again on reload.
     pub catalog_dir: PathBuf,
@@ -51,15 +51,15 @@ pub struct BrokerConfig {
     /// Agencies' security officers: each may search the exchanges to which his agency is party. Read again on reload.
     #[serde(default)]
     pub officers: Vec<OfficerConfig>,
-    /// The private key that signs rights bundles and heartbeats: Ed25519, PEM, mode 0600.
-    pub bundle_key: PathBuf,
-    /// Name of that key, as nodes pin it.
-    pub bundle_key_name: String,
-    /// The private key that signs the log's checkpoints, mode 0600.
-    pub log_key: PathBuf,
+    /// Private keys that sign rights bundles and heartbeats: Ed25519, PEM, mode 0600. The mesh trust file says by which of
+    /// them the broker signs now; a file may be missing as long as that one is there. Read again on reload.
+    pub bundle_keys: Vec<PathBuf>,
+    /// Private keys that sign the log's checkpoints, mode 0600. Those that the mesh trust file names, now and next, sign
+    /// both; a file may be missing as long as the one in use is there. Read again on reload.
+    pub log_keys: Vec<PathBuf>,
     /// Origin of the log: a schema-less URL that names it for ever (C2SP tlog-checkpoint).
     pub log_origin: String,
-    /// Who cosigns the log's checkpoints.
+    /// How those who cosign the log's checkpoints are asked.
     #[serde(default)]
     pub witnesses: WitnessesConfig,
     /// True only for demonstrations and tests: accept certificates made for development. Every page and `/health`
@@ -84,8 +84,10 @@ impl BrokerConfig {
         if !is_mesh_id(&self.mesh) {
             return wrong("mesh", "give 1 to 63 lower-case letters, digits and inner hyphens");
         }
-        if self.bundle_key_name.is_empty() || self.bundle_key_name.len() > KEY_NAME_BYTES_MAX {
-            return wrong("bundle_key_name", "give the name by which nodes pin the key, at most 255 bytes");
+        for (key, slots) in [("bundle_keys", &self.bundle_keys), ("log_keys", &self.log_keys)] {
+            if slots.is_empty() || slots.len() > KEY_SLOTS_MAX {
+                return wrong(key, "name 1 to 8 files");
+            }
         }
         if !(1..=BATCHES_IN_FLIGHT_CONFIGURABLE_MAX).contains(&self.limits.batches_in_flight_max) {
             return wrong("limits.batches_in_flight_max", "give a number from 1 to 64");
@@ -110,28 +112,10 @@ pub struct OfficerConfig {
     pub agency: String,
 }
 
-/// The authorities whose certificates the broker accepts.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrustConfig {
-    /// Authorities that serve state agencies, PEM.
-    pub state: Vec<PathBuf>,
-    /// Authorities that serve Party agencies, PEM.
-    pub party: Vec<PathBuf>,
-    /// Public authorities, for registered parties outside the political system, PEM.
-    pub public: Vec<PathBuf>,
-    /// Certificate revocation lists, PEM or DER. Nodes receive them with their bundle.
-    pub revocation_lists: Vec<PathBuf>,
-}
-
-/// The witnesses of the log (C2SP tlog-witness).
+/// How the witnesses of the log are asked (C2SP tlog-witness). Who they are, the mesh trust file says.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WitnessesConfig {
-    /// Policy (C2SP tlog-policy) that readers of the log go by: the log's key, each witness with key and http:// address,
-    /// and the quorum. Every witness in it is asked. Without it the log has no witness.
-    #[schemars(example = "/etc/lienthong/log-policy.txt")]
-    pub policy_file: Option<PathBuf>,
     /// Milliseconds that a witness gets to answer, 1 to 10000. Publishing waits so long at most.
     pub deadline_ms: u64,
     /// Witnesses that must say what they have seen of the log before the broker opens it: one that was restored from an
@@ -162,18 +146,17 @@ impl BrokerConfig {
             listen: SocketAddr::from(([0, 0, 0, 0], 7400)),
             certificate: "/etc/lienthong/broker.crt".into(),
             key: "/etc/lienthong/broker.key".into(),
-            trust: TrustConfig {
-                state: vec!["/etc/lienthong/trust/state.pem".into()],
-                ..TrustConfig::default()
-            },
+            trust: TrustConfig::sample(),
             catalog_dir: "/etc/lienthong/catalog".into(),
             registry_file: "/etc/lienthong/registry.yaml".into(),
             operators: Vec::new(),
             auditors: Vec::new(),
             officers: Vec::new(),
-            bundle_key: "/etc/lienthong/keys/bundle.key".into(),
-            bundle_key_name: "bundle-2026".to_owned(),
-            log_key: "/etc/lienthong/keys/log.key".into(),
+            bundle_keys: vec![
+                "/etc/lienthong/keys/bundle-1.key".into(),
+                "/etc/lienthong/keys/bundle-2.key".into(),
+            ],
+            log_keys: vec!["/etc/lienthong/keys/log-1.key".into(), "/etc/lienthong/keys/log-2.key".into()],
             log_origin: "log.example.vn/2026".to_owned(),
             witnesses: WitnessesConfig::default(),
             development: false,
@@ -186,7 +169,6 @@ impl BrokerConfig {
 impl Default for WitnessesConfig {
     fn default() -> Self {
         WitnessesConfig {
-            policy_file: None,
             deadline_ms: WITNESS_DEADLINE_MS,
             start_answers_min: WITNESS_START_ANSWERS_MIN,
             start_patience_ms: WITNESS_START_PATIENCE_MS,
@@ -260,7 +242,8 @@ mod tests {
             config.check().unwrap_err().to_string()
         };
         assert!(wrong(&|config| config.mesh = "VN".to_owned()).contains("key mesh"));
-        assert!(wrong(&|config| config.bundle_key_name.clear()).contains("bundle_key_name"));
+        assert!(wrong(&|config| config.bundle_keys.clear()).contains("bundle_keys"));
+        assert!(wrong(&|config| config.log_keys = vec!["log.key".into(); 9]).contains("log_keys"));
         assert!(wrong(&|config| config.limits.batches_in_flight_max = 0).contains("batches_in_flight_max"));
         assert!(
             wrong(&|config| config.limits.positions_save_interval_ms = 0)

@@ -8,11 +8,13 @@ use lienthong_catalog::catalog::Catalog;
 use lienthong_certs::CertificateBinding;
 use lienthong_proto::lienthong::control::v1 as control;
 
+use crate::bundle::BundleSigner;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::identity::Caller;
+use crate::mesh_keys;
 use crate::sources::{read_file, read_folder};
-use crate::trust::{self, Trust};
+use crate::trust::{self, MeshTrusts, Trust};
 
 /// What the operator declares.
 #[derive(Clone, Debug)]
@@ -23,6 +25,10 @@ pub struct Declared {
     pub revocation_lists: Arc<[Vec<u8>]>,
     /// Certificates of people: the operator's, its auditors', agencies' officers'.
     pub operators: Arc<[(CertificateBinding, Caller)]>,
+    /// Signs by the bundle key in use.
+    pub signer: BundleSigner,
+    /// The mesh trust files that nodes are handed.
+    pub trusts: MeshTrusts,
 }
 
 impl Declared {
@@ -31,8 +37,8 @@ impl Declared {
     /// # Errors
     /// [`BrokerError::Mistakes`] with every mistake of the catalog, or else of the registry; otherwise the first file
     /// that cannot be used.
-    pub fn load(config: &BrokerConfig) -> Result<(Declared, Trust), BrokerError> {
-        let trust = Trust::load(config)?;
+    pub fn load(config: &BrokerConfig, trusts: MeshTrusts) -> Result<(Declared, Trust), BrokerError> {
+        let trust = Trust::load(config, trusts.newest())?;
         let catalog = Catalog::read(&read_folder(&config.catalog_dir)?).map_err(BrokerError::Mistakes)?;
         let folder = config.registry_file.parent().unwrap_or(Path::new(""));
         let catalog = catalog
@@ -42,6 +48,8 @@ impl Declared {
             catalog: Arc::new(catalog),
             revocation_lists: trust.revocation_lists.clone().into(),
             operators: trust::people(config)?.into(),
+            signer: mesh_keys::bundle_signer(config, trusts.newest().trust())?,
+            trusts,
         };
         Ok((declared, trust))
     }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use lienthong_audit::log::LogError;
 use lienthong_audit::note::NoteError;
-use lienthong_audit::policy::PolicyError;
 use lienthong_catalog::source::Mistake;
 use lienthong_certs::files::FileError;
 use lienthong_certs::judge::{RevocationError, TrustError};
@@ -14,6 +13,7 @@ use lienthong_certs::{CredentialsError, ProfileError, SignError};
 use lienthong_store::StoreError;
 use lienthong_telemetry::admin::AdminError;
 use lienthong_transport::{ListenError, MaterialError};
+use lienthong_trust::KeeperError;
 
 use crate::generation::BoundTwice;
 use crate::ledger::LedgerError;
@@ -65,9 +65,24 @@ pub enum BrokerError {
         /// What is wrong.
         source: ProfileError,
     },
-    /// No authority is configured.
-    #[error("no authority is trusted, so that nobody could connect; name at least one under trust.state")]
-    NoTrust,
+    /// The mesh trust file at the start, or as it is now.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// The trust file names a key whose private half is not here.
+    #[error(
+        "no file under {slots} holds {key}, which the mesh trust file (version {version}) names as `{used}`; put the key where \
+             the configuration looks for it, or have the roots sign a version that names the key that is here"
+    )]
+    NoSuchKey {
+        /// Key of the configuration.
+        slots: &'static str,
+        /// Key of the trust file.
+        used: &'static str,
+        /// Name and id of the key.
+        key: String,
+        /// Version of the trust file.
+        version: u64,
+    },
     /// An authority cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -95,14 +110,6 @@ pub enum BrokerError {
         path: PathBuf,
         /// What is wrong.
         source: NoteError,
-    },
-    /// The policy of the log's readers cannot be used.
-    #[error("{} is no policy: {source}", path.display())]
-    Policy {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: PolicyError,
     },
     /// Too few witnesses said what they have seen of the log.
     #[error(

@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 
 use crate::bundle::{BundleSigner, SealedBundle, Sha256, sha256};
 use crate::identity::{Caller, Directory};
+use crate::trust::MeshTrusts;
 
 /// A provider's contract.
 #[derive(Debug)]
@@ -71,12 +72,17 @@ pub struct Material {
     pub revocation_lists: Arc<[Vec<u8>]>,
     /// Certificates of people: the operator's, its auditors', agencies' officers'.
     pub operators: Arc<[(CertificateBinding, Caller)]>,
+    /// Signs the bundles.
+    pub signer: BundleSigner,
+    /// The mesh trust files that nodes are handed.
+    pub trusts: MeshTrusts,
 }
 
 /// Everything compiled, without an epoch.
 #[derive(Debug)]
 pub struct Draft {
-    /// SHA-256 over every node's bundle, without epoch and time.
+    /// SHA-256 over every node's bundle, without epoch and time, and over the name of the key that will sign them: a
+    /// bundle on a node's disk must be signed by a key that the node still believes.
     pub content_hash: Sha256,
     /// What compilation noticed.
     pub findings: Vec<Finding>,
@@ -85,6 +91,8 @@ pub struct Draft {
     directory: Directory,
     concerns: HashMap<String, BTreeSet<String>>,
     shown: Shown,
+    signer: BundleSigner,
+    trusts: MeshTrusts,
 }
 
 /// One certificate is bound to two parties.
@@ -104,7 +112,8 @@ impl Draft {
     /// # Errors
     /// [`BoundTwice`] if a certificate stands for two parties.
     pub fn compile(material: &Material) -> Result<Draft, BoundTwice> {
-        let Material { mesh, catalog, enrolled, contracts, revocation_lists, operators } = material;
+        let Material { mesh, catalog, enrolled, contracts, revocation_lists, operators, signer, trusts } =
+            material;
         let catalog = &Arc::new(catalog.with_enrolled(enrolled));
         let directory = directory(catalog, operators)?;
         let published: Vec<Published<'_>> = contracts
@@ -122,7 +131,7 @@ impl Draft {
             rights.nodes().iter().filter_map(|node| rights.bundle_for(&node.name, &issue)).collect();
         let published = catalog.entries().iter().filter(|entry| rights.is_compiled(&entry.id));
         Ok(Draft {
-            content_hash: content_hash(&bundles),
+            content_hash: content_hash(&bundles, signer.key_name()),
             concerns: bundles.iter().map(|bundle| (bundle.audience.clone(), providers(bundle))).collect(),
             findings: rights.findings().to_vec(),
             bundles,
@@ -132,6 +141,8 @@ impl Draft {
                 published: published.map(|entry| entry.id.clone()).collect(),
                 catalog: Arc::clone(catalog),
             },
+            signer: signer.clone(),
+            trusts: trusts.clone(),
         })
     }
 
@@ -139,7 +150,8 @@ impl Draft {
     ///
     /// # Errors
     /// [`SignError`] if the cryptographic library fails.
-    pub fn seal(self, stamp: Stamp, signer: &BundleSigner) -> Result<Generation, SignError> {
+    pub fn seal(self, stamp: Stamp) -> Result<Generation, SignError> {
+        let signer = self.signer;
         let bundles = self
             .bundles
             .into_iter()
@@ -153,6 +165,8 @@ impl Draft {
             directory: self.directory,
             concerns: self.concerns,
             shown: self.shown,
+            signer,
+            trusts: self.trusts,
         })
     }
 }
@@ -176,6 +190,8 @@ pub struct Generation {
     /// Providers whose contracts are in a node's bundle, by node.
     concerns: HashMap<String, BTreeSet<String>>,
     shown: Shown,
+    signer: BundleSigner,
+    trusts: MeshTrusts,
 }
 
 impl Generation {
@@ -197,6 +213,16 @@ impl Generation {
     /// The bundle of one node.
     pub fn bundle(&self, node: &str) -> Option<Arc<SealedBundle>> {
         self.bundles.get(node).cloned()
+    }
+
+    /// Signs heartbeats about its bundles, by the same key as these.
+    pub fn signer(&self) -> &BundleSigner {
+        &self.signer
+    }
+
+    /// The mesh trust files in whose light it was made.
+    pub fn trusts(&self) -> &MeshTrusts {
+        &self.trusts
     }
 
     /// Whether a node's bundle holds the contract of a provider.
@@ -262,9 +288,11 @@ fn parties(catalog: &Catalog) -> Vec<String> {
     codes
 }
 
-/// The hash of what the bundles say, length-prefixed so that no two lists of bundles read alike.
-fn content_hash(bundles: &[RightsBundle]) -> Sha256 {
+/// The hash of who signs and what the bundles say, length-prefixed so that no two lists of bundles read alike.
+fn content_hash(bundles: &[RightsBundle], key_name: &str) -> Sha256 {
     let mut context = Context::new(&SHA256);
+    context.update(&(key_name.len() as u64).to_be_bytes());
+    context.update(key_name.as_bytes());
     for bundle in bundles {
         context.update(&bundle.encode_length_delimited_to_vec());
     }

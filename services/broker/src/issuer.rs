@@ -13,7 +13,7 @@
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use prost_types::Timestamp;
 
-use crate::bundle::{BundleSigner, Sha256};
+use crate::bundle::Sha256;
 use crate::clock;
 use crate::error::BrokerError;
 use crate::generation::{Draft, Generation, Stamp};
@@ -26,7 +26,6 @@ use crate::stored::StoredEpoch;
 /// The issuer.
 #[derive(Debug)]
 pub struct Issuer {
-    signer: BundleSigner,
     ledger: Ledger,
     shelf: Shelf,
 }
@@ -41,9 +40,9 @@ pub struct Occasion<'a> {
 }
 
 impl Issuer {
-    /// An issuer that signs, records and stores with these.
-    pub fn new(signer: BundleSigner, ledger: Ledger, shelf: Shelf) -> Issuer {
-        Issuer { signer, ledger, shelf }
+    /// An issuer that records and stores with these.
+    pub fn new(ledger: Ledger, shelf: Shelf) -> Issuer {
+        Issuer { ledger, shelf }
     }
 
     /// The newest epoch: what the store says, or no less than what the log says was published, where the store was lost
@@ -78,7 +77,7 @@ impl Issuer {
         let next = Next::of(newest, draft.content_hash, clock::now());
         let stamp = next.stamp();
         let content_hash = draft.content_hash;
-        let generation = draft.seal(stamp, &self.signer)?;
+        let generation = draft.seal(stamp)?;
         let stored = |on_record| StoredEpoch {
             epoch: stamp.epoch,
             content_hash: content_hash.to_vec(),

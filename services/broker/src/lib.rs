@@ -37,7 +37,7 @@
 //! | [`state`] | log and store, opened as a whole |
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
-//! | [`declared`], [`sources`], [`trust`] | the operator's files |
+//! | [`declared`], [`sources`], [`trust`], [`mesh_keys`] | the operator's files |
 //! | [`knocks`], [`paging`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
@@ -57,6 +57,7 @@ pub mod issuer;
 pub mod knocks;
 pub mod ledger;
 pub mod limits;
+pub mod mesh_keys;
 pub mod metrics;
 pub mod online;
 pub mod paging;

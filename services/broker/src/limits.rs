@@ -89,6 +89,9 @@ pub const DRAIN_TIMEOUT_MS: u64 = 5_000;
 /// Findings of a refused contract that the status lists; it must fit the headers of an answer.
 pub const FINDINGS_SHOWN_MAX: usize = 20;
 
+/// Files that may be named for the keys of one use: one in use, the next, and room for a ceremony that prepares more.
+pub const KEY_SLOTS_MAX: usize = 8;
+
 /// Largest file of the log's private key, bytes.
 pub const LOG_KEY_BYTES_MAX: u64 = 4 * 1024;
 

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use lienthong_audit::checkpoint::Checkpoint;
 use lienthong_audit::log::{Log, LogError, LogKey, LogOptions, LogReader};
 use lienthong_audit::policy::Policy;
-use lienthong_certs::files;
 use tokio::task::spawn_blocking;
 
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
-use crate::limits::{LOG_KEY_BYTES_MAX, REBUILD_ENTRIES_AT_ONCE};
+use crate::limits::REBUILD_ENTRIES_AT_ONCE;
 use crate::positions::Positions;
 use crate::shelf::Shelf;
 use crate::witnesses;
@@ -53,12 +52,15 @@ impl State {
     ///
     /// # Errors
     /// [`BrokerError`] if either is damaged, in use, or not what the configuration says.
-    pub async fn open(config: &BrokerConfig, policy: Option<&Policy>) -> Result<State, BrokerError> {
+    pub async fn open(
+        config: &BrokerConfig,
+        key: LogKey,
+        policy: Option<&Policy>,
+    ) -> Result<State, BrokerError> {
         let (log_dir, store_dir) = (log_dir(&config.data_dir), store_dir(&config.data_dir));
         if !log_dir.exists() && store_dir.exists() {
             return Err(BrokerError::Half { missing: log_dir, present: store_dir });
         }
-        let key = log_key(&config.log_key)?;
         let origin = config.log_origin.clone();
         let seen = match policy {
             Some(policy) => witnesses::seen(policy, key.verifier(), &config.witnesses).await?,
@@ -118,16 +120,6 @@ fn ranges(whole: Range<u64>, at_once: u64) -> impl Iterator<Item = Range<u64>> {
     std::iter::successors(Some(whole.start), move |start| Some(start + at_once))
         .take_while(move |start| *start < end)
         .map(move |start| start..end.min(start + at_once))
-}
-
-/// Reads the key that signs the log's checkpoints: one line, C2SP signed-note's form of a private key.
-///
-/// # Errors
-/// [`BrokerError`] naming the file.
-pub fn log_key(path: &Path) -> Result<LogKey, BrokerError> {
-    let bytes = files::read_private(path, LOG_KEY_BYTES_MAX)?;
-    let text = String::from_utf8_lossy(&bytes);
-    LogKey::from_skey(&text).map_err(|source| BrokerError::LogKey { path: path.to_owned(), source })
 }
 
 fn stopped(log: &Log) -> BrokerError {

@@ -109,8 +109,10 @@ impl Steward {
             }
             about.insert(provider, shelved.about);
         }
-        let Declared { catalog, revocation_lists, operators } = declared;
+        let Declared { catalog, revocation_lists, operators, signer, trusts } = declared;
         let material = Material {
+            signer,
+            trusts,
             mesh: mesh.into(),
             catalog,
             enrolled: Arc::new(enrolled),
@@ -148,9 +150,17 @@ impl Steward {
     /// [`BrokerError`]; everything stays as it was then.
     pub async fn declare(&self, declared: Declared) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
-        let Declared { catalog, revocation_lists, operators } = declared;
+        let Declared { catalog, revocation_lists, operators, signer, trusts } = declared;
         let contracts = annotated_anew(&desk.material, &catalog).await?;
-        let material = Material { catalog, contracts, revocation_lists, operators, ..desk.material.clone() };
+        let material = Material {
+            catalog,
+            contracts,
+            revocation_lists,
+            operators,
+            signer,
+            trusts,
+            ..desk.material.clone()
+        };
         let draft = compile(material.clone(), &mut desk.findings).await?;
         let before = self.current().epoch();
         let generation = self.issuer.issue(&mut desk.newest, draft, CATALOG_APPLIED).await?;

@@ -1,22 +1,56 @@
-//! Whom the broker trusts, and who it is: read from files at start and at each reload.
+//! Whom the broker trusts, and who it is: read at start and at each reload.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use lienthong_certs::judge::CRL_BYTES_MAX;
 use lienthong_certs::{
-    Branch, CertificateBinding, Credentials, Judge, PeerCertificate, Profile, RevocationLists, TrustAnchors,
-    files,
+    CertificateBinding, Credentials, Judge, PeerCertificate, Profile, RevocationLists, files,
 };
+use lienthong_trust::keeper::Owner;
+use lienthong_trust::{SignedTrust, TrustKeeper};
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::config::{BrokerConfig, OfficerConfig, TrustConfig};
+use crate::config::{BrokerConfig, OfficerConfig};
 use crate::error::BrokerError;
 use crate::identity::Caller;
 
 /// The first byte of a DER list; PEM is text.
 const DER_SEQUENCE: u8 = 0x30;
+
+/// The mesh trust files that the broker holds and hands on: the newest last, and before it those that changed the roots,
+/// which a node that slept must take first.
+#[derive(Clone, Debug)]
+pub struct MeshTrusts(Arc<[Arc<SignedTrust>]>);
+
+impl MeshTrusts {
+    /// What a keeper holds.
+    pub fn of(keeper: &TrustKeeper) -> MeshTrusts {
+        MeshTrusts(keeper.since(0).into())
+    }
+
+    /// One file alone: before anything is kept.
+    pub fn just(signed: Arc<SignedTrust>) -> MeshTrusts {
+        MeshTrusts([signed].into())
+    }
+
+    /// The one in force.
+    pub fn newest(&self) -> &SignedTrust {
+        // Made with one, and never made empty.
+        &self.0[self.0.len() - 1]
+    }
+
+    /// What somebody who holds `version` must take next; `None` where it is up to date.
+    pub fn after(&self, version: u64) -> Option<&Arc<SignedTrust>> {
+        self.0.iter().find(|signed| signed.trust().version() > version)
+    }
+}
+
+/// Whose trust it is that is kept.
+pub fn owner(config: &BrokerConfig) -> Owner<'_> {
+    Owner { mesh: &config.mesh, development: config.development, data_dir: &config.data_dir }
+}
 
 /// Everything that a handshake needs, and what nodes need to judge as the broker does.
 #[derive(Debug)]
@@ -30,22 +64,22 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads everything that the configuration names. Blocks on the disk.
+    /// Reads everything that the configuration names, in the light of a mesh trust file. Blocks on the disk.
     ///
     /// # Errors
     /// [`BrokerError`] naming the file.
-    pub fn load(config: &BrokerConfig) -> Result<Trust, BrokerError> {
+    pub fn load(config: &BrokerConfig, mesh: &SignedTrust) -> Result<Trust, BrokerError> {
         let credentials = Credentials::open(&config.certificate, &config.key)?;
         if credentials.certificate().development && !config.development {
             return Err(BrokerError::Development(config.certificate.clone()));
         }
-        let anchors = TrustAnchors::load(&authorities(&config.trust))?;
-        if anchors.is_empty() {
-            return Err(BrokerError::NoTrust);
+        let anchors = mesh.trust().anchors();
+        let (lists, left_out) = RevocationLists::load_known(&config.trust.revocation_lists, anchors)?;
+        for error in left_out {
+            tracing::warn!(%error, "a configured revocation list is left out");
         }
-        let lists = RevocationLists::load(&config.trust.revocation_lists, &anchors)?;
         let profile = if config.development { Profile::development() } else { Profile::default() };
-        let judge = Arc::new(Judge::new(anchors, lists, profile)?);
+        let judge = Arc::new(Judge::new(anchors.clone(), lists, profile)?);
         let mut revocation_lists = Vec::new();
         for path in &config.trust.revocation_lists {
             revocation_lists.extend(lists_in(path)?);
@@ -82,13 +116,6 @@ fn person(
 pub fn certificate(path: &Path) -> Result<PeerCertificate, BrokerError> {
     PeerCertificate::read(&files::certificates(path)?)
         .map_err(|source| BrokerError::Certificate { path: path.to_owned(), source })
-}
-
-fn authorities(trust: &TrustConfig) -> Vec<(Branch, PathBuf)> {
-    [(Branch::State, &trust.state), (Branch::Party, &trust.party), (Branch::Public, &trust.public)]
-        .into_iter()
-        .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
-        .collect()
 }
 
 /// The lists of one file that was already read as such, so that a damaged one has been named before.

@@ -7,7 +7,6 @@
 //! key signed. One that does proves that this broker was restored from an old copy, or that another one signs for
 //! the same log: then nothing more is signed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -15,12 +14,12 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lienthong_audit::log::{Cosignatures, Cosigner, Log, LogReader};
 use lienthong_audit::note::{Note, NoteSignature, VerifierKey};
-use lienthong_audit::policy::{POLICY_BYTES_MAX, Policy};
-use lienthong_certs::files;
+use lienthong_audit::policy::Policy;
+use lienthong_trust::MeshTrust;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::config::{BrokerConfig, WitnessesConfig};
+use crate::config::WitnessesConfig;
 use crate::error::BrokerError;
 use crate::limits::{WITNESS_GRACE_MS, WITNESS_RETRY_MS};
 use crate::metrics::BrokerMetrics;
@@ -30,32 +29,20 @@ mod http;
 
 use asking::{Answer, Witness};
 
-/// Whom the log's readers believe, and which witnesses are asked: the policy file of the configuration. The one place
-/// that knows where the policy comes from.
+/// Whom the log's readers believe, and which witnesses are asked: what the mesh trust file says. The one place that knows
+/// where the policy comes from. `None`: the log has no witness.
 ///
 /// # Errors
-/// [`BrokerError`] naming the file, or the key of the configuration.
-pub fn policy(config: &BrokerConfig) -> Result<Option<Arc<Policy>>, BrokerError> {
-    let Some(path) = &config.witnesses.policy_file else {
-        return Ok(None);
-    };
-    let policy = read_policy(path)?;
-    if !policy.logs().iter().any(|log| log.key.name() == config.log_origin) {
-        let problem = format!("{} names no key of the log {}", path.display(), config.log_origin);
-        return Err(BrokerError::Config { key: "witnesses.policy_file", problem });
-    }
+/// [`BrokerError::Config`] naming a witness that cannot be asked.
+pub fn policy(mesh: &MeshTrust) -> Result<Option<Arc<Policy>>, BrokerError> {
+    let policy = mesh.witness_policy();
     for witness in policy.witnesses() {
         Witness::new(witness).map_err(|problem| BrokerError::Config {
-            key: "witnesses.policy_file",
+            key: "trust.file",
             problem: format!("witness {}: {problem}", String::from_utf8_lossy(&witness.name)),
         })?;
     }
-    Ok(Some(Arc::new(policy)))
-}
-
-fn read_policy(path: &Path) -> Result<Policy, BrokerError> {
-    let bytes = files::read(path, POLICY_BYTES_MAX as u64)?;
-    Policy::parse(&bytes).map_err(|source| BrokerError::Policy { path: path.to_owned(), source })
+    Ok((!policy.witnesses().is_empty()).then(|| Arc::new(policy.clone())))
 }
 
 /// Asks every witness for the newest checkpoint of the log that it has cosigned, until as many have answered as the

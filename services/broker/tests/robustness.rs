@@ -110,9 +110,9 @@ async fn what_the_configuration_gets_wrong_is_named() {
     assert!(development.contains("development"), "{development}");
     let mesh_id = with(&|config| config.mesh = "VN Test".to_owned());
     assert!(mesh_id.contains("configuration key mesh"), "{mesh_id}");
-    let nobody = with(&|config| config.trust = lienthong_broker::config::TrustConfig::default());
-    assert!(nobody.contains("no authority"), "{nobody}");
-    let log_key = with(&|config| config.log_key = config.bundle_key.clone());
+    let nobody = with(&|config| config.trust = lienthong_trust::TrustConfig::default());
+    assert!(nobody.contains("cannot read"), "{nobody}");
+    let log_key = with(&|config| config.log_keys.clone_from(&config.bundle_keys));
     assert!(log_key.contains("bundle.key"), "{log_key}");
     let key = with(&|config| config.key = mesh.g01.key.clone().into());
     assert!(key.contains("G01-n1.key"), "{key}");

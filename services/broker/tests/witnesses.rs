@@ -4,16 +4,16 @@
 
 mod common;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Mesh, ORIGIN, PATIENCE};
+use common::{Mesh, PATIENCE};
 use lienthong_audit::log::LogReader;
 use lienthong_audit::note::{KeyKind, SigningKey};
 use lienthong_audit::policy::{Accepted, Policy};
 use lienthong_broker::config::WitnessesConfig;
-use lienthong_broker::{Broker, BrokerConfig, BrokerError, state};
+use lienthong_broker::{Broker, BrokerConfig, BrokerError, mesh_keys, state};
+use lienthong_trust::{Witness as Trusted, Witnesses};
 use lienthong_witness::{Witness, WitnessConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,15 +31,15 @@ struct Witnessed {
 impl Witnessed {
     async fn new() -> Witnessed {
         let mesh = Mesh::new();
-        let log = state::log_key(&mesh.path("log.key")).unwrap();
-        let (mut configs, mut text) = (Vec::new(), format!("log {}\n", log.verifier()));
+        let log = mesh_keys::log_key(&mesh.path("log.key")).unwrap();
+        let (mut configs, mut known) = (Vec::new(), Vec::new());
         for number in 1..=WITNESSES {
             // A port that was free a moment ago: a witness must come back where it was.
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let key = SigningKey::generate(&format!("w{number}"), KeyKind::CosignatureV1).unwrap();
             let file = mesh.path(&format!("w{number}.key"));
             lienthong_certs::files::create_private(&file, key.to_skey().unwrap().as_bytes()).unwrap();
-            writeln!(text, "witness w{number} {} http://{free}", key.verifier()).unwrap();
+            known.push(Trusted { key: key.verifier().clone(), url: Some(format!("http://{free}")) });
             configs.push(WitnessConfig {
                 listen: free,
                 data_dir: mesh.path(&format!("w{number}")),
@@ -48,10 +48,9 @@ impl Witnessed {
                 ..WitnessConfig::sample()
             });
         }
-        text += "group all 2 w1 w2 w3\nquorum all\n";
-        fs::write(mesh.path("policy.txt"), &text).unwrap();
+        mesh.next_trust(|parts| parts.witnesses = Witnesses { quorum: 2, known });
         let running = (0..WITNESSES).map(|_| None).collect();
-        let policy = Policy::parse(text.as_bytes()).unwrap();
+        let policy = mesh.trust_file().trust().witness_policy().clone();
         let mut witnessed = Witnessed { mesh, configs, running, policy };
         for place in 0..WITNESSES {
             witnessed.start(place).await;
@@ -75,11 +74,7 @@ impl Witnessed {
     }
 
     fn config(&self) -> BrokerConfig {
-        let witnesses = WitnessesConfig {
-            policy_file: Some(self.mesh.path("policy.txt")),
-            start_patience_ms: 500,
-            ..WitnessesConfig::default()
-        };
+        let witnesses = WitnessesConfig { start_patience_ms: 500, ..WitnessesConfig::default() };
         BrokerConfig { witnesses, ..self.mesh.config() }
     }
 
@@ -216,16 +211,8 @@ async fn a_broker_waits_for_the_word_of_a_witness_before_it_opens_its_log() {
     assert!(!mesh.log_dir().exists());
     mesh.start(2).await;
     Broker::start(mesh.config()).await.unwrap().stop().await.unwrap();
-    // No policy, another log, no address: each is named before anything is touched.
-    let broken = |text: &str| {
-        fs::write(mesh.mesh.path("policy.txt"), text).unwrap();
-        lienthong_broker::check(&mesh.config()).unwrap_err().to_string()
-    };
-    assert!(broken("hello\n").contains("line 1"));
-    let other = SigningKey::generate("elsewhere", KeyKind::Ed25519).unwrap();
-    assert!(broken(&format!("log {}\nquorum none\n", other.verifier())).contains(ORIGIN));
-    let log = state::log_key(&mesh.mesh.path("log.key")).unwrap();
-    let witness = SigningKey::generate("w", KeyKind::CosignatureV1).unwrap();
-    let silent = format!("log {}\nwitness w {}\nquorum w\n", log.verifier(), witness.verifier());
-    assert!(broken(&silent).contains("no address"));
+    // A witness without an address is named before anything is touched.
+    mesh.mesh.next_trust(|parts| parts.witnesses.known[1].url = None);
+    let refused = lienthong_broker::check(&mesh.config()).unwrap_err().to_string();
+    assert!(refused.contains("w2") && refused.contains("no address"), "{refused}");
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use lienthong_certs::KeySource;
 use lienthong_telemetry::TelemetryConfig;
+use lienthong_trust::TrustConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,20 +51,6 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
 }
 
-/// The authorities whose certificates the node accepts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrustConfig {
-    /// Authorities that serve state agencies, PEM.
-    pub state: Vec<PathBuf>,
-    /// Authorities that serve Party agencies, PEM.
-    pub party: Vec<PathBuf>,
-    /// Public authorities, for registered parties outside the political system, PEM.
-    pub public: Vec<PathBuf>,
-    /// Revocation lists to hold before the broker is heard, PEM or DER; those of the bundle replace them.
-    pub revocation_lists: Vec<PathBuf>,
-}
-
 /// Where the agency's own systems call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -85,25 +72,13 @@ pub struct UnixListenerConfig {
 }
 
 /// The broker, as a node knows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerEndpointConfig {
     /// Host and port.
     pub address: String,
     /// DNS name that its certificate must carry.
     pub server_name: String,
-    /// Public keys whose signature makes a rights bundle, now and next: name to 32 bytes in hexadecimal.
-    pub bundle_keys: BTreeMap<String, String>,
-    /// Public key of the log, as C2SP signed-note writes it: "ORIGIN+HASH+KEY". With it the node checks each receipt;
-    /// without it, receipts are taken on trust in the connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_key: Option<String>,
-    /// Policy of the log (C2SP tlog-policy): its key, its witnesses, their quorum; in place of `log_key`. With it the node
-    /// checks that what it was promised is inside checkpoints that the witnesses cosigned. Data behind the release gate
-    /// WITNESSED needs it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "/etc/lienthong/log-policy.txt")]
-    pub log_policy: Option<PathBuf>,
 }
 
 /// A backend of the agency.
@@ -186,19 +161,13 @@ impl NodeConfig {
             development: false,
             certificate: "/etc/lienthong/node.crt".into(),
             key: "/etc/lienthong/node.key".into(),
-            trust: TrustConfig {
-                state: vec!["/etc/lienthong/trust/state.pem".into()],
-                ..TrustConfig::default()
-            },
+            trust: TrustConfig::sample(),
             threads: 0,
             mesh_listener: SocketAddr::from(([0, 0, 0, 0], 7443)),
             local_listener: LocalListenerConfig::Tls(SocketAddr::from(([127, 0, 0, 1], 7080))),
             broker: BrokerEndpointConfig {
                 address: "broker.demo.lienthong.test:7400".into(),
                 server_name: "broker.demo.lienthong.test".into(),
-                bundle_keys: BTreeMap::from([("bundle-2026".into(), "00".repeat(32))]),
-                log_key: None,
-                log_policy: None,
             },
             backends: vec![BackendConfig {
                 services: vec!["vn.dancu.v1.CitizenService".into()],

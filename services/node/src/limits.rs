@@ -194,3 +194,9 @@ pub const BINDING_WAIT_MS_MAX: u64 = 15_000;
 
 /// Pause between two looks whether the rights bind a renewed certificate, milliseconds.
 pub const BINDING_PAUSE_MS: u64 = 100;
+
+/// How often the end of the mesh trust file is looked at, milliseconds.
+pub const TRUST_LOOK_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// From how many days before the end of the mesh trust file on the log warns of it.
+pub const TRUST_WARN_DAYS: i64 = 30;

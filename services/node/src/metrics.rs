@@ -37,6 +37,10 @@ pub struct Metrics {
     pub epoch: Gauge,
     /// Bundles that were refused.
     pub bundles_refused: Counter,
+    /// Version of the mesh trust file.
+    pub trust_version: Gauge,
+    /// When it ends, seconds since 1970-01-01 UTC.
+    pub trust_expiry: Gauge,
     /// Records that the broker has not receipted.
     pub backlog: Gauge,
     /// Age of the rights, seconds; -1: never heard of the broker.
@@ -95,6 +99,8 @@ impl Default for Metrics {
             metadata_dropped: Counter::default(),
             epoch: Gauge::default(),
             bundles_refused: Counter::default(),
+            trust_version: Gauge::default(),
+            trust_expiry: Gauge::default(),
             backlog: Gauge::default(),
             rights_age_seconds: Gauge::default(),
         }
@@ -167,6 +173,16 @@ impl Metrics {
         );
         register.register("node_epoch", "Epoch that the node decides by", self.epoch.clone());
         register.register("node_bundles_refused", "Rights bundles refused", self.bundles_refused.clone());
+        register.register(
+            "node_trust_version",
+            "Version of the mesh trust file in force",
+            self.trust_version.clone(),
+        );
+        register.register(
+            "node_trust_expiry_timestamp_seconds",
+            "When the mesh trust file ends, seconds since 1970-01-01 UTC",
+            self.trust_expiry.clone(),
+        );
         register.register("node_journal_backlog", "Records without a receipt", self.backlog.clone());
         register.register(
             "node_rights_age_seconds",

@@ -14,11 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use lienthong_audit::{
-    journal::{Journal, JournalError, JournalOptions},
-    note::VerifierKey,
-    policy::{POLICY_BYTES_MAX, Policy},
-};
+use lienthong_audit::journal::{Journal, JournalError, JournalOptions};
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
 use lienthong_transport::{Connections, Drain};
 use tokio::{
@@ -32,13 +28,13 @@ use crate::{
     clock,
     config::{LocalListenerConfig, NodeConfig},
     control::{
-        broker::{BadKey, Broker},
+        broker::Broker,
         bundle::BundleKeeper,
         housekeeping, orphans,
         publish::{self, ContractFileError},
         renewal,
         ship::{self, Shipping},
-        watch as rights_watch,
+        trust_file, watch as rights_watch,
     },
     cores::{Cores, CoresConfig, CoresError},
     denials::Denials,
@@ -74,9 +70,6 @@ pub enum NodeError {
     /// Certificate, key, anchors.
     #[error(transparent)]
     Trust(#[from] NodeTrustError),
-    /// A bundle key of the configuration.
-    #[error(transparent)]
-    Key(#[from] BadKey),
     /// A contract of the configuration.
     #[error(transparent)]
     Contract(#[from] ContractFileError),
@@ -116,17 +109,17 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     let hangups = signal(SignalKind::hangup()).map_err(NodeError::Signal)?;
     let contract = publish::read(&config.backends)?;
-    let trust = Arc::new(Trust::open(&config)?);
     let connections = Connections::new();
-    let broker = Broker::new(&config.broker, &trust.material, &connections)?;
+    let trust = Arc::new(Trust::open(&config, &connections)?);
+    let broker = Broker::new(&config.broker, &trust, &connections);
     let node = open_node(&config)?;
     orphans::close(&node)?;
     orphans::refill_replay_window(&node)?;
     let (first, first_bundle) = watch::channel(false);
     let keeper = open_bundle(&config, &node, &trust, &broker, &connections, &first);
 
-    let admin = open_admin(&config, &node, &connections, &first_bundle).await?;
-    let shipping_plan = plan_shipping(&config, &node, &trust, &connections)?;
+    let admin = open_admin(&config, &node, &trust, &connections, &first_bundle).await?;
+    let shipping_plan = plan_shipping(&config, &node, &trust, &connections);
     let drain = Drain::new();
     let cores = start_cores(&config, &node, &trust, &connections, &drain).await?;
     let addresses = Addresses {
@@ -140,6 +133,8 @@ pub async fn run(
     let shipping = CancellationToken::new();
     tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
     tasks.spawn(renewal::run(hangups, Arc::clone(&node), Arc::clone(&trust), working.clone()));
+    let file = config.trust.file.clone();
+    tasks.spawn(trust_file::run(file, Arc::clone(&node), Arc::clone(&trust), working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
     tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), shipping.clone()));
     if let Some(contract) = contract {
@@ -244,14 +239,13 @@ fn plan_shipping(
     node: &Arc<Node>,
     trust: &Arc<Trust>,
     connections: &Connections,
-) -> Result<Shipping, NodeError> {
-    Ok(Shipping {
+) -> Shipping {
+    Shipping {
         node: Arc::clone(node),
         trust: Arc::clone(trust),
         broker: config.broker.clone(),
         connections: connections.clone(),
-        log_policy: log_policy(config)?,
-    })
+    }
 }
 
 /// Waits for a thread to end, without holding up the runtime.
@@ -274,9 +268,7 @@ async fn journal_failure(node: &Node) -> JournalError {
 pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
     agency_of(config)?;
     publish::read(&config.backends)?;
-    let trust = Trust::open(config)?;
-    Broker::new(&config.broker, &trust.material, &Connections::new())?;
-    log_policy(config)?;
+    Trust::check(config)?;
     systems_by_uid(config)?;
     Ok(())
 }
@@ -302,31 +294,6 @@ fn open_journal(config: &NodeConfig) -> Result<Journal, JournalError> {
         ..JournalOptions::new(config.name.clone())
     };
     Journal::open(config.data_dir.join("journal"), options, std::time::SystemTime::now())
-}
-
-/// Whom the node believes about the log. The one place that knows where that comes from.
-fn log_policy(config: &NodeConfig) -> Result<Option<Policy>, NodeError> {
-    let wrong = |key, message: String| NodeError::Config { key, message };
-    match (&config.broker.log_key, &config.broker.log_policy) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => {
-            let message = "name the log's key, or its policy, which holds the key too; not both".to_owned();
-            Err(wrong("broker.log_policy", message))
-        }
-        (Some(key), None) => {
-            let key =
-                key.parse::<VerifierKey>().map_err(|error| wrong("broker.log_key", error.to_string()))?;
-            Ok(Some(Policy::for_log(key)))
-        }
-        (None, Some(path)) => {
-            let text = lienthong_certs::files::read(path, POLICY_BYTES_MAX as u64);
-            let text = text.map_err(|error| wrong("broker.log_policy", error.to_string()))?;
-            let policy = Policy::parse(&text);
-            policy
-                .map(Some)
-                .map_err(|error| wrong("broker.log_policy", format!("{}: {error}", path.display())))
-        }
-    }
 }
 
 fn threads(configured: usize) -> usize {
@@ -355,6 +322,7 @@ fn systems_by_uid(config: &NodeConfig) -> Result<HashMap<u32, String>, NodeError
 async fn open_admin(
     config: &NodeConfig,
     node: &Arc<Node>,
+    trust: &Arc<Trust>,
     connections: &Connections,
     first_bundle: &watch::Receiver<bool>,
 ) -> Result<Option<AdminServer>, NodeError> {
@@ -366,6 +334,7 @@ async fn open_admin(
     let register = Register::new(&identity);
     node.metrics.register(&register, connections);
     let (for_age, held) = (Arc::clone(node), first_bundle.clone());
+    let trust = Arc::clone(trust);
     let health = Health::new(identity)
         .check("rights", move || {
             if *held.borrow() {
@@ -377,6 +346,7 @@ async fn open_admin(
         .check("broker", move || match for_age.freshness.age() {
             Duration::MAX => Check::failing("the broker was never heard"),
             age => Check::ok(format!("last heard {} s ago", age.as_secs())),
-        });
+        })
+        .check("trust", move || Check::ok(trust_file::standing(&trust)));
     Ok(Some(AdminServer::bind(address, health, register).await?))
 }

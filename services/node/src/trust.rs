@@ -1,38 +1,48 @@
-//! Who the node trusts: its own certificate and key, the anchors of its configuration, and the revocation
-//! lists that the broker pushes inside the bundle. Certificate and key are replaced while the node runs.
+//! Who the node trusts: its own certificate and key, the mesh trust file, and the revocation lists that the broker
+//! pushes inside the bundle. All of it is replaced while the node runs.
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
-use lienthong_certs::{
-    Credentials, CredentialsError, KeySource, PeerCertificate, Signer,
-    judge::{
-        Branch, Judge, Profile, RevocationError, RevocationList, RevocationLists, TrustAnchors, TrustError,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
 };
-use lienthong_transport::{MaterialError, SharedMaterial, TlsMaterial};
+
+use arc_swap::ArcSwap;
+use lienthong_certs::{
+    Credentials, CredentialsError, KeySource, PeerCertificate, Signer,
+    judge::{Judge, Profile, RevocationError, RevocationList, RevocationLists, TrustAnchors, TrustError},
+};
+use lienthong_transport::{Connections, MaterialError, SharedMaterial, TlsMaterial};
+use lienthong_trust::{KeeperError, SignedTrust, TrustFileError, TrustKeeper, keeper::Owner};
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::config::NodeConfig;
 
-/// The node's certificate and trust, made again whenever the lists or the certificate change.
+/// The node's certificate and trust, made again whenever the mesh trust file, the lists or the certificate change.
 pub struct Trust {
     certificate: PathBuf,
     key: KeySource,
-    anchors: TrustAnchors,
     profile: Profile,
     held: Mutex<Held>,
+    mesh: ArcSwap<SignedTrust>,
+    /// Version that the broker says is the newest.
+    announced: AtomicU64,
     renewed: watch::Sender<()>,
+    connections: Connections,
     /// What new handshakes use.
     pub material: SharedMaterial,
 }
 
 /// What may change.
 struct Held {
+    keeper: TrustKeeper,
     credentials: Credentials,
     lists: RevocationLists,
+    /// Those of the newest bundle as they came: a list of an authority that is not trusted yet may count tomorrow.
+    bundled: Vec<Vec<u8>>,
 }
 
 /// What the node signs with, for a connection that is made under the same certificate.
@@ -49,6 +59,12 @@ pub enum NodeTrustError {
     /// Certificate or key.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The mesh trust file at the start, or on disk.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// A mesh trust file that somebody handed over.
+    #[error(transparent)]
+    File(#[from] TrustFileError),
     /// Anchors.
     #[error(transparent)]
     Anchors(#[from] TrustError),
@@ -66,31 +82,89 @@ pub enum NodeTrustError {
     NotBound(String),
 }
 
-impl Trust {
-    /// Reads certificate, key and anchors.
-    pub fn open(config: &NodeConfig) -> Result<Self, NodeTrustError> {
+/// What the configuration names, read and judged.
+struct Read {
+    credentials: Credentials,
+    lists: RevocationLists,
+    profile: Profile,
+    material: TlsMaterial,
+}
+
+impl Read {
+    fn new(config: &NodeConfig, mesh: &SignedTrust) -> Result<Self, NodeTrustError> {
         let credentials = Credentials::open(&config.certificate, &config.key)?;
-        let trust = &config.trust;
-        let branches =
-            [(Branch::State, &trust.state), (Branch::Party, &trust.party), (Branch::Public, &trust.public)];
-        let files: Vec<_> = branches
-            .into_iter()
-            .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
-            .collect();
-        let anchors = TrustAnchors::load(&files)?;
+        let anchors = mesh.trust().anchors();
         let profile = if config.development { Profile::development() } else { Profile::default() };
-        let lists = RevocationLists::load(&trust.revocation_lists, &anchors)?;
+        let (lists, left_out) = RevocationLists::load_known(&config.trust.revocation_lists, anchors)?;
+        for error in left_out {
+            tracing::warn!(%error, "a configured revocation list is left out");
+        }
         let judge = Judge::new(anchors.clone(), lists.clone(), profile.clone())?;
-        let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge)?);
+        let material = TlsMaterial::new(&credentials, judge)?;
+        Ok(Self { credentials, lists, profile, material })
+    }
+}
+
+impl Trust {
+    /// Takes up the newest trust file that the node has seen, and reads certificate and key. Connections that a later
+    /// change of trust refuses are cut in `connections`.
+    pub fn open(config: &NodeConfig, connections: &Connections) -> Result<Self, NodeTrustError> {
+        let keeper = TrustKeeper::open(&config.trust, owner(config), OffsetDateTime::now_utc())?;
+        let mesh = Arc::clone(keeper.held());
+        let Read { credentials, lists, profile, material } = Read::new(config, &mesh)?;
         Ok(Self {
             certificate: config.certificate.clone(),
             key: config.key.clone(),
-            anchors,
             profile,
-            held: Mutex::new(Held { credentials, lists }),
+            announced: AtomicU64::new(mesh.trust().version()),
+            mesh: ArcSwap::new(mesh),
+            held: Mutex::new(Held { keeper, credentials, lists, bundled: Vec::new() }),
             renewed: watch::Sender::new(()),
-            material,
+            connections: connections.clone(),
+            material: SharedMaterial::new(material),
         })
+    }
+
+    /// Reads and judges everything that [`Trust::open`] would, and touches nothing.
+    pub fn check(config: &NodeConfig) -> Result<(), NodeTrustError> {
+        let mesh = Self::held_by(config)?;
+        Read::new(config, &mesh).map(|_| ())
+    }
+
+    /// The mesh trust file that [`Trust::open`] would begin with; touches nothing.
+    pub fn held_by(config: &NodeConfig) -> Result<Arc<SignedTrust>, KeeperError> {
+        TrustKeeper::peek(&config.trust, owner(config), OffsetDateTime::now_utc())
+    }
+
+    /// The mesh trust file in force.
+    pub fn mesh(&self) -> Arc<SignedTrust> {
+        self.mesh.load_full()
+    }
+
+    /// Notes which version the broker says is the newest.
+    pub fn announce(&self, version: u64) {
+        self.announced.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// The newest version that was heard of.
+    pub fn announced(&self) -> u64 {
+        self.announced.load(Ordering::Relaxed)
+    }
+
+    /// Judges a trust file that was handed over, by the one in force, and puts it into effect if it is newer: durable
+    /// first, then for every new handshake, and connections that no longer stand are cut. Answers the version, or `None`
+    /// where it is the one in force. Blocks on the disk.
+    pub fn take(&self, note: &[u8]) -> Result<Option<u64>, NodeTrustError> {
+        let mut held = self.held();
+        let newer = held.keeper.judge(note, OffsetDateTime::now_utc())?;
+        self.put_into_effect(&mut held, newer)
+    }
+
+    /// The same of the configured file as it is now.
+    pub fn take_file(&self) -> Result<Option<u64>, NodeTrustError> {
+        let mut held = self.held();
+        let newer = held.keeper.judge_file(OffsetDateTime::now_utc())?;
+        self.put_into_effect(&mut held, newer)
     }
 
     /// What the node signs with now.
@@ -116,7 +190,7 @@ impl Trust {
         if !is_ours(certificate) {
             return Err(NodeTrustError::NotBound(certificate.binding().to_string()));
         }
-        let judge = Judge::new(self.anchors.clone(), held.lists.clone(), self.profile.clone())?;
+        let judge = self.judge(self.mesh.load().trust().anchors(), &held.lists)?;
         self.material.replace(TlsMaterial::new(&credentials, judge)?);
         held.credentials = credentials;
         drop(held);
@@ -127,21 +201,42 @@ impl Trust {
     /// Takes the revocation lists of a bundle. A list that cannot be read, or that no anchor signed, is
     /// left out and named.
     pub fn take_lists(&self, lists: &[Vec<u8>]) -> Result<Vec<String>, NodeTrustError> {
-        let mut problems = Vec::new();
-        // The lists held before stay in force: a list that is missing or cannot be read revokes nothing less.
         let mut kept = self.held();
-        let mut held = kept.lists.clone();
-        for der in lists {
-            let list = RevocationList::read(der, &self.anchors);
-            match list.and_then(|list| held.clone().with(list)) {
-                Ok(more) => held = more,
-                Err(error) => problems.push(error.to_string()),
-            }
-        }
-        let judge = Arc::new(Judge::new(self.anchors.clone(), held.clone(), self.profile.clone())?);
+        let mesh = self.mesh.load();
+        // The lists held before stay in force: a list that is missing or cannot be read revokes nothing less.
+        let (held, problems) = with_lists(kept.lists.clone(), lists, mesh.trust().anchors());
+        let judge = self.judge(mesh.trust().anchors(), &held)?;
         self.material.replace(TlsMaterial::new(&kept.credentials, judge)?);
         kept.lists = held;
+        kept.bundled = lists.to_vec();
         Ok(problems)
+    }
+
+    fn put_into_effect(
+        &self,
+        held: &mut Held,
+        newer: Option<Arc<SignedTrust>>,
+    ) -> Result<Option<u64>, NodeTrustError> {
+        let Some(newer) = newer else { return Ok(None) };
+        let anchors = newer.trust().anchors();
+        let (lists, problems) = with_lists(held.lists.under(anchors), &held.bundled, anchors);
+        let material = TlsMaterial::new(&held.credentials, self.judge(anchors, &lists)?)?;
+        held.keeper.keep(&newer)?;
+        for problem in problems {
+            tracing::warn!(problem, "a revocation list is left out under the new trust");
+        }
+        held.lists = lists;
+        let version = newer.trust().version();
+        self.mesh.store(newer);
+        self.announce(version);
+        self.material.replace(material);
+        self.connections.close_refused(&self.material);
+        tracing::info!(version, "mesh trust file in effect");
+        Ok(Some(version))
+    }
+
+    fn judge(&self, anchors: &TrustAnchors, lists: &RevocationLists) -> Result<Judge, TrustError> {
+        Judge::new(anchors.clone(), lists.clone(), self.profile.clone())
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -149,15 +244,38 @@ impl Trust {
     }
 }
 
+fn owner(config: &NodeConfig) -> Owner<'_> {
+    Owner { mesh: &config.mesh, development: config.development, data_dir: &config.data_dir }
+}
+
+/// `held` with those of `more` that can be used, and what is wrong with the others.
+fn with_lists(
+    held: RevocationLists,
+    more: &[Vec<u8>],
+    anchors: &TrustAnchors,
+) -> (RevocationLists, Vec<String>) {
+    let (mut held, mut problems) = (held, Vec::new());
+    for der in more {
+        match RevocationList::read(der, anchors).and_then(|list| held.with(list)) {
+            Ok(with) => held = with,
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    (held, problems)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
 
+    use lienthong_audit::{log::LogKey, note::SigningKey};
     use lienthong_certs::{
-        DevPki,
+        Branch, DevPki, MeshKey,
         pki::{Holder, Request},
         request,
     };
+    use lienthong_trust::{Anchor, MeshTrust, ceremony, mesh_trust::Parts};
+    use time::Duration;
 
     use super::*;
 
@@ -175,12 +293,36 @@ mod tests {
         fs::write(&config.certificate, pki.certify(&request, &prepared.spki_der).unwrap()).unwrap();
     }
 
+    fn state(pki: &DevPki, generation: &str) -> Anchor {
+        let (_, path) = pki.trust_files().into_iter().find(|(branch, _)| *branch == Branch::State).unwrap();
+        ceremony::anchor(&format!("State {generation}"), Branch::State, &path).unwrap()
+    }
+
+    /// The next version with other anchors.
+    fn next(trust: &Trust, root: &SigningKey, anchors: Vec<Anchor>) -> String {
+        let held = trust.mesh();
+        let parts = held.trust().parts().clone();
+        let (version, expires) = (parts.version + 1, parts.expires + Duration::DAY);
+        let next = MeshTrust::new(Parts { version, expires, anchors, ..parts }).unwrap();
+        SignedTrust::sign(&next, &[root]).unwrap()
+    }
+
     fn world(folder: &Path) -> (DevPki, NodeConfig) {
         let pki = DevPki::create(&folder.join("pki"), "vn-test").unwrap();
         let mut config = NodeConfig::sample();
-        config.development = true;
+        (config.development, config.mesh) = (true, "vn-test".to_owned());
+        config.data_dir = folder.join("data");
         (config.certificate, config.key) = (folder.join("node.crt"), folder.join("node.key").into());
-        config.trust.state = vec![folder.join("pki/trust/state.pem")];
+        let first = ceremony::First {
+            mesh: config.mesh.clone(),
+            development: true,
+            bundle: ceremony::bundle_key("bundle-1", MeshKey::generate().unwrap().public_key()).unwrap(),
+            log: LogKey::generate("log.test/1").unwrap().verifier().clone(),
+            witnesses: lienthong_trust::Witnesses::default(),
+            anchors: vec![state(&pki, "G1")],
+            valid_days: 9,
+        };
+        config.trust = ceremony::begin(folder, first, OffsetDateTime::now_utc()).unwrap();
         issue(&pki, &config);
         (pki, config)
     }
@@ -189,7 +331,7 @@ mod tests {
     fn a_certificate_is_taken_over_where_it_is_bound_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
         let (pki, config) = world(folder.path());
-        let trust = Trust::open(&config).unwrap();
+        let trust = Trust::open(&config, &Connections::new()).unwrap();
         let mut renewals = trust.renewals();
         let spki = |trust: &Trust| trust.signing().signer.spki_der().to_vec();
         let before = spki(&trust);
@@ -212,5 +354,32 @@ mod tests {
         trust.take_lists(&[]).unwrap();
         assert_eq!(trust.signing().edition, 2);
         assert!(!trust.reload(|_| false).unwrap(), "it is in use");
+    }
+
+    #[test]
+    fn another_generation_of_authorities_comes_and_the_old_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pki, config) = world(folder.path());
+        let second = DevPki::create(&folder.path().join("g2"), "vn-test").unwrap();
+        let lists = |pki: &DevPki| -> Vec<Vec<u8>> {
+            pki.crl_files()[..2].iter().map(|path| fs::read(path).unwrap()).collect()
+        };
+        let trust = Trust::open(&config, &Connections::new()).unwrap();
+        let root = ceremony::load_key(&folder.path().join("root.key")).unwrap();
+        let generations = [state(&pki, "G1"), state(&second, "G2")];
+        let held = |trust: &Trust| trust.held().lists.lists().count();
+
+        let both: Vec<_> = lists(&pki).into_iter().chain(lists(&second)).collect();
+        assert_eq!(trust.take_lists(&both).unwrap().len(), 2, "G2 is nobody yet");
+        assert_eq!(held(&trust), 2);
+        assert_eq!(trust.take(next(&trust, &root, generations.to_vec()).as_bytes()).unwrap(), Some(2));
+        assert_eq!(held(&trust), 4, "what the bundle said of G2 counts now");
+        let both = fs::read(folder.path().join("data/trust/00000000000000000002.trust")).unwrap();
+        assert_eq!(trust.take(&both).unwrap(), None, "it is in force");
+        assert_eq!(trust.take(next(&trust, &root, generations[1..].to_vec()).as_bytes()).unwrap(), Some(3));
+        assert_eq!(held(&trust), 2);
+        assert!(matches!(trust.take(&both), Err(NodeTrustError::File(TrustFileError::Rollback { .. }))));
+        // The configured file is version 1 still; what was seen counts after a restart.
+        assert_eq!(Trust::open(&config, &Connections::new()).unwrap().mesh().trust().version(), 3);
     }
 }

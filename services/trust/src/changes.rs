@@ -29,11 +29,11 @@ pub fn changes(held: &MeshTrust, new: &MeshTrust) -> Vec<Change> {
     for anchor in held.anchors.iter().filter(|anchor| !new.anchors.contains(anchor)) {
         let (vi, en) = parties(anchor.parties);
         say(
+            format!("bỏ neo tin cậy \"{}\" ({vi}): kết nối dùng chứng thư của nó sẽ bị đóng", anchor.label),
             format!(
-                "bỏ neo tin cậy \"{}\" ({vi}): kết nối dùng chứng thư của nó sẽ bị đóng",
+                "the anchor \"{}\" ({en}) goes: connections under its certificates are closed",
                 anchor.label
             ),
-            format!("the anchor \"{}\" ({en}) goes: connections under its certificates are closed", anchor.label),
         );
     }
     for anchor in new.anchors.iter().filter(|anchor| !held.anchors.contains(anchor)) {
@@ -81,9 +81,8 @@ pub fn parties(branch: Branch) -> (&'static str, &'static str) {
 }
 
 fn pair(vi: &str, en: &str, held: &KeyPair, new: &KeyPair, say: &mut impl FnMut(String, String)) {
-    let next = |pair: &KeyPair, none: &str| {
-        pair.next.as_ref().map_or_else(|| none.to_owned(), |next| next.label())
-    };
+    let next =
+        |pair: &KeyPair, none: &str| pair.next.as_ref().map_or_else(|| none.to_owned(), |next| next.label());
     if held.now != new.now {
         let known = held.next.as_ref() == Some(&new.now);
         let (warn_vi, warn_en) = if known {

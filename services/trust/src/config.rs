@@ -22,10 +22,6 @@ pub struct TrustConfig {
 impl TrustConfig {
     /// A configuration to begin from, for generated samples.
     pub fn sample() -> Self {
-        Self {
-            file: "/etc/lienthong/mesh.trust".into(),
-            root: "00".repeat(32),
-            revocation_lists: Vec::new(),
-        }
+        Self { file: "/etc/lienthong/mesh.trust".into(), root: "00".repeat(32), revocation_lists: Vec::new() }
     }
 }

@@ -74,7 +74,9 @@ pub enum TrustFileError {
         pinned: String,
     },
     /// The pin is no fingerprint.
-    #[error("trust.root is no fingerprint: give the 64 hexadecimal digits that `lienthong trust show` prints")]
+    #[error(
+        "trust.root is no fingerprint: give the 64 hexadecimal digits that `lienthong trust show` prints"
+    )]
     Pin,
     /// For another mesh.
     #[error("the trust file is of mesh {found:?}, this is mesh {expected:?}")]

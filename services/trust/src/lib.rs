@@ -20,9 +20,11 @@
 //! | [`signed`] | the file with its signatures: read, sign, follow. Pure |
 //! | [`changes`] | what one version changes against another, in words. Pure |
 //! | [`keeper`] | the versions that a role holds on its disk |
+//! | [`ceremony`] | what is done where the root keys are |
 //! | [`config`] | what a role configures |
 //! | [`error`] | why a file is refused, and what to do |
 
+pub mod ceremony;
 pub mod changes;
 pub mod config;
 pub mod error;

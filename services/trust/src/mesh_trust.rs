@@ -22,6 +22,9 @@ pub const LABEL_CHARS_MAX: usize = 64;
 /// Longest address of a witness, bytes.
 pub const URL_BYTES_MAX: usize = 512;
 
+/// Name of the group of witnesses in the policy.
+const GROUP: &str = "quorum-of-witnesses";
+
 /// Everything that a role of the mesh believes others by. Only what makes sense as a whole can be made.
 #[derive(Clone, Debug)]
 pub struct MeshTrust {
@@ -232,10 +235,14 @@ fn check_apart(parts: &Parts) -> Result<(), TrustFileError> {
     ];
     for (place, (key, own)) in uses.iter().enumerate() {
         for (other, others) in &uses[..place] {
-            if let Some(shared) = own.iter().find(|one| others.iter().any(|two| two.public() == one.public())) {
+            if let Some(shared) = own.iter().find(|one| others.iter().any(|two| two.public() == one.public()))
+            {
                 return Err(wrong(
                     key,
-                    format!("holds {}, which `{other}` holds too; each use has keys of its own", shared.label()),
+                    format!(
+                        "holds {}, which `{other}` holds too; each use has keys of its own",
+                        shared.label()
+                    ),
                 ));
             }
         }
@@ -251,7 +258,9 @@ fn check_witnesses(witnesses: &Witnesses) -> Result<(), TrustFileError> {
         return Err(wrong("witnesses.quorum", "is larger than the number of witnesses"));
     }
     let bad = |url: &String| {
-        url.is_empty() || url.len() > URL_BYTES_MAX || url.contains(|c: char| c.is_whitespace() || c.is_control())
+        url.is_empty()
+            || url.len() > URL_BYTES_MAX
+            || url.contains(|c: char| c.is_whitespace() || c.is_control())
     };
     if witnesses.known.iter().filter_map(|witness| witness.url.as_ref()).any(bad) {
         return Err(wrong("witnesses.url", format!("is no address of at most {URL_BYTES_MAX} bytes")));
@@ -292,15 +301,15 @@ fn policy_of(parts: &Parts) -> Result<Policy, TrustFileError> {
         file.push_str(&format!("log {key}\n"));
     }
     let Witnesses { quorum, known } = &parts.witnesses;
-    for (number, Witness { key, url }) in (1..).zip(known) {
+    for Witness { key, url } in known {
         let url = url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
-        file.push_str(&format!("witness w{number} {key}{url}\n"));
+        file.push_str(&format!("witness {} {key}{url}\n", key.name()));
     }
     if *quorum == 0 {
         file.push_str("quorum none\n");
     } else {
-        let names: Vec<String> = (1..=known.len()).map(|number| format!("w{number}")).collect();
-        file.push_str(&format!("group witnesses {quorum} {}\nquorum witnesses\n", names.join(" ")));
+        let names: Vec<&str> = known.iter().map(|witness| witness.key.name()).collect();
+        file.push_str(&format!("group {GROUP} {quorum} {}\nquorum {GROUP}\n", names.join(" ")));
     }
     Ok(Policy::parse(file.as_bytes())?)
 }

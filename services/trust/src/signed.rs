@@ -124,14 +124,14 @@ impl SignedTrust {
     }
 
     pub(crate) fn fits(&self, mesh: &str, development: bool) -> Result<(), TrustFileError> {
+        if self.trust.parts().development != development {
+            return Err(TrustFileError::Development(self.trust.parts().development));
+        }
         if self.trust.mesh() != mesh {
             return Err(TrustFileError::Mesh {
                 found: self.trust.mesh().to_owned(),
                 expected: mesh.to_owned(),
             });
-        }
-        if self.trust.parts().development != development {
-            return Err(TrustFileError::Development(self.trust.parts().development));
         }
         Ok(())
     }

@@ -75,7 +75,12 @@ impl MeshTrust {
             development: file.development,
             roots: Roots {
                 threshold: file.roots.threshold,
-                keys: file.roots.keys.iter().map(|key| read_key("roots.keys", key)).collect::<Result<_, _>>()?,
+                keys: file
+                    .roots
+                    .keys
+                    .iter()
+                    .map(|key| read_key("roots.keys", key))
+                    .collect::<Result<_, _>>()?,
             },
             bundle: file.bundle.read("bundle")?,
             log: file.log.read("log")?,

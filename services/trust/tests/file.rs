@@ -20,7 +20,9 @@ fn what_is_written_is_read_back() {
     assert_eq!(read.trust().to_text().unwrap(), MeshTrust::new(parts(7)).unwrap().to_text().unwrap());
     assert_eq!(read.trust().anchors().authorities().len(), 4);
     assert!(read.trust().bundle_key("bundle-2").is_some() && read.trust().bundle_key("bundle-3").is_none());
-    for text in ["[roots]", "label = \"DEMO – State G1\"", "-----BEGIN CERTIFICATE-----", "parties = \"outside\""] {
+    for text in
+        ["[roots]", "label = \"DEMO – State G1\"", "-----BEGIN CERTIFICATE-----", "parties = \"outside\""]
+    {
         assert!(file.contains(text), "{text} is for people to read:\n{file}");
     }
 }
@@ -29,7 +31,8 @@ fn what_is_written_is_read_back() {
 fn a_checkpoint_counts_by_the_log_keys_and_the_quorum() {
     let trust = read(Parts { log: pair(1, Some(2)), ..parts(1) }, &["root-a"]);
     let policy = trust.trust().witness_policy();
-    let by = |number| Checkpoint::new("log.test/1", 3, Hash([7; 32])).sign(&log_key(number)).unwrap().to_string();
+    let by =
+        |number| Checkpoint::new("log.test/1", 3, Hash([7; 32])).sign(&log_key(number)).unwrap().to_string();
     for number in [1, 2] {
         assert!(policy.judge_signer(&by(number)).is_ok(), "now and next are both believed");
         assert!(policy.judge(&by(number)).unwrap_err().to_string().contains("quorum"), "no witness cosigned");
@@ -38,10 +41,7 @@ fn a_checkpoint_counts_by_the_log_keys_and_the_quorum() {
 }
 
 fn pair(now: u8, next: Option<u8>) -> lienthong_trust::KeyPair {
-    lienthong_trust::KeyPair {
-        now: public(&log_key(now)),
-        next: next.map(|number| public(&log_key(number))),
-    }
+    lienthong_trust::KeyPair { now: public(&log_key(now)), next: next.map(|number| public(&log_key(number))) }
 }
 
 #[test]

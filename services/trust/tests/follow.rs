@@ -104,7 +104,8 @@ impl Place {
     fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let root = parts(1).roots.fingerprint().to_string();
-        let config = TrustConfig { file: folder.path().join("mesh.trust"), root, revocation_lists: Vec::new() };
+        let config =
+            TrustConfig { file: folder.path().join("mesh.trust"), root, revocation_lists: Vec::new() };
         Place { folder, config }
     }
 

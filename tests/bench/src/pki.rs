@@ -10,6 +10,7 @@ use anyhow::Context;
 use lienthong_certs::pki::{Holder, Issued, Request};
 use lienthong_certs::{DevPki, Judge, Profile};
 use lienthong_transport::{SharedMaterial, TlsMaterial};
+use lienthong_trust::{Anchor, ceremony};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -97,6 +98,11 @@ impl Pki {
     /// The authority that issued every certificate, PEM.
     pub fn authority(&self) -> anyhow::Result<PathBuf> {
         self.authorities().map(|[state, ..]| state)
+    }
+
+    /// The authorities as a mesh trust file names them.
+    pub fn anchors(&self) -> anyhow::Result<Vec<Anchor>> {
+        Ok(ceremony::development_anchors(&self.0)?)
     }
 
     /// The revocation lists of all authorities.

@@ -12,7 +12,6 @@ use tonic::Status;
 use tonic::service::Routes;
 
 use crate::board::Board;
-use crate::bundle::BundleSigner;
 use crate::door::Door;
 use crate::findings::Findings;
 use crate::knocks::Knocks;
@@ -43,8 +42,6 @@ pub struct Ground {
     pub shelf: Shelf,
     /// Keeps the enrollments.
     pub registrar: Arc<Registrar>,
-    /// Signs heartbeats.
-    pub signer: BundleSigner,
     /// Puts on record.
     pub ledger: Ledger,
     /// Which node decides by which epoch.
@@ -59,13 +56,11 @@ pub struct Ground {
 
 /// Every service of the broker, within its bounds.
 pub fn routes(ground: Ground) -> Routes {
-    let Ground { steward, registrar, shelf, signer, ledger, board, metrics, drain, batches_in_flight_max } =
-        ground;
+    let Ground { steward, registrar, shelf, ledger, board, metrics, drain, batches_in_flight_max } = ground;
     let door = Door::new(steward.watch(), metrics.clone());
     let rights = rights::Rights {
         door: door.clone(),
         generations: steward.watch(),
-        signer,
         board,
         drain: drain.clone(),
         places: Places::new(WATCHES_PER_NODE_MAX),

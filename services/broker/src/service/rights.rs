@@ -9,10 +9,12 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use lienthong_catalog::delta;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsService;
-use lienthong_proto::lienthong::control::v1::watch_rights_request::{Event as Said, Hello};
+use lienthong_proto::lienthong::control::v1::watch_rights_request::{
+    Event as Said, Hello, TrustAcknowledgement,
+};
 use lienthong_proto::lienthong::control::v1::watch_rights_response::Event;
 use lienthong_proto::lienthong::control::v1::{
-    BundleDelta, DecideRequest, DecideResponse, WatchRightsRequest, WatchRightsResponse,
+    BundleDelta, DecideRequest, DecideResponse, TrustFile, WatchRightsRequest, WatchRightsResponse,
 };
 use lienthong_transport::Drain;
 use tokio::sync::watch;
@@ -22,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::Rpc;
 use crate::board::{Board, Entry};
-use crate::bundle::{BundleSigner, SealedBundle, Sha256};
+use crate::bundle::{SealedBundle, Sha256};
 use crate::clock;
 use crate::door::{Door, NodeGuest};
 use crate::generation::Generation;
@@ -36,7 +38,6 @@ use crate::text;
 pub struct Rights {
     pub(crate) door: Door,
     pub(crate) generations: watch::Receiver<Arc<Generation>>,
-    pub(crate) signer: BundleSigner,
     pub(crate) board: Board,
     pub(crate) drain: Drain,
     pub(crate) places: Places,
@@ -103,29 +104,30 @@ impl Opening {
             timeout(Duration::from_millis(HELLO_TIMEOUT_MS), said.message()).await.map_err(|_| {
                 Status::deadline_exceeded("no hello within 10 s; it is the first message of a watch")
             })??;
-        let Some(Said::Hello(Hello { held_epoch, held_hash, software_version, .. })) =
+        let Some(Said::Hello(Hello { held_epoch, held_hash, software_version, trust_version })) =
             first.and_then(|said| said.event)
         else {
             return Err(Status::invalid_argument("the first message of a watch is a hello"));
         };
         let entry = service.board.enter(&node.name, &software_version, held_epoch);
+        entry.trusts(trust_version, "");
         if service.door.may_log() {
             let version = text::cut(&software_version, BOARD_TEXT_BYTES_MAX);
             tracing::info!(node = node.name, held_epoch, version, "watch begins");
         }
         let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Rights { door, generations, signer, drain, .. } = service;
+        let Rights { door, generations, drain, .. } = service;
         Ok(Watch {
             door,
             generations,
-            signer,
             drain,
             node,
             entry,
             said,
             beat,
             held: Held::Told(held_hash),
+            trust_version,
             _place: place,
         })
     }
@@ -135,13 +137,14 @@ impl Opening {
 struct Watch {
     door: Door,
     generations: watch::Receiver<Arc<Generation>>,
-    signer: BundleSigner,
     drain: Drain,
     node: NodeGuest,
     entry: Entry,
     said: Streaming<WatchRightsRequest>,
     beat: Interval,
     held: Held,
+    /// Version of the trust file that it holds, or is about to.
+    trust_version: u64,
     _place: Place,
 }
 
@@ -169,7 +172,8 @@ impl Watch {
     /// Waits for what the node must hear next; `None` when the node has left.
     async fn next(&mut self) -> Result<Option<Event>, Status> {
         loop {
-            let bundle = self.newest()?;
+            let (generation, bundle) = self.newest()?;
+            // The bundle first: a key that signs now was the next one under the trust that the node holds.
             if !self.held.is(&bundle) {
                 let before = std::mem::replace(&mut self.held, Held::Known(Arc::clone(&bundle)));
                 self.entry.sent(bundle.epoch);
@@ -177,6 +181,10 @@ impl Watch {
             }
             if let Held::Told(_) = self.held {
                 self.held = Held::Known(Arc::clone(&bundle));
+            }
+            if let Some(file) = generation.trusts().after(self.trust_version) {
+                self.trust_version = file.trust().version();
+                return Ok(Some(Event::TrustFile(TrustFile { note: file.to_file().into_bytes() })));
             }
             tokio::select! {
                 biased;
@@ -189,7 +197,9 @@ impl Watch {
                     None => return Ok(None),
                 },
                 _ = self.beat.tick() => {
-                    let heartbeat = self.signer.heartbeat(&bundle, clock::now()).map_err(|error| {
+                    let trust_version = generation.trusts().newest().trust().version();
+                    let heartbeat = generation.signer().heartbeat(&bundle, trust_version, clock::now());
+                    let heartbeat = heartbeat.map_err(|error| {
                         tracing::error!(%error, "heartbeat not signed");
                         Status::internal("the heartbeat could not be signed")
                     })?;
@@ -200,10 +210,11 @@ impl Watch {
     }
 
     /// The node's newest bundle, while it is one of the registry's.
-    fn newest(&mut self) -> Result<Arc<SealedBundle>, Status> {
+    fn newest(&mut self) -> Result<(Arc<Generation>, Arc<SealedBundle>), Status> {
         self.generations.mark_unchanged();
         let generation = self.door.still_admits(Rpc::WatchRights, &self.node)?;
-        newest(&generation, &self.node.name)
+        let bundle = newest(&generation, &self.node.name)?;
+        Ok((generation, bundle))
     }
 
     fn hear(&mut self, said: WatchRightsRequest) -> Result<(), Status> {
@@ -225,7 +236,18 @@ impl Watch {
                 self.entry.acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
                 Ok(())
             }
-            Some(Said::TrustAcknowledgement(_)) => Ok(()),
+            Some(Said::TrustAcknowledgement(TrustAcknowledgement { version, error })) => {
+                let (node, error) = (&self.node.name, text::cut(&error, BOARD_TEXT_BYTES_MAX));
+                match (self.door.may_log(), error) {
+                    (true, "") => tracing::info!(node, version, "mesh trust file took effect"),
+                    (true, error) => {
+                        tracing::error!(node, version, error, "node did not take the mesh trust file")
+                    }
+                    (false, _) => {}
+                }
+                self.entry.trusts(version, error);
+                Ok(())
+            }
             Some(Said::Hello(_)) => Err(Status::invalid_argument("a watch says hello once")),
             None => Err(Status::invalid_argument("a message of a watch says nothing that this broker knows")),
         }

@@ -13,9 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
-use lienthong_broker::config::{LimitsConfig, TrustConfig, WitnessesConfig};
+use lienthong_broker::config::{LimitsConfig, WitnessesConfig};
 use lienthong_broker::{Broker, BrokerConfig};
-use lienthong_certs::judge::Branch;
 use lienthong_certs::pki::Issued;
 use lienthong_certs::{DevPki, Judge, MeshKey, Profile};
 use lienthong_proto::lienthong::audit::v1::audit_service_client::AuditServiceClient;
@@ -26,7 +25,10 @@ use lienthong_telemetry::TelemetryConfig;
 use lienthong_transport::{
     Channel, ChannelOptions, Connections, Endpoint, Limits, SharedMaterial, TlsMaterial,
 };
+use lienthong_trust::mesh_trust::Parts;
+use lienthong_trust::{MeshTrust, SignedTrust, TrustConfig, Witnesses, ceremony};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 
 pub const MESH: &str = "vn-test";
 pub const ORIGIN: &str = "log.vn-test.invalid";
@@ -78,11 +80,41 @@ impl Mesh {
             fs::copy(samples.join(name), mesh.catalog_dir().join(name)).unwrap();
         }
         mesh.write_registry(&[("G01", &mesh.g01), ("H26.90", &mesh.h26), (OUTSIDER, &mesh.outsider)]);
-        MeshKey::generate().unwrap().save(&mesh.path("bundle.key")).unwrap();
+        let bundle_key = MeshKey::generate().unwrap();
+        bundle_key.save(&mesh.path("bundle.key")).unwrap();
         let log_key = LogKey::generate(ORIGIN).unwrap();
         let skey = log_key.signing_key().to_skey().unwrap();
         lienthong_certs::files::create_private(&mesh.path("log.key"), skey.as_bytes()).unwrap();
+        let first = ceremony::First {
+            mesh: MESH.to_owned(),
+            development: true,
+            bundle: ceremony::bundle_key(BUNDLE_KEY_NAME, bundle_key.public_key()).unwrap(),
+            log: log_key.verifier().clone(),
+            witnesses: Witnesses::default(),
+            anchors: ceremony::development_anchors(&mesh.pki).unwrap(),
+            valid_days: 30,
+        };
+        ceremony::begin(mesh.folder.path(), first, OffsetDateTime::now_utc()).unwrap();
         mesh
+    }
+
+    /// The mesh trust file as it lies there.
+    pub fn trust_file(&self) -> SignedTrust {
+        SignedTrust::read(&fs::read(self.path("mesh.trust")).unwrap()).unwrap()
+    }
+
+    fn trust_root(&self) -> String {
+        self.trust_file().trust().parts().roots.fingerprint().to_string()
+    }
+
+    /// Has the root sign the next version, changed so.
+    pub fn next_trust(&self, change: impl FnOnce(&mut Parts)) {
+        let mut parts = self.trust_file().trust().parts().clone();
+        parts.version += 1;
+        change(&mut parts);
+        let root = ceremony::load_key(&self.path("root.key")).unwrap();
+        let text = SignedTrust::sign(&MeshTrust::new(parts).unwrap(), &[&root]).unwrap();
+        lienthong_certs::files::replace(&self.path("mesh.trust"), text.as_bytes()).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -148,10 +180,6 @@ impl Mesh {
     }
 
     pub fn config(&self) -> BrokerConfig {
-        let files = |branch: Branch| {
-            let trusted = self.pki.trust_files().into_iter();
-            trusted.filter(|(of, _)| *of == branch).map(|(_, path)| path).collect()
-        };
         BrokerConfig {
             mesh: MESH.to_owned(),
             data_dir: self.data_dir(),
@@ -159,9 +187,8 @@ impl Mesh {
             certificate: self.broker.certificate.clone(),
             key: self.broker.key.clone().into(),
             trust: TrustConfig {
-                state: files(Branch::State),
-                party: files(Branch::Party),
-                public: files(Branch::Public),
+                file: self.path("mesh.trust"),
+                root: self.trust_root(),
                 revocation_lists: self.pki.crl_files(),
             },
             catalog_dir: self.catalog_dir(),
@@ -169,9 +196,8 @@ impl Mesh {
             operators: vec![self.officer.certificate.clone(), self.second_officer.certificate.clone()],
             auditors: Vec::new(),
             officers: Vec::new(),
-            bundle_key: self.path("bundle.key"),
-            bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
-            log_key: self.path("log.key"),
+            bundle_keys: vec![self.path("bundle.key"), self.path("bundle-next.key")],
+            log_keys: vec![self.path("log.key"), self.path("log-next.key")],
             log_origin: ORIGIN.to_owned(),
             witnesses: WitnessesConfig::default(),
             development: true,

@@ -56,7 +56,8 @@ impl Watcher {
             held_epoch: held.0,
             held_hash: held.1,
             software_version: "test".to_owned(),
-            ..Hello::default()
+            // What the mesh begins with: it is sent to whoever is behind.
+            trust_version: 1,
         };
         say.send(WatchRightsRequest { event: Some(Say::Hello(hello)) }).await.unwrap();
         let heard = soon(client.watch_rights(ReceiverStream::new(said))).await?.into_inner();
@@ -118,6 +119,7 @@ impl Watcher {
     pub async fn heartbeat(&mut self) -> Heartbeat {
         match self.next().await.unwrap().unwrap() {
             Event::Heartbeat(signed) => Heartbeat::decode(signed.heartbeat.as_slice()).unwrap(),
+            Event::TrustFile(_) => panic!("a trust file came where a heartbeat was due"),
             other => panic!("a heartbeat was due, not {other:?}"),
         }
     }

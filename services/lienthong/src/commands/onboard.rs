@@ -21,7 +21,6 @@ use lienthong_certs::{
     Credentials,
     pki::{DevPki, Holder},
 };
-use lienthong_node::config::TrustConfig;
 use lienthong_proto::{
     lienthong::{catalog::v1::ListDatasetsRequest, registry::v1::Enrollment},
     status,
@@ -32,7 +31,10 @@ use crate::{
     client::{self, Client, ClientProfile, Stated},
     commands::{
         call,
-        enroll::{card::Card, show},
+        enroll::{
+            card::{Card, Pinned},
+            show,
+        },
         stop_signal,
     },
     demo::process::{ReadyAt, Role, is_ready},
@@ -65,6 +67,9 @@ pub struct OnboardArgs {
     /// The mesh's card, as the operator handed it over
     #[arg(long, value_name = "FILE")]
     card: PathBuf,
+    /// Fingerprint of the mesh's roots, as the operator read it out; without it, compare what this prints
+    #[arg(long, value_name = "HEX")]
+    root: Option<String>,
     /// Code of the agency
     #[arg(long, value_name = "CODE")]
     agency: String,
@@ -162,7 +167,7 @@ struct Onboarding<'a> {
     args: &'a OnboardArgs,
     dir: PathBuf,
     card: Card,
-    trust: TrustConfig,
+    pinned: Pinned,
     ca: Option<DevPki>,
     node: Applicant,
     system: Option<Applicant>,
@@ -173,8 +178,12 @@ impl<'a> Onboarding<'a> {
         std::fs::create_dir_all(&args.dir)
             .with_context(|| format!("the folder {} cannot be made", args.dir.display()))?;
         let dir = args.dir.canonicalize()?;
-        let (card, fingerprint) = Card::read(&args.card)?;
-        let trust = card.write_trust(&dir.join("trust"))?;
+        let card = Card::read(&args.card)?;
+        if let Some(root) = &args.root {
+            card.check_root(root)?;
+        }
+        let fingerprint = show::grouped(&card.fingerprint().0);
+        let pinned = card.write_trust(&dir.join("trust"))?;
         let ca = match &args.development_ca {
             Some(_) if !card.development => {
                 anyhow::bail!(
@@ -187,8 +196,8 @@ impl<'a> Onboarding<'a> {
         steps.done(
             "card",
             &format!("mesh {}, broker {}", card.mesh, card.broker.address),
-            &format!("card {fingerprint}"),
-            &json!({ "mesh": card.mesh, "fingerprint": fingerprint }),
+            &format!("roots {fingerprint}"),
+            &json!({ "mesh": card.mesh, "fingerprint": fingerprint, "trust_version": card.trust.trust().version() }),
         );
         let names = || (args.agency.clone(), args.agency_name.clone().unwrap_or_default());
         let (agency_code, agency_name) = names();
@@ -204,7 +213,7 @@ impl<'a> Onboarding<'a> {
             let holder = Holder::System { agency_code, agency_name, system_id: system.clone() };
             Applicant::new(&dir, system, holder, "", None)
         });
-        Ok(Self { args, dir, card, trust, ca, node, system: system.transpose()? })
+        Ok(Self { args, dir, card, pinned, ca, node, system: system.transpose()? })
     }
 
     /// Goes on; the exit code where it has to stop before the end.
@@ -257,7 +266,7 @@ impl<'a> Onboarding<'a> {
             certificate: self.node.certificate.clone(),
             key: self.node.key.clone(),
             card: self.card.clone(),
-            trust: self.trust.clone(),
+            trust: self.pinned.trust.clone(),
             listen: self.listen()?,
             local_listen: args.local_listen,
             admin_listen: args.admin_listen,
@@ -312,7 +321,7 @@ impl<'a> Onboarding<'a> {
     }
 
     fn authorities(&self) -> Vec<PathBuf> {
-        self.trust.state.iter().chain(&self.trust.party).cloned().collect()
+        self.pinned.authorities.clone()
     }
 
     /// Runs the node, or looks whether it runs.

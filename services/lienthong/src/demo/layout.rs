@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -14,9 +13,8 @@ use anyhow::{Context, Result};
 use lienthong_audit::{
     log::LogKey,
     note::{KeyKind, SigningKey},
-    policy::Policy,
 };
-use lienthong_broker::config::{BrokerConfig, LimitsConfig, TrustConfig, WitnessesConfig};
+use lienthong_broker::config::{BrokerConfig, LimitsConfig, WitnessesConfig};
 use lienthong_certs::{
     MeshKey,
     judge::Branch,
@@ -24,11 +22,13 @@ use lienthong_certs::{
 };
 use lienthong_node::config::{
     BackendConfig, BackendEndpointConfig, BrokerEndpointConfig, LimitsConfig as NodeLimits,
-    LocalListenerConfig, NodeConfig, TlsBackendConfig, TrustConfig as NodeTrustConfig,
+    LocalListenerConfig, NodeConfig, TlsBackendConfig,
 };
 use lienthong_telemetry::{TelemetryConfig, settings::LogFormat};
+use lienthong_trust::{SignedTrust, TrustConfig, Witness, Witnesses, ceremony};
 use lienthong_witness::config::{LimitsConfig as WitnessLimits, WitnessConfig};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use crate::{
     client::ClientProfile,
@@ -104,12 +104,6 @@ struct NodePlan {
     key: PathBuf,
 }
 
-/// What nodes pin.
-struct Pinned {
-    bundle: String,
-    policy: PathBuf,
-}
-
 /// The registry file, as the broker reads it.
 #[derive(Default, Serialize)]
 struct RegistryFile {
@@ -156,20 +150,35 @@ impl Layout {
         let pki = DevPki::create(&dir.join("pki"), &plan.mesh)?;
         let mut ports =
             Ports::reserve(3 + plan.nodes.len() * 3 + plan.backends.len() + plan.witnesses.len() * 2)?;
-        let trust = trust_of(&pki);
-        for folder in ["keys", "config", "contracts", "clients", "logs"] {
+        for folder in ["keys", "config", "contracts", "clients", "logs", "trust"] {
             fs::create_dir(dir.join(folder))?;
         }
-        let builder = Builder { plan, dir: &dir, pki: &pki, trust: &trust };
-
         let bundle_key = MeshKey::generate()?;
-        bundle_key.save(&dir.join("keys/bundle.key"))?;
+        bundle_key.save(&dir.join("keys/bundle-1.key"))?;
         let log_key = LogKey::generate(&plan.log_origin)?;
         lienthong_certs::files::create_private(
-            &dir.join("keys/log.key"),
+            &dir.join("keys/log-1.key"),
             log_key.signing_key().to_skey()?.as_bytes(),
         )?;
-        let (witnesses, policy) = builder.witnesses(&log_key, &mut ports)?;
+        let (witnesses, asked) = lay_witnesses(plan, &dir, &log_key, &mut ports)?;
+        let first = ceremony::First {
+            mesh: plan.mesh.clone(),
+            development: true,
+            bundle: ceremony::bundle_key(BUNDLE_KEY_NAME, bundle_key.public_key())?,
+            log: log_key.verifier().clone(),
+            witnesses: asked,
+            anchors: ceremony::development_anchors(&pki)?,
+            valid_days: ceremony::VALID_DAYS,
+        };
+        let policy = dir.join("log-policy.txt");
+        let trust = TrustConfig {
+            revocation_lists: pki.crl_files(),
+            ..ceremony::begin(&dir.join("trust"), first, OffsetDateTime::now_utc())?
+        };
+        let signed = SignedTrust::read(&fs::read(&trust.file)?)?;
+        fs::write(&policy, signed.trust().witness_policy().to_file())?;
+        let state = state_of(&pki);
+        let builder = Builder { plan, dir: &dir, pki: &pki, trust: &trust, state: &state };
 
         let mut registry = RegistryFile::default();
         let broker_address = ports.take()?;
@@ -182,7 +191,7 @@ impl Layout {
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let mut profiles = BTreeMap::new();
         let operators = builder.operators(broker_address, &mut profiles)?;
-        let broker = builder.broker(broker_address, ports.take()?, operators, policy.clone())?;
+        let broker = builder.broker(broker_address, ports.take()?, operators)?;
 
         for (agency, system) in &plan.systems {
             let (profile, registered) = builder.system(agency, system, &nodes)?;
@@ -198,10 +207,9 @@ impl Layout {
         for backend in &plan.backends {
             backends.push(builder.backend(backend, ports.take()?, &mut registry)?);
         }
-        let pinned = Pinned { bundle: hex::encode(bundle_key.public_key()), policy: policy.clone() };
         let nodes = nodes
             .iter()
-            .map(|node| builder.node(node, broker_address, &pinned, &backends))
+            .map(|node| builder.node(node, broker_address, &backends))
             .collect::<Result<Vec<_>>>()?;
 
         // JSON is YAML: one notation less to write.
@@ -238,7 +246,10 @@ struct Builder<'a> {
     plan: &'a Plan,
     dir: &'a Path,
     pki: &'a DevPki,
+    /// What roles pin.
     trust: &'a TrustConfig,
+    /// Authorities that clients know, PEM.
+    state: &'a [PathBuf],
 }
 
 impl Builder<'_> {
@@ -281,45 +292,10 @@ impl Builder<'_> {
             server_name: provider.server_name.clone(),
             certificate: issued.certificate,
             key: issued.key.into(),
-            trust: self.trust.state.clone(),
+            trust: self.state.to_vec(),
             development: true,
         };
         self.write("clients/outsider.toml", &profile)
-    }
-
-    /// Witnesses with keys of their own, and the policy of everybody who reads the log: more than half must cosign.
-    fn witnesses(&self, log_key: &LogKey, ports: &mut Ports) -> Result<(Vec<WitnessLayout>, PathBuf)> {
-        let log = log_key.verifier();
-        let (mut laid_out, mut policy) = (Vec::<WitnessLayout>::new(), format!("log {log}\n"));
-        for (id, _) in &self.plan.witnesses {
-            let (listen, admin) = (ports.take()?, ports.take()?);
-            let key = SigningKey::generate(&self.host(id), KeyKind::CosignatureV1)?;
-            let key_file = self.dir.join(format!("keys/witness-{id}.key"));
-            lienthong_certs::files::create_private(&key_file, key.to_skey()?.as_bytes())?;
-            writeln!(policy, "witness {id} {} http://{listen}", key.verifier())?;
-            let config = WitnessConfig {
-                mesh: self.plan.mesh.clone(),
-                listen,
-                data_dir: self.dir.join("witnesses").join(id),
-                key: key_file,
-                logs: vec![log.to_string()],
-                development: true,
-                limits: WitnessLimits::default(),
-                telemetry: telemetry(admin),
-            };
-            let file = self.write(&format!("config/witness-{id}.toml"), &config)?;
-            laid_out.push(WitnessLayout { id: id.clone(), config: file, admin });
-        }
-        if laid_out.is_empty() {
-            policy.push_str("quorum none\n");
-        } else {
-            let ids: Vec<&str> = laid_out.iter().map(|witness| witness.id.as_str()).collect();
-            writeln!(policy, "group {QUORUM} {} {}", ids.len() / 2 + 1, ids.join(" "))?;
-            writeln!(policy, "quorum {QUORUM}")?;
-        }
-        let path = self.dir.join("log-policy.txt");
-        fs::write(&path, Policy::parse(policy.as_bytes())?.to_file())?;
-        Ok((laid_out, path))
     }
 
     /// The operator's officers, each with a profile to speak to the broker; answers their certificates.
@@ -336,7 +312,7 @@ impl Builder<'_> {
                 server_name: self.host("broker"),
                 certificate: issued.certificate.clone(),
                 key: issued.key.into(),
-                trust: self.trust.state.clone(),
+                trust: self.state.to_vec(),
                 development: true,
             };
             let path = self.write(&format!("clients/{profile}.toml"), &client)?;
@@ -351,7 +327,6 @@ impl Builder<'_> {
         listen: SocketAddr,
         admin: SocketAddr,
         operators: Vec<PathBuf>,
-        policy: PathBuf,
     ) -> Result<(PathBuf, SocketAddr)> {
         let (code, name) = &self.plan.operator;
         let issued = self.pki.issue_node(code, name, "broker", &[&self.host("broker")])?;
@@ -367,11 +342,10 @@ impl Builder<'_> {
             operators,
             auditors: Vec::new(),
             officers: Vec::new(),
-            bundle_key: self.dir.join("keys/bundle.key"),
-            bundle_key_name: BUNDLE_KEY_NAME.to_owned(),
-            log_key: self.dir.join("keys/log.key"),
+            bundle_keys: self.slots("bundle"),
+            log_keys: self.slots("log"),
             log_origin: self.plan.log_origin.clone(),
-            witnesses: WitnessesConfig { policy_file: Some(policy), ..WitnessesConfig::default() },
+            witnesses: WitnessesConfig::default(),
             development: true,
             limits: LimitsConfig::default(),
             telemetry: telemetry(admin),
@@ -388,7 +362,7 @@ impl Builder<'_> {
             server_name: node.server_name.clone(),
             certificate: issued.certificate.clone(),
             key: issued.key.into(),
-            trust: self.trust.state.clone(),
+            trust: self.state.to_vec(),
             development: true,
         };
         let registered = RegistrySystem {
@@ -424,7 +398,7 @@ impl Builder<'_> {
             listen,
             certificate: issued.certificate,
             key: issued.key,
-            trust: self.trust.state.clone(),
+            trust: self.state.to_vec(),
             dvhc_csv: None,
             contract: Some(self.contract(backend)),
         };
@@ -442,7 +416,6 @@ impl Builder<'_> {
         &self,
         node: &NodePlan,
         broker: SocketAddr,
-        pinned: &Pinned,
         backends: &[BackendLayout],
     ) -> Result<(String, PathBuf, SocketAddr)> {
         let planned = self.plan.backends.iter().zip(backends);
@@ -454,21 +427,10 @@ impl Builder<'_> {
             key: node.key.clone().into(),
             development: true,
             mesh: self.plan.mesh.clone(),
-            trust: NodeTrustConfig {
-                state: self.trust.state.clone(),
-                party: self.trust.party.clone(),
-                public: self.trust.public.clone(),
-                revocation_lists: self.trust.revocation_lists.clone(),
-            },
+            trust: self.trust.clone(),
             mesh_listener: node.mesh,
             local_listener: LocalListenerConfig::Tls(node.local),
-            broker: BrokerEndpointConfig {
-                address: broker.to_string(),
-                server_name: self.host("broker"),
-                bundle_keys: BTreeMap::from([(BUNDLE_KEY_NAME.to_owned(), pinned.bundle.clone())]),
-                log_key: None,
-                log_policy: Some(pinned.policy.clone()),
-            },
+            broker: BrokerEndpointConfig { address: broker.to_string(), server_name: self.host("broker") },
             backends: own
                 .map(|(backend, laid_out)| BackendConfig {
                     services: backend.services.clone(),
@@ -490,6 +452,11 @@ impl Builder<'_> {
         Ok((node.name.clone(), file, node.admin))
     }
 
+    /// Where the broker looks for the keys of one use: the one in use and, after the first ceremony, the next.
+    fn slots(&self, used: &str) -> Vec<PathBuf> {
+        [1, 2].map(|number| self.dir.join(format!("keys/{used}-{number}.key"))).into()
+    }
+
     fn contract(&self, backend: &BackendPlan) -> PathBuf {
         self.dir.join(format!("contracts/{}.binpb", backend.name))
     }
@@ -500,13 +467,11 @@ impl Builder<'_> {
 
     /// A DNS name of this mesh that nobody can register.
     fn host(&self, name: &str) -> String {
-        format!("{name}.{}.invalid", self.plan.mesh)
+        host(self.plan, name)
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
-        let path = self.dir.join(name);
-        fs::write(&path, toml::to_string_pretty(value)?)?;
-        Ok(path)
+        write(self.dir, name, value)
     }
 }
 
@@ -529,21 +494,53 @@ const JOURNAL_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const OPERATORS: [(&str, &str); 2] =
     [("operator-1", "DEMO – Nguyễn Văn Mẫu"), ("operator-2", "DEMO – Trần Thị Mẫu")];
 
-/// Name of the group of witnesses that must cosign.
-const QUORUM: &str = "witnesses";
-
 const BUNDLE_KEY_NAME: &str = "bundle-1";
 
-fn trust_of(pki: &DevPki) -> TrustConfig {
-    let mut trust = TrustConfig { revocation_lists: pki.crl_files(), ..TrustConfig::default() };
-    for (branch, path) in pki.trust_files() {
-        match branch {
-            Branch::State => trust.state.push(path),
-            Branch::Party => trust.party.push(path),
-            Branch::Public => trust.public.push(path),
-        }
+/// Witnesses with keys of their own, and how the trust file names them: more than half must cosign.
+fn lay_witnesses(
+    plan: &Plan,
+    dir: &Path,
+    log_key: &LogKey,
+    ports: &mut Ports,
+) -> Result<(Vec<WitnessLayout>, Witnesses)> {
+    let (mut laid_out, mut known) = (Vec::new(), Vec::new());
+    for (id, _) in &plan.witnesses {
+        let (listen, admin) = (ports.take()?, ports.take()?);
+        let key = SigningKey::generate(&host(plan, id), KeyKind::CosignatureV1)?;
+        let key_file = dir.join(format!("keys/witness-{id}.key"));
+        lienthong_certs::files::create_private(&key_file, key.to_skey()?.as_bytes())?;
+        let config = WitnessConfig {
+            mesh: plan.mesh.clone(),
+            listen,
+            data_dir: dir.join("witnesses").join(id),
+            key: key_file,
+            logs: vec![log_key.verifier().to_string()],
+            development: true,
+            limits: WitnessLimits::default(),
+            telemetry: telemetry(admin),
+        };
+        let file = write(dir, &format!("config/witness-{id}.toml"), &config)?;
+        known.push(Witness { key: key.verifier().clone(), url: Some(format!("http://{listen}")) });
+        laid_out.push(WitnessLayout { id: id.clone(), config: file, admin });
     }
-    trust
+    let quorum = if known.is_empty() { 0 } else { known.len() / 2 + 1 };
+    Ok((laid_out, Witnesses { quorum, known }))
+}
+
+/// A DNS name of this mesh that nobody can register.
+fn host(plan: &Plan, name: &str) -> String {
+    format!("{name}.{}.invalid", plan.mesh)
+}
+
+fn write(dir: &Path, name: &str, value: &impl Serialize) -> Result<PathBuf> {
+    let path = dir.join(name);
+    fs::write(&path, toml::to_string_pretty(value)?)?;
+    Ok(path)
+}
+
+fn state_of(pki: &DevPki) -> Vec<PathBuf> {
+    let files = pki.trust_files().into_iter();
+    files.filter(|(branch, _)| *branch == Branch::State).map(|(_, path)| path).collect()
 }
 
 fn telemetry(admin: SocketAddr) -> TelemetryConfig {

@@ -1,33 +1,30 @@
 //! The way to the broker: one channel for everything that is not traffic.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use lienthong_certs::mesh_key;
 use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, Limits, SharedMaterial};
 
-use crate::{config::BrokerEndpointConfig, limits::RECONNECT_MS_MAX};
+use crate::{config::BrokerEndpointConfig, limits::RECONNECT_MS_MAX, trust::Trust};
 
 /// A channel for tonic's clients.
 pub type BrokerChannel = Channel<tonic::body::Body>;
 
-/// The way to the broker, and the keys that its signatures are checked by.
+/// The way to the broker, and the trust by which its signatures are checked.
 #[derive(Clone)]
 pub struct Broker {
     /// The channel.
     pub channel: BrokerChannel,
-    keys: BTreeMap<String, [u8; 32]>,
+    trust: Arc<Trust>,
 }
-
-/// A public key in the configuration that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("broker.bundle_keys.{0} is not 32 bytes in hexadecimal")]
-pub struct BadKey(String);
 
 /// Why a signature does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// Nobody trusts the key.
-    #[error("it is signed with a key named {0:?}, which is not among broker.bundle_keys")]
+    #[error(
+        "it is signed with a key named {0:?}, which the mesh trust file does not name as bundle key, now or next"
+    )]
     UnknownKey(String),
     /// The signature does not fit.
     #[error("its signature is not that of the key {0:?}")]
@@ -36,18 +33,8 @@ pub enum BadSignature {
 
 impl Broker {
     /// Prepares the channel; it connects when first used.
-    pub fn new(
-        config: &BrokerEndpointConfig,
-        material: &SharedMaterial,
-        register: &Connections,
-    ) -> Result<Self, BadKey> {
-        let mut keys = BTreeMap::new();
-        for (name, text) in &config.bundle_keys {
-            let mut key = [0; 32];
-            hex::decode_to_slice(text, &mut key).map_err(|_| BadKey(name.clone()))?;
-            keys.insert(name.clone(), key);
-        }
-        Ok(Self { channel: channel(config, material, register), keys })
+    pub fn new(config: &BrokerEndpointConfig, trust: &Arc<Trust>, register: &Connections) -> Self {
+        Self { channel: channel(config, &trust.material, register), trust: Arc::clone(trust) }
     }
 
     /// Checks the signature of something that the broker said, in its domain.
@@ -58,12 +45,15 @@ impl Broker {
         key_name: &str,
         signature: &[u8],
     ) -> Result<(), BadSignature> {
-        let key = self.keys.get(key_name).ok_or_else(|| BadSignature::UnknownKey(key_name.to_owned()))?;
+        let mesh = self.trust.mesh();
+        let key = mesh.trust().bundle_key(key_name);
+        let key = key.ok_or_else(|| BadSignature::UnknownKey(key_name.to_owned()))?;
         let mut message = Vec::with_capacity(domain.len() + 1 + bytes.len());
         message.extend_from_slice(domain.as_bytes());
         message.push(b'\n');
         message.extend_from_slice(bytes);
-        mesh_key::verify(key, &message, signature).map_err(|_| BadSignature::Wrong(key_name.to_owned()))
+        mesh_key::verify(key.public(), &message, signature)
+            .map_err(|_| BadSignature::Wrong(key_name.to_owned()))
     }
 }
 

@@ -111,6 +111,11 @@ impl BundleKeeper {
         }
     }
 
+    /// Whom the node trusts.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
     /// Epoch and hash of what is held; 0 without a bundle.
     pub fn held(&self) -> (u64, &[u8]) {
         let epoch = self.node.rights.load().as_ref().map_or(0, |rights| rights.epoch());

@@ -1,6 +1,6 @@
 //! The node's work beside the traffic, on a runtime of its own: hearing the broker ([`watch`]), keeping what
-//! it said ([`bundle`]), publishing the agency's contract ([`publish`]), taking over a renewed certificate ([`renewal`]), shipping the journal ([`ship`]),
-//! what has to be done at start ([`orphans`]) and every so often ([`housekeeping`]).
+//! it said ([`bundle`]), publishing the agency's contract ([`publish`]), taking over a renewed certificate ([`renewal`])
+//! and a newer mesh trust file ([`trust_file`]), shipping the journal ([`ship`]), what has to be done at start ([`orphans`]) and every so often ([`housekeeping`]).
 
 pub mod broker;
 pub mod bundle;
@@ -9,4 +9,5 @@ pub mod orphans;
 pub mod publish;
 pub mod renewal;
 pub mod ship;
+pub mod trust_file;
 pub mod watch;

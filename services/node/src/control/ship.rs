@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lienthong_audit::{journal::Shipper, policy::Policy};
+use lienthong_audit::journal::Shipper;
 use lienthong_certs::Signer;
 use lienthong_proto::lienthong::audit::v1::{
     Receipt, ShipHello, ShipJournalRequest, audit_service_client::AuditServiceClient,
@@ -36,8 +36,6 @@ pub struct Shipping {
     pub broker: BrokerEndpointConfig,
     /// Where its connections are registered.
     pub connections: Connections,
-    /// The log key that receipts must be signed with; `None`: they are taken on trust in the connection.
-    pub log_policy: Option<Policy>,
 }
 
 impl Shipping {
@@ -79,7 +77,7 @@ impl Shipping {
         // Batches are signed with the key of the certificate that the connection shows, so that both change together.
         let mut renewals = self.trust.renewals();
         let Signing { signer, edition } = self.trust.signing();
-        let broker = Broker::new(&self.broker, &self.trust.material, &self.connections).map_err(text)?;
+        let broker = Broker::new(&self.broker, &self.trust, &self.connections);
         let (say, said) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
         let hello =
             Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch(), ..ShipHello::default() });
@@ -149,16 +147,17 @@ impl Shipping {
         Ok(())
     }
 
-    /// A receipt must be of this journal, and carry a checkpoint of the pinned log that covers what it promises
+    /// A receipt must be of this journal, and carry a checkpoint of the trusted log that covers what it promises
     /// and is no smaller than the one before. Returns its size.
     fn check(&self, receipt: &Receipt, size_before: u64) -> Result<u64, String> {
         if receipt.journal_epoch != self.node.journal.epoch() {
             return Err(format!("a receipt is of journal epoch {}", receipt.journal_epoch));
         }
-        let Some(policy) = &self.log_policy else { return Ok(size_before) };
+        let mesh = self.trust.mesh();
+        let policy = mesh.trust().witness_policy();
         let accepted = policy
             .judge_signer(&receipt.checkpoint)
-            .map_err(|error| format!("a receipt is not the pinned log's: {error}"))?;
+            .map_err(|error| format!("a receipt is not the log's of the mesh trust file: {error}"))?;
         let size = accepted.checkpoint.size;
         let needed = receipt.first_index.saturating_add(receipt.entries);
         if size < needed || size < size_before {

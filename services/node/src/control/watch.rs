@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use lienthong_proto::lienthong::control::v1::{
     Heartbeat, SignedHeartbeat, WatchRightsRequest,
     rights_service_client::RightsServiceClient,
-    watch_rights_request::{Acknowledgement, Event as Said, Hello},
+    watch_rights_request::{Acknowledgement, Event as Said, Hello, TrustAcknowledgement},
     watch_rights_response::Event as Heard,
 };
 use prost::Message;
@@ -18,6 +18,7 @@ use crate::{
     control::{
         broker::{Broker, Patience},
         bundle::{BadBundle, BundleKeeper},
+        trust_file,
     },
     limits::{ACKNOWLEDGEMENTS_WAITING_MAX, BROKER_SILENCE_MS_MAX},
     node::Node,
@@ -62,7 +63,7 @@ async fn follow(
         held_epoch: keeper.held().0,
         held_hash: keeper.told_hash().to_vec(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        trust_version: 0,
+        trust_version: keeper.trust().mesh().trust().version(),
     };
     if say.send(WatchRightsRequest { event: Some(Said::Hello(hello)) }).await.is_err() {
         return Err("the stream closed before it began".to_owned());
@@ -73,6 +74,7 @@ async fn follow(
         Ok(response) => response.into_inner(),
         Err(status) => return Err(status.to_string()),
     };
+    let mut refused = false;
     loop {
         let silence = Duration::from_millis(BROKER_SILENCE_MS_MAX);
         let event = match tokio::time::timeout(silence, heard.message()).await {
@@ -85,6 +87,7 @@ async fn follow(
         match event {
             Some(Heard::Snapshot(signed)) => {
                 let taken = keeper.take(&signed);
+                refused = taken.is_err();
                 acknowledge(taken, node, first, &say)?;
             }
             Some(Heard::Delta(delta)) => {
@@ -100,7 +103,20 @@ async fn follow(
                     tracing::warn!(reason, "a heartbeat does not count");
                 }
             }
-            Some(Heard::TrustFile(_)) | None => {}
+            Some(Heard::TrustFile(file)) => {
+                let (taken, acknowledgement) = trust_file(keeper, node, &file.note);
+                let message = Said::TrustAcknowledgement(acknowledgement);
+                if say.try_send(WatchRightsRequest { event: Some(message) }).is_err() {
+                    return Err("the broker does not take acknowledgements".to_owned());
+                }
+                if taken && refused {
+                    return Err(
+                        "a bundle that was refused may count under the new trust; the watch begins anew"
+                            .to_owned(),
+                    );
+                }
+            }
+            None => {}
         }
     }
 }
@@ -131,6 +147,22 @@ fn acknowledge(
 /// Largest message of the watch stream, bytes.
 const BUNDLE_MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
+/// Takes a trust file that the broker hands on; answers whether it is in effect now, and what to say.
+fn trust_file(keeper: &BundleKeeper, node: &Node, note: &[u8]) -> (bool, TrustAcknowledgement) {
+    let trust = keeper.trust();
+    let taken = trust.take(note);
+    trust_file::show(node, trust);
+    let version = trust.mesh().trust().version();
+    let error = match &taken {
+        Ok(_) => String::new(),
+        Err(error) => {
+            tracing::error!(%error, "the broker hands on a mesh trust file that is not taken; what is held goes on");
+            error.to_string()
+        }
+    };
+    (matches!(taken, Ok(Some(_))), TrustAcknowledgement { version, error })
+}
+
 /// A heartbeat counts if the broker signed it, for this mesh, about the bundle that is held, and later than
 /// every one before it: an old one that is played back makes nothing younger.
 fn heartbeat(
@@ -150,6 +182,7 @@ fn heartbeat(
     if beat.epoch != held_epoch || beat.bundle_hash != held_hash {
         return Err(format!("it is about epoch {}, this node holds {held_epoch}", beat.epoch));
     }
+    keeper.trust().announce(beat.trust_version);
     let time = beat.time.unwrap_or_default();
     let milliseconds = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000);
     let milliseconds = u64::try_from(milliseconds).map_err(|_| "its time is before 1970".to_owned())?;

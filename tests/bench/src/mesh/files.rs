@@ -9,7 +9,9 @@ use anyhow::Context;
 use lienthong_audit::log::LogKey;
 use lienthong_certs::MeshKey;
 use lienthong_proto::descriptors;
+use lienthong_trust::{TrustConfig, Witnesses, ceremony};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::catalog;
 use crate::contestant::Site;
@@ -76,7 +78,7 @@ impl Files {
             fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
         }
         fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
-        let keys = Keys::write(&folder.join("keys"))?;
+        let keys = Keys::write(&folder.join("keys"), &pki)?;
         let files = Self {
             broker: folder.join("broker.toml"),
             nodes: ["node-consumer.toml", "node-provider.toml"].map(|name| folder.join(name)),
@@ -98,23 +100,27 @@ impl Files {
 struct Keys {
     bundle: PathBuf,
     log: PathBuf,
-    bundle_public: String,
-    log_public: String,
+    trust: TrustConfig,
 }
 
 impl Keys {
-    fn write(folder: &Path) -> anyhow::Result<Self> {
+    fn write(folder: &Path, pki: &Pki) -> anyhow::Result<Self> {
         let (bundle, log) = (folder.join("bundle.key"), folder.join("log.key"));
         let bundle_key = MeshKey::generate()?;
         bundle_key.save(&bundle)?;
         let log_key = LogKey::generate(LOG_ORIGIN)?;
         lienthong_certs::files::create_private(&log, log_key.signing_key().to_skey()?.as_bytes())?;
-        Ok(Self {
-            bundle,
-            log,
-            bundle_public: hex::encode(bundle_key.public_key()),
-            log_public: log_key.verifier().to_string(),
-        })
+        let first = ceremony::First {
+            mesh: MESH.to_owned(),
+            development: true,
+            bundle: ceremony::bundle_key(BUNDLE_KEY_NAME, bundle_key.public_key())?,
+            log: log_key.verifier().clone(),
+            witnesses: Witnesses::default(),
+            anchors: pki.anchors()?,
+            valid_days: ceremony::VALID_DAYS,
+        };
+        let pinned = ceremony::begin(folder, first, OffsetDateTime::now_utc())?;
+        Ok(Self { bundle, log, trust: TrustConfig { revocation_lists: pki.revocation_lists(), ..pinned } })
     }
 }
 
@@ -146,10 +152,9 @@ fn broker_config(
     let issued = pki.issued(Role::Broker)?;
     Ok(json!({
         "mesh": MESH, "data_dir": folder.join("broker"), "listen": listen,
-        "certificate": issued.certificate, "key": issued.key, "trust": trust(pki)?,
+        "certificate": issued.certificate, "key": issued.key, "trust": keys.trust,
         "catalog_dir": folder.join("catalog"), "registry_file": folder.join("registry.yaml"),
-        "bundle_key": keys.bundle, "bundle_key_name": BUNDLE_KEY_NAME,
-        "log_key": keys.log, "log_origin": LOG_ORIGIN,
+        "bundle_keys": [keys.bundle], "log_keys": [keys.log], "log_origin": LOG_ORIGIN,
         "development": true, "telemetry": {"admin_listen": admin},
     }))
 }
@@ -165,21 +170,11 @@ fn node_config(
     Ok(json!({
         "name": format!("agencies/{}/nodes/n1", node.agency), "mesh": MESH,
         "data_dir": folder.join(node.agency), "development": true,
-        "certificate": issued.certificate, "key": issued.key, "trust": trust(pki)?,
+        "certificate": issued.certificate, "key": issued.key, "trust": keys.trust,
         "mesh_listener": node.mesh, "local_listener": {"tls": node.local},
-        "broker": {
-            "address": broker, "server_name": SERVER_NAME,
-            "bundle_keys": {BUNDLE_KEY_NAME: keys.bundle_public}, "log_key": keys.log_public,
-        },
+        "broker": {"address": broker, "server_name": SERVER_NAME},
         "backends": node.backends, "telemetry": {"admin_listen": node.admin},
         "limits": {"journal_backlog_bytes_max": JOURNAL_BACKLOG_BYTES_MAX},
-    }))
-}
-
-fn trust(pki: &Pki) -> anyhow::Result<Value> {
-    let [state, party, public] = pki.authorities()?;
-    Ok(json!({
-        "state": [state], "party": [party], "public": [public], "revocation_lists": pki.revocation_lists(),
     }))
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use lienthong_certs::{Branch, files};
+use lienthong_certs::{Branch, TrustAnchors, files};
 use lienthong_proto::{
     descriptors::DESCRIPTOR_SET_BYTES_MAX,
     lienthong::{
@@ -34,10 +34,11 @@ use crate::{
 
 /// Gathers.
 pub async fn gather(profile: &ClientProfile, call: &MeantCall) -> ClientFacts {
+    let trust: Vec<_> = profile.trust.iter().map(|path| (Branch::State, path.clone())).collect();
     let identity = identity(&Files {
         certificate: &profile.certificate,
         key: &profile.key,
-        trust: profile.trust.iter().map(|path| (Branch::State, path.clone())).collect(),
+        anchors: TrustAnchors::load(&trust).map_err(|error| error.to_string()),
         lists: &call.crl,
         development: profile.development,
     });

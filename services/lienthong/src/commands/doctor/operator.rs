@@ -9,13 +9,14 @@ use std::{
 };
 
 use lienthong_catalog::RightsIndex;
-use lienthong_certs::{Branch, Credentials, files};
+use lienthong_certs::{Credentials, files};
 use lienthong_node::{
     NodeConfig,
     call::identify::binding_of,
     config::{BackendConfig, BackendEndpointConfig},
     control::bundle::BUNDLE_BYTES_MAX,
     freshness,
+    trust::Trust,
 };
 use lienthong_proto::lienthong::control::v1::{RightsBundle, SignedBundle};
 use lienthong_transport::{Endpoint, SharedMaterial};
@@ -41,17 +42,12 @@ const BACKLOG: &str = "lienthong_node_journal_backlog ";
 
 /// Gathers.
 pub async fn gather(config: &NodeConfig) -> NodeFacts {
-    let trust = &config.trust;
-    let branches =
-        [(Branch::State, &trust.state), (Branch::Party, &trust.party), (Branch::Public, &trust.public)];
+    let trust = Trust::held_by(config).map_err(|error| error.to_string());
     let identity = identity(&Files {
         certificate: &config.certificate,
         key: &config.key,
-        trust: branches
-            .into_iter()
-            .flat_map(|(branch, paths)| paths.iter().map(move |path| (branch, path.clone())))
-            .collect(),
-        lists: &trust.revocation_lists,
+        anchors: trust.clone().map(|held| held.trust().anchors().clone()),
+        lists: &config.trust.revocation_lists,
         development: config.development,
     });
     let material = identity.material.as_ref();

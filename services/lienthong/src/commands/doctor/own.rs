@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use lienthong_certs::{Branch, Credentials, Judge, KeySource, Profile, RevocationLists, TrustAnchors, Usage};
+use lienthong_certs::{Credentials, Judge, KeySource, Profile, RevocationLists, TrustAnchors, Usage};
 use lienthong_transport::{SharedMaterial, TlsMaterial};
 use rustls_pki_types::UnixTime;
 
@@ -17,7 +17,7 @@ use crate::commands::doctor::facts::{Judged, Own, Pair};
 pub(super) struct Files<'a> {
     pub certificate: &'a Path,
     pub key: &'a KeySource,
-    pub trust: Vec<(Branch, PathBuf)>,
+    pub anchors: Result<TrustAnchors, String>,
     pub lists: &'a [PathBuf],
     pub development: bool,
 }
@@ -59,8 +59,8 @@ pub(super) fn identity(files: &Files<'_>) -> Identity {
 }
 
 fn judge(files: &Files<'_>) -> Result<Arc<Judge>, String> {
-    let anchors = TrustAnchors::load(&files.trust).map_err(text)?;
-    let lists = RevocationLists::load(files.lists, &anchors).map_err(text)?;
+    let anchors = files.anchors.clone()?;
+    let (lists, _) = RevocationLists::load_known(files.lists, &anchors).map_err(text)?;
     let profile = if files.development { Profile::development() } else { Profile::default() };
     Ok(Arc::new(Judge::new(anchors, lists, profile).map_err(text)?))
 }
@@ -84,6 +84,6 @@ fn pair(credentials: &Credentials, judge: Result<&Arc<Judge>, &String>) -> Pair 
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

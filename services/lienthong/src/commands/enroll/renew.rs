@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use lienthong_broker::enrollment::{self, Kind, renewal_statement};
-use lienthong_certs::{Credentials, files, pki::DevPki, pki::Holder, pki::Request, request};
-use lienthong_node::NodeConfig;
+use lienthong_certs::{Credentials, TrustAnchors, files, pki::DevPki, pki::Holder, pki::Request, request};
+use lienthong_node::{NodeConfig, trust::Trust};
 use lienthong_proto::lienthong::registry::v1::{Enrollment, GetEnrollmentRequest, RenewCertificateRequest};
 use serde_json::json;
 
@@ -56,13 +56,14 @@ pub struct RenewArgs {
 struct Present {
     mesh: String,
     broker: ClientProfile,
+    anchors: TrustAnchors,
 }
 
 /// Renews, and puts certificate and key in place; a node takes them over at SIGHUP.
 pub async fn run(args: RenewArgs) -> Result<ExitCode> {
-    let Present { mesh, broker } = present(&args)?;
+    let Present { mesh, broker, anchors } = present(&args)?;
     let present = Credentials::open(&broker.certificate, &broker.key)?;
-    let mut service = Client::new(&broker)?.enrollments();
+    let mut service = Client::trusting(&broker, anchors)?.enrollments();
     let asked = GetEnrollmentRequest { name: args.enrollment.clone() };
     let known = service.get_enrollment(asked).await.map_err(|status| show::explained(&status))?.into_inner();
     let known = known.enrollment.context("the broker answered without an enrollment")?;
@@ -92,23 +93,24 @@ pub async fn run(args: RenewArgs) -> Result<ExitCode> {
 fn present(args: &RenewArgs) -> Result<Present> {
     if let Some(path) = &args.config {
         let config: NodeConfig = lienthong_telemetry::load(path)?;
+        let held = Trust::held_by(&config)?;
         let broker = ClientProfile {
             node: config.broker.address,
             server_name: config.broker.server_name,
             certificate: config.certificate,
             key: config.key,
-            trust: config.trust.state.into_iter().chain(config.trust.party).collect(),
+            trust: Vec::new(),
             development: config.development,
         };
-        return Ok(Present { mesh: config.mesh, broker });
+        return Ok(Present { mesh: config.mesh, broker, anchors: held.trust().anchors().clone() });
     }
     let (Some(profile), Some(card)) = (&args.profile, &args.card) else {
         anyhow::bail!("name the --config of a node, or the --profile of a system with the --card");
     };
-    let (card, _) = Card::read(card)?;
+    let card = Card::read(card)?;
     let system = client::profile(profile)?;
     let broker = ClientProfile { node: card.broker.address, server_name: card.broker.server_name, ..system };
-    Ok(Present { mesh: card.mesh, broker })
+    Ok(Present { mesh: card.mesh, broker, anchors: card.trust.trust().anchors().clone() })
 }
 
 fn certified(ca: &Path, holder: &str, present: &Credentials, key: &Path) -> Result<PathBuf> {

@@ -9,13 +9,11 @@ use anyhow::{Context, Result};
 use lienthong_certs::files;
 use lienthong_node::{
     NodeConfig,
-    config::{
-        BackendConfig, BackendEndpointConfig, LimitsConfig, LocalListenerConfig, TlsBackendConfig,
-        TrustConfig,
-    },
+    config::{BackendConfig, BackendEndpointConfig, LimitsConfig, LocalListenerConfig, TlsBackendConfig},
 };
 use lienthong_proto::descriptors;
 use lienthong_telemetry::TelemetryConfig;
+use lienthong_trust::TrustConfig;
 use serde_json::json;
 
 use super::Steps;
@@ -46,7 +44,7 @@ pub struct NodeFile {
     pub key: PathBuf,
     /// The mesh's card.
     pub card: Card,
-    /// The card's authorities, as files.
+    /// The card's trust file, pinned.
     pub trust: TrustConfig,
     /// For other nodes.
     pub listen: SocketAddr,
