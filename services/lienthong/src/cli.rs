@@ -48,6 +48,9 @@ pub enum Command {
     /// Certificates: make a development PKI, inspect any certificate
     #[command(subcommand)]
     Certs(CertsCommand),
+    /// The mesh trust file: whom every role believes, signed by offline roots
+    #[command(subcommand)]
+    Trust(crate::commands::trust::TrustCommand),
     /// Let nodes and systems into the mesh, four eyes on each; renew and take back
     #[command(subcommand)]
     Enroll(crate::commands::enroll::EnrollCommand),

@@ -1,5 +1,6 @@
 //! What one version changes against another, in words: Vietnamese and English.
 
+use lienthong_audit::note::VerifierKey;
 use lienthong_certs::Branch;
 
 use crate::mesh_trust::{KeyPair, MeshTrust};
@@ -82,7 +83,7 @@ pub fn parties(branch: Branch) -> (&'static str, &'static str) {
 
 fn pair(vi: &str, en: &str, held: &KeyPair, new: &KeyPair, say: &mut impl FnMut(String, String)) {
     let next =
-        |pair: &KeyPair, none: &str| pair.next.as_ref().map_or_else(|| none.to_owned(), |next| next.label());
+        |pair: &KeyPair, none: &str| pair.next.as_ref().map_or_else(|| none.to_owned(), VerifierKey::label);
     if held.now != new.now {
         let known = held.next.as_ref() == Some(&new.now);
         let (warn_vi, warn_en) = if known {

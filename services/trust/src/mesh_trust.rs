@@ -296,22 +296,21 @@ fn anchors_of(parts: &Parts) -> Result<TrustAnchors, TrustFileError> {
 
 /// The policy in the words of C2SP tlog-policy.
 fn policy_of(parts: &Parts) -> Result<Policy, TrustFileError> {
-    let mut file = String::new();
-    for key in parts.log.keys() {
-        file.push_str(&format!("log {key}\n"));
-    }
+    let mut lines: Vec<String> = parts.log.keys().map(|key| format!("log {key}")).collect();
     let Witnesses { quorum, known } = &parts.witnesses;
     for Witness { key, url } in known {
         let url = url.as_ref().map(|url| format!(" {url}")).unwrap_or_default();
-        file.push_str(&format!("witness {} {key}{url}\n", key.name()));
+        lines.push(format!("witness {} {key}{url}", key.name()));
     }
     if *quorum == 0 {
-        file.push_str("quorum none\n");
+        lines.push("quorum none".to_owned());
     } else {
         let names: Vec<&str> = known.iter().map(|witness| witness.key.name()).collect();
-        file.push_str(&format!("group {GROUP} {quorum} {}\nquorum {GROUP}\n", names.join(" ")));
+        lines.push(format!("group {GROUP} {quorum} {}", names.join(" ")));
+        lines.push(format!("quorum {GROUP}"));
     }
-    Ok(Policy::parse(file.as_bytes())?)
+    lines.push(String::new());
+    Ok(Policy::parse(lines.join("\n").as_bytes())?)
 }
 
 fn wrong(key: &'static str, problem: impl Into<String>) -> TrustFileError {

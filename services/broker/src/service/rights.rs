@@ -241,7 +241,7 @@ impl Watch {
                 match (self.door.may_log(), error) {
                     (true, "") => tracing::info!(node, version, "mesh trust file took effect"),
                     (true, error) => {
-                        tracing::error!(node, version, error, "node did not take the mesh trust file")
+                        tracing::error!(node, version, error, "node did not take the mesh trust file");
                     }
                     (false, _) => {}
                 }

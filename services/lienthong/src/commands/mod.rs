@@ -12,6 +12,7 @@ pub mod onboard;
 pub mod proto;
 mod roles;
 pub mod sandbox;
+pub mod trust;
 pub mod witness;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Witness(command) => witness::run(command),
         Command::Catalog(command) => catalog::run(command),
         Command::Certs(command) => certs::run(command),
+        Command::Trust(command) => trust::run(command),
         Command::Enroll(command) => enroll::run(command),
         Command::Onboard(args) => block_on(onboard::run(*args)),
         Command::Backend(args) => block_on(backend::run(args)),

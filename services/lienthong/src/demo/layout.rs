@@ -153,30 +153,7 @@ impl Layout {
         for folder in ["keys", "config", "contracts", "clients", "logs", "trust"] {
             fs::create_dir(dir.join(folder))?;
         }
-        let bundle_key = MeshKey::generate()?;
-        bundle_key.save(&dir.join("keys/bundle-1.key"))?;
-        let log_key = LogKey::generate(&plan.log_origin)?;
-        lienthong_certs::files::create_private(
-            &dir.join("keys/log-1.key"),
-            log_key.signing_key().to_skey()?.as_bytes(),
-        )?;
-        let (witnesses, asked) = lay_witnesses(plan, &dir, &log_key, &mut ports)?;
-        let first = ceremony::First {
-            mesh: plan.mesh.clone(),
-            development: true,
-            bundle: ceremony::bundle_key(BUNDLE_KEY_NAME, bundle_key.public_key())?,
-            log: log_key.verifier().clone(),
-            witnesses: asked,
-            anchors: ceremony::development_anchors(&pki)?,
-            valid_days: ceremony::VALID_DAYS,
-        };
-        let policy = dir.join("log-policy.txt");
-        let trust = TrustConfig {
-            revocation_lists: pki.crl_files(),
-            ..ceremony::begin(&dir.join("trust"), first, OffsetDateTime::now_utc())?
-        };
-        let signed = SignedTrust::read(&fs::read(&trust.file)?)?;
-        fs::write(&policy, signed.trust().witness_policy().to_file())?;
+        let (trust, witnesses, policy) = lay_trust(plan, &dir, &pki, &mut ports)?;
         let state = state_of(&pki);
         let builder = Builder { plan, dir: &dir, pki: &pki, trust: &trust, state: &state };
 
@@ -495,6 +472,40 @@ const OPERATORS: [(&str, &str); 2] =
     [("operator-1", "DEMO – Nguyễn Văn Mẫu"), ("operator-2", "DEMO – Trần Thị Mẫu")];
 
 const BUNDLE_KEY_NAME: &str = "bundle-1";
+
+/// Keys, the mesh trust file that names them, the witnesses, and the policy of the log's readers.
+fn lay_trust(
+    plan: &Plan,
+    dir: &Path,
+    pki: &DevPki,
+    ports: &mut Ports,
+) -> Result<(TrustConfig, Vec<WitnessLayout>, PathBuf)> {
+    let bundle_key = MeshKey::generate()?;
+    bundle_key.save(&dir.join("keys/bundle-1.key"))?;
+    let log_key = LogKey::generate(&plan.log_origin)?;
+    lienthong_certs::files::create_private(
+        &dir.join("keys/log-1.key"),
+        log_key.signing_key().to_skey()?.as_bytes(),
+    )?;
+    let (witnesses, asked) = lay_witnesses(plan, dir, &log_key, ports)?;
+    let first = ceremony::First {
+        mesh: plan.mesh.clone(),
+        development: true,
+        bundle: ceremony::bundle_key(BUNDLE_KEY_NAME, bundle_key.public_key())?,
+        log: log_key.verifier().clone(),
+        witnesses: asked,
+        anchors: ceremony::development_anchors(pki)?,
+        valid_days: ceremony::VALID_DAYS,
+    };
+    let policy = dir.join("log-policy.txt");
+    let trust = TrustConfig {
+        revocation_lists: pki.crl_files(),
+        ..ceremony::begin(&dir.join("trust"), first, OffsetDateTime::now_utc())?
+    };
+    let signed = SignedTrust::read(&fs::read(&trust.file)?)?;
+    fs::write(&policy, signed.trust().witness_policy().to_file())?;
+    Ok((trust, witnesses, policy))
+}
 
 /// Witnesses with keys of their own, and how the trust file names them: more than half must cosign.
 fn lay_witnesses(

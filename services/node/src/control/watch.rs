@@ -148,9 +148,9 @@ fn acknowledge(
 const BUNDLE_MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Takes a trust file that the broker hands on; answers whether it is in effect now, and what to say.
-fn trust_file(keeper: &BundleKeeper, node: &Node, note: &[u8]) -> (bool, TrustAcknowledgement) {
+fn trust_file(keeper: &BundleKeeper, node: &Node, file: &[u8]) -> (bool, TrustAcknowledgement) {
     let trust = keeper.trust();
-    let taken = trust.take(note);
+    let taken = trust.take(file);
     trust_file::show(node, trust);
     let version = trust.mesh().trust().version();
     let error = match &taken {
