@@ -1,0 +1,315 @@
+//! Trust changes while the mesh works: bundle key, roots, authorities. Under live calls, and not one of them fails.
+//!
+//! Only the broker is given new versions of the trust file; the nodes get them over their watch.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, ensure};
+use lienthong::{client::Client, commands::call, demo::layout::Layout};
+use lienthong_certs::{
+    DevPki,
+    pki::{Holder, Request},
+};
+use lienthong_proto::lienthong::control::v1::SignedBundle;
+use lienthong_tests::{GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, program};
+use prost::Message;
+use tokio::{process::Command, task::JoinSet};
+
+const CALLERS: usize = 4;
+
+#[tokio::test]
+async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Result<()> {
+    let mesh = TestMesh::start_changed(prepare).await?;
+    let ceremony = Ceremony::of(&mesh.mesh.layout);
+    let load = Load::start(mesh.mesh.client(OFFICE)?);
+
+    // The bundle key: announced, then used.
+    let next = text(&ceremony.path("keys/bundle-2.key"))?;
+    ceremony.rotate(&mesh, 2, &["--next-bundle-key", &next]).await?;
+    load.goes_on("the next bundle key is announced").await?;
+    ceremony.rotate(&mesh, 3, &["--use-next-bundle-key"]).await?;
+    for code in ["H26.90", "G01"] {
+        eventually("the bundle on disk is signed by the new key", async || {
+            let bytes = fs::read(ceremony.path(&format!("nodes/{code}/bundle.binpb")))?;
+            Ok(SignedBundle::decode(bytes.as_slice())?.key_name == "bundle-2")
+        })
+        .await?;
+    }
+    load.goes_on("the new bundle key signs").await?;
+
+    // The root: the old one and the new one sign the change, then the new one alone.
+    let new_root = ceremony.path("trust/root-2.key");
+    ceremony
+        .rotate_with(&mesh, 4, &["--add-root", &text(&new_root)?, "--drop-root", "demo/root-1"], true)
+        .await?;
+    fs::rename(&new_root, ceremony.path("trust/root.key"))?;
+    ceremony.rotate(&mesh, 5, &["--days", "200"]).await?;
+    load.goes_on("the new root signs alone").await?;
+
+    // The authorities: a second generation comes, a node changes over to it, an authority of the first goes.
+    let second = text(&ceremony.path("pki-g2/trust/state.pem"))?;
+    ceremony.rotate(&mesh, 6, &["--state", &format!("State G2={second}")]).await?;
+    for ending in ["key", "crt"] {
+        let from = ceremony.path(&format!("pki-g2/issued/G01-n1.{ending}"));
+        let to = ceremony.path(&format!("pki/issued/G01-n1.{ending}"));
+        fs::copy(&from, to.with_extension("next"))?;
+        fs::rename(to.with_extension("next"), &to)?;
+    }
+    let pid = mesh.mesh.node_pid("G01")?.to_string();
+    ensure!(Command::new("kill").args(["-HUP", &pid]).status().await?.success());
+    eventually("the node of G01 uses a certificate of the second generation", async || {
+        Ok(mesh.log_of("node-G01")?.contains("certificate is in use"))
+    })
+    .await?;
+    load.goes_on("a node works under the second generation").await?;
+    ceremony.rotate(&mesh, 7, &["--drop-anchor", "Party G1 (development)"]).await?;
+    load.goes_on("an authority of the first generation is gone").await?;
+
+    let answered = load.stop().await?;
+    ensure!(answered > 100, "only {answered} calls: that is no load");
+
+    // What no longer stands is closed: with its authority gone, the office's own certificate counts no more. Its node is
+    // handed the file itself: the broker would cut every node that still lives under the first generation.
+    let (file, root) = (text(&ceremony.file)?, text(&ceremony.path("trust/root.key"))?);
+    let out = text(&ceremony.path("trust/node-H26.90.trust"))?;
+    let drop_first = ["--drop-anchor", "State G1 (development)", "--drop-anchor", "public G1 (development)"];
+    let arguments = [&["trust", "rotate", &file, "--root", &root, "--out", &out][..], &drop_first].concat();
+    let (good, said) = ceremony.command(&arguments).await?;
+    ensure!(good, "{said}");
+    eventually("the office's certificate is refused", async || {
+        let client = mesh.mesh.client(OFFICE)?;
+        Ok(call::call(&client, GET_CITIZEN, PERSON, &handling()).await?.error.is_some())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_file_that_is_older_or_by_strangers_is_refused_and_the_mesh_goes_on() -> Result<()> {
+    let mut mesh = TestMesh::start_changed(prepare).await?;
+    let ceremony = Ceremony::of(&mesh.mesh.layout);
+    let first = fs::read(&ceremony.file)?;
+    ceremony.rotate(&mesh, 2, &["--days", "100"]).await?;
+
+    // The old file, put back at the broker; and one that a stranger signed, put before a node.
+    fs::write(&ceremony.file, &first)?;
+    eventually("the broker says that an old file was played back", async || {
+        Ok(mesh.log_of("broker")?.contains("version 1, version 2 is held"))
+    })
+    .await?;
+    let stranger = ceremony.path("trust/stranger");
+    let made = ceremony
+        .command(&[
+            "trust",
+            "init",
+            &text(&stranger)?,
+            "--mesh",
+            "demo",
+            "--log-origin",
+            "log.stranger.invalid",
+            "--development-ca",
+            &text(&ceremony.path("pki"))?,
+        ])
+        .await?;
+    ensure!(made.0, "{}", made.1);
+    let forged = stranger.join("forged.trust");
+    let root = text(&stranger.join("root.key"))?;
+    for _ in 0..3 {
+        let from = if forged.exists() { forged.clone() } else { stranger.join("mesh.trust") };
+        let made = ceremony
+            .command(&["trust", "rotate", &text(&from)?, "--root", &root, "--out", &text(&forged)?])
+            .await?;
+        ensure!(made.0, "{}", made.1);
+    }
+    fs::copy(&forged, ceremony.path("trust/node-G01.trust"))?;
+    eventually("the node says that strangers signed", async || {
+        Ok(mesh.log_of("node-G01")?.contains("signed by 0 of the roots trusted until now"))
+    })
+    .await?;
+    mesh.until_served().await?;
+
+    // A restart with the old file still goes by the newest version that was seen.
+    mesh.mesh.restart_node("G01", false).await?;
+    mesh.until_served().await?;
+    ensure!(ceremony.holds("G01", 2));
+    mesh.stop().await
+}
+
+/// Whoever holds the root keys, with the program in hand.
+struct Ceremony {
+    dir: PathBuf,
+    file: PathBuf,
+    nodes: Vec<String>,
+}
+
+impl Ceremony {
+    fn of(layout: &Layout) -> Self {
+        let nodes = layout.nodes.iter().map(|(name, ..)| name.clone()).collect();
+        Self { dir: layout.dir.clone(), file: layout.dir.join("trust/mesh.trust"), nodes }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Makes the next version, lays it before the broker, and waits until every node holds it.
+    async fn rotate(&self, mesh: &TestMesh, version: u64, changes: &[&str]) -> Result<()> {
+        self.rotate_with(mesh, version, changes, false).await
+    }
+
+    async fn rotate_with(
+        &self,
+        mesh: &TestMesh,
+        version: u64,
+        changes: &[&str],
+        new_root_signs: bool,
+    ) -> Result<()> {
+        let next = self.path("trust/next.trust");
+        let (file, root) = (text(&self.file)?, text(&self.path("trust/root.key"))?);
+        let (new_root, out) = (text(&self.path("trust/root-2.key"))?, text(&next)?);
+        let mut arguments = vec!["trust", "rotate", &file, "--root", &root, "--out", &out];
+        if new_root_signs {
+            arguments.extend(["--root", &new_root]);
+        }
+        arguments.extend(changes);
+        let (good, said) = self.command(&arguments).await?;
+        ensure!(good && said.contains(&format!("version {version}")), "{said}");
+        fs::rename(&next, &self.file)?;
+        eventually(&format!("every node holds version {version}"), async || {
+            let missing: Vec<_> = self.nodes.iter().filter(|node| !self.holds(node, version)).collect();
+            ensure!(
+                missing.is_empty(),
+                "{missing:?} do not; the broker: {}",
+                last_lines(&mesh.log_of("broker")?)
+            );
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Whether a node has this version on its disk.
+    fn holds(&self, node: &str, version: u64) -> bool {
+        self.path(&format!("nodes/{node}/trust/{version:020}.trust")).exists()
+    }
+
+    async fn command(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        let output = Command::new(program()?).args(arguments).output().await?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+}
+
+/// Calls without end, all counted.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    callers: JoinSet<Result<()>>,
+}
+
+impl Load {
+    fn start(client: Client) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            let (client, stop, answered) = (client.clone(), Arc::clone(&stop), Arc::clone(&answered));
+            callers.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let outcome = call::call(&client, GET_CITIZEN, PERSON, &handling()).await?;
+                    ensure!(outcome.error.is_none(), "a call failed: {:?}", outcome.error);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            });
+        }
+        Self { stop, answered, callers }
+    }
+
+    /// Waits until calls were answered after this moment.
+    async fn goes_on(&self, after: &str) -> Result<()> {
+        let before = self.answered.load(Ordering::Relaxed);
+        let enough = before + 4 * CALLERS as u64;
+        eventually(&format!("calls go on after {after}"), async || {
+            Ok(self.answered.load(Ordering::Relaxed) >= enough)
+        })
+        .await
+    }
+
+    /// Ends; how many calls were answered, if none failed.
+    async fn stop(mut self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.callers.join_next().await {
+            ended??;
+        }
+        Ok(self.answered.load(Ordering::Relaxed))
+    }
+}
+
+/// Each node gets a copy of the trust file, so that only the broker is told of newer ones; a second generation of
+/// authorities is at hand, with a certificate for the node of G01 that the registry binds beside its present one.
+fn prepare(layout: &Layout) -> Result<()> {
+    let dir = &layout.dir;
+    for (name, config, _) in &layout.nodes {
+        let copy = dir.join(format!("trust/node-{name}.trust"));
+        fs::copy(dir.join("trust/mesh.trust"), &copy)?;
+        change(config, |table| {
+            table["trust"]["file"] = toml::Value::String(text(&copy)?);
+            Ok(())
+        })?;
+    }
+    let second = DevPki::create(&dir.join("pki-g2"), "demo")?;
+    let server_name = "n1.g01.demo.invalid";
+    let holder = Holder::Node {
+        agency_code: "G01".to_owned(),
+        agency_name: "Bộ Công an".to_owned(),
+        node_id: "n1".to_owned(),
+    };
+    let issued = second.issue(&Request::new(holder).with_dns_names(&[server_name]))?;
+
+    let (present, kept) = (dir.join("pki/issued/G01-n1.crt"), dir.join("g01-first.crt"));
+    fs::copy(&present, &kept)?;
+    let registry = fs::read_to_string(dir.join("registry.yaml"))?;
+    let mut registry: serde_json::Value = serde_json::from_str(&registry)?;
+    let nodes = registry["nodes"].as_array_mut().context("the registry has no nodes")?;
+    let node = nodes.iter_mut().find(|node| node["agency"] == "G01").context("G01 has no node")?;
+    ensure!(node["server_name"] == server_name, "{node}");
+    node["certificates"] = serde_json::json!([{ "file": kept }, { "file": issued.certificate }]);
+    fs::write(dir.join("registry.yaml"), registry.to_string())?;
+
+    change(&layout.broker.0, |table| {
+        let lists = table["trust"]["revocation_lists"].as_array_mut().context("no lists")?;
+        for list in second.crl_files() {
+            lists.push(toml::Value::String(text(&list)?));
+        }
+        Ok(())
+    })?;
+    for backend in &layout.backends {
+        change(&backend.config, |table| {
+            let trusted = table["trust"].as_array_mut().context("no trust")?;
+            trusted.push(toml::Value::String(text(&dir.join("pki-g2/trust/state.pem"))?));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn change(config: &Path, change: impl FnOnce(&mut toml::Value) -> Result<()>) -> Result<()> {
+    let mut table: toml::Value = toml::Value::Table(toml::from_str(&fs::read_to_string(config)?)?);
+    change(&mut table)?;
+    fs::write(config, toml::to_string(&table)?)?;
+    Ok(())
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().rev().take(3).collect();
+    lines.join(" | ")
+}
+
+fn text(path: &Path) -> Result<String> {
+    Ok(path.to_str().context("the folder has a name that is not UTF-8")?.to_owned())
+}
