@@ -28,6 +28,8 @@
 //! | [`journal`] | a node's own durable, hash-chained file of records |
 //! | [`keys`] | the erasable side file that opens digests and commitments |
 //! | [`batch`] | signed batches of records, and the broker's judgement of them |
+//! | [`finding`] | names of findings |
+//! | [`light_witness`] | a node that holds the log to its receipts |
 //! | [`verify`] | the offline verifier of a log folder |
 //! | [`witness`] | what a witness is asked and how it judges (C2SP tlog-witness) |
 
@@ -35,9 +37,11 @@ pub mod batch;
 pub mod chain;
 pub mod checkpoint;
 pub mod digest;
+pub mod finding;
 pub mod hash;
 pub mod journal;
 pub mod keys;
+pub mod light_witness;
 pub mod log;
 pub mod merkle;
 pub mod note;

@@ -89,6 +89,11 @@ impl Policy {
         &self.witnesses
     }
 
+    /// Whether a checkpoint must be cosigned to be believed.
+    pub const fn asks_for_witnesses(&self) -> bool {
+        !matches!(self.quorum, Quorum::None)
+    }
+
     /// Judges a signed checkpoint: a trusted log signed it, under its own origin, and the quorum cosigned it.
     pub fn judge(&self, checkpoint: &str) -> Result<Accepted, PolicyError> {
         let accepted = self.judge_signer(checkpoint)?;

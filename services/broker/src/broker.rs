@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lienthong_audit::log::LogKey;
+use lienthong_audit::policy::Policy;
 use lienthong_certs::Judge;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
 use lienthong_transport::{
@@ -174,7 +175,7 @@ impl Broker {
             tasks: Vec::new(),
         };
         broker.open_admin().await?;
-        broker.open_doors(listener);
+        broker.open_doors(listener, policy);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
         Ok(broker)
     }
@@ -259,8 +260,8 @@ impl Broker {
         }
     }
 
-    fn open_doors(&mut self, listener: TcpListener) {
-        let routes = routes(self.ground());
+    fn open_doors(&mut self, listener: TcpListener, policy: Option<Arc<Policy>>) {
+        let routes = routes(self.ground(policy));
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(async move {
@@ -272,12 +273,13 @@ impl Broker {
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
     }
 
-    fn ground(&self) -> Ground {
+    fn ground(&self, policy: Option<Arc<Policy>>) -> Ground {
         Ground {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
             registrar: Arc::clone(&self.registrar),
             ledger: self.ledger.clone(),
+            policy,
             board: self.board.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),

@@ -9,7 +9,10 @@
 use std::sync::Arc;
 
 use lienthong_audit::batch::Position;
-use lienthong_audit::log::{ENTRY_BYTES_MAX, Log, LogError, LogReader};
+use lienthong_audit::checkpoint::Checkpoint;
+use lienthong_audit::log::{Brake, ENTRY_BYTES_MAX, Log, LogError, LogReader};
+use lienthong_audit::merkle;
+use lienthong_audit::note::VerifierKey;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use prost_types::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +34,9 @@ pub struct Ledger {
     positions: Arc<Positions>,
     checkpoint: watch::Receiver<Arc<str>>,
     reader: LogReader,
+    published: watch::Receiver<u64>,
+    key: VerifierKey,
+    brake: Brake,
 }
 
 /// A checked batch on its way into the log.
@@ -102,7 +108,15 @@ impl Ledger {
     ) -> (Ledger, impl Future<Output = Result<(), LedgerError>> + use<>) {
         let (jobs, waiting) = mpsc::channel(LEDGER_JOBS_WAITING_MAX);
         let (announce, checkpoint) = watch::channel(Arc::from(checkpoint));
-        let ledger = Ledger { jobs, positions: Arc::clone(&positions), checkpoint, reader: log.reader() };
+        let ledger = Ledger {
+            jobs,
+            positions: Arc::clone(&positions),
+            checkpoint,
+            reader: log.reader(),
+            published: log.published(),
+            key: log.verifier().clone(),
+            brake: log.brake(),
+        };
         let writer = Writer { log, positions, announce };
         let task = tokio::spawn(writer.run(waiting));
         // A task that was cancelled or panicked has not closed the log.
@@ -122,6 +136,54 @@ impl Ledger {
         let reader = self.reader.clone();
         let read = spawn_blocking(move || reader.checkpoint_note()).await;
         read.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// A reader over what is published.
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// The published size; changes are also told when only cosignatures came.
+    pub fn published_size(&self) -> watch::Receiver<u64> {
+        self.published.clone()
+    }
+
+    /// Compares the log with a checkpoint of it that somebody holds. If the log's own key signed it and the log does not
+    /// hold it, this log was set back, or another one signs with its key: it stops for good (R-48). What anybody else
+    /// signed says nothing.
+    ///
+    /// # Errors
+    /// The proof, in words.
+    pub async fn compare(&self, who: &str, note: &str) -> Result<(), String> {
+        let Ok(held) = Checkpoint::open(note, &self.key) else {
+            return Ok(());
+        };
+        let newest = Checkpoint::open(&self.checkpoint(), &self.key).map_or(0, |newest| newest.size);
+        let (reader, published) = (self.reader.clone(), *self.published.borrow());
+        let proof = if held.size > newest {
+            format!(
+                "{who} holds a checkpoint of {} entries of this log, which ends at {newest}: it was restored from an old \
+                 copy, or another broker signs for it",
+                held.size
+            )
+        } else if held.size > published {
+            // Published within a second; whoever signed it then is asked again at the next hello.
+            return Ok(());
+        } else {
+            let size = held.size;
+            let root = spawn_blocking(move || merkle::root(size, &reader.tree(published))).await;
+            match root {
+                Ok(Ok(root)) if root != held.root => format!(
+                    "{who} holds another history of this log at {size} entries: the log was changed, or another broker \
+                     signs for it"
+                ),
+                _ => return Ok(()),
+            }
+        };
+        tracing::error!(proof, "the log must not sign any more");
+        self.brake.pull(&proof);
+        self.close().await;
+        Err(proof)
     }
 
     /// The newest signed checkpoint; it binds the log, and is published within a second.

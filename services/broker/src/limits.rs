@@ -140,6 +140,15 @@ pub const KNOCKERS_MAX: usize = 1_024;
 /// Certificates of a renewal's chain.
 pub const RENEWAL_CHAIN_MAX: usize = 5;
 
+/// Receipts that one question proves at most.
+pub const PROOFS_AT_ONCE_MAX: usize = 64;
+
+/// Longest time that a question for proofs waits for a cosigned checkpoint, milliseconds.
+pub const PROOF_WAIT_MS_MAX: u64 = 10_000;
+
+/// Questions for proofs that one node may have under way at once.
+pub const PROOFS_PER_NODE_MAX: usize = 4;
+
 /// Time that a witness gets to cosign a checkpoint, milliseconds: publishing waits so long at most, twice on a busy
 /// machine.
 pub const WITNESS_DEADLINE_MS: u64 = 500;

@@ -128,6 +128,9 @@ pub struct LimitsConfig {
     pub calls_per_peer_max: usize,
     /// Deadline of a unary call that states none, milliseconds.
     pub unary_deadline_ms: u64,
+    /// Longest wait for a receipt, or for witnesses, before data behind the release gates RECEIPT and WITNESSED is
+    /// released, milliseconds; beyond it the call is denied.
+    pub gate_wait_ms: u64,
     /// How long a stopping node lets calls finish, milliseconds.
     pub drain_ms: u64,
     /// Journal records that may wait for the broker before a class of data is closed.
@@ -144,6 +147,7 @@ impl Default for LimitsConfig {
             calls_in_flight_max: limits::CALLS_IN_FLIGHT_MAX,
             calls_per_peer_max: limits::CALLS_PER_PEER_MAX,
             unary_deadline_ms: limits::UNARY_DEADLINE_MS_DEFAULT,
+            gate_wait_ms: limits::GATE_WAIT_MS_DEFAULT,
             drain_ms: limits::DRAIN_MS,
             journal_backlog_records_max: 10_000_000,
             journal_backlog_bytes_max: 1024 * 1024 * 1024,

@@ -134,7 +134,8 @@ impl Outgoing {
         exchange.provider_node.clone_from(&nodes[0].name);
         let key = ExchangeKey::random().map_err(open::unavailable)?;
         let system = exchange.system.clone();
-        let opened = open(&self.core, exchange, self.id, &key, self.received)?;
+        let gate = permitted.release_gate();
+        let opened = open(&self.core, exchange, self.id, &key, gate, self.received)?;
         let seq = opened.ticket.seq;
         let context = self.context(&permitted, system, &key, &opened.ticket.leaf_hash.0);
         let tally = RequestTally::new(&key);
@@ -151,7 +152,7 @@ impl Outgoing {
             tally.keep();
         }
         if !self.method.has_no_side_effects()
-            && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
+            && let Err(error) = self.core.node.gates.pass(gate, seq, self.deadline, &self.core.journal).await
         {
             return Ok(Released::failed(Side::Consumer, &mut closer, error));
         }
@@ -169,7 +170,7 @@ impl Outgoing {
                 Ok(answered) => answered,
                 Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
             };
-        if let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await {
+        if let Err(error) = self.core.node.gates.pass(gate, seq, self.deadline, &self.core.journal).await {
             return Ok(Released::failed(Side::Consumer, &mut closer, error));
         }
         let released = release(Side::Consumer, response, permitted, standing, self.deadline, &space, closer);

@@ -143,7 +143,8 @@ impl Admitted {
         stated: CallMetadata,
         request: Request<Incoming>,
     ) -> Result<Released, MeshError> {
-        let opened = open(&self.core, exchange, self.id, &self.key, self.received)?;
+        let gate = self.permitted.release_gate();
+        let opened = open(&self.core, exchange, self.id, &self.key, gate, self.received)?;
         let seq = opened.ticket.seq;
         let tally = RequestTally::new(&self.key);
         let mut closer = Closer::new(Arc::clone(&self.core), opened, self.key.clone(), tally.clone());
@@ -165,7 +166,7 @@ impl Admitted {
         closer.metadata_dropped += head.metadata_dropped;
         tally.metadata(&parts.headers);
         if !self.method.has_no_side_effects()
-            && let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await
+            && let Err(error) = self.core.node.gates.pass(gate, seq, self.deadline, &self.core.journal).await
         {
             return Ok(Released::failed(Side::Provider, &mut closer, error));
         }
@@ -193,7 +194,7 @@ impl Admitted {
                     return Ok(Released::failed(Side::Provider, &mut closer, error));
                 }
             };
-        if let Err(error) = self.deadline.limit(self.core.journal.durable(seq)).await {
+        if let Err(error) = self.core.node.gates.pass(gate, seq, self.deadline, &self.core.journal).await {
             return Ok(Released::failed(Side::Provider, &mut closer, error));
         }
         let released = release(Side::Provider, response, permitted, standing, self.deadline, &space, closer);

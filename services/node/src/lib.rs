@@ -17,6 +17,7 @@
 //! - [`services`]: the agency's shared-data catalog, reflection, health, and what is wrong with a call.
 //!   [`sandbox`]: the same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
+//! - [`gates`]: what must be on record, and where, before an answer leaves; [`promises`]: what the log promised.
 //! - [`freshness`], [`denials`], [`quota`], [`message_space`], [`trust`], [`clock`]: one noun each.
 //! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
 
@@ -29,11 +30,13 @@ pub mod cores;
 pub mod denials;
 pub mod egress;
 pub mod freshness;
+pub mod gates;
 pub mod ingress;
 pub mod limits;
 pub mod message_space;
 pub mod metrics;
 pub mod node;
+pub mod promises;
 pub mod quota;
 pub mod run;
 pub mod sandbox;

@@ -112,6 +112,38 @@ pub const ACKNOWLEDGEMENTS_WAITING_MAX: usize = 16;
 /// Pause between two rounds of shipping, milliseconds: records gather, signatures are saved.
 pub const SHIP_LINGER_MS: u64 = 20;
 
+/// A batch without records after so long without one, milliseconds: the broker hears that there was nothing to record,
+/// and the node gets a receipt for its newest checkpoint.
+pub const SHIP_HEARTBEAT_MS: u64 = 10_000;
+
+/// Longest wait at a release gate, milliseconds, where the operator sets no other.
+pub const GATE_WAIT_MS_DEFAULT: u64 = 10_000;
+
+/// What is left of a call's deadline for the way back when a gate stays closed, milliseconds at most: a quarter of it,
+/// if that is less.
+pub const GATE_ANSWER_MS: u64 = 500;
+
+/// How long the broker may hold a question for proofs until a cosigned checkpoint covers it, milliseconds.
+pub const PROOF_WAIT_MS: u64 = 2_000;
+
+/// Pause after a question for proofs that settled nothing, milliseconds.
+pub const PROOF_BREATH_MS: u64 = 100;
+
+/// Pause after a question for proofs that failed, milliseconds.
+pub const PROOF_PAUSE_MS: u64 = 500;
+
+/// Pause between two questions for proofs while nothing waits to be proven, milliseconds.
+pub const PROOF_IDLE_MS: u64 = 10_000;
+
+/// Time between two writings of the newest checkpoint to disk, milliseconds.
+pub const WITNESS_SAVE_MS: u64 = 5_000;
+
+/// Proofs against the log that are kept on disk; each is a few kilobytes.
+pub const EVIDENCE_FILES_MAX: usize = 1_000;
+
+/// Contradictions of receipts that wait to be put on record.
+pub const TROUBLES_WAITING_MAX: usize = 16;
+
 /// How long a stopping node waits for the receipts of its last records, milliseconds.
 pub const SHIP_FINISH_MS: u64 = 2_000;
 

@@ -43,6 +43,10 @@ pub struct Metrics {
     pub trust_expiry: Gauge,
     /// Records that the broker has not receipted.
     pub backlog: Gauge,
+    /// Findings against the log itself.
+    pub log_findings: Counter,
+    /// Receipts that are not yet proven to be kept.
+    pub promises: Gauge,
     /// Age of the rights, seconds; -1: never heard of the broker.
     pub rights_age_seconds: Gauge,
 }
@@ -102,6 +106,8 @@ impl Default for Metrics {
             trust_version: Gauge::default(),
             trust_expiry: Gauge::default(),
             backlog: Gauge::default(),
+            log_findings: Counter::default(),
+            promises: Gauge::default(),
             rights_age_seconds: Gauge::default(),
         }
     }
@@ -184,6 +190,16 @@ impl Metrics {
             self.trust_expiry.clone(),
         );
         register.register("node_journal_backlog", "Records without a receipt", self.backlog.clone());
+        register.register(
+            "node_log_findings",
+            "Contradictions of the log, and receipts that it did not keep in time: look at once",
+            self.log_findings.clone(),
+        );
+        register.register(
+            "node_receipts_unproven",
+            "Receipts that no cosigned checkpoint was proven to cover yet",
+            self.promises.clone(),
+        );
         register.register(
             "node_rights_age_seconds",
             "Time since the broker's last sign of life; -1: never",

@@ -17,9 +17,9 @@ use lienthong_transport::{Peer, StreamPlace};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness,
-    limits::OVERLOAD_RETRY_MS, message_space::MessageSpace, metrics::Metrics, quota::Quotas,
-    services::Services,
+    call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness, gates::Gates,
+    limits::OVERLOAD_RETRY_MS, message_space::MessageSpace, metrics::Metrics, promises::Promises,
+    quota::Quotas, services::Services,
 };
 
 /// A running node.
@@ -42,6 +42,10 @@ pub struct Node {
     pub journal: Journal,
     /// Age of the oldest record that the broker has not receipted, milliseconds; looked at once a second.
     pub backlog_age_ms: AtomicU64,
+    /// How far its records have come, and who waits for that.
+    pub gates: Gates,
+    /// What the log has promised.
+    pub promises: Promises,
     /// When the process began; quotas run on this clock.
     pub started: Instant,
     /// Bounds.

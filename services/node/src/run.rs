@@ -34,14 +34,16 @@ use crate::{
         publish::{self, ContractFileError},
         renewal,
         ship::{self, Shipping},
-        trust_file, watch as rights_watch,
+        trust_file, watch as rights_watch, witness,
     },
     cores::{Cores, CoresConfig, CoresError},
     denials::Denials,
     freshness::{Freshness, FreshnessError},
+    gates::Gates,
     message_space::MessageSpace,
     metrics::Metrics,
     node::Node,
+    promises::Promises,
     quota::Quotas,
     sandbox,
     services::Services,
@@ -112,7 +114,7 @@ pub async fn run(
     let connections = Connections::new();
     let trust = Arc::new(Trust::open(&config, &connections)?);
     let broker = Broker::new(&config.broker, &trust, &connections);
-    let node = open_node(&config)?;
+    let node = open_node(&config, &trust)?;
     orphans::close(&node)?;
     orphans::refill_replay_window(&node)?;
     let (first, first_bundle) = watch::channel(false);
@@ -137,6 +139,9 @@ pub async fn run(
     tasks.spawn(trust_file::run(file, Arc::clone(&node), Arc::clone(&trust), working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
     tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), shipping.clone()));
+    let (watched, told) = (Arc::clone(&node), shipping.clone());
+    let witnessing = witness::run(watched, Arc::clone(&trust), broker.clone(), config.data_dir.clone(), told);
+    tasks.spawn(witnessing);
     if let Some(contract) = contract {
         tasks.spawn(publish::run(contract, broker, working.clone()));
     }
@@ -164,10 +169,13 @@ pub async fn run(
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn open_node(config: &NodeConfig) -> Result<Arc<Node>, NodeError> {
+fn open_node(config: &NodeConfig, trust: &Trust) -> Result<Arc<Node>, NodeError> {
     let agency = agency_of(config)?.to_owned();
     let path = &config.data_dir;
-    fs::create_dir_all(path).map_err(|source| NodeError::Data { path: path.clone(), source })?;
+    let unusable = |source| NodeError::Data { path: path.clone(), source };
+    fs::create_dir_all(path).map_err(unusable)?;
+    let policy = trust.mesh().trust().witness_policy().clone();
+    let held = witness::kept_checkpoint(path).map_err(unusable)?;
     Ok(Arc::new(Node {
         name: config.name.clone(),
         agency,
@@ -178,6 +186,8 @@ fn open_node(config: &NodeConfig) -> Result<Arc<Node>, NodeError> {
         replay: ReplayWindow::default(),
         journal: open_journal(config)?,
         backlog_age_ms: AtomicU64::new(0),
+        gates: Gates::new(&policy, config.limits.gate_wait_ms),
+        promises: Promises::new(policy, held),
         started: Instant::now(),
         limits: config.limits.clone(),
         messages: MessageSpace::new(config.limits.message_bytes_max, config.limits.message_bytes_held_max),

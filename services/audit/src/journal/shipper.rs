@@ -46,6 +46,8 @@ pub struct Shipper {
 struct InFlight {
     last_seq: u64,
     late: Vec<u64>,
+    /// The last record in full: its place among those, and its leaf hash.
+    probe: Option<(u64, Hash)>,
 }
 
 impl Shipper {
@@ -131,6 +133,12 @@ impl Shipper {
         }
         self.hold(last_seq);
         Ok(())
+    }
+
+    /// An entry by which the receipt for the batch that ends at `last_seq` can be checked: its place among the entries that
+    /// the batch adds to the log, and its leaf hash. To be asked before [`Shipper::acknowledge`].
+    pub fn probe(&self, last_seq: u64) -> Option<(u64, Hash)> {
+        self.in_flight.iter().find(|batch| batch.last_seq == last_seq)?.probe
     }
 
     fn confirm_oldest(&mut self) {
@@ -244,7 +252,11 @@ impl Shipper {
         for seq in &late {
             self.openings.sent_late(*seq);
         }
-        self.in_flight.push_back(InFlight { last_seq: draft.position.last_seq, late });
+        self.in_flight.push_back(InFlight {
+            last_seq: draft.position.last_seq,
+            late,
+            probe: draft.last_full,
+        });
         self.sent = draft.position;
         Ok(batch)
     }
@@ -261,6 +273,8 @@ struct Draft {
     opened: Vec<Opened>,
     /// Leaf hashes of openings of earlier batches that this one closes.
     closed: Vec<Hash>,
+    /// The last record in full: its place among those, and its leaf hash.
+    last_full: Option<(u64, Hash)>,
 }
 
 struct Opened {
@@ -279,6 +293,7 @@ impl Draft {
             position,
             opened: Vec::new(),
             closed: Vec::new(),
+            last_full: None,
         }
     }
 
@@ -310,6 +325,7 @@ impl Draft {
         let item = if elided {
             batch_item::Item::ElidedLeafHash(Bytes::copy_from_slice(leaf.as_bytes()))
         } else {
+            self.last_full = Some((self.last_full.map_or(0, |(place, _)| place + 1), leaf));
             batch_item::Item::Entry(bytes)
         };
         self.items.push(BatchItem { item: Some(item) });

@@ -109,6 +109,17 @@ pub struct Receipt {
     pub checkpoint: Arc<str>,
 }
 
+/// Stops a log for good: somebody holds more of it than it does, or another history. Clones stop the same log.
+#[derive(Clone, Debug)]
+pub struct Brake(Arc<Shared>);
+
+impl Brake {
+    /// Nothing more is written, published or signed; `proof` is what everybody hears who asks for it.
+    pub fn pull(&self, proof: &str) {
+        self.0.fail(&LogError::Condemned(proof.to_owned()).to_string());
+    }
+}
+
 /// How a log is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogStatus {
@@ -182,10 +193,9 @@ impl Log {
         self.shared.cosign_with(cosigner);
     }
 
-    /// Stops the log for good, because it was proven that it must not sign any more: somebody holds more of it than it
-    /// does, or another history.
-    pub fn condemn(&self, proof: &str) {
-        self.shared.fail(proof);
+    /// What can stop the log for good once it is proven that it must not sign any more.
+    pub fn brake(&self) -> Brake {
+        Brake(Arc::clone(&self.shared))
     }
 
     /// A reader over what is published.

@@ -121,6 +121,9 @@ impl Opening {
         let Some(Said::Hello(hello)) = first.and_then(|said| said.event) else {
             return Err(Status::invalid_argument("the first message of a journal is a hello"));
         };
+        if let Err(proof) = service.ledger.compare(&node.name, &hello.newest_checkpoint).await {
+            return Err(Status::failed_precondition(format!("the broker's log stopped: {proof}")));
+        }
         let held = service.ledger.positions().of(&node.name);
         let position = match held {
             Some(held) if held.epoch == hello.journal_epoch => held,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use lienthong_audit::policy::Policy;
 use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
+use lienthong_proto::lienthong::audit::v1::log_service_server::LogServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
@@ -17,7 +19,8 @@ use crate::findings::Findings;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::limits::{
-    NAME_SHOWN_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX, WATCHES_PER_NODE_MAX,
+    NAME_SHOWN_BYTES_MAX, PROOFS_PER_NODE_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX,
+    WATCHES_PER_NODE_MAX,
 };
 use crate::metrics::BrokerMetrics;
 use crate::online::Online;
@@ -30,6 +33,7 @@ use crate::text;
 pub mod audit;
 pub mod catalog;
 pub mod enrollment;
+pub mod log;
 pub mod registry;
 pub mod rights;
 
@@ -44,6 +48,8 @@ pub struct Ground {
     pub registrar: Arc<Registrar>,
     /// Puts on record.
     pub ledger: Ledger,
+    /// Whom readers of the log believe.
+    pub policy: Option<Arc<Policy>>,
     /// Which node decides by which epoch.
     pub board: Board,
     /// Counts.
@@ -56,7 +62,8 @@ pub struct Ground {
 
 /// Every service of the broker, within its bounds.
 pub fn routes(ground: Ground) -> Routes {
-    let Ground { steward, registrar, shelf, ledger, board, metrics, drain, batches_in_flight_max } = ground;
+    let Ground { steward, registrar, shelf, ledger, policy, board, metrics, drain, batches_in_flight_max } =
+        ground;
     let door = Door::new(steward.watch(), metrics.clone());
     let rights = rights::Rights {
         door: door.clone(),
@@ -67,6 +74,13 @@ pub fn routes(ground: Ground) -> Routes {
         online: Online::new(metrics.clone()),
     };
     let findings = Findings::new(ledger.clone());
+    let proofs = log::LogProofs {
+        door: door.clone(),
+        ledger: ledger.clone(),
+        policy,
+        drain: drain.clone(),
+        places: Places::new(PROOFS_PER_NODE_MAX),
+    };
     let audit = audit::Audit {
         door: door.clone(),
         ledger,
@@ -96,6 +110,7 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(EnrollmentServiceServer, enrollments))
         .add_service(bounded!(CatalogServiceServer, catalog))
         .add_service(bounded!(AuditServiceServer, audit))
+        .add_service(bounded!(LogServiceServer, proofs))
         .prepare()
 }
 

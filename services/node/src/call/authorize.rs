@@ -6,7 +6,7 @@ use std::{
 };
 
 use lienthong_catalog::{Method, Permitted, Question, RightsIndex, decide};
-use lienthong_proto::{lienthong::options::v1::ReleaseGate, reason::Reason, status::MeshError};
+use lienthong_proto::{reason::Reason, status::MeshError};
 
 use crate::{
     call::{identify::Caller, metadata::CallMetadata, online},
@@ -26,12 +26,19 @@ pub async fn authorize(
     stated: &CallMetadata,
 ) -> Result<Permitted, MeshError> {
     if !rights.is_decided_online(method) {
-        return judge(&core.node, rights, method, caller, stated, core.node.freshness.age());
+        let permitted = judge(&core.node, rights, method, caller, stated, core.node.freshness.age())?;
+        return at_an_open_gate(&core.node, permitted);
     }
     // What this node denies by itself, nobody needs to be asked about.
-    judge(&core.node, rights, method, caller, stated, Duration::ZERO)?;
+    let permitted = judge(&core.node, rights, method, caller, stated, Duration::ZERO)?;
+    at_an_open_gate(&core.node, permitted)?;
     *rights = online::ask(core, method, caller, stated).await?;
     judge(&core.node, rights, method, caller, stated, Duration::ZERO)
+}
+
+/// A call whose answer could not be released is not begun.
+fn at_an_open_gate(node: &Node, permitted: Permitted) -> Result<Permitted, MeshError> {
+    node.gates.offers(permitted.release_gate()).map(|()| permitted)
 }
 
 /// The same without asking anybody, about a call that was permitted before, or is only thought of.
@@ -90,12 +97,5 @@ fn on_record_in_time(node: &Node, permitted: &Permitted) -> Result<(), MeshError
         );
         return Err(MeshError::new(Reason::DenyAuditUnavailable, detail));
     }
-    match permitted.release_gate() {
-        ReleaseGate::Unspecified | ReleaseGate::Journal => Ok(()),
-        // A gate that this node cannot hold is never passed.
-        gate @ (ReleaseGate::Receipt | ReleaseGate::Witnessed) => {
-            let detail = format!("this node does not offer the release gate {}", gate.as_str_name());
-            Err(MeshError::new(Reason::DenyAuditUnavailable, detail))
-        }
-    }
+    Ok(())
 }

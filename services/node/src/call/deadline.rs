@@ -40,6 +40,11 @@ impl Deadline {
         Ok(Self(stated.map(|timeout| now + timeout.min(Duration::from_millis(DEADLINE_MS_MAX)))))
     }
 
+    /// None at all.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
     /// The moment, if there is one.
     pub fn at(self) -> Option<Instant> {
         self.0

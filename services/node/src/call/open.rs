@@ -11,7 +11,10 @@ use lienthong_audit::{
 };
 use lienthong_catalog::{Method, Permitted, RightsIndex, code, decide::context, purpose};
 use lienthong_proto::{
-    lienthong::audit::v1::{Exchange, Opening, PurposeSource, Record, Side, record::Body},
+    lienthong::{
+        audit::v1::{Exchange, Opening, PurposeSource, Record, Side, record::Body},
+        options::v1::ReleaseGate,
+    },
     reason::Reason,
     status::MeshError,
 };
@@ -46,6 +49,7 @@ pub fn open(
     exchange: Exchange,
     id: Uuid,
     key: &ExchangeKey,
+    gate: ReleaseGate,
     received: Instant,
 ) -> Result<Opened, MeshError> {
     let salts: [u8; 3 * SALT_BYTES] = core.random()?;
@@ -53,7 +57,15 @@ pub fn open(
     let body = Body::Opening(Opening { exchange: Some(exchange.clone()) });
     let bytes = record::encode(&new_record(core, opening_salt, body)).map_err(unavailable)?;
     let keys = KeyRow { exchange: *id.as_bytes(), key: key.clone(), salt: subject_salt };
-    let ticket = core.journal.append_with_keys(bytes, keys).map_err(unavailable)?;
+    let ticket = match gate {
+        ReleaseGate::Unspecified | ReleaseGate::Journal => core.journal.append_with_keys(bytes, keys),
+        // Under the stricter gates it ships itself: it is what the receipt, or the checkpoint, must cover.
+        ReleaseGate::Receipt | ReleaseGate::Witnessed => core.journal.append_whole_with_keys(bytes, keys),
+    };
+    let ticket = ticket.map_err(unavailable)?;
+    if !matches!(gate, ReleaseGate::Unspecified | ReleaseGate::Journal) {
+        core.node.gates.hurry();
+    }
     Ok(Opened { exchange, id, ticket, closing_salt, subject_salt, received })
 }
 

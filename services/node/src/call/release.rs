@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use lienthong_audit::{digest::MessageDigest, journal::Wait, record};
+use lienthong_audit::{digest::MessageDigest, record};
 use lienthong_catalog::Permitted;
 use lienthong_proto::{
     lienthong::audit::v1::{Progress, Side, record::Body as RecordBody},
@@ -153,13 +153,16 @@ pub struct ReleaseBody {
     held: Vec<Box<dyn Send>>,
 }
 
+/// Resolves once a record has passed the release gate.
+type Passing = Pin<Box<dyn Future<Output = Result<(), MeshError>> + Send>>;
+
 /// What has left since the last progress record.
 struct Window {
     messages: u64,
     bytes: u64,
     since: Instant,
-    /// The last progress record, until it is durable.
-    pending: Option<Wait>,
+    /// Passed by the last progress record once it is where the release gate asks.
+    pending: Option<Passing>,
 }
 
 impl ReleaseBody {
@@ -243,9 +246,9 @@ impl ReleaseBody {
             return Poll::Ready(Ok(()));
         }
         if let Some(pending) = &mut self.window.pending {
-            let durable = ready!(Pin::new(pending).poll(context));
+            let passed = ready!(pending.as_mut().poll(context));
             self.window.pending = None;
-            durable.map_err(unavailable)?;
+            passed?;
         }
         let Some(opened) = self.closer.opened() else {
             return Poll::Ready(Ok(()));
@@ -262,8 +265,11 @@ impl ReleaseBody {
         let record = new_record(core, core.random()?, RecordBody::Progress(progress));
         let bytes = record::encode(&record).map_err(unavailable)?;
         let ticket = core.journal.append(bytes).map_err(unavailable)?;
-        let durable = core.journal.durable(ticket.seq);
-        self.window = Window { messages: 0, bytes: 0, since: Instant::now(), pending: Some(durable) };
+        let (core, gate) = (Arc::clone(core), self.permitted.release_gate());
+        let passed =
+            async move { core.node.gates.pass(gate, ticket.seq, Deadline::none(), &core.journal).await };
+        self.window =
+            Window { messages: 0, bytes: 0, since: Instant::now(), pending: Some(Box::pin(passed)) };
         Poll::Ready(Ok(()))
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lienthong_audit::journal::Shipper;
+use lienthong_audit::{journal::Shipper, light_witness::Probe};
 use lienthong_certs::Signer;
 use lienthong_proto::lienthong::audit::v1::{
     Receipt, ShipHello, ShipJournalRequest, audit_service_client::AuditServiceClient,
@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::BrokerEndpointConfig,
     control::broker::{Broker, Patience},
-    limits::{BATCHES_IN_FLIGHT_MAX, BROKER_SILENCE_MS_MAX, SHIP_FINISH_MS, SHIP_LINGER_MS},
+    limits::{
+        BATCHES_IN_FLIGHT_MAX, BROKER_SILENCE_MS_MAX, SHIP_FINISH_MS, SHIP_HEARTBEAT_MS, SHIP_LINGER_MS,
+    },
     node::Node,
     trust::{Signing, Trust},
 };
@@ -57,6 +59,7 @@ impl Shipping {
                 () = stop.cancelled() => return,
                 ended = self.follow(&mut shipper, &mut patience) => ended,
             };
+            self.node.gates.shipping(Err(&format!("the journal does not reach the broker: {ended}")));
             tracing::warn!(reason = %ended, backlog = self.node.journal.backlog().records, "the journal is not shipped");
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -79,8 +82,8 @@ impl Shipping {
         let Signing { signer, edition } = self.trust.signing();
         let broker = Broker::new(&self.broker, &self.trust, &self.connections);
         let (say, said) = mpsc::channel(BATCHES_IN_FLIGHT_MAX + 1);
-        let hello =
-            Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch(), ..ShipHello::default() });
+        let newest_checkpoint = self.node.promises.newest().unwrap_or_default();
+        let hello = Said::Hello(ShipHello { journal_epoch: self.node.journal.epoch(), newest_checkpoint });
         send(&say, hello).await?;
         let mut client = AuditServiceClient::new(broker.channel.clone());
         let response = client.ship_journal(ReceiverStream::new(said)).await.map_err(text)?;
@@ -105,9 +108,11 @@ impl Shipping {
         };
         patience.reset();
         tracing::info!(last_seq = position.last_seq, "the journal ships");
+        self.node.gates.receipted(position.last_seq);
+        self.node.gates.shipping(Ok(()));
 
         let mut not_before = tokio::time::Instant::now();
-        let mut checkpoint_size = 0;
+        let mut heartbeat = not_before;
         loop {
             let backlog = self.node.journal.backlog().records;
             self.node.metrics.backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
@@ -116,15 +121,22 @@ impl Shipping {
                 message = heard.message() => match message.map_err(text)? {
                     None => return Ok(()),
                     Some(message) => if let Some(Heard::Receipt(receipt)) = message.event {
-                        checkpoint_size = self.check(&receipt, checkpoint_size)?;
+                        self.check(&receipt, shipper)?;
                         shipper.acknowledge(receipt.last_seq).map_err(text)?;
+                        self.node.gates.receipted(receipt.last_seq);
                     },
                 },
-                ready = next_is_due(shipper, not_before), if shipper.in_flight() < BATCHES_IN_FLIGHT_MAX => {
+                ready = self.next_is_due(shipper, not_before), if shipper.in_flight() < BATCHES_IN_FLIGHT_MAX => {
                     ready?;
                     self.send_batches(shipper, &*signer, &say).await?;
                     // Under the JOURNAL gate nobody waits for a receipt: gathering saves signatures.
                     not_before = tokio::time::Instant::now() + Duration::from_millis(SHIP_LINGER_MS);
+                    heartbeat = not_before + Duration::from_millis(SHIP_HEARTBEAT_MS);
+                }
+                () = tokio::time::sleep_until(heartbeat), if shipper.in_flight() < BATCHES_IN_FLIGHT_MAX => {
+                    let batch = shipper.heartbeat(SystemTime::now(), |message| signer.sign(message));
+                    send(&say, Said::Batch(batch.map_err(text)?)).await?;
+                    heartbeat = tokio::time::Instant::now() + Duration::from_millis(SHIP_HEARTBEAT_MS);
                 }
             }
         }
@@ -147,25 +159,30 @@ impl Shipping {
         Ok(())
     }
 
-    /// A receipt must be of this journal, and carry a checkpoint of the trusted log that covers what it promises
-    /// and is no smaller than the one before. Returns its size.
-    fn check(&self, receipt: &Receipt, size_before: u64) -> Result<u64, String> {
+    /// Waits for the next round: a moment in which records gather, which ends at once where somebody waits for a receipt.
+    async fn next_is_due(&self, shipper: &Shipper, not_before: tokio::time::Instant) -> Result<(), String> {
+        tokio::select! {
+            () = tokio::time::sleep_until(not_before) => {}
+            () = self.node.gates.hurried() => {}
+        }
+        shipper.ready(SystemTime::now()).await.map_err(text)
+    }
+
+    /// A receipt must be of this journal, and a promise that the node can hold the log to. The entry by which it will be
+    /// proven is the batch's last one that is in the log in full.
+    fn check(&self, receipt: &Receipt, shipper: &Shipper) -> Result<(), String> {
         if receipt.journal_epoch != self.node.journal.epoch() {
             return Err(format!("a receipt is of journal epoch {}", receipt.journal_epoch));
         }
+        let probe = shipper.probe(receipt.last_seq).filter(|(place, _)| *place < receipt.entries);
+        let probe =
+            probe.map(|(place, leaf)| Probe { index: receipt.first_index.saturating_add(place), leaf });
         let mesh = self.trust.mesh();
-        let policy = mesh.trust().witness_policy();
-        let accepted = policy
-            .judge_signer(&receipt.checkpoint)
-            .map_err(|error| format!("a receipt is not the log's of the mesh trust file: {error}"))?;
-        let size = accepted.checkpoint.size;
-        let needed = receipt.first_index.saturating_add(receipt.entries);
-        if size < needed || size < size_before {
-            return Err(format!(
-                "a receipt promises {needed} entries after {size_before}, its checkpoint covers {size}"
-            ));
-        }
-        Ok(size)
+        self.node.promises.light().believe(mesh.trust().witness_policy());
+        self.node
+            .promises
+            .receive(receipt, probe)
+            .map_err(|error| format!("a receipt is not the log's of the mesh trust file: {error}"))
     }
 }
 
@@ -182,11 +199,6 @@ pub async fn finish(node: &Node) {
             "the node stops with records that the broker has not; they ship at the next start"
         );
     }
-}
-
-async fn next_is_due(shipper: &Shipper, not_before: tokio::time::Instant) -> Result<(), String> {
-    tokio::time::sleep_until(not_before).await;
-    shipper.ready(SystemTime::now()).await.map_err(text)
 }
 
 async fn send(say: &mpsc::Sender<ShipJournalRequest>, event: Said) -> Result<(), String> {
