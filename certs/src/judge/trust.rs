@@ -56,6 +56,11 @@ impl fmt::Display for Branch {
 pub struct AuthorityId([u8; 32]);
 
 impl AuthorityId {
+    /// The hash, as others are told it.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub(crate) fn of(certificate: &X509Certificate<'_>) -> AuthorityId {
         let key = certificate.public_key().raw;
         AuthorityId(certificate::sha256(&[certificate.subject().as_raw(), key].concat()))

@@ -1,13 +1,16 @@
-//! The acknowledgement board: which node decides by which epoch, and since when.
+//! The acknowledgement board: which node decides by which epoch, judges by which revocation lists, and since when; and
+//! when the last connection was gone that may not go on.
 //!
 //! Kept in memory only: after a restart every node reconnects and says again what it holds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lienthong_proto::lienthong::control::v1::RevocationState;
+use lienthong_proto::lienthong::control::v1::watch_rights_request::Acknowledgement;
 use prost_types::Timestamp;
 
-use crate::limits::BOARD_TEXT_BYTES_MAX;
+use crate::limits::{BOARD_LISTS_MAX, BOARD_TEXT_BYTES_MAX};
 use crate::text;
 
 /// What is known of one node.
@@ -29,6 +32,43 @@ pub struct Row {
     pub trust_version: u64,
     /// Why it did not take the trust file last handed to it; empty when it did.
     pub trust_error: String,
+    /// The revocation lists by which it judges.
+    pub revocation: Vec<InForce>,
+    /// What it cut when it last took a bundle that made it cut something.
+    pub cut: Option<Cut>,
+}
+
+/// A revocation list by which a node judges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InForce {
+    /// Which.
+    pub list: RevocationState,
+    /// Since when, by the node's clock.
+    pub since: Option<Timestamp>,
+}
+
+/// Connections that a node cut because a bundle no longer let their peer in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// Epoch of the bundle.
+    pub epoch: u64,
+    /// How many.
+    pub connections: u32,
+    /// When the last of them was gone, with its streams, by the node's clock; `None`: not yet.
+    pub gone: Option<Timestamp>,
+}
+
+/// What one node has made of a revocation list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// Resource name of the node.
+    pub node: String,
+    /// Whether it watches now.
+    pub connected: bool,
+    /// Since when it judges by that list or a newer one of the same authority; `None`: not yet.
+    pub since: Option<Timestamp>,
+    /// What it last cut.
+    pub cut: Option<Cut>,
 }
 
 /// The board. Cheap to clone; all clones show the same rows.
@@ -61,6 +101,22 @@ impl Board {
         self.lock().values().filter(|row| row.watches > 0 && row.trust_version < version).count()
     }
 
+    /// What every node has made of a revocation list: who judges by it or a newer one, and since when.
+    pub fn receipts(&self, list: &RevocationState) -> Vec<Receipt> {
+        let rank = |list: &RevocationState| (list.crl_number.len(), list.crl_number.clone());
+        let since = |row: &Row| {
+            let same = row.revocation.iter().find(|held| held.list.authority == list.authority)?;
+            if rank(&same.list) >= rank(list) { same.since } else { None }
+        };
+        let receipt = |(node, row): (&String, &Row)| Receipt {
+            node: node.clone(),
+            connected: row.watches > 0,
+            since: since(row),
+            cut: row.cut.clone(),
+        };
+        self.lock().iter().map(receipt).collect()
+    }
+
     /// Enters a watch stream of `node`; it leaves when the entry is dropped.
     pub(crate) fn enter(&self, node: &str, software_version: &str, held_epoch: u64) -> Entry {
         let mut rows = self.lock();
@@ -91,15 +147,11 @@ impl Entry {
         self.with(|row| row.sent_epoch = row.sent_epoch.max(epoch));
     }
 
-    /// Notes what the node says about a bundle.
-    pub(crate) fn acknowledged(&self, epoch: u64, applied_time: Option<Timestamp>, error: &str) {
-        self.with(|row| {
-            cut(error).clone_into(&mut row.error);
-            if error.is_empty() && epoch >= row.applied_epoch {
-                row.applied_epoch = epoch;
-                row.applied_time = applied_time;
-            }
-        });
+    /// Notes what the node says about a bundle. Returns what is worth a place on record: that another revocation list
+    /// is in force, or that what had to be cut is gone. Once for an epoch that was handed over, so that no node fills
+    /// the log.
+    pub(crate) fn acknowledged(&self, said: &Acknowledgement) -> Option<String> {
+        self.with(|row| row.acknowledged(said)).flatten()
     }
 
     /// Notes which mesh trust file the node holds, and why not a newer one.
@@ -110,10 +162,47 @@ impl Entry {
         });
     }
 
-    fn with(&self, change: impl FnOnce(&mut Row)) {
-        if let Some(row) = self.board.lock().get_mut(&self.node) {
-            change(row);
+    fn with<T>(&self, change: impl FnOnce(&mut Row) -> T) -> Option<T> {
+        self.board.lock().get_mut(&self.node).map(change)
+    }
+}
+
+impl Row {
+    fn acknowledged(&mut self, said: &Acknowledgement) -> Option<String> {
+        cut(&said.error).clone_into(&mut self.error);
+        if !said.error.is_empty() || said.epoch < self.applied_epoch {
+            return None;
         }
+        let again = said.epoch == self.applied_epoch && self.applied_time.is_some();
+        self.applied_epoch = said.epoch;
+        self.applied_time = said.applied_time;
+        let changed = self.judge_by(said);
+        let handed_over = said.epoch == self.sent_epoch;
+        if said.connections_cut == 0 {
+            return (changed && handed_over && !again).then(|| "revocation lists in force".to_owned());
+        }
+        let told = self.cut.as_ref().is_some_and(|cut| cut.epoch == said.epoch && cut.gone.is_some());
+        let gone = said.cut_time;
+        self.cut = Some(Cut { epoch: said.epoch, connections: said.connections_cut, gone });
+        (gone.is_some() && handed_over && !told)
+            .then(|| format!("{} connections cut and gone", said.connections_cut))
+    }
+
+    /// Whether that changes the lists in force.
+    fn judge_by(&mut self, said: &Acknowledgement) -> bool {
+        let before = std::mem::take(&mut self.revocation);
+        let mut changed = false;
+        for list in said.revocation.iter().take(BOARD_LISTS_MAX) {
+            let same = |held: &&InForce| {
+                held.list.authority == list.authority && held.list.crl_number == list.crl_number
+            };
+            let held = before.iter().find(same);
+            changed |= held.is_none();
+            let list = RevocationState { issuer: cut(&list.issuer).to_owned(), ..list.clone() };
+            let since = held.map_or(said.applied_time, |held| held.since);
+            self.revocation.push(InForce { list, since });
+        }
+        changed
     }
 }
 
@@ -134,13 +223,69 @@ mod tests {
 
     const NODE: &str = "agencies/G01/nodes/n1";
 
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanos: 0 }
+    }
+
+    fn applied(epoch: u64, seconds: i64) -> Acknowledgement {
+        Acknowledgement { epoch, applied_time: Some(time(seconds)), ..Acknowledgement::default() }
+    }
+
+    fn list(number: u8) -> RevocationState {
+        RevocationState { authority: vec![7; 32], issuer: "CN=DEMO".to_owned(), crl_number: vec![number] }
+    }
+
+    #[test]
+    fn a_revocation_is_in_effect_where_a_node_says_so_and_since_then() {
+        let board = Board::default();
+        let entry = board.enter(NODE, "0.1.0", 0);
+        let idle = board.enter("agencies/G02/nodes/n1", "0.1.0", 0);
+        entry.sent(3);
+        let first = Acknowledgement { revocation: vec![list(4)], ..applied(3, 10) };
+        assert_eq!(entry.acknowledged(&first).as_deref(), Some("revocation lists in force"));
+        assert_eq!(entry.acknowledged(&first), None, "once an epoch");
+
+        entry.sent(4);
+        let told = Acknowledgement { revocation: vec![list(5)], connections_cut: 2, ..applied(4, 20) };
+        assert_eq!(entry.acknowledged(&told), None, "they are not gone yet");
+        let receipts = board.receipts(&list(5));
+        assert_eq!(receipts[0].since, Some(time(20)));
+        assert_eq!(receipts[0].cut, Some(Cut { epoch: 4, connections: 2, gone: None }));
+        assert_eq!((receipts[1].node.as_str(), receipts[1].since), ("agencies/G02/nodes/n1", None));
+        let gone = Acknowledgement { cut_time: Some(time(21)), ..told };
+        assert_eq!(entry.acknowledged(&gone).as_deref(), Some("2 connections cut and gone"));
+        assert_eq!(entry.acknowledged(&gone), None, "once an epoch");
+        assert_eq!(board.receipts(&list(4))[0].cut.as_ref().and_then(|cut| cut.gone), Some(time(21)));
+
+        // The same list under a later epoch: in force since it came.
+        entry.sent(5);
+        let later = Acknowledgement { revocation: vec![list(5)], ..applied(5, 30) };
+        assert_eq!(entry.acknowledged(&later), None);
+        assert_eq!(board.receipts(&list(5))[0].since, Some(time(20)));
+        assert_eq!(board.receipts(&list(6))[0].since, None);
+        drop((entry, idle));
+        assert!(!board.receipts(&list(5))[0].connected);
+    }
+
+    #[test]
+    fn a_node_that_makes_up_epochs_gets_no_place_on_record() {
+        let board = Board::default();
+        let entry = board.enter(NODE, "0.1.0", 0);
+        entry.sent(3);
+        for epoch in 4..100 {
+            let made_up = Acknowledgement { revocation: vec![list(1); 1_000], ..applied(epoch, 1) };
+            assert_eq!(entry.acknowledged(&made_up), None);
+        }
+        assert_eq!(board.row(NODE).unwrap().revocation.len(), BOARD_LISTS_MAX);
+    }
+
     #[test]
     fn a_node_is_behind_until_it_says_otherwise() {
         let board = Board::default();
         let entry = board.enter(NODE, "0.1.0", 0);
         entry.sent(3);
         assert_eq!((board.connected(), board.behind(3)), (1, 1));
-        entry.acknowledged(3, Some(Timestamp { seconds: 9, nanos: 0 }), "");
+        entry.acknowledged(&applied(3, 9));
         assert_eq!(board.behind(3), 0);
         assert_eq!(board.row(NODE).unwrap().applied_time.unwrap().seconds, 9);
         drop(entry);
@@ -151,7 +296,7 @@ mod tests {
     fn a_refused_bundle_leaves_the_epoch_and_shows_why() {
         let board = Board::default();
         let entry = board.enter(NODE, "0.1.0", 2);
-        entry.acknowledged(3, None, &"lỗi ".repeat(200));
+        entry.acknowledged(&Acknowledgement { error: "lỗi ".repeat(200), ..applied(3, 9) });
         let row = board.row(NODE).unwrap();
         assert_eq!(row.applied_epoch, 2);
         assert!(row.error.starts_with("lỗi") && row.error.len() <= BOARD_TEXT_BYTES_MAX);

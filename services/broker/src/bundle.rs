@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use lienthong_audit::note::{KeyKind, NoteError, NoteSignature, VerifierKey};
 use lienthong_certs::{MeshKey, SignError};
-use lienthong_proto::lienthong::control::v1::{Heartbeat, RightsBundle, SignedBundle, SignedHeartbeat};
+use lienthong_proto::lienthong::control::v1::{
+    Heartbeat, RevocationState, RightsBundle, SignedBundle, SignedHeartbeat,
+};
 use prost::Message;
 use prost_types::Timestamp;
 
@@ -62,13 +64,15 @@ impl BundleSigner {
         Ok(SealedBundle { audience: bundle.audience.clone(), epoch: bundle.epoch, hash, signed })
     }
 
-    /// A sign of life for the node that should hold `bundle` and the trust file of that version.
+    /// A sign of life for the node that should hold `bundle`, which carries these revocation lists, and the trust file of
+    /// that version.
     ///
     /// # Errors
     /// [`SignError`] if the cryptographic library fails.
     pub fn heartbeat(
         &self,
         bundle: &SealedBundle,
+        revocation: &[RevocationState],
         trust_version: u64,
         time: Timestamp,
     ) -> Result<SignedHeartbeat, SignError> {
@@ -78,6 +82,7 @@ impl BundleSigner {
             epoch: bundle.epoch,
             bundle_hash: bundle.hash.to_vec(),
             trust_version,
+            revocation: revocation.to_vec(),
             ..Heartbeat::default()
         }
         .encode_to_vec();
@@ -135,7 +140,7 @@ mod tests {
         let signer = BundleSigner::new("vn-test", "bundle-1", MeshKey::generate().unwrap());
         let bundle = RightsBundle { mesh: "vn-test".into(), epoch: 7, ..RightsBundle::default() };
         let sealed = signer.seal(&bundle).unwrap();
-        let heartbeat = signer.heartbeat(&sealed, 3, Timestamp { seconds: 1, nanos: 0 }).unwrap();
+        let heartbeat = signer.heartbeat(&sealed, &[], 3, Timestamp { seconds: 1, nanos: 0 }).unwrap();
         let check = |context: &[u8], bytes: &[u8], signature: &[u8]| {
             verify(&signer.public_key(), &[context, bytes].concat(), signature).is_ok()
         };

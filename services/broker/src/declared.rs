@@ -13,6 +13,7 @@ use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::identity::Caller;
 use crate::mesh_keys;
+use crate::revocation;
 use crate::sources::{read_file, read_folder};
 use crate::trust::{self, MeshTrusts, Trust};
 
@@ -23,6 +24,8 @@ pub struct Declared {
     pub catalog: Arc<Catalog>,
     /// Certificate revocation lists, DER.
     pub revocation_lists: Arc<[Vec<u8>]>,
+    /// The same, as heartbeats name them.
+    pub revocation: Arc<[control::RevocationState]>,
     /// Certificates of people: the operator's, its auditors', agencies' officers'.
     pub operators: Arc<[(CertificateBinding, Caller)]>,
     /// Signs by the bundle key in use.
@@ -47,6 +50,7 @@ impl Declared {
         let declared = Declared {
             catalog: Arc::new(catalog),
             revocation_lists: trust.revocation_lists.clone().into(),
+            revocation: revocation::states(&trust.revocation_lists, trust.judge.anchors()).into(),
             operators: trust::people(config)?.into(),
             signer: mesh_keys::bundle_signer(config, trusts.newest().trust())?,
             trusts,

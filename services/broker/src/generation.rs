@@ -14,7 +14,7 @@ use lienthong_catalog::compile::{Issue, Published, compile};
 use lienthong_catalog::{Beside, ContractError, ContractModel, Finding};
 use lienthong_certs::{CertificateBinding, SignError};
 use lienthong_proto::lienthong::catalog::v1::Entry;
-use lienthong_proto::lienthong::control::v1::{self as control, RightsBundle};
+use lienthong_proto::lienthong::control::v1::{self as control, RevocationState, RightsBundle};
 use lienthong_proto::lienthong::registry::v1::Agency;
 use prost::Message;
 use prost_types::Timestamp;
@@ -70,6 +70,8 @@ pub struct Material {
     pub contracts: BTreeMap<String, Arc<Contract>>,
     /// Certificate revocation lists, DER.
     pub revocation_lists: Arc<[Vec<u8>]>,
+    /// The same, as heartbeats name them.
+    pub revocation: Arc<[RevocationState]>,
     /// Certificates of people: the operator's, its auditors', agencies' officers'.
     pub operators: Arc<[(CertificateBinding, Caller)]>,
     /// Signs the bundles.
@@ -89,6 +91,7 @@ pub struct Draft {
     /// With epoch 0 and no time of their own.
     bundles: Vec<RightsBundle>,
     directory: Directory,
+    revocation: Arc<[RevocationState]>,
     concerns: HashMap<String, BTreeSet<String>>,
     shown: Shown,
     signer: BundleSigner,
@@ -112,8 +115,17 @@ impl Draft {
     /// # Errors
     /// [`BoundTwice`] if a certificate stands for two parties.
     pub fn compile(material: &Material) -> Result<Draft, BoundTwice> {
-        let Material { mesh, catalog, enrolled, contracts, revocation_lists, operators, signer, trusts } =
-            material;
+        let Material {
+            mesh,
+            catalog,
+            enrolled,
+            contracts,
+            revocation_lists,
+            revocation,
+            operators,
+            signer,
+            trusts,
+        } = material;
         let catalog = &Arc::new(catalog.with_enrolled(enrolled));
         let directory = directory(catalog, operators)?;
         let published: Vec<Published<'_>> = contracts
@@ -136,6 +148,7 @@ impl Draft {
             findings: rights.findings().to_vec(),
             bundles,
             directory,
+            revocation: Arc::clone(revocation),
             shown: Shown {
                 parties: parties(catalog),
                 published: published.map(|entry| entry.id.clone()).collect(),
@@ -163,6 +176,7 @@ impl Draft {
             content_hash: self.content_hash,
             bundles,
             directory: self.directory,
+            revocation: self.revocation,
             concerns: self.concerns,
             shown: self.shown,
             signer,
@@ -187,6 +201,7 @@ pub struct Generation {
     content_hash: Sha256,
     bundles: HashMap<String, Arc<SealedBundle>>,
     directory: Directory,
+    revocation: Arc<[RevocationState]>,
     /// Providers whose contracts are in a node's bundle, by node.
     concerns: HashMap<String, BTreeSet<String>>,
     shown: Shown,
@@ -238,6 +253,11 @@ impl Generation {
     /// Who a certificate is.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// The revocation lists in its bundles.
+    pub fn revocation(&self) -> &[RevocationState] {
+        &self.revocation
     }
 
     /// Catalog and registry, with what was enrolled.

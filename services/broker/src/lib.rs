@@ -32,7 +32,9 @@
 //! | [`witnesses`] | who cosigns what is published |
 //! | [`positions`] | how much of each journal the log holds |
 //! | [`findings`] | what is wrong with a journal, on record once |
+//! | [`receipts`] | since when a node judges by another revocation list, on record |
 //! | [`records`] | the broker's own records |
+//! | [`revocation`] | which revocation lists the bundles carry |
 //! | [`refusals`] | refused handshakes, on record |
 //! | [`state`] | log and store, opened as a whole |
 //! | [`saver`] | saves the positions now and then |
@@ -64,9 +66,11 @@ pub mod paging;
 pub mod places;
 pub mod positions;
 pub mod quiet;
+pub mod receipts;
 pub mod records;
 pub mod refusals;
 pub mod registrar;
+pub mod revocation;
 pub mod saver;
 pub mod service;
 pub mod shelf;

@@ -65,6 +65,9 @@ pub const BUNDLE_RECORDS_AT_ONCE: usize = 256;
 /// Longest text that a node may put on the board (its version, why it refused a bundle), bytes.
 pub const BOARD_TEXT_BYTES_MAX: usize = 256;
 
+/// Revocation lists of one node that the board shows; there are as many as authorities.
+pub const BOARD_LISTS_MAX: usize = 64;
+
 /// Longest detail of an administration record, characters (record.proto).
 pub const DETAIL_CHARS_MAX: usize = 256;
 

@@ -109,7 +109,7 @@ impl Steward {
             }
             about.insert(provider, shelved.about);
         }
-        let Declared { catalog, revocation_lists, operators, signer, trusts } = declared;
+        let Declared { catalog, revocation_lists, revocation, operators, signer, trusts } = declared;
         let material = Material {
             signer,
             trusts,
@@ -118,6 +118,7 @@ impl Steward {
             enrolled: Arc::new(enrolled),
             contracts,
             revocation_lists,
+            revocation,
             operators,
         };
         let mut newest = issuer.newest().await?;
@@ -150,12 +151,13 @@ impl Steward {
     /// [`BrokerError`]; everything stays as it was then.
     pub async fn declare(&self, declared: Declared) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
-        let Declared { catalog, revocation_lists, operators, signer, trusts } = declared;
+        let Declared { catalog, revocation_lists, revocation, operators, signer, trusts } = declared;
         let contracts = annotated_anew(&desk.material, &catalog).await?;
         let material = Material {
             catalog,
             contracts,
             revocation_lists,
+            revocation,
             operators,
             signer,
             trusts,

@@ -119,7 +119,7 @@ pub fn certificate(path: &Path) -> Result<PeerCertificate, BrokerError> {
 }
 
 /// The lists of one file that was already read as such, so that a damaged one has been named before.
-fn lists_in(path: &Path) -> Result<Vec<Vec<u8>>, BrokerError> {
+pub(crate) fn lists_in(path: &Path) -> Result<Vec<Vec<u8>>, BrokerError> {
     let bytes = files::read(path, CRL_BYTES_MAX)?;
     if bytes.first() == Some(&DER_SEQUENCE) {
         return Ok(vec![bytes]);

@@ -165,6 +165,9 @@ pub const STALLED_READER_GRACE_MS: u64 = 1_000;
 /// Calls under way that one peer may hold, over all its connections: no one takes all of a node's. Configurable.
 pub const CALLS_PER_PEER_MAX: usize = 5_000;
 
+/// How long a connection that was cut may take to be gone before that is an error, milliseconds.
+pub const CUT_WAIT_MS_MAX: u64 = 5_000;
+
 /// How often a live stream is looked at again, milliseconds, beside every message of it.
 pub const STANDING_LOOK_MS: u64 = 1_000;
 

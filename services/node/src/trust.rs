@@ -14,6 +14,7 @@ use lienthong_certs::{
     Credentials, CredentialsError, KeySource, PeerCertificate, Signer,
     judge::{Judge, Profile, RevocationError, RevocationList, RevocationLists, TrustAnchors, TrustError},
 };
+use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_transport::{Connections, MaterialError, SharedMaterial, TlsMaterial};
 use lienthong_trust::{KeeperError, SignedTrust, TrustFileError, TrustKeeper, keeper::Owner};
 use time::OffsetDateTime;
@@ -237,6 +238,40 @@ impl Trust {
 
     fn judge(&self, anchors: &TrustAnchors, lists: &RevocationLists) -> Result<Judge, TrustError> {
         Judge::new(anchors.clone(), lists.clone(), self.profile.clone())
+    }
+
+    /// The revocation lists in force.
+    pub fn revocation(&self) -> Vec<RevocationState> {
+        let held = self.held();
+        let states = held.lists.lists().map(|list| RevocationState {
+            authority: list.authority.as_bytes().to_vec(),
+            issuer: list.issuer.clone(),
+            crl_number: list.crl_number.clone(),
+        });
+        states.collect()
+    }
+
+    /// Which of these lists, of an authority that this node trusts, it holds only in an older form, or not at all.
+    pub fn behind(&self, told: &[RevocationState]) -> Option<String> {
+        let held = self.revocation();
+        let mesh = self.mesh();
+        let trusted = |state: &&RevocationState| {
+            mesh.trust()
+                .anchors()
+                .authorities()
+                .iter()
+                .any(|known| known.id.as_bytes()[..] == state.authority)
+        };
+        // Numbers have no leading zeros: the longer one is the larger.
+        let rank = |state: &RevocationState| (state.crl_number.len(), state.crl_number.clone());
+        let newest =
+            |state: &RevocationState| held.iter().find(|held| held.authority == state.authority).map(rank);
+        let missing = told.iter().filter(trusted).find(|state| newest(state) < Some(rank(state)))?;
+        Some(format!(
+            "the broker holds revocation list {} of \"{}\", this node an older one or none",
+            hex::encode(&missing.crl_number),
+            missing.issuer
+        ))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

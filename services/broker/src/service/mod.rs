@@ -69,6 +69,7 @@ pub fn routes(ground: Ground) -> Routes {
         door: door.clone(),
         generations: steward.watch(),
         board,
+        ledger: ledger.clone(),
         drain: drain.clone(),
         places: Places::new(WATCHES_PER_NODE_MAX),
         online: Online::new(metrics.clone()),

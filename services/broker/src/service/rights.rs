@@ -28,9 +28,11 @@ use crate::bundle::{SealedBundle, Sha256};
 use crate::clock;
 use crate::door::{Door, NodeGuest};
 use crate::generation::Generation;
+use crate::ledger::Ledger;
 use crate::limits::{BOARD_TEXT_BYTES_MAX, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS};
 use crate::online::Online;
 use crate::places::{Place, Places};
+use crate::receipts;
 use crate::text;
 
 /// The service.
@@ -39,6 +41,7 @@ pub struct Rights {
     pub(crate) door: Door,
     pub(crate) generations: watch::Receiver<Arc<Generation>>,
     pub(crate) board: Board,
+    pub(crate) ledger: Ledger,
     pub(crate) drain: Drain,
     pub(crate) places: Places,
     pub(crate) online: Online,
@@ -117,10 +120,11 @@ impl Opening {
         }
         let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Rights { door, generations, drain, .. } = service;
+        let Rights { door, generations, ledger, drain, .. } = service;
         Ok(Watch {
             door,
             generations,
+            ledger,
             drain,
             node,
             entry,
@@ -137,6 +141,7 @@ impl Opening {
 struct Watch {
     door: Door,
     generations: watch::Receiver<Arc<Generation>>,
+    ledger: Ledger,
     drain: Drain,
     node: NodeGuest,
     entry: Entry,
@@ -198,7 +203,7 @@ impl Watch {
                 },
                 _ = self.beat.tick() => {
                     let trust_version = generation.trusts().newest().trust().version();
-                    let heartbeat = generation.signer().heartbeat(&bundle, trust_version, clock::now());
+                    let heartbeat = generation.signer().heartbeat(&bundle, generation.revocation(), trust_version, clock::now());
                     let heartbeat = heartbeat.map_err(|error| {
                         tracing::error!(%error, "heartbeat not signed");
                         Status::internal("the heartbeat could not be signed")
@@ -233,7 +238,9 @@ impl Watch {
                     (true, error) => tracing::error!(node, epoch, error, "node did not take the bundle"),
                     (false, _) => {}
                 }
-                self.entry.acknowledged(epoch, acknowledgement.applied_time, &acknowledgement.error);
+                if let Some(effect) = self.entry.acknowledged(&acknowledgement) {
+                    tokio::spawn(receipts::keep(self.ledger.clone(), node.clone(), epoch, effect));
+                }
                 Ok(())
             }
             Some(Said::TrustAcknowledgement(TrustAcknowledgement { version, error })) => {

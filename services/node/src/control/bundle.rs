@@ -10,14 +10,17 @@ use lienthong_catalog::{
     BundleError, RightsIndex,
     delta::{self, DeltaError},
 };
-use lienthong_proto::lienthong::control::v1::{BundleDelta, RightsBundle, SignedBundle};
-use lienthong_transport::{Connections, Direction};
+use lienthong_proto::lienthong::control::v1::{BundleDelta, RevocationState, RightsBundle, SignedBundle};
+use lienthong_transport::{Connections, Direction, Peer};
 use prost::Message;
 
 use crate::{
     call::identify::binding_of,
     clock,
-    control::broker::{BadSignature, Broker},
+    control::{
+        broker::{BadSignature, Broker},
+        receipt::Applied,
+    },
     node::Node,
     trust::{NodeTrustError, Trust},
 };
@@ -160,17 +163,17 @@ impl BundleKeeper {
             Ok(_) => fs::read(&self.path).map_err(io)?,
         };
         let signed = SignedBundle::decode(bytes.as_slice())?;
-        let epoch = self.take_effect(&signed)?;
+        let epoch = self.take_effect(&signed)?.epoch;
         if !self.node.freshness.is_about(epoch, &self.held_hash) {
             tracing::warn!(epoch, "the age on disk is not that of this bundle; it waits for the broker");
         }
         Ok(true)
     }
 
-    /// Checks a bundle, keeps it, and decides by it from now on. Returns its epoch.
-    pub fn take(&mut self, signed: &SignedBundle) -> Result<u64, BadBundle> {
-        let epoch = self.take_effect(signed)?;
-        self.node.freshness.holds(epoch, &self.held_hash);
+    /// Checks a bundle, keeps it, and decides by it from now on.
+    pub fn take(&mut self, signed: &SignedBundle) -> Result<Applied, BadBundle> {
+        let applied = self.take_effect(signed)?;
+        self.node.freshness.holds(applied.epoch, &self.held_hash);
         if let Err(error) = self.node.freshness.save(clock::unix_ms()) {
             tracing::error!(%error, "after a restart the rights count as older than they are");
         }
@@ -178,10 +181,20 @@ impl BundleKeeper {
             // A change of rights is never held back by a full disk; only a restart would miss it.
             tracing::error!(%error, path = %self.path.display(), "the rights bundle is in effect but could not be kept");
         }
-        Ok(epoch)
+        Ok(applied)
     }
 
-    fn take_effect(&mut self, signed: &SignedBundle) -> Result<u64, BadBundle> {
+    /// The connections of this node.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Why a heartbeat that names these revocation lists does not count: this node holds an older one.
+    pub fn behind(&self, revocation: &[RevocationState]) -> Option<String> {
+        self.trust.behind(revocation)
+    }
+
+    fn take_effect(&mut self, signed: &SignedBundle) -> Result<Applied, BadBundle> {
         self.broker.verify(BUNDLE_DOMAIN, &signed.bundle, &signed.key_name, &signed.signature)?;
         let bundle = RightsBundle::decode(signed.bundle.as_slice())?;
         if bundle.mesh != self.node.mesh || bundle.audience != self.node.name {
@@ -207,16 +220,17 @@ impl BundleKeeper {
         let epoch = bundle.epoch;
         let before = self.node.rights.swap(Some(Arc::new(rights)));
         self.node.metrics.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
-        self.close_what_may_not_go_on(before.as_deref());
-        Ok(epoch)
+        let cut = self.close_what_may_not_go_on(before.as_deref());
+        Ok(Applied { epoch, since: clock::timestamp(), cut, revocation: self.trust.revocation() })
     }
 
     /// Register, then authorize, then serve: a connection that was made under the old bundle is judged by the new
-    /// one, whichever side made it.
-    fn close_what_may_not_go_on(&self, before: Option<&RightsIndex>) {
-        self.connections.close_refused(&self.trust.material);
-        let Some(rights) = self.node.rights.load_full() else { return };
-        self.connections.close_where(
+    /// one, whichever side made it. Returns whom that cut.
+    fn close_what_may_not_go_on(&self, before: Option<&RightsIndex>) -> Vec<Peer> {
+        let refused = self.connections.close_refused(&self.trust.material);
+        let mut cut: Vec<Peer> = refused.into_iter().map(|(peer, _)| peer).collect();
+        let Some(rights) = self.node.rights.load_full() else { return cut };
+        cut.extend(self.connections.cut_where(
             |peer| {
                 let Some(certificate) = peer.certificate() else { return false };
                 let binding = binding_of(certificate);
@@ -231,7 +245,8 @@ impl BundleKeeper {
                 (inbound && now.is_none()) || (was.is_some() && was != now)
             },
             "the registry no longer binds its certificate as it did",
-        );
+        ));
+        cut
     }
 
     /// Writes the bundle so that a power cut leaves the old one or the new one.

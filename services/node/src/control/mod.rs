@@ -1,13 +1,15 @@
 //! The node's work beside the traffic, on a runtime of its own: hearing the broker ([`watch`]), keeping what
-//! it said ([`bundle`]), publishing the agency's contract ([`publish`]), taking over a renewed certificate ([`renewal`])
-//! and a newer mesh trust file ([`trust_file`]), shipping the journal ([`ship`]), holding the log to its receipts
-//! ([`witness`]), what has to be done at start ([`orphans`]) and every so often ([`housekeeping`]).
+//! it said ([`bundle`]), telling it what took effect ([`receipt`]), publishing the agency's contract ([`publish`]), taking
+//! over a renewed certificate ([`renewal`]) and a newer mesh trust file ([`trust_file`]), shipping the journal ([`ship`]),
+//! holding the log to its receipts ([`witness`]), what has to be done at start ([`orphans`]) and every so often
+//! ([`housekeeping`]).
 
 pub mod broker;
 pub mod bundle;
 pub mod housekeeping;
 pub mod orphans;
 pub mod publish;
+pub mod receipt;
 pub mod renewal;
 pub mod ship;
 pub mod trust_file;

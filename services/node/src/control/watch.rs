@@ -8,16 +8,17 @@ use lienthong_proto::lienthong::control::v1::{
     watch_rights_request::{Acknowledgement, Event as Said, Hello, TrustAcknowledgement},
     watch_rights_response::Event as Heard,
 };
+use lienthong_transport::Connections;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock,
     control::{
         broker::{Broker, Patience},
         bundle::{BadBundle, BundleKeeper},
+        receipt::Applied,
         trust_file,
     },
     limits::{ACKNOWLEDGEMENTS_WAITING_MAX, BROKER_SILENCE_MS_MAX},
@@ -88,7 +89,7 @@ async fn follow(
             Some(Heard::Snapshot(signed)) => {
                 let taken = keeper.take(&signed);
                 refused = taken.is_err();
-                acknowledge(taken, node, first, &say)?;
+                acknowledge(taken, keeper.connections(), node, first, &say)?;
             }
             Some(Heard::Delta(delta)) => {
                 let taken = keeper.put_together(&delta).and_then(|signed| keeper.take(&signed));
@@ -96,7 +97,7 @@ async fn follow(
                     keeper.asks_for_whole();
                     return Err(format!("a rights bundle came as a delta: {error}; it is asked for whole"));
                 }
-                acknowledge(taken, node, first, &say)?;
+                acknowledge(taken, keeper.connections(), node, first, &say)?;
             }
             Some(Heard::Heartbeat(signed)) => {
                 if let Err(reason) = heartbeat(keeper, node, broker, &signed) {
@@ -123,16 +124,21 @@ async fn follow(
 
 /// Tells the broker what became of a bundle.
 fn acknowledge(
-    taken: Result<u64, BadBundle>,
+    taken: Result<Applied, BadBundle>,
+    connections: &Connections,
     node: &Node,
     first: &watch::Sender<bool>,
     say: &mpsc::Sender<WatchRightsRequest>,
 ) -> Result<(), String> {
     let acknowledgement = match taken {
-        Ok(epoch) => {
-            tracing::info!(epoch, "rights bundle in effect");
+        Ok(applied) => {
+            tracing::info!(epoch = applied.epoch, cut = applied.cut.len(), "rights bundle in effect");
             first.send_replace(true);
-            Acknowledgement { epoch, applied_time: Some(clock::timestamp()), ..Acknowledgement::default() }
+            let acknowledgement = applied.acknowledgement();
+            if !applied.cut.is_empty() {
+                tokio::spawn(applied.tell_when_cut(connections.clone(), say.clone()));
+            }
+            acknowledgement
         }
         Err(error) => {
             tracing::error!(%error, "a rights bundle was refused; the one before stays");
@@ -163,8 +169,8 @@ fn trust_file(keeper: &BundleKeeper, node: &Node, file: &[u8]) -> (bool, TrustAc
     (matches!(taken, Ok(Some(_))), TrustAcknowledgement { version, error })
 }
 
-/// A heartbeat counts if the broker signed it, for this mesh, about the bundle that is held, and later than
-/// every one before it: an old one that is played back makes nothing younger.
+/// A heartbeat counts if the broker signed it, for this mesh, about the bundle that is held and revocation lists no newer
+/// than those held, and later than every one before it: an old one that is played back makes nothing younger.
 fn heartbeat(
     keeper: &BundleKeeper,
     node: &Node,
@@ -183,6 +189,9 @@ fn heartbeat(
         return Err(format!("it is about epoch {}, this node holds {held_epoch}", beat.epoch));
     }
     keeper.trust().announce(beat.trust_version);
+    if let Some(behind) = keeper.behind(&beat.revocation) {
+        return Err(behind);
+    }
     let time = beat.time.unwrap_or_default();
     let milliseconds = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000);
     let milliseconds = u64::try_from(milliseconds).map_err(|_| "its time is before 1970".to_owned())?;
