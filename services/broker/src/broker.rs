@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lienthong_audit::log::LogKey;
 use lienthong_audit::policy::Policy;
 use lienthong_certs::Judge;
+use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
 use lienthong_transport::{
     Connections, Drain, FileWatch, Limits, SharedMaterial, TlsMaterial, bind, serve_tower,
@@ -193,6 +194,11 @@ impl Broker {
     /// Which node decides by which epoch.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// The revocation lists that the newest bundles carry: what [`Board::receipts`] is asked about.
+    pub fn current_revocation(&self) -> Vec<RevocationState> {
+        self.steward.current().revocation().to_vec()
     }
 
     /// The newest epoch.

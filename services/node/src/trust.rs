@@ -417,4 +417,39 @@ mod tests {
         // The configured file is version 1 still; what was seen counts after a restart.
         assert_eq!(Trust::open(&config, &Connections::new()).unwrap().mesh().trust().version(), 3);
     }
+
+    #[test]
+    fn a_node_that_lacks_a_list_of_an_authority_it_trusts_notices() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pki, config) = world(folder.path());
+        let trust = Trust::open(&config, &Connections::new()).unwrap();
+        let lists =
+            || -> Vec<Vec<u8>> { pki.crl_files().iter().map(|file| fs::read(file).unwrap()).collect() };
+        let (before, states_before) = {
+            trust.take_lists(&lists()).unwrap();
+            (lists(), trust.revocation())
+        };
+        assert!(!states_before.is_empty());
+        assert_eq!(trust.behind(&states_before), None);
+
+        let leaf = lienthong_certs::files::certificates(&config.certificate).unwrap();
+        let binding = PeerCertificate::read(&leaf).unwrap().binding().clone();
+        pki.revoke(&binding, lienthong_certs::judge::RevocationReason::KeyCompromise).unwrap();
+        let other = Trust::open(&config, &Connections::new()).unwrap();
+        other.take_lists(&lists()).unwrap();
+        let behind = trust.behind(&other.revocation()).unwrap();
+        assert!(behind.contains("the broker holds revocation list"), "{behind}");
+        assert_eq!(other.behind(&states_before), None, "a newer one is no lack");
+        // Of an authority that it does not trust, it needs no list.
+        let stranger =
+            RevocationState { authority: vec![9; 32], crl_number: vec![200], ..RevocationState::default() };
+        assert_eq!(trust.behind(&[stranger]), None);
+        trust.take_lists(&lists()).unwrap();
+        trust.take_lists(&before).unwrap();
+        assert_eq!(
+            trust.behind(&other.revocation()),
+            None,
+            "an older list never takes the place of a newer one"
+        );
+    }
 }

@@ -11,68 +11,15 @@ use common::raw::{raw_config, raw_tls};
 use common::{Body, Mesh, Server, eventually, get, text};
 use lienthong_certs::judge::RevocationReason;
 use lienthong_certs::pki::{Holder, KeyKind, Request};
-use lienthong_certs::{CertificateRefusal, Credentials, Usage};
+use lienthong_certs::{CertificateRefusal, Credentials};
 use lienthong_transport::{
     Channel, ChannelOptions, ConnectError, Connections, Endpoint, Limits, RefusalReason, SendError,
     SharedMaterial, TlsMaterial, VerifyPeer, connect,
 };
 use rustls::HandshakeKind;
 use rustls::crypto::aws_lc_rs;
-use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-
-/// Every kind of bad certificate: the alert its holder sees, and the reason that is counted.
-#[tokio::test]
-async fn a_bad_certificate_is_refused_with_the_right_alert() {
-    let mesh = Mesh::new();
-    let server = mesh.server(Limits::default());
-    let stranger = Mesh::new();
-    let now = OffsetDateTime::now_utc();
-    let day = time::Duration::DAY;
-    let node = |id: &str| {
-        Request::new(Holder::Node {
-            agency_code: "H26".to_owned(),
-            agency_name: "DEMO – Cơ quan".to_owned(),
-            node_id: id.to_owned(),
-        })
-    };
-    let issue = |request: &Request| mesh.pki.issue(request).unwrap().credentials().unwrap();
-
-    let revoked = mesh.node("H26", "bi-thu-hoi");
-    mesh.pki.revoke(&revoked.binding, RevocationReason::KeyCompromise).unwrap();
-    server.material.replace(mesh.material(&mesh.node("G01", "moi")));
-
-    let mut no_client = node("chi-may-chu");
-    no_client.usages.remove(&Usage::Client);
-    let cases = [
-        ("UnknownCA", "no path leads", of_unknown_authority(&mesh)),
-        ("DecryptError", "an authority of the same name", stranger.node("H26", "la").credentials().unwrap()),
-        ("UnknownCA", "self-signed", self_signed(&mesh)),
-        ("CertificateRevoked", "revoked", revoked.credentials().unwrap()),
-        ("CertificateExpired", "expired", issue(&node("het-han").with_validity(now - day * 9, now - day))),
-        (
-            "CertificateExpired",
-            "not valid before",
-            issue(&node("chua").with_validity(now + day, now + day * 9)),
-        ),
-        ("AccessDenied", "years", issue(&node("qua-dai").with_validity(now - day, now + day * 366 * 6))),
-        ("UnsupportedCertificate", "not issued for", issue(&no_client)),
-    ];
-    for (index, (alert, detail, credentials)) in cases.into_iter().enumerate() {
-        let client = SharedMaterial::new(mesh.material_of(&credentials));
-        let refused = knock(&server, &client).await.unwrap_err();
-        match &refused {
-            ConnectError::RefusedByServer { alert: told } => assert_eq!(told, alert, "{detail}"),
-            other => panic!("{detail}: {other}"),
-        }
-        let counts = server.connections.handshakes().counts();
-        let refusals = u64::try_from(index).unwrap() + 1;
-        assert_eq!(counts.refused_for(RefusalReason::Certificate), refusals, "{detail}: {counts:?}");
-    }
-    assert_eq!(server.connections.count(), 0);
-    assert_others_are_served(&mesh, &server).await;
-}
 
 #[tokio::test]
 async fn every_key_of_the_profile_works_on_both_sides() {
@@ -371,39 +318,6 @@ async fn dial(endpoint: &Endpoint) -> Result<lienthong_transport::Connection<Bod
     let limits = Limits { connect_timeout: Duration::from_secs(2), ..Limits::default() };
     let anybody: VerifyPeer = Arc::new(|_| Ok(()));
     connect(endpoint, &limits, &Connections::new(), Some(&anybody)).await
-}
-
-fn self_signed(mesh: &Mesh) -> Credentials {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = leaf_params("tu-ky").self_signed(&key).unwrap();
-    from_pem(mesh, "self", &certificate.pem(), &key)
-}
-
-fn of_unknown_authority(mesh: &Mesh) -> Credentials {
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = leaf_params("la-mat");
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = leaf_params("nguoi-la").signed_by(&key, &issuer).unwrap();
-    from_pem(mesh, "unknown", &certificate.pem(), &key)
-}
-
-fn leaf_params(name: &str) -> rcgen::CertificateParams {
-    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    params
-}
-
-fn from_pem(mesh: &Mesh, name: &str, certificate: &str, key: &rcgen::KeyPair) -> Credentials {
-    let folder = mesh.folder.path();
-    let (certificate_file, key_file) =
-        (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
-    std::fs::write(&certificate_file, certificate).unwrap();
-    std::fs::write(&key_file, key.serialize_pem()).unwrap();
-    std::fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    Credentials::load(&certificate_file, &key_file).unwrap()
 }
 
 /// A well-formed TLS 1.2 ClientHello (RFC 5246 §7.4.1.2): one cipher suite, one signature algorithm, nothing

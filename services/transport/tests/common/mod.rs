@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its own part
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+pub mod condemned;
 pub mod raw;
 
 use std::convert::Infallible;
