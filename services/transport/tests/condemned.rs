@@ -103,7 +103,7 @@ async fn a_certificate_without_its_key_is_refused() {
         mesh.node("H26", "ke-trom").credentials().unwrap(),
     );
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = provider.key_provider.load_private_key(thief.key_der()).unwrap();
+    let key = provider.key_provider.load_private_key(thief.key_der().unwrap()).unwrap();
     let stolen = Arc::new(Stolen(Arc::new(CertifiedKey::new(good.chain().to_vec(), key))));
     let mut config = (*common::raw::raw_config(None, &[b"h2"])).clone();
     config.client_auth_cert_resolver = stolen;

@@ -24,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the benchmark
     Run(RunArgs),
+    /// Measure handshakes, revocation lists and the identity of a request, in a minute
+    Identity(IdentityArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
     /// Make the certificates of a run in a new folder
@@ -69,6 +71,14 @@ pub struct RunArgs {
     /// Write the report to docs/benchmarks.md, under the present folder
     #[arg(long)]
     pub write: bool,
+}
+
+/// `bench identity`.
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// Print one JSON object a goal
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bench load`.

@@ -14,6 +14,7 @@
 //! - [`mod@run`]: the rounds. **Start here.** [`plan`]: what is measured. [`summary`]: medians, ratios, goals. [`report`]:
 //!   how they are shown.
 //! - [`mod@load`]: the load generator. [`backend`], [`naive`], [`bare`], [`mesh`]: what is called.
+//! - [`identity`]: what proving identity costs; `bench identity` runs it alone.
 //! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
 
 mod backend;
@@ -22,6 +23,7 @@ mod cli;
 mod contestant;
 mod exchange;
 mod host;
+mod identity;
 mod load;
 mod mesh;
 mod naive;
@@ -65,6 +67,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => {
             return threads::runtime()?.block_on(run::run_until_interrupted(&arguments));
+        }
+        Command::Identity(arguments) => {
+            return Ok(if identity::run(arguments.json)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Load(arguments) => load(&arguments)?,
         Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),

@@ -131,7 +131,8 @@ impl Pki {
         Ok(SharedMaterial::new(material))
     }
 
-    fn roots(&self) -> anyhow::Result<RootCertStore> {
+    /// The authority that issued every certificate, for bare rustls.
+    pub fn roots(&self) -> anyhow::Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(lienthong_certs::files::certificates(&self.authority()?)?);
         Ok(roots)
