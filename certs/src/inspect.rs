@@ -123,6 +123,42 @@ fn notes(certificate: &PeerCertificate, now: UnixTime) -> Vec<String> {
     notes
 }
 
+/// How near the end of a certificate is (operator guide: plan, hurry, run).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExpiryNotice {
+    /// 30 days or less: time to plan the renewal.
+    Plan,
+    /// 14 days or less: time to renew.
+    Soon,
+    /// 7 days or less: urgent.
+    Urgent,
+    /// It is over.
+    Expired,
+}
+
+impl ExpiryNotice {
+    /// The notice for a certificate that ends at `not_after`; `None` while there is time.
+    pub fn of(not_after: OffsetDateTime, now: OffsetDateTime) -> Option<ExpiryNotice> {
+        match (not_after - now).whole_days() {
+            _ if not_after < now => Some(Self::Expired),
+            days if days <= 7 => Some(Self::Urgent),
+            days if days <= 14 => Some(Self::Soon),
+            days if days <= EXPIRY_NOTICE_DAYS => Some(Self::Plan),
+            _ => None,
+        }
+    }
+
+    /// What to do, as a log line says it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Plan => "plan the renewal of the certificate",
+            Self::Soon => "renew the certificate now",
+            Self::Urgent => "urgent: renew the certificate today",
+            Self::Expired => "the certificate has expired and is refused everywhere: renew it at once",
+        }
+    }
+}
+
 /// Whole days of validity left; `None` once it is over.
 fn days_left(not_after: OffsetDateTime, now: UnixTime) -> Option<i64> {
     let seconds = not_after.unix_timestamp().saturating_sub(i64::try_from(now.as_secs()).ok()?);

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateDer;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::certificate::{CertificateBinding, PeerCertificate, ProfileError};
 use crate::credentials::{Credentials, CredentialsError};
@@ -224,7 +224,9 @@ impl DevPki {
         for authority in DevAuthority::ALL {
             let certificate = PeerCertificate::read(&[self.authority_der(authority)?])?;
             if certificate.subject.text == binding.issuer {
-                return self.publish_list(authority, Some((&binding.serial, reason))).map(|_| ());
+                return self
+                    .publish_list(authority, Some((&binding.serial, reason)), Duration::days(CRL_DAYS))
+                    .map(|_| ());
             }
         }
         Err(PkiError::NotIssuedHere(binding.to_string()))
@@ -235,7 +237,15 @@ impl DevPki {
     /// # Errors
     /// [`PkiError`] if the list cannot be read or written.
     pub fn crl(&self, authority: DevAuthority) -> Result<PathBuf, PkiError> {
-        self.publish_list(authority, None)
+        self.publish_list(authority, None, Duration::days(CRL_DAYS))
+    }
+
+    /// The same, with the next list due in `due`; a list that is overdue from the start where that is negative, for tests.
+    ///
+    /// # Errors
+    /// As [`DevPki::crl`].
+    pub fn crl_due(&self, authority: DevAuthority, due: Duration) -> Result<PathBuf, PkiError> {
+        self.publish_list(authority, None, due)
     }
 
     /// The list files of all authorities, for [`RevocationLists::load`].

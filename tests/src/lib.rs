@@ -5,6 +5,8 @@
 //! that they were built into; `tests/run` builds it first.
 
 pub mod records;
+#[path = "../../certs/tests/common/softhsm.rs"]
+pub mod softhsm;
 pub mod trial;
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -120,6 +120,7 @@ pub struct RevocationList {
     pub this_update: OffsetDateTime,
     /// When the next one is due, UTC.
     pub next_update: OffsetDateTime,
+    der: Vec<u8>,
     revoked: HashMap<Box<[u8]>, Revocation>,
 }
 
@@ -160,8 +161,14 @@ impl RevocationList {
             crl_number: number(&list)?,
             this_update: list.last_update().to_datetime(),
             next_update: list.next_update().ok_or_else(|| missing("next update"))?.to_datetime(),
+            der: der.to_vec(),
             revoked,
         })
+    }
+
+    /// The list as its authority signed it, to be handed on.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// The entry for `serial` (unsigned big-endian without leading zeros), if it is revoked.
@@ -279,6 +286,38 @@ impl RevocationLists {
         let known = |id: &AuthorityId| anchors.authorities().iter().any(|authority| authority.id == *id);
         let kept = self.lists.iter().filter(|(id, _)| known(id));
         RevocationLists { lists: kept.map(|(id, list)| (*id, Arc::clone(list))).collect() }
+    }
+
+    /// Reads the lists of one file: one in DER, or any number in PEM.
+    ///
+    /// # Errors
+    /// [`RevocationError`] of the first that cannot be used.
+    pub fn read(bytes: &[u8], anchors: &TrustAnchors) -> Result<RevocationLists, RevocationError> {
+        let mut lists = RevocationLists::empty();
+        for der in split(bytes)? {
+            lists = lists.with(RevocationList::read(&der, anchors)?)?;
+        }
+        Ok(lists)
+    }
+
+    /// These lists and `others`: of each authority the newer one. No list grows older by it.
+    #[must_use]
+    pub fn newest(&self, others: &RevocationLists) -> RevocationLists {
+        let mut lists = self.lists.clone();
+        for (authority, other) in &others.lists {
+            if lists.get(authority).is_none_or(|held| held.older_than(other)) {
+                lists.insert(*authority, Arc::clone(other));
+            }
+        }
+        RevocationLists { lists }
+    }
+
+    /// True if both hold the very same lists.
+    pub fn same(&self, others: &RevocationLists) -> bool {
+        let held = |(authority, list): (&AuthorityId, &Arc<RevocationList>)| {
+            others.lists.get(authority).is_some_and(|other| other.der == list.der)
+        };
+        self.lists.len() == others.lists.len() && self.lists.iter().all(held)
     }
 
     /// The entry for a certificate of `authority`, if it is revoked: two hash look-ups.

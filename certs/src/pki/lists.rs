@@ -16,11 +16,12 @@ use crate::judge::{CRL_BYTES_MAX, Revocation, RevocationList, RevocationReason, 
 pub const CRL_DAYS: i64 = 7;
 
 impl DevPki {
-    /// Makes the next list of `authority`, with `entry` added if it is new.
+    /// Makes the next list of `authority`, with `entry` added if it is new; the one after it is due in `due`.
     pub(super) fn publish_list(
         &self,
         authority: DevAuthority,
         entry: Option<(&[u8], RevocationReason)>,
+        due: Duration,
     ) -> Result<PathBuf, PkiError> {
         let path = self.crl_path(authority);
         // Two commands at once must not each write over the other's entry; the lock ends with the file.
@@ -45,8 +46,9 @@ impl DevPki {
 
         let issuer = self.issuer(authority)?;
         let list = CertificateRevocationListParams {
-            this_update: now,
-            next_update: now + Duration::days(CRL_DAYS),
+            // Always before the next one is due, in whole seconds.
+            this_update: now.min(now + due - Duration::SECOND),
+            next_update: now + due,
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: entries.iter().map(|(serial, revocation)| revoked(serial, revocation)).collect(),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
 use lienthong_audit::policy::Policy;
@@ -27,6 +28,7 @@ use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::mesh_keys;
 use crate::metrics::BrokerMetrics;
+use crate::own_files::{self, EXPIRY_LOOK_MS};
 use crate::refusals;
 use crate::registrar::{House, Registrar};
 use crate::saver::Saver;
@@ -36,8 +38,8 @@ use crate::steward::Steward;
 use crate::trust::{self, MeshTrusts, Trust};
 use crate::witnesses;
 
-/// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust; a changed mesh
-/// trust file does so by itself.
+/// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust; the mesh trust
+/// file, and certificate, key and revocation lists, are taken over as they change, too.
 ///
 /// Prints nothing. Whoever must know that the doors are open asks `/ready`, or starts a [`Broker`] by himself.
 ///
@@ -46,6 +48,8 @@ use crate::witnesses;
 pub async fn run(config: BrokerConfig, shutdown: impl Future<Output = ()>) -> Result<(), BrokerError> {
     let mut hangups = hangups()?;
     let mut trust_file = FileWatch::new([config.trust.file.clone()]);
+    let mut files = FileWatch::new(own_files::files(&config));
+    let mut day = tokio::time::interval(Duration::from_millis(EXPIRY_LOOK_MS));
     let mut broker = Broker::start(config).await?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -54,6 +58,11 @@ pub async fn run(config: BrokerConfig, shutdown: impl Future<Output = ()>) -> Re
             () = broker.ended() => return broker.stop().await,
             () = trust_file.changed() => {
                 let _ = broker.reload().await;
+            }
+            _ = day.tick() => broker.warn_of_end(),
+            () = files.changed() => {
+                // What is wrong was logged and counted; the broker goes on with what it has.
+                let _ = broker.take_files().await;
             }
             _ = hangups.recv() => {
                 // What is wrong was logged and counted; the broker goes on with what it has.
@@ -80,16 +89,20 @@ pub fn check(config: &BrokerConfig) -> Result<(), BrokerError> {
 /// A running broker.
 #[derive(Debug)]
 pub struct Broker {
-    config: BrokerConfig,
+    pub(crate) config: BrokerConfig,
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     board: Board,
     metrics: BrokerMetrics,
-    steward: Arc<Steward>,
+    pub(crate) steward: Arc<Steward>,
     registrar: Arc<Registrar>,
     /// Out while a reload uses it.
     keeper: Mutex<Option<TrustKeeper>>,
     judge: watch::Sender<Arc<Judge>>,
+    /// End of the validity of the certificate in use.
+    pub(crate) not_after: watch::Sender<OffsetDateTime>,
+    /// Why what is on disk is not in use, where it is not.
+    refused: watch::Sender<Option<String>>,
     ledger: Ledger,
     saver: Saver,
     material: SharedMaterial,
@@ -115,6 +128,7 @@ impl Broker {
         config.check()?;
         let Loaded { keeper, declared, trust, log_key } = load(&config, None).await?;
         let (judge, judged_by) = watch::channel(Arc::clone(&trust.judge));
+        let not_after = watch::Sender::new(trust.credentials.certificate().not_after);
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
         let (listener, address) = listen(config.listen)?;
         let policy = witnesses::policy(keeper.held().trust())?;
@@ -167,6 +181,8 @@ impl Broker {
             registrar: Arc::new(Registrar::new(house, stored)),
             keeper: Mutex::new(Some(keeper)),
             judge,
+            not_after,
+            refused: watch::Sender::new(None),
             ledger,
             saver,
             material,
@@ -175,6 +191,7 @@ impl Broker {
             log,
             tasks: Vec::new(),
         };
+        broker.metrics.certificate_expiry(*broker.not_after.borrow());
         broker.open_admin().await?;
         broker.open_doors(listener, policy);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
@@ -213,7 +230,13 @@ impl Broker {
     /// [`BrokerError`]; everything stays as it was then. It is also logged and counted.
     pub async fn reload(&self) -> Result<bool, BrokerError> {
         let reloaded = self.take_over().await;
-        match &reloaded {
+        self.tell_reload(&reloaded);
+        reloaded
+    }
+
+    /// Counts, logs and shows what became of a reload.
+    pub(crate) fn tell_reload(&self, reloaded: &Result<bool, BrokerError>) {
+        match reloaded {
             Ok(true) => self.metrics.reloaded("applied"),
             Ok(false) => self.metrics.reloaded("unchanged"),
             Err(error) => {
@@ -221,7 +244,7 @@ impl Broker {
                 tracing::error!(%error, "reload refused; the broker goes on with what it has");
             }
         }
-        reloaded
+        self.refused.send_replace(reloaded.as_ref().err().map(ToString::to_string));
     }
 
     async fn take_over(&self) -> Result<bool, BrokerError> {
@@ -230,12 +253,20 @@ impl Broker {
         *held = Some(keeper);
         let material = TlsMaterial::new(&trust.credentials, Arc::clone(&trust.judge))?;
         let rose = self.steward.declare(declared).await?;
+        self.use_trust(trust, material);
+        Ok(rose)
+    }
+
+    /// Judges by `trust` from now on, and cuts the connections that it refuses.
+    pub(crate) fn use_trust(&self, trust: Trust, material: TlsMaterial) {
+        let not_after = trust.credentials.certificate().not_after;
+        self.not_after.send_replace(not_after);
+        self.metrics.certificate_expiry(not_after);
         self.judge.send_replace(trust.judge);
         self.material.replace(material);
         for (peer, refusal) in self.connections.close_refused(&self.material) {
             tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
         }
-        Ok(rose)
     }
 
     /// Waits until the log has failed, after which nothing can be put on record: [`Broker::stop`] says why.
@@ -329,7 +360,12 @@ impl Broker {
         let doors = move || {
             if drain.is_started() { Check::failing("the broker is stopping") } else { Check::ok("open") }
         };
+        let (not_after, refused) = (self.not_after.subscribe(), self.refused.subscribe());
+        let certificate = move || {
+            own_files::check(*not_after.borrow(), refused.borrow().as_deref(), OffsetDateTime::now_utc())
+        };
         Health::new(identity)
+            .check("certificate", certificate)
             .check("log", log)
             .check("rights", move || Check::ok(format!("epoch {}", steward.current().epoch())))
             .check("trust", move || Check::ok(standing(generations.borrow().trusts().newest())))

@@ -39,7 +39,7 @@
 //! | [`state`] | log and store, opened as a whole |
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
-//! | [`declared`], [`sources`], [`trust`], [`mesh_keys`] | the operator's files |
+//! | [`declared`], [`sources`], [`trust`], [`own_files`], [`mesh_keys`] | the operator's files |
 //! | [`knocks`], [`paging`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
@@ -62,6 +62,7 @@ pub mod limits;
 pub mod mesh_keys;
 pub mod metrics;
 pub mod online;
+pub mod own_files;
 pub mod paging;
 pub mod places;
 pub mod positions;

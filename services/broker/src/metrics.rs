@@ -28,6 +28,7 @@ struct Families {
     enrollments: Family<Outcome, Counter>,
     decisions: Family<Outcome, Counter>,
     epoch: Gauge,
+    certificate_expiry: Gauge,
     witnesses: Family<WitnessAnswer, Counter>,
     cosigned: Gauge,
 }
@@ -63,6 +64,7 @@ impl BrokerMetrics {
             epoch,
             witnesses,
             cosigned,
+            certificate_expiry: _,
         } = &*self.0;
         metrics.register(
             "broker_calls_refused",
@@ -104,6 +106,11 @@ impl BrokerMetrics {
             "broker_log_cosigned",
             "Entries of the newest checkpoint that the quorum of witnesses has cosigned",
             cosigned.clone(),
+        );
+        metrics.register(
+            "broker_certificate_expiry_seconds",
+            "End of the validity of the broker's certificate, Unix time",
+            self.0.certificate_expiry.clone(),
         );
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
@@ -167,6 +174,11 @@ impl BrokerMetrics {
     /// Counts a call that was decided for a node: `permitted` or `denied`.
     pub fn decided_online(&self, outcome: &'static str) {
         self.0.decisions.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Shows when the broker's certificate ends.
+    pub fn certificate_expiry(&self, not_after: time::OffsetDateTime) {
+        self.0.certificate_expiry.set(not_after.unix_timestamp());
     }
 
     /// Shows the newest epoch.

@@ -171,6 +171,24 @@ impl Steward {
         Ok(self.current().epoch() > before)
     }
 
+    /// Takes over revocation lists, and nothing else of what the operator declares. Returns whether the epoch rose.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; everything stays as it was then.
+    pub async fn take_lists(&self, revocation_lists: Arc<[Vec<u8>]>) -> Result<bool, BrokerError> {
+        let mut desk = self.desk.lock().await;
+        if desk.material.revocation_lists == revocation_lists {
+            return Ok(false);
+        }
+        let material = Material { revocation_lists, ..desk.material.clone() };
+        let draft = compile(material.clone(), &mut desk.findings).await?;
+        let before = self.current().epoch();
+        let generation = self.issuer.issue(&mut desk.newest, draft, LISTS_APPLIED).await?;
+        desk.material = material;
+        self.show(generation);
+        Ok(self.current().epoch() > before)
+    }
+
     /// Publishes the contract of `agency`, sent by its node `publisher`.
     ///
     /// # Errors
@@ -275,6 +293,19 @@ const CATALOG_APPLIED: Occasion<'static> = Occasion {
         actor: RECORDER,
         action: "catalog.apply",
         resource: "catalog",
+        epoch: 0,
+        content_hash: None,
+        detail: "",
+    },
+    shelving: None,
+};
+
+/// The act behind a generation that follows from revocation lists alone.
+const LISTS_APPLIED: Occasion<'static> = Occasion {
+    act: Act {
+        actor: RECORDER,
+        action: "revocation.apply",
+        resource: "revocation_lists",
         epoch: 0,
         content_hash: None,
         detail: "",

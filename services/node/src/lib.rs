@@ -18,7 +18,8 @@
 //!   [`sandbox`]: the same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
 //! - [`gates`]: what must be on record, and where, before an answer leaves; [`promises`]: what the log promised.
-//! - [`freshness`], [`denials`], [`quota`], [`message_space`], [`trust`], [`clock`]: one noun each.
+//! - [`freshness`], [`revocation`], [`denials`], [`quota`], [`message_space`], [`trust`], [`own_files`], [`clock`]: one
+//!   noun each.
 //! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
 
 pub mod call;
@@ -36,8 +37,10 @@ pub mod limits;
 pub mod message_space;
 pub mod metrics;
 pub mod node;
+pub mod own_files;
 pub mod promises;
 pub mod quota;
+pub mod revocation;
 pub mod run;
 pub mod sandbox;
 pub mod services;

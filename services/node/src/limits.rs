@@ -235,3 +235,12 @@ pub const TRUST_LOOK_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// From how many days before the end of the mesh trust file on the log warns of it.
 pub const TRUST_WARN_DAYS: i64 = 30;
+
+/// How often it is said that open data goes on without fresh revocation lists, milliseconds.
+pub const SOFT_FAIL_LOG_MS: u64 = 60_000;
+
+/// How often files that are good but not bound yet are tried again, milliseconds.
+pub const REBIND_MS: u64 = 30_000;
+
+/// How often the end of the certificate is looked at, milliseconds: a day.
+pub const EXPIRY_LOOK_MS: u64 = 24 * 60 * 60 * 1000;

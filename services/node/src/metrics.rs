@@ -49,6 +49,11 @@ pub struct Metrics {
     pub promises: Gauge,
     /// Age of the rights, seconds; -1: never heard of the broker.
     pub rights_age_seconds: Gauge,
+    /// End of the validity of the node's certificate, Unix time.
+    pub certificate_expiry: Gauge,
+    /// Calls for open data that went on although a revocation list was overdue or missing.
+    pub revocation_soft_fails: Counter,
+    reloads: Family<Vec<(&'static str, Label)>, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -109,6 +114,9 @@ impl Default for Metrics {
             log_findings: Counter::default(),
             promises: Gauge::default(),
             rights_age_seconds: Gauge::default(),
+            certificate_expiry: Gauge::default(),
+            revocation_soft_fails: Counter::default(),
+            reloads: Family::default(),
         }
     }
 }
@@ -139,6 +147,11 @@ impl Metrics {
     /// A provider's node or a backend was asked how it is.
     pub fn probed(&self, found: Found) {
         self.probed.get_or_create(&vec![("found", Label(found.name()))]).inc();
+    }
+
+    /// The node's files were read again: `applied`, `unchanged` or `refused`.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&vec![("outcome", Label(outcome))]).inc();
     }
 
     /// Gives every number its name.
@@ -204,6 +217,21 @@ impl Metrics {
             "node_rights_age_seconds",
             "Time since the broker's last sign of life; -1: never",
             self.rights_age_seconds.clone(),
+        );
+        register.register(
+            "node_certificate_expiry_seconds",
+            "End of the validity of the node's certificate, Unix time",
+            self.certificate_expiry.clone(),
+        );
+        register.register(
+            "node_reloads",
+            "Certificate, key and revocation lists read again, by outcome",
+            self.reloads.clone(),
+        );
+        register.register(
+            "node_revocation_soft_fails",
+            "Calls for open data that went on although a revocation list was overdue or missing",
+            self.revocation_soft_fails.clone(),
         );
     }
 }

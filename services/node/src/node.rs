@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::replay::ReplayWindow, config::LimitsConfig, denials::Denials, freshness::Freshness, gates::Gates,
-    limits::OVERLOAD_RETRY_MS, message_space::MessageSpace, metrics::Metrics, promises::Promises,
-    quota::Quotas, services::Services,
+    limits::OVERLOAD_RETRY_MS, message_space::MessageSpace, metrics::Metrics, own_files::OwnFiles,
+    promises::Promises, quota::Quotas, revocation::Revocation, services::Services,
 };
 
 /// A running node.
@@ -54,6 +54,10 @@ pub struct Node {
     pub denials: Denials,
     /// Calls per minute under each right.
     pub quotas: Quotas,
+    /// How fresh the knowledge of revoked certificates is.
+    pub revocation: Revocation,
+    /// Its certificate, key and revocation lists on disk.
+    pub own_files: OwnFiles,
     /// Numbers for the operator.
     pub metrics: Metrics,
     /// Systems behind a Unix socket, by uid.

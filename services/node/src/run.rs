@@ -17,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use lienthong_audit::journal::{Journal, JournalError, JournalOptions};
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
 use lienthong_transport::{Connections, Drain};
+use time::OffsetDateTime;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
@@ -32,7 +33,7 @@ use crate::{
         bundle::BundleKeeper,
         housekeeping, orphans,
         publish::{self, ContractFileError},
-        renewal,
+        renewal::{self, Renewal},
         ship::{self, Shipping},
         trust_file, watch as rights_watch, witness,
     },
@@ -43,8 +44,10 @@ use crate::{
     message_space::MessageSpace,
     metrics::Metrics,
     node::Node,
+    own_files::OwnFiles,
     promises::Promises,
     quota::Quotas,
+    revocation::Revocation,
     sandbox,
     services::Services,
     trust::{NodeTrustError, Trust},
@@ -115,6 +118,7 @@ pub async fn run(
     let trust = Arc::new(Trust::open(&config, &connections)?);
     let broker = Broker::new(&config.broker, &trust, &connections);
     let node = open_node(&config, &trust)?;
+    node.revocation.judged_by(&trust.material);
     orphans::close(&node)?;
     orphans::refill_replay_window(&node)?;
     let (first, first_bundle) = watch::channel(false);
@@ -134,7 +138,13 @@ pub async fn run(
     // Records are made and shipped while calls drain, so that they leave before the process does.
     let shipping = CancellationToken::new();
     tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
-    tasks.spawn(renewal::run(hangups, Arc::clone(&node), Arc::clone(&trust), working.clone()));
+    let renewal = Renewal {
+        files: renewal::files(&config),
+        node: Arc::clone(&node),
+        trust: Arc::clone(&trust),
+        connections: connections.clone(),
+    };
+    tasks.spawn(renewal.run(hangups, working.clone()));
     let file = config.trust.file.clone();
     tasks.spawn(trust_file::run(file, Arc::clone(&node), Arc::clone(&trust), working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
@@ -193,6 +203,8 @@ fn open_node(config: &NodeConfig, trust: &Trust) -> Result<Arc<Node>, NodeError>
         messages: MessageSpace::new(config.limits.message_bytes_max, config.limits.message_bytes_held_max),
         denials: Denials::default(),
         quotas: Quotas::default(),
+        revocation: Revocation::default(),
+        own_files: OwnFiles::default(),
         metrics: Metrics::default(),
         systems_by_uid: systems_by_uid(config)?,
         calls: AtomicUsize::new(0),
@@ -343,7 +355,7 @@ async fn open_admin(
         Identity { role: "node".into(), mesh: config.mesh.clone(), development: config.development };
     let register = Register::new(&identity);
     node.metrics.register(&register, connections);
-    let (for_age, held) = (Arc::clone(node), first_bundle.clone());
+    let (for_age, held, for_files) = (Arc::clone(node), first_bundle.clone(), Arc::clone(node));
     let trust = Arc::clone(trust);
     let health = Health::new(identity)
         .check("rights", move || {
@@ -353,6 +365,7 @@ async fn open_admin(
                 Check::failing("no rights bundle yet")
             }
         })
+        .check("certificate", move || for_files.own_files.check(OffsetDateTime::now_utc()))
         .check("broker", move || match for_age.freshness.age() {
             Duration::MAX => Check::failing("the broker was never heard"),
             age => Check::ok(format!("last heard {} s ago", age.as_secs())),

@@ -22,6 +22,8 @@ use tokio::sync::watch;
 
 use crate::config::NodeConfig;
 
+mod lists;
+
 /// The node's certificate and trust, made again whenever the mesh trust file, the lists or the certificate change.
 pub struct Trust {
     certificate: PathBuf,
@@ -172,6 +174,11 @@ impl Trust {
     pub fn signing(&self) -> Signing {
         let held = self.held();
         Signing { signer: held.credentials.signer(), edition: self.material.edition() }
+    }
+
+    /// End of the validity of the certificate in use.
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.held().credentials.certificate().not_after
     }
 
     /// Tells when the node's certificate was replaced.

@@ -89,6 +89,12 @@ impl Permitted {
         self.rights.0.dataset_of(&self.method).bundle_age_max
     }
 
+    /// True where the data is neither personal, core nor important: what may go on while the knowledge of revoked
+    /// certificates is old.
+    pub fn is_open_data(&self) -> bool {
+        self.rights.0.dataset_of(&self.method).takes_default_purpose
+    }
+
     /// Condition on the rows, in Cedar, that the data must meet besides; empty: every row.
     pub fn condition(&self) -> &str {
         &self.row().condition

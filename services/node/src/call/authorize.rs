@@ -81,6 +81,7 @@ fn judge(
     };
     let permitted = decide(rights, &question)?;
     on_record_in_time(node, &permitted)?;
+    node.revocation.check(caller, &permitted, &node.metrics)?;
     Ok(permitted)
 }
 

@@ -1,6 +1,8 @@
 //! Step 2: who calls. Identity is what the registry binds the certificate to, never what a request says
 //!
 
+use std::sync::Arc;
+
 use lienthong_catalog::RightsIndex;
 use lienthong_certs::PeerCertificate;
 use lienthong_proto::{lienthong::control::v1::CertificateBinding, reason::Reason, status::MeshError};
@@ -19,6 +21,8 @@ pub struct Caller {
     pub node: String,
     /// SHA-256 of the certificate; empty on local hops.
     pub certificate: Vec<u8>,
+    /// The certificate as it was judged; `None` on local hops.
+    pub judged: Option<Arc<PeerCertificate>>,
 }
 
 /// What the registry binds a certificate by.
@@ -33,7 +37,7 @@ pub fn binding_of(certificate: &PeerCertificate) -> CertificateBinding {
 
 /// Identifies one of the agency's own systems.
 pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Result<(), MeshError>) {
-    let mut caller = Caller { certificate: fingerprint(peer), ..Caller::default() };
+    let mut caller = unnamed(peer);
     let system = match peer.identity() {
         PeerIdentity::Certificate(certificate) => rights.system_of(&binding_of(certificate)),
         PeerIdentity::Unix(unix) => node.system_of_uid(unix.uid).and_then(|name| rights.system(name)),
@@ -54,7 +58,7 @@ pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Re
 
 /// Identifies the node of another party, and the system that it speaks for.
 pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Result<(), MeshError>) {
-    let mut caller = Caller { certificate: fingerprint(peer), ..Caller::default() };
+    let mut caller = unnamed(peer);
     let bound =
         peer.certificate().and_then(|certificate| rights.node_of_certificate(&binding_of(certificate)));
     let Some(bound) = bound else {
@@ -80,8 +84,12 @@ pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Re
     }
 }
 
-fn fingerprint(peer: &Peer) -> Vec<u8> {
-    peer.certificate().map(|certificate| certificate.fingerprint().to_vec()).unwrap_or_default()
+/// What the handshake says of a caller.
+fn unnamed(peer: &Peer) -> Caller {
+    let judged = peer.certificate().cloned();
+    let certificate =
+        judged.as_ref().map(|certificate| certificate.fingerprint().to_vec()).unwrap_or_default();
+    Caller { certificate, judged, ..Caller::default() }
 }
 
 fn unbound(peer: &Peer, what: &str) -> MeshError {

@@ -1,59 +1,155 @@
-//! Taking over a renewed certificate: the files were replaced, SIGHUP says so. Calls under way and connections that are
-//! open stay as they are; new ones show the new certificate, and the journal's stream begins again under it.
+//! Taking over what changed on disk: certificate and key, revocation lists. The files themselves say so ([`FileWatch`]),
+//! or SIGHUP does. Calls under way and connections that are open stay as they are, where the new lists let them; new ones
+//! show the new certificate, and the journal's stream begins again under it. A file that cannot be used changes nothing.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use lienthong_certs::PeerCertificate;
-use tokio::signal::unix::Signal;
+use lienthong_certs::{PeerCertificate, inspect::ExpiryNotice};
+use lienthong_transport::{Connections, FileWatch};
+use time::OffsetDateTime;
+use tokio::{signal::unix::Signal, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::identify::binding_of,
-    limits::{BINDING_PAUSE_MS, BINDING_WAIT_MS_MAX},
+    config::NodeConfig,
+    limits::{BINDING_PAUSE_MS, BINDING_WAIT_MS_MAX, EXPIRY_LOOK_MS, REBIND_MS},
     node::Node,
     trust::{NodeTrustError, Trust},
 };
 
-/// Reloads at each SIGHUP until told to stop. What cannot be used is said and changes nothing.
-pub async fn run(mut hangups: Signal, node: Arc<Node>, trust: Arc<Trust>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            heard = hangups.recv() => if heard.is_none() { return },
-        }
-        let reloaded = tokio::select! {
-            () = stop.cancelled() => return,
-            reloaded = reload(&node, &trust) => reloaded,
-        };
-        match reloaded {
-            Ok(true) => tracing::info!("the renewed certificate is in use"),
-            Ok(false) => tracing::info!("certificate and key are those in use; nothing changes"),
-            Err(error) => tracing::error!(%error, "certificate and key are not replaced"),
-        }
+/// What is watched, and what takes it over.
+pub struct Renewal {
+    /// The files.
+    pub files: Files,
+    /// Whose rights bind the certificate, and whose operator is told.
+    pub node: Arc<Node>,
+    /// What takes the files over.
+    pub trust: Arc<Trust>,
+    /// What newer lists may cut.
+    pub connections: Connections,
+}
+
+/// Files that may be replaced while the node runs.
+#[derive(Debug, Clone)]
+pub struct Files {
+    certificate: PathBuf,
+    /// `None`: the key is in a token.
+    key: Option<PathBuf>,
+    revocation_lists: Vec<PathBuf>,
+}
+
+/// Those that the configuration names.
+pub fn files(config: &NodeConfig) -> Files {
+    Files {
+        certificate: config.certificate.clone(),
+        key: config.key.file().map(PathBuf::from),
+        revocation_lists: config.trust.revocation_lists.clone(),
     }
 }
 
-/// Takes certificate and key over. The signal may be faster than the rights that bind the certificate, so that these
-/// are waited for.
-async fn reload(node: &Arc<Node>, trust: &Arc<Trust>) -> Result<bool, NodeTrustError> {
-    let until = Instant::now() + Duration::from_millis(BINDING_WAIT_MS_MAX);
-    loop {
-        let (node, trust) = (Arc::clone(node), Arc::clone(trust));
-        // Reads two files and signs once.
-        let work =
-            tokio::task::spawn_blocking(move || trust.reload(|certificate| is_bound(&node, certificate)));
-        match work.await {
-            Ok(Err(NodeTrustError::NotBound(_))) if Instant::now() < until => {
-                tokio::time::sleep(Duration::from_millis(BINDING_PAUSE_MS)).await;
+impl Renewal {
+    /// Takes over what changes until told to stop.
+    pub async fn run(self, mut hangups: Signal, stop: CancellationToken) {
+        let Files { certificate, key, revocation_lists } = self.files.clone();
+        let mut watch = FileWatch::new([certificate].into_iter().chain(key).chain(revocation_lists));
+        let mut day = tokio::time::interval(Duration::from_millis(EXPIRY_LOOK_MS));
+        let mut again = None;
+        self.tell_end();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = day.tick() => {
+                    self.warn_of_end();
+                    continue;
+                }
+                heard = hangups.recv() => if heard.is_none() { return },
+                () = watch.changed() => {}
+                () = at(again) => {}
             }
-            Ok(reloaded) => return reloaded,
+            let reloaded = tokio::select! {
+                () = stop.cancelled() => return,
+                reloaded = self.reload() => reloaded,
+            };
+            again = self.tell(reloaded).then(|| Instant::now() + Duration::from_millis(REBIND_MS));
+        }
+    }
+
+    /// Certificate and key first; lists count whatever became of those.
+    async fn reload(&self) -> Result<bool, NodeTrustError> {
+        let renewed = self.renew().await;
+        let listed = self.take_lists().await;
+        Ok(renewed? | listed?)
+    }
+
+    async fn take_lists(&self) -> Result<bool, NodeTrustError> {
+        let (trust, files) = (Arc::clone(&self.trust), self.files.revocation_lists.clone());
+        let taken = spawn_blocking(move || trust.take_list_files(&files)).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "reading revocation lists ended unexpectedly");
+            Ok(false)
+        });
+        if matches!(taken, Ok(true)) {
+            for (peer, refusal) in self.connections.close_refused(&self.trust.material) {
+                tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
+            }
+        }
+        taken
+    }
+
+    /// Takes certificate and key over. The files may be faster than the rights that bind the certificate, so that these
+    /// are waited for.
+    async fn renew(&self) -> Result<bool, NodeTrustError> {
+        let until = Instant::now() + Duration::from_millis(BINDING_WAIT_MS_MAX);
+        loop {
+            let (node, trust) = (Arc::clone(&self.node), Arc::clone(&self.trust));
+            // Reads two files and signs once.
+            let work = spawn_blocking(move || trust.reload(|certificate| is_bound(&node, certificate)));
+            match work.await {
+                Ok(Err(NodeTrustError::NotBound(_))) if Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(BINDING_PAUSE_MS)).await;
+                }
+                Ok(reloaded) => return reloaded,
+                Err(error) => {
+                    tracing::error!(%error, "reading certificate and key ended unexpectedly");
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Says what became of it. True where it is worth another try although no file changes.
+    fn tell(&self, reloaded: Result<bool, NodeTrustError>) -> bool {
+        match reloaded {
+            Ok(changed) => {
+                self.node.metrics.reloaded(if changed { "applied" } else { "unchanged" });
+                self.tell_end();
+                tracing::info!(changed, "certificate, key and revocation lists on disk are those in use");
+                false
+            }
             Err(error) => {
-                tracing::error!(%error, "reading certificate and key ended unexpectedly");
-                return Ok(false);
+                self.node.metrics.reloaded("refused");
+                self.node.own_files.refused(&error.to_string());
+                tracing::error!(%error, "what is on disk cannot be used; the node goes on with what it has");
+                matches!(error, NodeTrustError::NotBound(_))
             }
+        }
+    }
+
+    fn tell_end(&self) {
+        let not_after = self.trust.not_after();
+        self.node.own_files.taken(not_after);
+        self.node.metrics.certificate_expiry.set(not_after.unix_timestamp());
+    }
+
+    fn warn_of_end(&self) {
+        let (not_after, now) = (self.trust.not_after(), OffsetDateTime::now_utc());
+        if let Some(notice) = ExpiryNotice::of(not_after, now) {
+            let (days, remedy) = ((not_after - now).whole_days(), notice.remedy());
+            tracing::warn!(days, until = %not_after.date(), "the node's certificate ends soon: {remedy}");
         }
     }
 }
@@ -63,4 +159,11 @@ fn is_bound(node: &Node, certificate: &PeerCertificate) -> bool {
     node.rights.load().as_ref().is_none_or(|rights| {
         rights.node_of_certificate(&binding_of(certificate)).is_some_and(|bound| bound.name == node.name)
     })
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }
