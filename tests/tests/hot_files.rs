@@ -185,22 +185,7 @@ async fn certificate_key_and_lists_change_under_load_and_no_call_fails() -> Resu
         load.goes_on().await?;
     }
 
-    // A half-written certificate: said, counted, and without effect.
-    let (_, config, _) = mesh.mesh.layout.nodes.iter().find(|(node, ..)| node == "G01").context("no G01")?;
-    let present = Pair::of(config)?;
-    let good = fs::read(&present.certificate)?;
-    fs::write(&present.certificate, &good[..good.len() / 3])?;
-    eventually("the half certificate is named", async || {
-        let health = page(&mesh, "G01", "/health").await?;
-        Ok(health.contains("NOT in use") && health.contains("200 OK"))
-    })
-    .await?;
-    load.goes_on().await?;
-    fs::write(&present.certificate, &good)?;
-    eventually("all is well again", async || {
-        Ok(!page(&mesh, "G01", "/health").await?.contains("NOT in use"))
-    })
-    .await?;
+    half_a_certificate(&mesh, &load).await?;
 
     // Lists and the broker's own pair: nobody tells the broker, it sees them.
     let (broker, _) = mesh.mesh.layout.broker.clone();
@@ -242,6 +227,23 @@ async fn certificate_key_and_lists_change_under_load_and_no_call_fails() -> Resu
     let answered = load.end().await?;
     ensure!(answered > 50, "{answered} answers are no load");
     mesh.stop().await
+}
+
+/// A half-written certificate is said, and has no effect.
+async fn half_a_certificate(mesh: &TestMesh, load: &Load) -> Result<()> {
+    let (_, config, _) = mesh.mesh.layout.nodes.iter().find(|(node, ..)| node == "G01").context("no G01")?;
+    let present = Pair::of(config)?;
+    let good = fs::read(&present.certificate)?;
+    fs::write(&present.certificate, &good[..good.len() / 3])?;
+    eventually("the half certificate is named", async || {
+        let health = page(mesh, "G01", "/health").await?;
+        Ok(health.contains("NOT in use") && health.contains("200 OK"))
+    })
+    .await?;
+    load.goes_on().await?;
+    fs::write(&present.certificate, &good)?;
+    eventually("all is well again", async || Ok(!page(mesh, "G01", "/health").await?.contains("NOT in use")))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
