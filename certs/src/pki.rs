@@ -30,6 +30,7 @@ use crate::judge::{Branch, RevocationError, RevocationLists, RevocationReason, T
 mod authority;
 mod extension;
 mod lists;
+mod renew;
 mod request;
 
 pub use authority::{AUTHORITY_DAYS, DevAuthority, ROOT_DAYS};

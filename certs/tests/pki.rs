@@ -220,3 +220,42 @@ fn a_key_never_leaves_its_holder_to_be_certified() {
             .is_err()
     );
 }
+
+#[test]
+fn a_renewed_certificate_says_the_same_for_the_same_key_and_longer() {
+    let mesh = Mesh::new();
+    let judge = mesh.judge();
+    let now = now();
+    let issued = [
+        mesh.node(),
+        mesh.pki.issue_system("G01", "Bộ Công an", "ho-so").unwrap(),
+        mesh.pki.issue_person("G01", "Nguyễn Văn Mẫu", "operator.catalog.01").unwrap(),
+        mesh.pki.issue_public("9900000099", "Công ty Thử", &["api.cong-ty.example"]).unwrap(),
+    ];
+    for before in issued {
+        let name = before.certificate.file_stem().unwrap().to_str().unwrap().to_owned();
+        let old = before.credentials().unwrap();
+        let after = mesh.pki.renew(&name).unwrap();
+        let new = after.credentials().unwrap();
+        let (old, new) = (old.certificate().clone(), (new.certificate().clone(), new.chain().to_vec()));
+        let (new, chain) = new;
+        assert_ne!(before.binding.serial, after.binding.serial, "{name}");
+        assert_eq!(before.binding.spki_sha256, after.binding.spki_sha256, "{name}");
+        let said = |certificate: &PeerCertificate| {
+            (
+                certificate.subject.clone(),
+                certificate.agency_urn.clone(),
+                certificate.dns_names.clone(),
+                certificate.usages.clone(),
+            )
+        };
+        assert_eq!(said(&old), said(&new));
+        judge.judge(&chain, Usage::Client, now).unwrap();
+    }
+    // The IP address is there as well.
+    let node = lienthong_certs::files::certificates(&mesh.path("issued/G01-nut-1.crt")).unwrap();
+    let local = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    Judge::judge_name(&node, &local).unwrap();
+    assert!(mesh.pki.renew("G01-nobody").is_err());
+    assert!(mesh.pki.renew("../ca/root").is_err());
+}

@@ -21,6 +21,13 @@ pub const LEAF_DAYS: i64 = 365;
 /// Longest value of one name attribute, in characters (X.520 upper bounds, RFC 5280 appendix A).
 pub const NAME_CHARS_MAX: usize = 64;
 
+/// What the subject of each kind of holder says in `OU`.
+pub(super) const NODE_UNIT: &str = "DEMO – Nút trao đổi";
+/// See [`NODE_UNIT`].
+pub(super) const SYSTEM_UNIT: &str = "DEMO – Hệ thống thông tin";
+/// See [`NODE_UNIT`].
+pub(super) const PERSON_UNIT: &str = "DEMO – Cán bộ";
+
 const TITLE: [u64; 4] = [2, 5, 4, 12];
 const USER_ID: [u64; 7] = [0, 9, 2342, 19_200_300, 100, 1, 1];
 
@@ -198,17 +205,17 @@ impl Request {
         match &self.holder {
             Holder::Node { agency_name, node_id, .. } => {
                 subject.push(DnType::OrganizationName, checked_text("agency name", agency_name)?);
-                subject.push(DnType::OrganizationalUnitName, "DEMO – Nút trao đổi");
+                subject.push(DnType::OrganizationalUnitName, NODE_UNIT);
                 subject.push(DnType::CommonName, checked_text("node id", node_id)?);
             }
             Holder::System { agency_name, system_id, .. } => {
                 subject.push(DnType::OrganizationName, checked_text("agency name", agency_name)?);
-                subject.push(DnType::OrganizationalUnitName, "DEMO – Hệ thống thông tin");
+                subject.push(DnType::OrganizationalUnitName, SYSTEM_UNIT);
                 subject.push(DnType::CommonName, checked_text("system id", system_id)?);
             }
             Holder::Person { agency_code, name, role } => {
                 subject.push(DnType::OrganizationName, checked_text("agency code", agency_code)?);
-                subject.push(DnType::OrganizationalUnitName, "DEMO – Cán bộ");
+                subject.push(DnType::OrganizationalUnitName, PERSON_UNIT);
                 subject.push(DnType::CommonName, checked_text("person's name", name)?);
                 subject.push(DnType::CustomDnType(TITLE.to_vec()), checked_text("role", role)?);
             }

@@ -45,7 +45,7 @@ pub enum Command {
     /// Check a declarative catalog
     #[command(subcommand)]
     Catalog(CatalogCommand),
-    /// Certificates: make a development PKI, inspect any certificate
+    /// Certificates: requests, a development PKI, revocation lists, and what the mesh thinks of any certificate
     #[command(subcommand)]
     Certs(CertsCommand),
     /// The mesh trust file: whom every role believes, signed by offline roots
@@ -198,6 +198,15 @@ pub enum CertsCommand {
     Init(CertsInitArgs),
     /// Make a key, if there is none, and a signing request for a real authority
     Request(crate::commands::certs_request::RequestArgs),
+    /// Issue a certificate of the development PKI, with a new key
+    Issue(crate::commands::certs_issue::IssueArgs),
+    /// Renew a certificate of the development PKI; its key stays
+    Renew(crate::commands::certs_issue::RenewArgs),
+    /// Revoke a certificate of the development PKI and publish the list
+    Revoke(crate::commands::certs_issue::RevokeArgs),
+    /// Revocation lists: make the development PKI's, show anybody's
+    #[command(subcommand)]
+    Crl(crate::commands::certs_crl::CrlCommand),
     /// Say in plain words whether the mesh would accept a certificate, as whom, and why not
     Inspect(CertsInspectArgs),
 }
@@ -210,6 +219,9 @@ pub struct CertsInitArgs {
     /// Id of the mesh
     #[arg(long, default_value = "demo")]
     pub mesh: String,
+    /// Print one JSON object, for machines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `lienthong certs inspect`.
@@ -232,6 +244,9 @@ pub struct CertsInspectArgs {
     /// Accept certificates made for development
     #[arg(long)]
     pub development: bool,
+    /// Print one JSON object, for machines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `lienthong backend`.

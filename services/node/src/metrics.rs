@@ -218,6 +218,11 @@ impl Metrics {
             "Time since the broker's last sign of life; -1: never",
             self.rights_age_seconds.clone(),
         );
+        self.register_own_files(register);
+    }
+
+    /// What the node's certificate, key and revocation lists have to say.
+    fn register_own_files(&self, register: &lienthong_telemetry::Metrics) {
         register.register(
             "node_certificate_expiry_seconds",
             "End of the validity of the node's certificate, Unix time",

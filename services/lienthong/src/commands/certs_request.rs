@@ -32,6 +32,9 @@ pub struct RequestArgs {
     /// Signing request to write, PEM
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object, for machines
+    #[arg(long)]
+    json: bool,
 }
 
 /// Writes key and request.
@@ -44,6 +47,10 @@ pub fn run(args: &RequestArgs) -> Result<ExitCode> {
     let names: Vec<&str> = args.dns.iter().map(String::as_str).collect();
     let prepared = request::prepare(holder, &names, &args.key)?;
     files::replace(&args.out, prepared.pem.as_bytes())?;
+    if args.json {
+        out::line(&serde_json::json!({ "request": args.out, "key": args.key }).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
     out::line(&args.out.display().to_string());
     out::note(&format!(
         "Send this request to your authority; {} never leaves this machine.\n\

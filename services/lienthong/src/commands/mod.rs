@@ -5,6 +5,8 @@ pub mod backend;
 pub mod call;
 mod catalog;
 mod certs;
+pub mod certs_crl;
+pub mod certs_issue;
 pub mod certs_request;
 pub mod doctor;
 pub mod enroll;
