@@ -83,7 +83,6 @@ impl BundleSigner {
             bundle_hash: bundle.hash.to_vec(),
             trust_version,
             revocation: revocation.to_vec(),
-            ..Heartbeat::default()
         }
         .encode_to_vec();
         let signature = self.sign(HEARTBEAT_CONTEXT, &heartbeat)?;
