@@ -5,7 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -49,6 +50,8 @@ const CONCURRENCY: usize = 8;
 const REVOKED: u64 = 100_000;
 /// Questions of one measurement of something small.
 const QUESTIONS: u32 = 20_000;
+/// Pause between two reloads.
+const RELOAD_PAUSE: Duration = Duration::from_millis(150);
 /// Nodes in the registry that is asked.
 const REGISTERED: u32 = 3_000;
 
@@ -62,7 +65,7 @@ pub struct Goal {
     /// `ratio` or `µs`.
     unit: &'static str,
     /// What it should be.
-    goal: String,
+    wanted: String,
     /// Whether the median is.
     holds: bool,
 }
@@ -82,10 +85,12 @@ pub fn run(json: bool) -> anyhow::Result<bool> {
             out::line(&serde_json::to_string(goal)?);
             continue;
         }
-        let Goal { name, value, unit, goal, holds } = goal;
+        let Goal { name, value, unit, wanted, holds } = goal;
         let word = if *holds { "holds" } else { "MISSED" };
         let Spread { median, min, max } = value;
-        out::line(&format!("{name:<64} {median:>8.3} {unit:<5} ({min:.3} – {max:.3})  goal {goal}: {word}"));
+        out::line(&format!(
+            "{name:<64} {median:>8.3} {unit:<5} ({min:.3} – {max:.3})  goal {wanted}: {word}"
+        ));
     }
     Ok(goals.iter().all(|goal| goal.holds))
 }
@@ -149,22 +154,20 @@ fn reload(pki: &Pki, folder: &Path) -> anyhow::Result<Goal> {
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
         let peace = handshakes_in_a_turn(address, &client)?;
-        let over = Arc::new(AtomicBool::new(false));
-        let (told, material, crl, own, folder) =
-            (Arc::clone(&over), material.clone(), crl.clone(), own.clone(), folder.to_owned());
+        let (over, told) = std::sync::mpsc::channel::<()>();
+        let (material, crl, own, folder) = (material.clone(), crl.clone(), own.clone(), folder.to_owned());
         // Once a second would be often; this is several times a second.
         let reloading = std::thread::spawn(move || -> anyhow::Result<u32> {
             let mut times = 0;
-            while !told.load(Ordering::Relaxed) {
+            while told.recv_timeout(RELOAD_PAUSE) == Err(RecvTimeoutError::Timeout) {
                 let judge = judge(&folder, Some(&crl))?;
                 material.replace(TlsMaterial::new(own.credentials()?, judge)?);
                 times += 1;
-                std::thread::sleep(Duration::from_millis(200));
             }
             Ok(times)
         });
         let disturbed = handshakes_in_a_turn(address, &client)?;
-        over.store(true, Ordering::Relaxed);
+        drop(over);
         let times = reloading.join().map_err(|_| anyhow::anyhow!("the reloading thread panicked"))??;
         out::note(&format!("handshakes/s: {peace:.0} in peace, {disturbed:.0} during {times} reloads"));
         ratios.push(disturbed / peace);
@@ -257,11 +260,11 @@ fn goal(
     name: &'static str,
     values: Vec<f64>,
     unit: &'static str,
-    goal: &str,
+    wanted: &str,
     holds: impl Fn(f64) -> bool,
 ) -> anyhow::Result<Goal> {
     let value = Spread::of(values).context("nothing was measured")?;
-    Ok(Goal { name, unit, goal: goal.to_owned(), holds: holds(value.median), value })
+    Ok(Goal { name, unit, wanted: wanted.to_owned(), holds: holds(value.median), value })
 }
 
 /// A judge over the run's anchors, with one revocation list or none.
