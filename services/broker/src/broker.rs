@@ -26,6 +26,8 @@ use crate::enrollment::enrolled;
 use crate::error::BrokerError;
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
+use crate::matching::heard::Heard;
+use crate::matching::{Matching, Progress};
 use crate::mesh_keys;
 use crate::metrics::BrokerMetrics;
 use crate::own_files::{self, EXPIRY_LOOK_MS};
@@ -193,7 +195,10 @@ impl Broker {
         };
         broker.metrics.certificate_expiry(*broker.not_after.borrow());
         broker.open_admin().await?;
-        broker.open_doors(listener, policy);
+        let heard = Heard::default();
+        let (matching, progress) = broker.open_matching(heard.clone()).await?;
+        broker.open_doors(listener, (policy, heard, progress));
+        broker.run_matching(matching);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
         Ok(broker)
     }
@@ -297,8 +302,23 @@ impl Broker {
         }
     }
 
-    fn open_doors(&mut self, listener: TcpListener, policy: Option<Arc<Policy>>) {
-        let routes = routes(self.ground(policy));
+    async fn open_matching(&self, heard: Heard) -> Result<(Matching, Progress), BrokerError> {
+        let (ledger, store) = (self.ledger.clone(), self.saver.shelf.clone());
+        Ok(Matching::open(ledger, store, heard, &self.config.matching, self.metrics.clone()).await?)
+    }
+
+    /// Matching may fail without the broker: records come in all the same, and are matched at the next start.
+    fn run_matching(&mut self, matching: Matching) {
+        let drain = self.drain.clone();
+        self.tasks.push(tokio::spawn(async move {
+            if let Err(error) = matching.run(drain).await {
+                tracing::error!(%error, "records are not matched any more until the broker is started again");
+            }
+        }));
+    }
+
+    fn open_doors(&mut self, listener: TcpListener, known: (Option<Arc<Policy>>, Heard, Progress)) {
+        let routes = routes(self.ground(known));
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(async move {
@@ -310,13 +330,15 @@ impl Broker {
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
     }
 
-    fn ground(&self, policy: Option<Arc<Policy>>) -> Ground {
+    fn ground(&self, (policy, heard, progress): (Option<Arc<Policy>>, Heard, Progress)) -> Ground {
         Ground {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
             registrar: Arc::clone(&self.registrar),
             ledger: self.ledger.clone(),
             policy,
+            heard,
+            progress,
             board: self.board.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::BrokerError;
 use crate::limits::{
     BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, KEY_SLOTS_MAX,
-    POSITIONS_SAVE_INTERVAL_MS, WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS,
-    WITNESS_START_ANSWERS_MIN, WITNESS_START_PATIENCE_MS,
+    MATCHING_GRACE_MS, MATCHING_LATE_MS, MATCHING_SILENT_AFTER_MS, POSITIONS_SAVE_INTERVAL_MS,
+    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_ANSWERS_MIN,
+    WITNESS_START_PATIENCE_MS,
 };
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
@@ -66,6 +67,9 @@ pub struct BrokerConfig {
     /// shows it.
     #[serde(default)]
     pub development: bool,
+    /// When records of the two sides of an exchange do not match.
+    #[serde(default)]
+    pub matching: MatchingConfig,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -125,6 +129,19 @@ pub struct WitnessesConfig {
     pub start_patience_ms: u64,
 }
 
+/// When records of the two sides of an exchange do not match.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MatchingConfig {
+    /// Milliseconds after an exchange within which both sides' records are made. A node that was heard past them, and has
+    /// none, misses one.
+    pub grace_ms: u64,
+    /// Milliseconds without a sign of a node, while another side's record waits for its own, after which it is silent.
+    pub silent_after_ms: u64,
+    /// Milliseconds that a reported gap is remembered, so that the record that fills it is known to be late.
+    pub late_ms: u64,
+}
+
 /// Bounds that an operator may change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -159,6 +176,7 @@ impl BrokerConfig {
             log_keys: vec!["/etc/lienthong/keys/log-1.key".into(), "/etc/lienthong/keys/log-2.key".into()],
             log_origin: "log.example.vn/2026".to_owned(),
             witnesses: WitnessesConfig::default(),
+            matching: MatchingConfig::default(),
             development: false,
             limits: LimitsConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -185,6 +203,16 @@ impl WitnessesConfig {
     /// [`Self::start_patience_ms`] as a duration.
     pub fn start_patience(&self) -> Duration {
         Duration::from_millis(self.start_patience_ms)
+    }
+}
+
+impl Default for MatchingConfig {
+    fn default() -> Self {
+        MatchingConfig {
+            grace_ms: MATCHING_GRACE_MS,
+            silent_after_ms: MATCHING_SILENT_AFTER_MS,
+            late_ms: MATCHING_LATE_MS,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use lienthong_trust::KeeperError;
 
 use crate::generation::BoundTwice;
 use crate::ledger::LedgerError;
+use crate::matching::MatchingError;
 
 /// Why the broker does not start, or stopped. Each says what happened and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +166,9 @@ pub enum BrokerError {
     /// The log cannot be opened or read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Matching cannot be taken up.
+    #[error("records cannot be matched: {0}")]
+    Matching(Box<MatchingError>),
     /// Nothing can be put on record.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -191,6 +195,12 @@ pub enum BrokerError {
     /// The process is shutting down, or a part of it ended unexpectedly.
     #[error("the broker is stopping")]
     Stopped,
+}
+
+impl From<MatchingError> for BrokerError {
+    fn from(error: MatchingError) -> Self {
+        BrokerError::Matching(Box::new(error))
+    }
 }
 
 fn lines(mistakes: &[Mistake]) -> String {

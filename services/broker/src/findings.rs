@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lienthong_audit::batch::Position;
+use lienthong_audit::finding;
+use lienthong_proto::lienthong::audit::v1::record::Body;
+use lienthong_proto::lienthong::audit::v1::{Finding, FindingKind};
 
 use crate::ledger::{Ledger, LedgerError};
 use crate::records::{Act, RECORDER, administration};
@@ -41,7 +44,16 @@ impl Findings {
         }
         let action = format!("journal.{kind}");
         let act = Act { actor: RECORDER, action: &action, resource: node, detail, ..Act::default() };
-        let recorded = self.ledger.record(vec![administration(act)]).await;
+        let about: [&[u8]; 4] =
+            [node.as_bytes(), kind.as_bytes(), &held.epoch.to_be_bytes(), &held.last_seq.to_be_bytes()];
+        let found = Finding {
+            id: finding::id(FindingKind::Journal, &about),
+            kind: FindingKind::Journal.into(),
+            nodes: vec![node.to_owned()],
+            detail: finding::detail(&format!("{kind}: {detail}")),
+            ..Finding::default()
+        };
+        let recorded = self.ledger.record(vec![administration(act), Body::Finding(found)]).await;
         if recorded.is_err() {
             self.recorded.lock().unwrap_or_else(PoisonError::into_inner).remove(&(node.to_owned(), kind));
         }

@@ -33,6 +33,7 @@
 //! | [`positions`] | how much of each journal the log holds |
 //! | [`findings`] | what is wrong with a journal, on record once |
 //! | [`receipts`] | since when a node judges by another revocation list, on record |
+//! | [`matching`] | both sides' records laid side by side |
 //! | [`records`] | the broker's own records |
 //! | [`revocation`] | which revocation lists the bundles carry |
 //! | [`refusals`] | refused handshakes, on record |
@@ -59,6 +60,7 @@ pub mod issuer;
 pub mod knocks;
 pub mod ledger;
 pub mod limits;
+pub mod matching;
 pub mod mesh_keys;
 pub mod metrics;
 pub mod online;

@@ -170,3 +170,58 @@ pub const WITNESS_START_ANSWERS_MIN: usize = 1;
 
 /// Time that they get for it, milliseconds: a data centre that starts as a whole.
 pub const WITNESS_START_PATIENCE_MS: u64 = 15_000;
+
+/// Log entries that matching takes in at once.
+pub const MATCHING_ENTRIES_AT_ONCE: u64 = 1_024;
+
+/// Open pairs that matching holds in memory; older ones are put away in the store.
+pub const MATCHING_PAIRS_HELD_MAX: usize = 1_024;
+
+/// Bytes of them, and of what is put away in one batch: with the rest they fit one batch of the store.
+pub const MATCHING_SNAPSHOT_BYTES_MAX: usize = 700 * 1024;
+
+/// Bytes of one part of the snapshot, beyond which a new one begins; a pair is far smaller than the rest of a value.
+pub const MATCHING_PART_BYTES_MAX: usize = 256 * 1024;
+
+/// Rows that are put away in one batch of the store.
+pub const MATCHING_ROWS_AT_ONCE: usize = 100;
+
+/// Changes after which matching saves at once: they must fit one batch of the store with the snapshot.
+pub const MATCHING_CHANGES_MAX: usize = 80;
+
+/// Time between two saves of matching, milliseconds: so much of the log is read again after a crash.
+pub const MATCHING_SAVE_MS: u64 = 1_000;
+
+/// Time between two looks at what waits, milliseconds.
+pub const MATCHING_SWEEP_MS: u64 = 1_000;
+
+/// Rows put away that one look takes up; the next one goes on behind them.
+pub const MATCHING_AWAY_AT_ONCE: usize = 500;
+
+/// How far a node's clock may be from the broker's when a batch comes, milliseconds: 5 s (design §6, *Freshness and
+/// clock*), and 5 s for the way.
+pub const NODE_CLOCK_SKEW_MS_MAX: i64 = 10_000;
+
+/// Hearings of one node that wait to be followed in the log.
+pub const HEARINGS_PER_NODE_MAX: usize = 64;
+
+/// Batches of one node that come within this time are one hearing, milliseconds.
+pub const HEARING_EVERY_MS: i64 = 250;
+
+/// A record that does not come within this time after the exchange, by its node's journal, is missing; milliseconds.
+pub const MATCHING_GRACE_MS: u64 = 60_000;
+
+/// A node that is not heard for so long while another waits for its record is silent; milliseconds.
+pub const MATCHING_SILENT_AFTER_MS: u64 = 5 * 60_000;
+
+/// How long a reported gap is remembered, milliseconds: as long as a node may be cut off (open data, 7 days).
+pub const MATCHING_LATE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Findings of a page when the caller does not say.
+pub const FINDINGS_PAGE_DEFAULT: usize = 50;
+
+/// Findings of the largest page.
+pub const FINDINGS_PAGE_MAX: usize = 100;
+
+/// How long the closing of a finding waits until it is seen in lists, milliseconds.
+pub const FINDING_CLOSE_WAIT_MS: u64 = 5_000;

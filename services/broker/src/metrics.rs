@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lienthong_proto::lienthong::audit::v1::FindingKind;
 use lienthong_telemetry::{Metrics, Reading, Readings};
 use lienthong_transport::Connections;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -31,6 +32,9 @@ struct Families {
     certificate_expiry: Gauge,
     witnesses: Family<WitnessAnswer, Counter>,
     cosigned: Gauge,
+    findings: Family<OfKind, Counter>,
+    findings_open: Gauge,
+    pairs_open: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +54,11 @@ struct WitnessAnswer {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
 impl BrokerMetrics {
     /// Puts every metric into the process's register. What board and log know is read when somebody asks.
     pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
@@ -62,9 +71,7 @@ impl BrokerMetrics {
             enrollments,
             decisions,
             epoch,
-            witnesses,
-            cosigned,
-            certificate_expiry: _,
+            ..
         } = &*self.0;
         metrics.register(
             "broker_calls_refused",
@@ -98,20 +105,11 @@ impl BrokerMetrics {
             decisions.clone(),
         );
         metrics.register(
-            "broker_witness_answers",
-            "Answers of witnesses to checkpoints: cosigned, away, late, contradicts",
-            witnesses.clone(),
-        );
-        metrics.register(
-            "broker_log_cosigned",
-            "Entries of the newest checkpoint that the quorum of witnesses has cosigned",
-            cosigned.clone(),
-        );
-        metrics.register(
             "broker_certificate_expiry_seconds",
             "End of the validity of the broker's certificate, Unix time",
             self.0.certificate_expiry.clone(),
         );
+        self.register_audit(metrics);
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
             (board.clone(), board.clone(), epoch.clone(), Arc::clone(positions));
@@ -133,6 +131,32 @@ impl BrokerMetrics {
         );
         let inside = Reading::new(move || inside.count() as u64);
         metrics.register("broker_connections", "Live connections", inside);
+    }
+
+    /// What vouches for the log, and what it says.
+    fn register_audit(&self, metrics: &Metrics) {
+        let Families { witnesses, cosigned, findings, findings_open, pairs_open, .. } = &*self.0;
+        metrics.register("broker_findings", "Findings of matching, by kind", findings.clone());
+        metrics.register(
+            "broker_findings_open",
+            "Findings recorded less those closed since this broker started",
+            findings_open.clone(),
+        );
+        metrics.register(
+            "broker_exchanges_unmatched",
+            "Exchanges of which a side's record is owed still",
+            pairs_open.clone(),
+        );
+        metrics.register(
+            "broker_witness_answers",
+            "Answers of witnesses to checkpoints: cosigned, away, late, contradicts",
+            witnesses.clone(),
+        );
+        metrics.register(
+            "broker_log_cosigned",
+            "Entries of the newest checkpoint that the quorum of witnesses has cosigned",
+            cosigned.clone(),
+        );
     }
 
     /// Counts a call that was refused at the door.
@@ -184,6 +208,18 @@ impl BrokerMetrics {
     /// Shows the newest epoch.
     pub fn epoch(&self, epoch: u64) {
         self.0.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a finding of matching.
+    pub fn finding(&self, kind: FindingKind) {
+        let kind = kind.as_str_name().trim_start_matches("FINDING_KIND_");
+        self.0.findings.get_or_create(&OfKind { kind }).inc();
+    }
+
+    /// Shows what matching has open.
+    pub fn matching(&self, pairs: u64, findings: i64) {
+        self.0.pairs_open.set(i64::try_from(pairs).unwrap_or(i64::MAX));
+        self.0.findings_open.set(findings);
     }
 
     /// Counts what came of asking a witness.

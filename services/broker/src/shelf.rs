@@ -54,6 +54,11 @@ impl Shelf {
         Shelf(Arc::new(store))
     }
 
+    /// The store itself, for rooms that keep their own keys.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.0
+    }
+
     /// The newest epoch.
     ///
     /// # Errors

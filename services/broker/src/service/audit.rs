@@ -23,6 +23,7 @@ use crate::door::{Door, NodeGuest};
 use crate::findings::Findings;
 use crate::ledger::Ledger;
 use crate::limits::HELLO_TIMEOUT_MS;
+use crate::matching::heard::Heard;
 use crate::metrics::BrokerMetrics;
 use crate::places::{Place, Places};
 
@@ -38,6 +39,7 @@ pub struct Audit {
     pub(crate) door: Door,
     pub(crate) ledger: Ledger,
     pub(crate) findings: Findings,
+    pub(crate) heard: Heard,
     pub(crate) metrics: BrokerMetrics,
     pub(crate) drain: Drain,
     pub(crate) batches_in_flight_max: usize,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lienthong_audit::policy::Policy;
 use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
+use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingServiceServer;
 use lienthong_proto::lienthong::audit::v1::log_service_server::LogServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
@@ -22,6 +23,7 @@ use crate::limits::{
     NAME_SHOWN_BYTES_MAX, PROOFS_PER_NODE_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX,
     WATCHES_PER_NODE_MAX,
 };
+use crate::matching::{Progress, heard::Heard};
 use crate::metrics::BrokerMetrics;
 use crate::online::Online;
 use crate::places::Places;
@@ -33,6 +35,7 @@ use crate::text;
 pub mod audit;
 pub mod catalog;
 pub mod enrollment;
+pub mod findings;
 pub mod log;
 pub mod registry;
 pub mod rights;
@@ -50,6 +53,10 @@ pub struct Ground {
     pub ledger: Ledger,
     /// Whom readers of the log believe.
     pub policy: Option<Arc<Policy>>,
+    /// Up to when each node was heard.
+    pub heard: Heard,
+    /// How far the log is matched.
+    pub progress: Progress,
     /// Which node decides by which epoch.
     pub board: Board,
     /// Counts.
@@ -62,8 +69,19 @@ pub struct Ground {
 
 /// Every service of the broker, within its bounds.
 pub fn routes(ground: Ground) -> Routes {
-    let Ground { steward, registrar, shelf, ledger, policy, board, metrics, drain, batches_in_flight_max } =
-        ground;
+    let Ground {
+        steward,
+        registrar,
+        shelf,
+        ledger,
+        policy,
+        heard,
+        progress,
+        board,
+        metrics,
+        drain,
+        batches_in_flight_max,
+    } = ground;
     let door = Door::new(steward.watch(), metrics.clone());
     let rights = rights::Rights {
         door: door.clone(),
@@ -75,6 +93,8 @@ pub fn routes(ground: Ground) -> Routes {
         online: Online::new(metrics.clone()),
     };
     let findings = Findings::new(ledger.clone());
+    let desk =
+        findings::FindingDesk { door: door.clone(), ledger: ledger.clone(), shelf: shelf.clone(), progress };
     let proofs = log::LogProofs {
         door: door.clone(),
         ledger: ledger.clone(),
@@ -84,8 +104,9 @@ pub fn routes(ground: Ground) -> Routes {
     };
     let audit = audit::Audit {
         door: door.clone(),
-        ledger,
+        ledger: ledger.clone(),
         findings,
+        heard,
         metrics: metrics.clone(),
         drain,
         batches_in_flight_max,
@@ -112,6 +133,7 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(CatalogServiceServer, catalog))
         .add_service(bounded!(AuditServiceServer, audit))
         .add_service(bounded!(LogServiceServer, proofs))
+        .add_service(bounded!(FindingServiceServer, desk))
         .prepare()
 }
 

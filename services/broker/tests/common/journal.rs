@@ -78,7 +78,7 @@ impl Journal {
             last_seq: self.position.last_seq,
             previous_head: before.head.0.to_vec(),
             head: self.position.head.0.to_vec(),
-            seal_time: Some(Timestamp { seconds: 1, nanos: 0 }),
+            seal_time: Some(Timestamp::from(std::time::SystemTime::now())),
             ..BatchHeader::default()
         };
         let items =

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
-use lienthong_broker::config::{LimitsConfig, WitnessesConfig};
+use lienthong_broker::config::{LimitsConfig, MatchingConfig, WitnessesConfig};
 use lienthong_broker::{Broker, BrokerConfig};
 use lienthong_certs::pki::Issued;
 use lienthong_certs::{DevPki, Judge, MeshKey, Profile};
@@ -200,6 +200,7 @@ impl Mesh {
             log_keys: vec![self.path("log.key"), self.path("log-next.key")],
             log_origin: ORIGIN.to_owned(),
             witnesses: WitnessesConfig::default(),
+            matching: MatchingConfig::default(),
             development: true,
             limits: LimitsConfig {
                 positions_save_interval_ms: 20,

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     cli::{AuditCommand, VerifyArgs},
+    commands::findings,
     out,
 };
 
@@ -18,6 +19,7 @@ use crate::{
 pub fn run(command: AuditCommand) -> Result<ExitCode> {
     match command {
         AuditCommand::Verify(args) => verify(&args),
+        AuditCommand::Findings(command) => findings::run(command),
     }
 }
 

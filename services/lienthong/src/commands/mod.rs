@@ -10,6 +10,7 @@ pub mod certs_issue;
 pub mod certs_request;
 pub mod doctor;
 pub mod enroll;
+pub mod findings;
 pub mod onboard;
 pub mod proto;
 mod roles;

@@ -14,7 +14,7 @@ use lienthong_audit::{
     log::LogKey,
     note::{KeyKind, SigningKey},
 };
-use lienthong_broker::config::{BrokerConfig, LimitsConfig, WitnessesConfig};
+use lienthong_broker::config::{BrokerConfig, LimitsConfig, MatchingConfig, WitnessesConfig};
 use lienthong_certs::{
     MeshKey,
     judge::Branch,
@@ -323,6 +323,7 @@ impl Builder<'_> {
             log_keys: self.slots("log"),
             log_origin: self.plan.log_origin.clone(),
             witnesses: WitnessesConfig::default(),
+            matching: MatchingConfig::default(),
             development: true,
             limits: LimitsConfig::default(),
             telemetry: telemetry(admin),

@@ -4,17 +4,21 @@ use std::collections::VecDeque;
 
 use lienthong_audit::batch::{BatchError, Checker, Position};
 use lienthong_certs::verify;
+use lienthong_matching::half::unix_ms;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
-use lienthong_proto::lienthong::audit::v1::{Receipt, ShipJournalRequest, SignedBatch};
+use lienthong_proto::lienthong::audit::v1::{BatchHeader, Receipt, Record, ShipJournalRequest, SignedBatch};
+use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::{Status, Streaming};
 
 use super::Audit;
 use super::refusal::unavailable;
 use crate::access::Rpc;
+use crate::clock;
 use crate::door::NodeGuest;
 use crate::ledger::{Batch, LedgerError, Recorded};
 use crate::limits::RECEIPTS_REMEMBERED_MAX;
+use crate::matching::heard::Hearing;
 use crate::places::Place;
 use crate::records::check_nodes_record;
 
@@ -34,10 +38,29 @@ pub(super) struct Shipping {
     _place: Place,
 }
 
+/// What a batch tells of its node's time.
+#[derive(Clone, Copy)]
+struct Told {
+    sealed_ms: i64,
+    heard_ms: Option<i64>,
+}
+
+impl Told {
+    /// Reads it from the header and, of a batch with items, from its last record in full.
+    fn read(header: &BatchHeader, entries: &[Vec<u8>]) -> Self {
+        let sealed_ms = unix_ms(header.seal_time.as_ref());
+        let heard_ms = match entries.last() {
+            Some(entry) => Record::decode(entry.as_slice()).ok().map(|record| unix_ms(record.time.as_ref())),
+            None => (header.last_seq < header.first_seq).then_some(sealed_ms),
+        };
+        Told { sealed_ms, heard_ms }
+    }
+}
+
 /// A batch that waits for its answer.
 enum UnderWay {
     /// It is on its way into the log.
-    Appending { position: Position, answer: oneshot::Receiver<Result<Recorded, LedgerError>> },
+    Appending { position: Position, told: Told, answer: oneshot::Receiver<Result<Recorded, LedgerError>> },
     /// It is on record, or will be once those before it are.
     Repeated { last_seq: u64 },
 }
@@ -122,6 +145,7 @@ impl Shipping {
         }
         let mut entries: Vec<Vec<u8>> = checked.entries.into_iter().map(Vec::from).collect();
         let late = entries.split_off(entries.len().saturating_sub(checked.late));
+        let told = Told::read(&checked.header, &entries);
         let batch = Batch {
             node: self.node.name.clone(),
             expects: *self.checker.position(),
@@ -134,11 +158,16 @@ impl Shipping {
         };
         let answer = self.service.ledger.put(batch).await.map_err(|error| unavailable(&error))?;
         self.checker.accept(checked.position);
-        self.under_way.push_back(UnderWay::Appending { position: checked.position, answer });
+        self.under_way.push_back(UnderWay::Appending { position: checked.position, told, answer });
         Ok(())
     }
 
-    fn receipt(&mut self, (position, recorded): (Position, Recorded)) -> Receipt {
+    fn receipt(&mut self, (position, told, recorded): (Position, Told, Recorded)) -> Receipt {
+        // With its seal, where it has one.
+        let upto = recorded.first_index + recorded.entries + u64::from(recorded.entries > 0);
+        let received_ms = unix_ms(Some(&clock::now()));
+        let Told { sealed_ms, heard_ms } = told;
+        self.service.heard.note(&self.node.name, Hearing { sealed_ms, heard_ms, received_ms, upto });
         self.service.metrics.batch_taken(recorded.entries);
         let receipt = Receipt {
             journal_epoch: position.epoch,
@@ -173,11 +202,11 @@ impl Shipping {
 }
 
 /// Waits for the answer to the batch at the front; can be given up and asked again.
-async fn answer(under_way: &mut VecDeque<UnderWay>) -> Result<(Position, Recorded), Status> {
+async fn answer(under_way: &mut VecDeque<UnderWay>) -> Result<(Position, Told, Recorded), Status> {
     match under_way.front_mut() {
-        Some(UnderWay::Appending { position, answer }) => {
+        Some(UnderWay::Appending { position, told, answer }) => {
             match answer.await.unwrap_or(Err(LedgerError::Closed)) {
-                Ok(recorded) => Ok((*position, recorded)),
+                Ok(recorded) => Ok((*position, *told, recorded)),
                 Err(error @ LedgerError::Moved { .. }) => Err(Status::aborted(error.to_string())),
                 Err(error @ LedgerError::TooLong(_)) => Err(Status::invalid_argument(error.to_string())),
                 Err(error) => Err(unavailable(&error)),

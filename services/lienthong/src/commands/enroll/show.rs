@@ -214,7 +214,8 @@ fn rfc3339(at: Option<Timestamp>) -> Option<String> {
     instant(at)?.format(&Rfc3339).ok()
 }
 
-fn local(at: Option<Timestamp>) -> String {
+/// A moment as people of Vietnam read it.
+pub fn local(at: Option<Timestamp>) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +07");
     let offset = UtcOffset::from_hms(HOURS_EAST, 0, 0).unwrap_or(UtcOffset::UTC);
     let shown =

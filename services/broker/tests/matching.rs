@@ -1,0 +1,207 @@
+//! Both sides' records, shipped by real nodes, laid side by side; findings that stay until somebody closes them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+
+mod common;
+
+use std::time::{Duration, SystemTime};
+
+use common::journal::{Journal, Shipper};
+use common::{G01, H26, Line, Listening, Mesh, PATIENCE};
+use lienthong_broker::config::MatchingConfig;
+use lienthong_broker::{Broker, BrokerConfig};
+use lienthong_certs::pki::Issued;
+use lienthong_proto::lienthong::audit::v1::finding_service_client::FindingServiceClient;
+use lienthong_proto::lienthong::audit::v1::record::Body;
+use lienthong_proto::lienthong::audit::v1::{
+    CloseFindingRequest, Closing, Digest, Exchange, FindingEntry, FindingKind, ListFindingsRequest, Record,
+    Side, Status,
+};
+use prost::Message as _;
+use tonic::Code;
+
+const GRACE_MS: u64 = 300;
+
+fn config(mesh: &Mesh) -> BrokerConfig {
+    let matching =
+        MatchingConfig { grace_ms: GRACE_MS, silent_after_ms: 600_000, ..MatchingConfig::default() };
+    BrokerConfig { matching, ..mesh.config() }
+}
+
+fn desk(mesh: &Mesh, broker: &impl Listening, who: &Issued) -> FindingServiceClient<Line> {
+    FindingServiceClient::new(mesh.line(broker, who))
+}
+
+/// One side's record of an exchange that went well, made now.
+fn side(journal: &Journal, number: u8, side: Side, answer: u8) -> Vec<u8> {
+    side_at(journal, number, side, answer, SystemTime::now())
+}
+
+fn side_at(journal: &Journal, number: u8, side: Side, answer: u8, time: SystemTime) -> Vec<u8> {
+    let digest = |content: u8| Some(Digest { hmac: vec![content; 32], messages: 1, bytes: 9 });
+    let exchange = Exchange {
+        id: vec![number; 16],
+        attempt: 1,
+        side: side.into(),
+        consumer: "H26.90".into(),
+        consumer_node: H26.into(),
+        provider: "G01".into(),
+        provider_node: G01.into(),
+        dataset: "dancu.cong_dan".into(),
+        ..Exchange::default()
+    };
+    let closing = Closing {
+        exchange: Some(exchange),
+        status: Status::Delivered.into(),
+        request: digest(1),
+        response: digest(answer),
+        records: 1,
+        ..Closing::default()
+    };
+    let record = Record::decode(journal.encode(Body::Closing(closing)).as_slice()).unwrap();
+    Record { time: Some(time.into()), ..record }.encode_to_vec()
+}
+
+async fn findings(desk: &mut FindingServiceClient<Line>, all: bool) -> Vec<FindingEntry> {
+    let asked = ListFindingsRequest { include_closed: all, page_size: 1, ..ListFindingsRequest::default() };
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = desk.list_findings(ListFindingsRequest { page_token, ..asked.clone() }).await;
+        let page = page.unwrap().into_inner();
+        found.extend(page.findings);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return found;
+        }
+    }
+}
+
+/// Waits until as many findings are open.
+async fn open(desk: &mut FindingServiceClient<Line>, count: usize) -> Vec<FindingEntry> {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let found = findings(desk, false).await;
+        if found.len() >= count {
+            assert_eq!(found.len(), count, "{found:#?}");
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < until, "{count} findings were expected: {found:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn kind(entry: &FindingEntry) -> FindingKind {
+    entry.finding.as_ref().unwrap().kind()
+}
+
+/// Ships records, or none: a sign of life. Waits for the receipt.
+async fn ship(shipper: &mut Shipper, journal: &mut Journal, records: Vec<Vec<u8>>) {
+    let batch = journal.batch_of(records, Vec::new());
+    shipper.send(batch).await;
+    shipper.receipt().await.unwrap();
+}
+
+/// A node goes on after the grace without a record.
+async fn goes_on(shipper: &mut Shipper, journal: &mut Journal) {
+    tokio::time::sleep(Duration::from_millis(GRACE_MS + 50)).await;
+    ship(shipper, journal, Vec::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
+    let mesh = Mesh::new();
+    let broker = Broker::start(config(&mesh)).await.unwrap();
+    let mut desk = desk(&mesh, &broker, &mesh.officer);
+    let (mut g01, mut h26) = (Journal::new(G01, &mesh.g01, 7, "g01"), Journal::new(H26, &mesh.h26, 7, "h26"));
+    let (mut provider, _) = Shipper::new(&mesh, &broker, &mesh.g01, 7).await;
+    let (mut consumer, _) = Shipper::new(&mesh, &broker, &mesh.h26, 7).await;
+
+    let late = vec![side(&g01, 3, Side::Provider, 5)];
+    // 1 matches, 2 contradicts, 3 has no provider's record.
+    let theirs = vec![side(&g01, 1, Side::Provider, 5), side(&g01, 2, Side::Provider, 5)];
+    ship(&mut provider, &mut g01, theirs).await;
+    let ours = (1..=3).map(|number| side(&h26, number, Side::Consumer, if number == 2 { 6 } else { 5 }));
+    let ours = ours.collect();
+    ship(&mut consumer, &mut h26, ours).await;
+    let found = open(&mut desk, 1).await;
+    assert_eq!(kind(&found[0]), FindingKind::Contradiction);
+    let contradiction = found[0].finding.clone().unwrap();
+    assert_eq!((contradiction.exchange_id, contradiction.entries.len()), (vec![2; 16], 2));
+    goes_on(&mut provider, &mut g01).await;
+    let found = open(&mut desk, 2).await;
+    let missing = found.iter().find(|entry| kind(entry) == FindingKind::MissingSide).unwrap();
+    assert_eq!(missing.finding.as_ref().unwrap().nodes, [G01, H26]);
+
+    // A broker that comes back tells nothing again, and still knows what it waits for.
+    drop((provider, consumer));
+    broker.stop().await.unwrap();
+    let broker = Broker::start(config(&mesh)).await.unwrap();
+    let mut desk = self::desk(&mesh, &broker, &mesh.officer);
+    let (mut provider, _) = Shipper::new(&mesh, &broker, &mesh.g01, 7).await;
+    ship(&mut provider, &mut g01, late).await;
+    let found = open(&mut desk, 3).await;
+    assert_eq!(kind(&found[2]), FindingKind::LateSide);
+
+    // Closing needs a reason, and happens once.
+    let id = missing.finding.as_ref().unwrap().id.clone();
+    let close = |id: &str, reason: &str| CloseFindingRequest { id: id.to_owned(), reason: reason.to_owned() };
+    assert_eq!(desk.close_finding(close(&id, " ")).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(desk.close_finding(close("abc", "x")).await.unwrap_err().code(), Code::NotFound);
+    let closed =
+        desk.close_finding(close(&id, "Mất điện tại G01")).await.unwrap().into_inner().finding.unwrap();
+    let by = closed.closed.unwrap();
+    assert_eq!((by.reason.as_str(), by.actor.contains("Nguyễn Văn Mẫu")), ("Mất điện tại G01", true));
+    let again = desk.close_finding(close(&id, "again")).await.unwrap_err();
+    assert_eq!(again.code(), Code::FailedPrecondition);
+    open(&mut desk, 2).await;
+    assert_eq!(findings(&mut desk, true).await.len(), 3);
+    // Findings are for the operator's officers.
+    let refused = self::desk(&mesh, &broker, &mesh.h26).list_findings(ListFindingsRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_however_many_wait_for_a_silent_node() {
+    const WAITING: u32 = 3_000;
+    let mesh = Mesh::new();
+    let broker = Broker::start(config(&mesh)).await.unwrap();
+    let (mut g01, mut h26) = (Journal::new(G01, &mesh.g01, 7, "g01"), Journal::new(H26, &mesh.h26, 7, "h26"));
+    let (mut consumer, _) = Shipper::new(&mesh, &broker, &mesh.h26, 7).await;
+    // Both sides record when the exchange is; the provider's journal is cut off for a while.
+    let begun = SystemTime::now();
+    let of = |number: u32, journal: &Journal, which: Side| {
+        let time = begun + Duration::from_millis(number.into());
+        let mut record = Record::decode(side_at(journal, 0, which, 5, time).as_slice()).unwrap();
+        let Some(Body::Closing(closing)) = &mut record.body else { panic!("no closing") };
+        let id = [&number.to_be_bytes()[..], &[7; 12]].concat();
+        closing.exchange.as_mut().unwrap().id = id;
+        record.encode_to_vec()
+    };
+    for first in (0..WAITING).step_by(300) {
+        let some = (first..first + 300).map(|number| of(number, &h26, Side::Consumer)).collect();
+        ship(&mut consumer, &mut h26, some).await;
+    }
+    // Stopped at some point of the way, with most of them put away.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    drop(consumer);
+    broker.stop().await.unwrap();
+    let broker = Broker::start(config(&mesh)).await.unwrap();
+    let mut desk = desk(&mesh, &broker, &mesh.officer);
+    let (mut provider, _) = Shipper::new(&mesh, &broker, &mesh.g01, 7).await;
+    // All but one come; the node has gone on without that one.
+    for first in (0..WAITING).step_by(300) {
+        let some = (first..first + 300).filter(|number| *number != 1_234);
+        let some = some.map(|number| of(number, &g01, Side::Provider)).collect();
+        ship(&mut provider, &mut g01, some).await;
+    }
+    goes_on(&mut provider, &mut g01).await;
+    let found = open(&mut desk, 1).await;
+    let finding = found[0].finding.clone().unwrap();
+    assert_eq!(finding.kind(), FindingKind::MissingSide);
+    assert_eq!(finding.exchange_id[..4], 1_234_u32.to_be_bytes());
+    // And nothing else, after a look at all that was put away.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(findings(&mut desk, true).await.len(), 1);
+    broker.stop().await.unwrap();
+}
