@@ -24,6 +24,7 @@
 //! | [`log`] | the broker's durable log: sequencer, write-ahead log, publisher, reader |
 //! | [`record`] | one record: its bytes, its bound, its kind |
 //! | [`digest`] | keyed digests of what was exchanged, salted commitments of whom it was about |
+//! | [`sealed`] | subject ids, sealed to the broker's index |
 //! | [`chain`] | the hash chain of a journal |
 //! | [`journal`] | a node's own durable, hash-chained file of records |
 //! | [`keys`] | the erasable side file that opens digests and commitments |
@@ -48,6 +49,7 @@ pub mod note;
 pub mod policy;
 pub mod proof;
 pub mod record;
+pub mod sealed;
 pub mod tile;
 pub mod verify;
 pub mod witness;

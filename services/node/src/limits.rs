@@ -88,8 +88,12 @@ pub const RECONNECT_MS_MAX: u64 = 5_000;
 /// How long a stopping node lets calls finish, milliseconds. Configurable.
 pub const DRAIN_MS: u64 = 10_000;
 
-/// Subject commitments that one record lists; the rest is counted.
+/// Subjects named in a closing record; continuation records name those beyond (design §6, Subjects).
 pub const SUBJECTS_PER_RECORD_MAX: usize = 32;
+
+/// Distinct subjects that an exchange holds in memory at one time. A stream writes them down with each progress record;
+/// of one message that names more, the rest is counted.
+pub const SUBJECTS_HELD_MAX: usize = 65_536;
 
 /// How often the age of the rights is written to disk, milliseconds.
 pub const FRESHNESS_SAVE_MS: u64 = 1_000;

@@ -9,6 +9,7 @@ use prost::Message as _;
 use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BatchError, Position, late_openings_head, signed_message};
 use crate::chain;
 use crate::hash::{Hash, leaf_hash};
+use crate::merkle;
 use crate::record::{self, Kind, RecordError};
 
 /// Batches whose heads a [`Checker`] remembers, to answer repetitions exactly.
@@ -47,6 +48,7 @@ pub fn verify_batch<E: std::fmt::Display>(
     // Hashing is some hundred times cheaper than the signature, so it is judged first.
     let mut head = claim.previous_head;
     let mut entries = Vec::with_capacity(batch.items.len() + batch.late_openings.len());
+    let full: Vec<Hash> = leaves.iter().filter(|(_, entry)| entry.is_some()).map(|(leaf, _)| *leaf).collect();
     for (seq, (leaf, entry)) in (claim.first_seq..).zip(leaves) {
         meets(seq - 1, &head, on_record)?;
         head = chain::step(&head, &leaf);
@@ -55,6 +57,10 @@ pub fn verify_batch<E: std::fmt::Display>(
     let Claim { first_seq, last_seq, .. } = claim;
     if head != claim.head {
         return Err(BatchError::Chain { first_seq, last_seq, signed: claim.head, found: head });
+    }
+    if claim.header.entries as usize != full.len() || claim.header.entries_root != merkle::root_of(&full).0 {
+        let what = "entries_root is not the root over the records that are sent in full";
+        return Err(BatchError::Malformed(what.to_owned()));
     }
     meets(last_seq, &head, on_record)?;
     if late_openings_head(&batch.late_openings) != claim.header.late_openings_head {

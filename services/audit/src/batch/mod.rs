@@ -5,11 +5,14 @@
 //! journal. One signature covers a whole batch: the signed header carries the chain heads before and after, and
 //! those commit to every record (per-message signatures would halve the mesh's throughput).
 
-use lienthong_proto::lienthong::audit::v1::{BatchHeader, BatchItem, JournalPosition, SignedBatch};
+use lienthong_proto::lienthong::audit::v1::{
+    BatchHeader, BatchItem, JournalPosition, SignedBatch, batch_item,
+};
 use prost::Message as _;
 
 use crate::chain;
 use crate::hash::{Hash, leaf_hash};
+use crate::merkle;
 
 mod check;
 mod error;
@@ -71,17 +74,33 @@ pub fn late_openings_head(late_openings: &[Vec<u8>]) -> Vec<u8> {
     chain::advance(&chain::START, &leaves).0.to_vec()
 }
 
-/// Signs a batch of consecutive items. `sign` gets the exact bytes to sign, which commit to the late openings too.
+/// Signs a batch of consecutive items. `sign` gets the exact bytes to sign, which commit to the late openings and
+/// to what is sent in full, too.
 pub fn seal<E>(
     header: &BatchHeader,
     items: Vec<BatchItem>,
     late_openings: Vec<Vec<u8>>,
     sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
 ) -> Result<SignedBatch, E> {
-    let header = BatchHeader { late_openings_head: late_openings_head(&late_openings), ..header.clone() };
+    let leaves = entry_leaves(&items);
+    let header = BatchHeader {
+        late_openings_head: late_openings_head(&late_openings),
+        entries_root: merkle::root_of(&leaves).0.to_vec(),
+        entries: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
+        ..header.clone()
+    };
     let header = header.encode_to_vec();
     let signature = sign(&signed_message(&header))?;
     Ok(SignedBatch { header, signature, items, late_openings, ..SignedBatch::default() })
+}
+
+/// The leaf hashes of the items that are sent in full, in order: the leaves under `BatchHeader.entries_root`.
+fn entry_leaves(items: &[BatchItem]) -> Vec<Hash> {
+    let full = items.iter().filter_map(|item| match &item.item {
+        Some(batch_item::Item::Entry(entry)) => Some(leaf_hash(entry)),
+        _ => None,
+    });
+    full.collect()
 }
 
 /// The bytes that a batch's signature covers.

@@ -67,6 +67,10 @@ impl Folder {
         &self.0
     }
 
+    pub fn subjects(&self) -> PathBuf {
+        self.0.join("subjects")
+    }
+
     pub fn keys(&self) -> PathBuf {
         self.0.join("keys")
     }

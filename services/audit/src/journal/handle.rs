@@ -7,6 +7,7 @@ use super::Shared;
 use super::account::Backlog;
 use super::error::{AppendError, JournalError};
 use super::frame::Tag;
+use super::subjects::SubjectRow;
 use super::watermark::Wait;
 use crate::hash::{Hash, leaf_hash};
 use crate::keys::KeyRow;
@@ -43,6 +44,19 @@ impl Handle {
     /// the bound of the backlog, which thus may be exceeded by one record for each exchange under way.
     pub fn append_owed(&self, record: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
         self.push_as(Tag::Record, record.as_ref(), None, true)
+    }
+
+    /// Like [`Handle::append_owed`], for a record that commits to subjects: their ids are kept beside the journal until the
+    /// broker has them.
+    pub fn append_owed_about(
+        &self,
+        record: impl AsRef<[u8]>,
+        about: SubjectRow,
+    ) -> Result<Ticket, AppendError> {
+        let record = record.as_ref();
+        let leaf_hash = Self::leaf_of(record)?;
+        let seq = self.shared.queue.append_about(record, leaf_hash, about)?;
+        Ok(Ticket { seq, leaf_hash })
     }
 
     /// Like [`Handle::append`], and keeps the keys of the exchange in the side file.
@@ -96,12 +110,16 @@ impl Handle {
         keys: Option<KeyRow>,
         owed: bool,
     ) -> Result<Ticket, AppendError> {
-        if record.len() > crate::record::RECORD_BYTES_MAX {
-            return Err(AppendError::TooLarge { bytes: record.len() });
-        }
-        // Hashed here and not under the queue's lock, nor by the journal's thread: one core a traffic thread.
-        let leaf_hash = leaf_hash(record);
+        let leaf_hash = Self::leaf_of(record)?;
         let seq = self.shared.queue.append(tag, record, leaf_hash, keys, owed)?;
         Ok(Ticket { seq, leaf_hash })
+    }
+
+    /// Hashed here and not under the queue's lock, nor by the journal's thread: one core a traffic thread.
+    fn leaf_of(record: &[u8]) -> Result<Hash, AppendError> {
+        match record.len() {
+            bytes if bytes > crate::record::RECORD_BYTES_MAX => Err(AppendError::TooLarge { bytes }),
+            _ => Ok(leaf_hash(record)),
+        }
     }
 }

@@ -114,7 +114,8 @@ impl Keeper {
             if stopped || self.last_round.elapsed() >= KEYS_SYNC_INTERVAL {
                 self.last_round = Instant::now();
                 // Each by itself: where keys cannot be written, dropping segments may give the space back.
-                let chores = [self.flush_keys(), self.acknowledge(), self.drop_segments()];
+                let chores =
+                    [self.flush_keys(), self.acknowledge(), self.tend_subjects(), self.drop_segments()];
                 self.tell(chores.into_iter().collect());
             }
             if stopped {
@@ -173,6 +174,15 @@ impl Keeper {
             return Err(JournalError::io("write", &path)(error));
         }
         keys.sync().map_err(JournalError::io("sync", &path))
+    }
+
+    /// Makes subject ids durable, and erases those that the broker has.
+    fn tend_subjects(&self) -> Result<(), JournalError> {
+        let acknowledged = lock(&self.shared.acknowledged).seq;
+        let mut subjects = lock(&self.shared.subjects);
+        let path = self.shared.folder.subjects();
+        subjects.sync().map_err(JournalError::io("sync", &path))?;
+        subjects.forget(acknowledged).map_err(JournalError::io("erase receipted rows in", &path))
     }
 
     fn acknowledge(&mut self) -> Result<(), JournalError> {

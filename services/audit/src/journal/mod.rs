@@ -29,6 +29,7 @@
 //! | `openings` | opening records whose closing has not come yet |
 //! | `orphan` | exchanges that a crash left open |
 //! | `side_file` | the erasable keys of a journal that is open |
+//! | `subjects` | who the records are about, until the broker has heard it |
 
 use std::fs::File;
 use std::path::Path;
@@ -38,7 +39,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lienthong_proto::lienthong::audit::v1::JournalPosition;
 
-use crate::batch::Position;
 use crate::hash::Hash;
 use crate::keys::KeyFiles;
 use disk::{Disk, SystemDisk};
@@ -46,6 +46,7 @@ use folder::{Acknowledged, Folder};
 use history::History;
 use keeper::{Keeper, Pool};
 use queue::{Limits, Queue, Start};
+use subjects::SubjectRows;
 use tail::Tail;
 use watermark::Watermark;
 use writer::Writer;
@@ -66,6 +67,7 @@ mod queue;
 mod recover;
 mod shipper;
 mod side_file;
+mod subjects;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,7 @@ pub use options::{JournalOptions, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SPARES_M
 pub use orphan::Orphan;
 pub use shipper::{LATE_OPENING_AFTER, OPENINGS_TRACKED_MAX, Shipper};
 pub use side_file::Keys;
+pub use subjects::{SUBJECT_FILE_BYTES_MAX, SUBJECT_ROWS_BYTES_HELD_MAX, SubjectRow};
 pub use watermark::Wait;
 
 /// Key rows are durable this long after they were given, at the latest about twice that.
@@ -137,7 +140,7 @@ impl Journal {
 
     /// Starts shipping from what the broker holds; blocking, for it may read files. One shipper at a time.
     pub fn shipper(&self, position: &JournalPosition) -> Result<Shipper, ShipError> {
-        Shipper::start(Arc::clone(&self.shared), Position::from_proto(position).ok_or(ShipError::Position)?)
+        Shipper::start(Arc::clone(&self.shared), position)
     }
 
     /// The exchanges that were open when the last process ended, oldest first; blocking. The node closes each
@@ -183,6 +186,8 @@ impl Journal {
             recover::repair(history.path.clone(), history.ending, options.segment_bytes_max, disk.as_ref())?;
         let last_seq = recovered.ending.next_seq - 1;
         let keys = KeyFiles::open(&folder.keys()).map_err(JournalError::io("open", &folder.keys()))?;
+        let subjects = folder.subjects();
+        let subjects = SubjectRows::open(&subjects, last_seq).map_err(JournalError::io("open", &subjects))?;
         let limits = Limits {
             segment_bytes: options.segment_bytes_max,
             backlog_records: options.backlog_records_max,
@@ -205,6 +210,7 @@ impl Journal {
             segments: Segments(Mutex::new(folder.segments()?)),
             acknowledged: Mutex::new(acknowledged),
             keys: Mutex::new(keys),
+            subjects: Mutex::new(subjects),
             options,
             folder,
             disk,
@@ -287,6 +293,7 @@ struct Shared {
     segments: Segments,
     acknowledged: Mutex<Acknowledged>,
     keys: Mutex<KeyFiles>,
+    subjects: Mutex<SubjectRows>,
 }
 
 /// The first record of every segment, rising.

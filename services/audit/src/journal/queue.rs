@@ -11,6 +11,7 @@ use super::account::{Account, Backlog};
 use super::error::AppendError;
 use super::frame::{self, FRAME_HEADER_BYTES, MARKER_BYTES, SEGMENT_HEADER_BYTES, Tag};
 use super::lock;
+use super::subjects::SubjectRow;
 use crate::hash::Hash;
 use crate::keys::KeyRow;
 use crate::record::RECORD_BYTES_MAX;
@@ -117,6 +118,8 @@ struct Inner {
     /// An empty draft, allocated ahead by the journal's thread.
     fresh: Option<Draft>,
     keys: Vec<KeyRow>,
+    /// Who the records of the drafts are about.
+    subjects: Vec<(u64, SubjectRow)>,
     next_seq: u64,
     segment_offset: u64,
     /// Reserved segments not yet promised; below zero if promised before they were made.
@@ -147,6 +150,7 @@ impl Queue {
             queued_bytes: 0,
             fresh: None,
             keys: Vec::new(),
+            subjects: Vec::new(),
             next_seq: start.next_seq,
             segment_offset: start.segment_offset,
             spares: 0,
@@ -176,10 +180,32 @@ impl Queue {
         if record.len() > RECORD_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: record.len() });
         }
+        self.take_in(record.len(), key.is_some(), owed, |inner, place| {
+            let seq = inner.push(place, tag, record, leaf);
+            inner.keys.extend(key);
+            seq
+        })
+    }
+
+    /// Takes in an owed record together with whom it is about.
+    pub fn append_about(&self, record: &[u8], leaf: Hash, about: SubjectRow) -> Result<u64, AppendError> {
+        self.take_in(record.len(), false, true, |inner, place| {
+            let seq = inner.push(place, Tag::Record, record, leaf);
+            inner.subjects.push((seq, about));
+            seq
+        })
+    }
+
+    fn take_in(
+        &self,
+        length: usize,
+        with_key: bool,
+        owed: bool,
+        push: impl FnOnce(&mut Inner, Place) -> u64,
+    ) -> Result<u64, AppendError> {
         let mut inner = lock(&self.inner);
-        let place = inner.admit(&self.limits, record.len(), key.is_some(), owed)?;
-        let seq = inner.push(place, tag, record, leaf);
-        inner.keys.extend(key);
+        let place = inner.admit(&self.limits, length, with_key, owed)?;
+        let seq = push(&mut inner, place);
         inner.urgent |= !owed || inner.queued_bytes > GROUP_BYTES_MAX / 2;
         let wake = match inner.sleep {
             Sleep::Awake => false,
@@ -285,6 +311,11 @@ impl Queue {
     /// The key rows that wait for their side file.
     pub fn take_keys(&self) -> Vec<KeyRow> {
         std::mem::take(&mut lock(&self.inner).keys)
+    }
+
+    /// Who the records are about that were taken in and not yet committed.
+    pub fn take_subjects(&self) -> Vec<(u64, SubjectRow)> {
+        std::mem::take(&mut lock(&self.inner).subjects)
     }
 
     /// Puts back rows that could not be written, before any that came since.

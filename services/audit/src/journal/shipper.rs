@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use lienthong_proto::lienthong::audit::v1::{
-    BatchHeader, BatchItem, JournalPosition, SignedBatch, batch_item,
+    BatchHeader, BatchItem, JournalPosition, SealedSubjects, SignedBatch, SubjectIdsOfRecord, batch_item,
 };
 
 pub use super::openings::{LATE_OPENING_AFTER, OPENINGS_TRACKED_MAX};
@@ -20,6 +20,7 @@ use super::error::{JournalError, ShipError};
 use super::folder::Acknowledged;
 use super::frame::Tag;
 use super::openings::Openings;
+use super::subjects::SubjectRow;
 use super::tail::{Group, Item};
 use super::watermark::Wait;
 use super::{Shared, lock};
@@ -27,6 +28,7 @@ use crate::batch::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Position};
 use crate::chain;
 use crate::hash::Hash;
 use crate::record::{self, Kind};
+use crate::sealed::{SUBJECT_IDS_BYTES_MAX, SubjectSealer};
 
 /// Ships one journal.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Shipper {
     openings: Openings,
     in_flight: VecDeque<InFlight>,
     source: Source,
+    /// Seals subject ids to the broker's index; `None` where the broker keeps none.
+    sealer: Option<SubjectSealer>,
 }
 
 /// A batch that was made and not yet acknowledged.
@@ -51,12 +55,19 @@ struct InFlight {
 }
 
 impl Shipper {
-    pub(super) fn start(shared: Arc<Shared>, position: Position) -> Result<Self, ShipError> {
+    pub(super) fn start(shared: Arc<Shared>, told: &JournalPosition) -> Result<Self, ShipError> {
+        let position = Position::from_proto(told).ok_or(ShipError::Position)?;
         let source = Source { shared: Arc::clone(&shared), group: None, cursor: None };
         let start = Position::start(shared.epoch);
-        let openings = Openings::default();
-        let mut shipper =
-            Self { shared, sent: start, acknowledged: 0, openings, in_flight: VecDeque::new(), source };
+        let mut shipper = Self {
+            shared,
+            sent: start,
+            acknowledged: 0,
+            openings: Openings::default(),
+            in_flight: VecDeque::new(),
+            source,
+            sealer: sealer(told),
+        };
         shipper.sent = shipper.locate(&position)?;
         shipper.recall_openings()?;
         shipper.hold(position.last_seq);
@@ -65,6 +76,7 @@ impl Shipper {
 
     /// Goes on from what the broker told after a reconnect: what it does not hold is sent again.
     pub fn resume(&mut self, position: &JournalPosition) -> Result<(), ShipError> {
+        self.sealer = sealer(position);
         let position = Position::from_proto(position).ok_or(ShipError::Position)?;
         self.sent = self.locate(&position)?;
         self.in_flight.clear();
@@ -210,13 +222,38 @@ impl Shipper {
         let sealed = self.shared.sealed.level();
         while draft.position.last_seq < sealed {
             let item = self.source.item(draft.position.last_seq + 1)?;
-            if !draft.fits(item.bytes.len()) {
+            let about = self.subjects_of(item.seq)?;
+            let about_bytes = about.as_ref().map_or(0, SubjectRow::bytes);
+            if !draft.fits(item.bytes.len()) || !draft.fits_subjects(about_bytes) {
                 break;
+            }
+            if let Some(about) = about {
+                draft.subjects_bytes += about_bytes;
+                draft.subjects.push(ids_of(item.seq, &about));
             }
             let elide = self.openings.has_room(draft.opened.len());
             draft.add(item, elide);
         }
         Ok(draft)
+    }
+
+    /// Whom a record is about, as far as it is known and the broker wants to hear it.
+    fn subjects_of(&self, seq: u64) -> Result<Option<SubjectRow>, ShipError> {
+        if self.sealer.is_none() {
+            return Ok(None);
+        }
+        let path = self.shared.folder.subjects();
+        let found = lock(&self.shared.subjects).find(seq).map_err(JournalError::io("read", &path))?;
+        Ok(found)
+    }
+
+    /// Seals the subjects of a batch. What cannot be sealed is told and left out: the records go on.
+    fn seal_subjects(&self, records: Vec<SubjectIdsOfRecord>, header: &[u8]) -> Option<SealedSubjects> {
+        let sealer = self.sealer.as_ref().filter(|_| !records.is_empty())?;
+        sealer
+            .seal(records, header)
+            .inspect_err(|error| tracing::error!(%error, "subjects of a batch are not sent to the index"))
+            .ok()
     }
 
     /// Signs a batch, and only then takes it as sent.
@@ -237,8 +274,9 @@ impl Shipper {
             ..BatchHeader::default()
         };
         let (late, late_openings) = draft.late.into_iter().unzip();
-        let batch = batch::seal(&header, draft.items, late_openings, sign)
+        let mut batch = batch::seal(&header, draft.items, late_openings, sign)
             .map_err(|error| ShipError::Sign(error.to_string()))?;
+        batch.subjects = self.seal_subjects(draft.subjects, &batch.header);
         for change in draft.opened {
             match change {
                 Opened { seq, leaf, bytes: Some(bytes) } => {
@@ -267,6 +305,8 @@ struct Draft {
     items: Vec<BatchItem>,
     late: Vec<(u64, Vec<u8>)>,
     bytes: usize,
+    subjects: Vec<SubjectIdsOfRecord>,
+    subjects_bytes: usize,
     /// The position behind the last item.
     position: Position,
     /// Openings in this batch, without those that it closes too.
@@ -290,6 +330,8 @@ impl Draft {
             items: Vec::new(),
             late: Vec::new(),
             bytes: 0,
+            subjects: Vec::new(),
+            subjects_bytes: 0,
             position,
             opened: Vec::new(),
             closed: Vec::new(),
@@ -299,6 +341,11 @@ impl Draft {
 
     fn fits(&self, bytes: usize) -> bool {
         self.items.len() + self.late.len() < BATCH_RECORDS_MAX && self.bytes + bytes <= BATCH_BYTES_MAX
+    }
+
+    /// Whether a record whose subjects take so many bytes still fits; one record always does.
+    fn fits_subjects(&self, bytes: usize) -> bool {
+        bytes == 0 || self.subjects_bytes + bytes <= SUBJECT_IDS_BYTES_MAX / 2
     }
 
     fn add_late(&mut self, seq: u64, bytes: Vec<u8>) {
@@ -330,6 +377,18 @@ impl Draft {
         };
         self.items.push(BatchItem { item: Some(item) });
     }
+}
+
+/// Seals to the index key that the broker told.
+fn sealer(position: &JournalPosition) -> Option<SubjectSealer> {
+    let key = position.index_key.as_ref()?;
+    SubjectSealer::new(key)
+        .inspect_err(|error| tracing::error!(%error, "subjects are not sent to the broker's index"))
+        .ok()
+}
+
+fn ids_of(seq: u64, about: &SubjectRow) -> SubjectIdsOfRecord {
+    SubjectIdsOfRecord { seq, salt: about.salt.to_vec(), ids: about.ids.clone() }
 }
 
 /// Where records come from: memory if they are there, files if not.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Shared;
 use super::error::JournalError;
 use super::frame::{self, MARKER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::queue::{Draft, Work};
 use super::recover::Recovered;
 use super::tail::Group;
+use super::{Shared, lock};
 use crate::chain;
 use crate::hash::Hash;
 
@@ -83,6 +83,7 @@ impl Writer {
             draft.bytes[..MARKER_BYTES].copy_from_slice(&frame::marker(self.last_seq, &self.head));
             begin = 0;
         }
+        self.write_subjects();
         let written = &draft.bytes[begin..];
         self.shared.disk.write(&self.file, written, self.offset).map_err(self.fatal("write"))?;
         self.shared.disk.sync(&self.file).map_err(self.fatal("sync"))?;
@@ -92,6 +93,17 @@ impl Writer {
         self.shared.durable.advance(self.last_seq);
         self.seal(draft);
         Ok(())
+    }
+
+    /// Whom the records are about goes first, so that no committed record lacks it after a crash. A fault here costs the
+    /// index, never a record.
+    fn write_subjects(&self) {
+        let rows = self.shared.queue.take_subjects();
+        if !rows.is_empty()
+            && let Err(error) = lock(&self.shared.subjects).write(rows)
+        {
+            tracing::error!(%error, "subject ids could not be written; they are held in memory until they are shipped");
+        }
     }
 
     /// Extends the chain over a durable group and offers the group to shipping.

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use lienthong_audit::{
-    digest::{self, ExchangeKey, MessageDigest, SALT_BYTES},
+    digest::{ExchangeKey, MessageDigest},
+    journal::{AppendError, SubjectRow, Ticket},
     record,
 };
 use lienthong_filter::Report;
@@ -23,13 +24,14 @@ use crate::{
     call::{
         open::{Opened, new_record},
         request_body::RequestTally,
+        subjects::Continued,
     },
     core::Core,
-    limits::SUBJECTS_PER_RECORD_MAX,
+    limits::{SUBJECTS_HELD_MAX, SUBJECTS_PER_RECORD_MAX},
 };
 
 /// Room for salt, time, recorder and tags around the body of a record, bytes.
-const ENVELOPE_BYTES: usize = 256;
+pub const ENVELOPE_BYTES: usize = 256;
 
 /// Recorded where a backend itself refuses a consumer that the catalog entitles (design §6, Outcomes).
 pub const UNDECLARED_REFUSAL: &str = "UNDECLARED_REFUSAL";
@@ -49,6 +51,8 @@ pub struct Closer {
     pub metadata_dropped: u64,
     /// Nodes to which earlier attempts went.
     earlier_nodes: Vec<String>,
+    /// Subjects that are on record already.
+    continued: Continued,
 }
 
 /// How an exchange ended.
@@ -87,10 +91,11 @@ impl Closer {
             opened: Some(opened),
             request,
             key,
-            report: Report::new(),
+            report: Report::with_subjects_max(SUBJECTS_HELD_MAX),
             peer_opening_hash: Vec::new(),
             metadata_dropped: 0,
             earlier_nodes: Vec::new(),
+            continued: Continued::default(),
         }
     }
 
@@ -133,14 +138,28 @@ impl Closer {
         &self.core
     }
 
+    /// Puts the subjects seen so far on record, where they would not fit the closing record: a stream may name more than
+    /// memory should hold.
+    pub fn continue_subjects(&mut self) {
+        let Some(opened) = &self.opened else { return };
+        let waiting = self.request.with_subjects(|subjects| subjects.len()) + self.report.subjects.len();
+        if waiting > SUBJECTS_PER_RECORD_MAX {
+            let salt = &opened.subject_salt;
+            let subjects = self.continued.take(&self.request, &mut self.report.subjects, salt);
+            self.continued.write(&self.core, opened, subjects);
+        }
+    }
+
     /// Writes the closing record. A second call does nothing.
     pub fn close(&mut self, ending: &Ending, response: Digest, released: Vec<String>) {
         let Some(opened) = self.opened.take() else { return };
         self.request.end();
         self.core.node.metrics.ended(ending, opened.received.elapsed());
         self.core.node.metrics.metadata_dropped.inc_by(self.metadata_dropped);
-        let (subjects, subjects_more) = self.subjects(&opened.subject_salt);
-        let closing = Closing {
+        let mut subjects =
+            self.continued.take(&self.request, &mut self.report.subjects, &opened.subject_salt);
+        let named = subjects.iter().take(SUBJECTS_PER_RECORD_MAX);
+        let mut closing = fitting(Closing {
             opening_hash: opened.ticket.leaf_hash.0.to_vec(),
             peer_opening_hash: std::mem::take(&mut self.peer_opening_hash),
             status: ending.status.into(),
@@ -152,18 +171,24 @@ impl Closer {
             records: u64::from(self.report.records),
             fields_dropped: self.report.dropped_fields,
             unknown_dropped: self.report.dropped_unknown,
-            subjects,
-            subjects_more,
+            subjects: named.map(|subject| subject.commitment.clone()).collect(),
             duration_us: u64::try_from(opened.received.elapsed().as_micros()).unwrap_or(u64::MAX),
-            exchange: Some(opened.exchange),
+            exchange: Some(opened.exchange.clone()),
             metadata_dropped: self.metadata_dropped,
             earlier_nodes: std::mem::take(&mut self.earlier_nodes),
             ..Closing::default()
+        });
+        let rest = subjects.split_off(closing.subjects.len());
+        self.continued.write(&self.core, &opened, rest);
+        (closing.continuations, closing.subjects_more) = (self.continued.parts, self.continued.more);
+        let about = SubjectRow {
+            salt: opened.subject_salt,
+            ids: subjects.into_iter().map(|subject| subject.id).collect(),
         };
-        let record = new_record(&self.core, opened.closing_salt, Body::Closing(fitting(closing)));
+        let record = new_record(&self.core, opened.closing_salt, Body::Closing(closing));
         let written = record::encode(&record)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| self.core.journal.append_owed(bytes).map_err(|error| error.to_string()));
+            .and_then(|bytes| self.put(bytes, about).map_err(|error| error.to_string()));
         if let Err(error) = written {
             // The opening record stands; it ships by itself, and at the next start the sweeper closes it
             // as UNKNOWN_AFTER_CRASH.
@@ -171,39 +196,27 @@ impl Closer {
         }
     }
 
-    fn subjects(&self, salt: &[u8; SALT_BYTES]) -> (Vec<Vec<u8>>, u64) {
-        let mut commitments: Vec<Vec<u8>> = Vec::new();
-        let mut more = self.report.subjects.overflow();
-        let mut add = |subject: &[u8]| {
-            let commitment = digest::commit(salt, &String::from_utf8_lossy(subject)).to_vec();
-            if commitments.contains(&commitment) {
-                return;
-            }
-            if commitments.len() < SUBJECTS_PER_RECORD_MAX {
-                commitments.push(commitment);
-            } else {
-                more += 1;
-            }
-        };
-        self.request.with_report(|request| request.subjects.iter().for_each(&mut add));
-        self.report.subjects.iter().for_each(&mut add);
-        (commitments, more)
+    fn put(&self, closing: Vec<u8>, about: SubjectRow) -> Result<Ticket, AppendError> {
+        if about.ids.is_empty() {
+            return self.core.journal.append_owed(closing);
+        }
+        self.core.journal.append_owed_about(closing, about)
     }
 }
 
-/// A record has at most [`record::RECORD_BYTES_MAX`] bytes. Of lists that are too long, the first entries are
-/// named, with "…" in place of the rest; subjects that find no room are counted.
+/// A record has at most [`record::RECORD_BYTES_MAX`] bytes. Subjects that find no room go into continuation records; of
+/// released fields that are too many, the first are named, with "…" in place of the rest.
 fn fitting(mut closing: Closing) -> Closing {
     const REST: &str = "…";
     let room = record::RECORD_BYTES_MAX - ENVELOPE_BYTES;
     if closing.encoded_len() <= room {
         return closing;
     }
+    while closing.encoded_len() > room && closing.subjects.pop().is_some() {}
     let full = |closing: &Closing| closing.encoded_len() + REST.len() + 2 > room;
-    while full(&closing) && closing.fields_released.pop().is_some() {}
-    closing.fields_released.push(REST.to_owned());
-    while full(&closing) && closing.subjects.pop().is_some() {
-        closing.subjects_more += 1;
+    if closing.encoded_len() > room {
+        while full(&closing) && closing.fields_released.pop().is_some() {}
+        closing.fields_released.push(REST.to_owned());
     }
     closing
 }

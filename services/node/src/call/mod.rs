@@ -13,7 +13,7 @@
 //!    into messages, [`compression`] unpacks them, [`words`] passes what the applications say beside them.
 //! 8. [`release`]: the answer comes back, filtered and digested; [`conclude`]: its head and its last words;
 //!    [`standing`]: a live stream is judged again.
-//! 9. [`close`]: the closing record. [`answer`]: what the caller gets.
+//! 9. [`close`]: the closing record; [`subjects`]: whom it was about. [`answer`]: what the caller gets.
 
 pub mod answer;
 pub mod authorize;
@@ -34,4 +34,5 @@ pub mod replay;
 pub mod request_body;
 pub mod resolve;
 pub mod standing;
+pub mod subjects;
 pub mod words;

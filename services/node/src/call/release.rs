@@ -250,6 +250,7 @@ impl ReleaseBody {
             self.window.pending = None;
             passed?;
         }
+        self.closer.continue_subjects();
         let Some(opened) = self.closer.opened() else {
             return Poll::Ready(Ok(()));
         };

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use lienthong_audit::digest::{ExchangeKey, MessageDigest};
-use lienthong_filter::{Plan, Report};
+use lienthong_filter::{Plan, Report, Subjects};
 use lienthong_proto::{lienthong::audit::v1::Digest, reason::Reason, status::MeshError};
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         framing::{Deframer, Message},
         words,
     },
-    limits::RETRY_REQUEST_BYTES_MAX,
+    limits::{RETRY_REQUEST_BYTES_MAX, SUBJECTS_HELD_MAX},
     message_space::MessageSpace,
 };
 
@@ -56,7 +56,7 @@ impl RequestTally {
     pub fn new(key: &ExchangeKey) -> Self {
         let tally = Tally {
             digest: MessageDigest::new(key),
-            report: Report::new(),
+            report: Report::with_subjects_max(SUBJECTS_HELD_MAX),
             error: None,
             ended: false,
             waiting: None,
@@ -106,9 +106,9 @@ impl RequestTally {
         }
     }
 
-    /// Calls `f` with the subjects that the request named.
-    pub fn with_report<T>(&self, f: impl FnOnce(&Report) -> T) -> T {
-        f(&self.lock().report)
+    /// Calls `f` with the subjects that the request has named, which it may take away.
+    pub fn with_subjects<T>(&self, f: impl FnOnce(&mut Subjects) -> T) -> T {
+        f(&mut self.lock().report.subjects)
     }
 
     /// All has passed.

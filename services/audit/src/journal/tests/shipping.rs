@@ -2,11 +2,15 @@
 
 use std::fs;
 
-use lienthong_proto::lienthong::audit::v1::{JournalPosition, SignedBatch};
+use lienthong_proto::lienthong::audit::v1::{
+    Closing, JournalPosition, SignedBatch, batch_item, record::Body,
+};
 
 use super::*;
 use crate::batch::{BATCH_RECORDS_MAX, BatchError, Checker, Position};
-use crate::journal::{LATE_OPENING_AFTER, ShipError, Shipper};
+use crate::digest::SALT_BYTES;
+use crate::journal::{LATE_OPENING_AFTER, ShipError, Shipper, SubjectRow};
+use crate::sealed::{self, IndexSecret};
 
 type Outcome<T> = Result<T, String>;
 
@@ -343,4 +347,94 @@ fn everything_arrives_once_and_in_order_under_load() {
     assert_eq!(broker.log.len() as u64, threads * records);
     let unique: std::collections::HashSet<_> = broker.log.iter().collect();
     assert_eq!(unique.len(), broker.log.len());
+}
+
+/// A closing record about these people, and what opens its commitments.
+fn closing_about(id: u64, ids: &[&str]) -> (Vec<u8>, SubjectRow) {
+    let salt = [id.to_le_bytes()[0]; SALT_BYTES];
+    let subjects = ids.iter().map(|id| crate::digest::commit(&salt, id).to_vec()).collect();
+    let closing = Closing { exchange: Some(exchange(id)), subjects, ..Closing::default() };
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    (encode(Body::Closing(closing)), SubjectRow { salt, ids })
+}
+
+/// What the index takes from everything that ships now: ids by log index.
+fn told_to_the_index(
+    broker: &mut Broker,
+    shipper: &mut Shipper,
+    secret: &IndexSecret,
+) -> Vec<(u64, Vec<String>)> {
+    let mut told = Vec::new();
+    while let Some(batch) = shipper.next_batch(now(), sign).unwrap() {
+        for sent in batch.subjects.iter().flat_map(|sealed| secret.open(sealed, &batch.header).unwrap()) {
+            let at = usize::try_from(sent.seq - 1).unwrap();
+            let before = broker.checker.position().last_seq;
+            let item = &batch.items[at - usize::try_from(before).unwrap()];
+            let Some(batch_item::Item::Entry(entry)) = &item.item else {
+                panic!("an elided record has subjects")
+            };
+            let record = record::decode(entry).unwrap();
+            told.push((sent.seq, sealed::committed(&record, &sent).map(str::to_owned).collect()));
+        }
+        let last_seq = broker.take(&batch).unwrap();
+        shipper.acknowledge(last_seq).unwrap();
+    }
+    told
+}
+
+#[test]
+fn the_index_hears_of_every_subject_also_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = IndexSecret::generate().unwrap();
+    let with_key = |position| JournalPosition { index_key: Some(secret.public()), ..position };
+    let journal = open(dir.path());
+    let ids: Vec<String> = (0..40).map(|n| format!("9990{n:08}")).collect();
+    for n in 0..40 {
+        let id = &ids[usize::try_from(n).unwrap()];
+        let (record, about) = closing_about(n, &[id, "999190000001"]);
+        journal.handle().append_owed_about(record, about).unwrap();
+        commit(&journal.handle(), denial(n));
+    }
+    settle(&journal);
+    // Killed: nothing is synced in order, the files stay as they are.
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(dir.path(), copy.path());
+    for (dir, journal) in [(dir.path(), Some(journal)), (copy.path(), None)] {
+        let journal = journal.unwrap_or_else(|| open(dir));
+        let mut broker = Broker::new(&journal);
+        let mut shipper = journal.shipper(&with_key(start(&journal))).unwrap();
+        let told = told_to_the_index(&mut broker, &mut shipper, &secret);
+        let expected: Vec<_> = (0..40)
+            .map(|n| (2 * n + 1, vec![ids[usize::try_from(n).unwrap()].clone(), "999190000001".to_owned()]))
+            .collect();
+        assert_eq!(told, expected);
+        journal.close().unwrap();
+        // What the broker has is nowhere on the node's disk any more.
+        assert_eq!(fs::read_dir(dir.join("subjects")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_broker_without_an_index_hears_of_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let (record, about) = closing_about(1, &["999190000001"]);
+    journal.handle().append_owed_about(record, about).unwrap();
+    commit(&journal.handle(), denial(1));
+    settle(&journal);
+    let mut shipper = journal.shipper(&start(&journal)).unwrap();
+    assert_eq!(shipper.next_batch(now(), sign).unwrap().unwrap().subjects, None);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
