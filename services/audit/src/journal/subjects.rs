@@ -49,7 +49,7 @@ impl SubjectRow {
 impl Drop for SubjectRow {
     fn drop(&mut self) {
         self.salt.zeroize();
-        self.ids.iter_mut().for_each(|id| id.zeroize());
+        self.ids.zeroize();
     }
 }
 
