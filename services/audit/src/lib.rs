@@ -31,6 +31,7 @@
 //! | [`batch`] | signed batches of records, and the broker's judgement of them |
 //! | [`finding`] | names of findings |
 //! | [`light_witness`] | a node that holds the log to its receipts |
+//! | [`evidence`] | the evidence of one exchange, judged by itself |
 //! | [`verify`] | the offline verifier of a log folder |
 //! | [`witness`] | what a witness is asked and how it judges (C2SP tlog-witness) |
 
@@ -38,6 +39,7 @@ pub mod batch;
 pub mod chain;
 pub mod checkpoint;
 pub mod digest;
+pub mod evidence;
 pub mod finding;
 pub mod hash;
 pub mod journal;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lienthong_audit::log::LogKey;
+use lienthong_audit::log::{LogKey, LogReader};
 use lienthong_audit::policy::Policy;
 use lienthong_certs::Judge;
 use lienthong_proto::lienthong::control::v1::RevocationState;
@@ -15,6 +15,7 @@ use lienthong_transport::{
 use lienthong_trust::{SignedTrust, TrustKeeper};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -24,6 +25,8 @@ use crate::config::BrokerConfig;
 use crate::declared::Declared;
 use crate::enrollment::enrolled;
 use crate::error::BrokerError;
+use crate::index::blocks::BLOCK_ENTRIES;
+use crate::index::{Following, Index, index_dir};
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::matching::heard::Heard;
@@ -106,6 +109,9 @@ pub struct Broker {
     /// Why what is on disk is not in use, where it is not.
     refused: watch::Sender<Option<String>>,
     ledger: Ledger,
+    index: Index,
+    /// Ends with the broker.
+    following: Option<Following>,
     saver: Saver,
     material: SharedMaterial,
     connections: Connections,
@@ -148,7 +154,9 @@ impl Broker {
             positions: Arc::clone(&positions),
             interval: config.limits.positions_save_interval(),
         };
+        let reader = log.reader();
         let (ledger, closed) = Ledger::start(log, &checkpoint, positions);
+        let (index, following) = open_index(&config, reader, &ledger).await?;
         let log = LogTask::Running(tokio::spawn(closed));
         if let Some(condemned) = condemned {
             let ledger = ledger.clone();
@@ -186,6 +194,8 @@ impl Broker {
             not_after,
             refused: watch::Sender::new(None),
             ledger,
+            index,
+            following: Some(following),
             saver,
             material,
             connections,
@@ -292,6 +302,9 @@ impl Broker {
             // A task that panicked has nothing left to stop.
             let _ = task.await;
         }
+        // It may wait for the ledger, which is still open.
+        let following = self.following.take();
+        let _ = spawn_blocking(move || drop(following)).await;
         self.ledger.close().await;
         self.ended().await;
         self.saver.save().await;
@@ -339,6 +352,7 @@ impl Broker {
             policy,
             heard,
             progress,
+            index: self.index.clone(),
             board: self.board.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
@@ -401,6 +415,20 @@ struct Loaded {
     declared: Declared,
     trust: Trust,
     log_key: LogKey,
+}
+
+/// Opens the index of the log that `reader` reads, and begins to follow it.
+async fn open_index(
+    config: &BrokerConfig,
+    reader: LogReader,
+    ledger: &Ledger,
+) -> Result<(Index, Following), BrokerError> {
+    let data_dir = config.data_dir.clone();
+    let unusable = |source| BrokerError::Source { path: index_dir(&config.data_dir), source };
+    let opened = spawn_blocking(move || Index::open(&data_dir, reader, BLOCK_ENTRIES)).await;
+    let (index, indexer) = opened.map_err(|_| BrokerError::Stopped)?.map_err(unusable)?;
+    let following = Following::spawn(indexer, ledger.clone(), Handle::current()).map_err(unusable)?;
+    Ok((index, following))
 }
 
 /// Reads everything that the configuration names, in the light of the configured trust file or the one that is held,

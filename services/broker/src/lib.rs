@@ -56,6 +56,7 @@ pub mod error;
 pub mod findings;
 pub mod generation;
 pub mod identity;
+pub mod index;
 pub mod issuer;
 pub mod knocks;
 pub mod ledger;

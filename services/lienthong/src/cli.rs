@@ -158,6 +158,20 @@ pub enum AuditCommand {
     /// What does not match between the two sides of exchanges, and in the log: list, close with a reason
     #[command(subcommand)]
     Findings(crate::commands::findings::FindingsCommand),
+    /// Search the log; newest first, each record with its proof
+    Search(Box<crate::commands::audit::search::SearchArgs>),
+    /// Write what a search finds to a file, CSV or JSON lines; goes on where it stopped
+    Export(Box<crate::commands::audit::export::ExportArgs>),
+    /// Get everything that proves one exchange, as one file
+    Evidence(crate::commands::audit::evidence::EvidenceArgs),
+    /// Judge an evidence file, with no network
+    VerifyEvidence(crate::commands::audit::evidence::VerifyEvidenceArgs),
+    /// Who looked at one person's data: when, why, which dataset
+    Subject(crate::commands::audit::subject::SubjectArgs),
+    /// Say when the subjects of an exchange may hear of it
+    Disclose(crate::commands::audit::subject::DiscloseArgs),
+    /// Make the index of a stopped broker anew from its log
+    Reindex(crate::commands::audit::reindex::ReindexArgs),
 }
 
 /// `lienthong audit verify`.

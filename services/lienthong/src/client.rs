@@ -12,6 +12,7 @@ use lienthong_proto::{
     descriptors,
     dynamic::DynamicCodec,
     lienthong::{
+        audit::v1::search_service_client::SearchServiceClient,
         catalog::v1::{GetContractRequest, node_catalog_service_client::NodeCatalogServiceClient},
         registry::v1::enrollment_service_client::EnrollmentServiceClient,
     },
@@ -20,6 +21,9 @@ use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, Shared
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Status, Streaming, metadata::MetadataMap};
+
+/// Largest answer of a search, bytes.
+pub const SEARCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long a client waits for a contract where it states no timeout, seconds.
 pub const CONTRACT_TIMEOUT_S: u64 = 30;
@@ -107,6 +111,11 @@ impl Client {
     /// The enrollment service, where the profile leads to the broker.
     pub fn enrollments(&self) -> EnrollmentServiceClient<Channel<tonic::body::Body>> {
         EnrollmentServiceClient::new(self.channel())
+    }
+
+    /// Questions to the log, where the profile leads to the broker.
+    pub fn search(&self) -> SearchServiceClient<Channel<tonic::body::Body>> {
+        SearchServiceClient::new(self.channel()).max_decoding_message_size(SEARCH_ANSWER_BYTES_MAX)
     }
 
     /// The contract that holds a method, as far as one may call it; of the stated provider, within the stated timeout

@@ -94,7 +94,7 @@ impl Peer {
     }
 
     /// The chain as presented, leaf first, to be judged again when trust changes. Empty on local hops.
-    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.chain
     }
 

@@ -198,6 +198,11 @@ impl Log {
         Brake(Arc::clone(&self.shared))
     }
 
+    /// Keeps every writer out of the log in `dir` while the file is held: for tools that work on what is beside it.
+    pub fn lock(dir: &Path) -> Result<File, LogError> {
+        lock(&Home::new(dir))
+    }
+
     /// A reader over what is published.
     pub fn reader(&self) -> LogReader {
         LogReader::new(self.home.dir())
@@ -367,7 +372,7 @@ fn create(dir: &Path, key: &LogKey, disk: &Disk) -> Result<(), LogError> {
     disk.sync_dir(parent)
 }
 
-/// Takes the lock of the one writer.
+/// Takes the lock of the one writer, for whoever must be sure that no writer is at work. Blocking.
 fn lock(home: &Home) -> Result<File, LogError> {
     let path = home.lock();
     let file = OpenOptions::new().write(true).open(&path).trying("open", &path)?;

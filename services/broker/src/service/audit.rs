@@ -12,15 +12,18 @@ use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditService;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
 use lienthong_proto::lienthong::audit::v1::ship_journal_response::Event;
 use lienthong_proto::lienthong::audit::v1::{
-    GetCheckpointRequest, GetCheckpointResponse, ShipJournalRequest, ShipJournalResponse,
+    GetCheckpointRequest, GetCheckpointResponse, JournalPosition, ShipJournalRequest, ShipJournalResponse,
 };
-use lienthong_transport::Drain;
+use lienthong_transport::{Drain, Peer};
+use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::Rpc;
 use crate::door::{Door, NodeGuest};
 use crate::findings::Findings;
+use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::limits::HELLO_TIMEOUT_MS;
 use crate::matching::heard::Heard;
@@ -38,6 +41,7 @@ use shipping::Shipping;
 pub struct Audit {
     pub(crate) door: Door,
     pub(crate) ledger: Ledger,
+    pub(crate) index: Index,
     pub(crate) findings: Findings,
     pub(crate) heard: Heard,
     pub(crate) metrics: BrokerMetrics,
@@ -56,6 +60,7 @@ impl AuditService for Audit {
     ) -> Result<Response<Self::ShipJournalStream>, Status> {
         let node = self.door.admit_node(Rpc::ShipJournal, &request)?;
         let place = self.places.take(&node.name)?;
+        self.keep_certificate(&node, request.extensions().get::<Peer>()).await;
         let opening = Opening { service: self.clone(), node, said: request.into_inner(), place };
         Ok(Response::new(stream::unfold(State::Opening(Box::new(opening)), step).boxed()))
     }
@@ -75,6 +80,20 @@ impl AuditService for Audit {
     }
 }
 
+impl Audit {
+    /// Keeps the certificate with which a node ships: whoever checks its batches later needs it.
+    async fn keep_certificate(&self, node: &NodeGuest, peer: Option<&Peer>) {
+        let (index, fingerprint) = (self.index.clone(), node.certificate.fingerprint());
+        let chain = peer.map(|peer| peer.chain().to_vec()).unwrap_or_default();
+        let kept = spawn_blocking(move || {
+            index.certificates().keep(&fingerprint, &chain, OffsetDateTime::now_utc())
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::error!(%error, node = node.name, "a certificate could not be kept; evidence will lack it");
+        }
+    }
+}
+
 /// How far a stream has come.
 enum State {
     Opening(Box<Opening>),
@@ -87,7 +106,9 @@ async fn step(state: State) -> Option<(Result<ShipJournalResponse, Status>, Stat
     let (said, state) = match state {
         State::Opening(opening) => match opening.hello().await {
             Ok(shipping) => {
-                let position = Event::Position(shipping.position().to_proto());
+                let position = shipping.position().to_proto();
+                let index_key = Some(shipping.index_key());
+                let position = Event::Position(JournalPosition { index_key, ..position });
                 (Ok(Some(position)), State::Shipping(Box::new(shipping)))
             }
             Err(status) => (Err(status), State::Over),

@@ -6,6 +6,7 @@ use lienthong_audit::policy::Policy;
 use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
 use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingServiceServer;
 use lienthong_proto::lienthong::audit::v1::log_service_server::LogServiceServer;
+use lienthong_proto::lienthong::audit::v1::search_service_server::SearchServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
@@ -17,6 +18,7 @@ use tonic::service::Routes;
 use crate::board::Board;
 use crate::door::Door;
 use crate::findings::Findings;
+use crate::index::Index;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::limits::{
@@ -37,8 +39,10 @@ pub mod catalog;
 pub mod enrollment;
 pub mod findings;
 pub mod log;
+pub mod page;
 pub mod registry;
 pub mod rights;
+pub mod search;
 
 /// What the services stand on.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub struct Ground {
     pub heard: Heard,
     /// How far the log is matched.
     pub progress: Progress,
+    /// Finds what is on record.
+    pub index: Index,
     /// Which node decides by which epoch.
     pub board: Board,
     /// Counts.
@@ -77,6 +83,7 @@ pub fn routes(ground: Ground) -> Routes {
         policy,
         heard,
         progress,
+        index,
         board,
         metrics,
         drain,
@@ -102,9 +109,11 @@ pub fn routes(ground: Ground) -> Routes {
         drain: drain.clone(),
         places: Places::new(PROOFS_PER_NODE_MAX),
     };
+    let search = search::Search { door: door.clone(), ledger: ledger.clone(), index: index.clone() };
     let audit = audit::Audit {
         door: door.clone(),
         ledger: ledger.clone(),
+        index,
         findings,
         heard,
         metrics: metrics.clone(),
@@ -134,6 +143,7 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(AuditServiceServer, audit))
         .add_service(bounded!(LogServiceServer, proofs))
         .add_service(bounded!(FindingServiceServer, desk))
+        .add_service(bounded!(SearchServiceServer, search))
         .prepare()
 }
 

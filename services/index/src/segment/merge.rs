@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::read::{ReadAt, Segment};
+use super::read::{ReadAt, Segment, TermEntries};
 use super::write::{Head, SegmentWriter};
 use super::{IndexError, SEGMENT_ENTRIES_MAX, TIMES_PER_CHUNK};
 
@@ -70,9 +70,9 @@ struct Source<'a, R> {
     /// What its entries are counted from in the merged segment.
     base: u32,
     next_block: usize,
-    terms: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Vec<u32>)>>,
+    terms: std::iter::Peekable<std::vec::IntoIter<TermEntries>>,
     /// The term at hand.
-    at: Option<(Vec<u8>, Vec<u32>)>,
+    at: Option<TermEntries>,
 }
 
 impl<'a, R: ReadAt> Source<'a, R> {

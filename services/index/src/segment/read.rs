@@ -195,7 +195,7 @@ impl<R: ReadAt> Segment<R> {
     }
 
     /// Every term of a block with its entries.
-    pub(super) fn terms_of(&self, block: usize) -> Result<Vec<(Vec<u8>, Vec<u32>)>, IndexError> {
+    pub(super) fn terms_of(&self, block: usize) -> Result<Vec<TermEntries>, IndexError> {
         let mut terms = Vec::new();
         if let Some(block) = self.blocks.get(block) {
             self.for_each_term(block, |term, list| {
@@ -236,6 +236,9 @@ impl<R: ReadAt> Segment<R> {
         Ok(())
     }
 }
+
+/// A term and its entries.
+pub(super) type TermEntries = (Vec<u8>, Vec<u32>);
 
 /// The entries of one term, encoded.
 struct Postings<'a> {

@@ -1,6 +1,6 @@
-//! `lienthong audit verify`: the offline verifier.
+//! `lienthong audit`: the offline verifier, and questions to the log.
 
-use std::{fs, io::IsTerminal, process::ExitCode};
+use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use lienthong_audit::{
@@ -11,30 +11,42 @@ use serde_json::json;
 
 use crate::{
     cli::{AuditCommand, VerifyArgs},
-    commands::findings,
+    commands::{block_on, findings},
     out,
 };
+
+pub mod evidence;
+pub mod export;
+pub mod reindex;
+pub mod search;
+pub mod show;
+pub mod subject;
 
 /// Carries a command out.
 pub fn run(command: AuditCommand) -> Result<ExitCode> {
     match command {
         AuditCommand::Verify(args) => verify(&args),
         AuditCommand::Findings(command) => findings::run(command),
+        AuditCommand::Search(args) => block_on(search::run(&args)),
+        AuditCommand::Export(args) => block_on(export::run(&args)),
+        AuditCommand::Evidence(args) => block_on(evidence::run(&args)),
+        AuditCommand::VerifyEvidence(args) => evidence::verify(&args),
+        AuditCommand::Subject(args) => block_on(subject::run(&args)),
+        AuditCommand::Disclose(args) => block_on(subject::disclose(&args)),
+        AuditCommand::Reindex(args) => reindex::run(&args),
     }
 }
 
+/// Whom to believe, where a file says so.
+fn policy(path: Option<&PathBuf>) -> Result<Option<Policy>> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = fs::read(path).with_context(|| format!("the policy {} cannot be read", path.display()))?;
+    let policy = Policy::parse(&bytes);
+    Ok(Some(policy.with_context(|| format!("the policy {} is no tlog-policy", path.display()))?))
+}
+
 fn verify(args: &VerifyArgs) -> Result<ExitCode> {
-    let policy = match &args.policy {
-        None => None,
-        Some(path) => {
-            let bytes =
-                fs::read(path).with_context(|| format!("the policy {} cannot be read", path.display()))?;
-            Some(
-                Policy::parse(&bytes)
-                    .with_context(|| format!("the policy {} is no tlog-policy", path.display()))?,
-            )
-        }
-    };
+    let policy = policy(args.policy.as_ref())?;
     let seen = match &args.seen {
         None => None,
         Some(path) => Some(

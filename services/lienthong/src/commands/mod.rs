@@ -1,6 +1,6 @@
 //! What each command does.
 
-mod audit;
+pub mod audit;
 pub mod backend;
 pub mod call;
 mod catalog;

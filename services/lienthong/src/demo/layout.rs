@@ -14,7 +14,7 @@ use lienthong_audit::{
     log::LogKey,
     note::{KeyKind, SigningKey},
 };
-use lienthong_broker::config::{BrokerConfig, LimitsConfig, MatchingConfig, WitnessesConfig};
+use lienthong_broker::config::{BrokerConfig, LimitsConfig, MatchingConfig, OfficerConfig, WitnessesConfig};
 use lienthong_certs::{
     MeshKey,
     judge::Branch,
@@ -57,7 +57,7 @@ pub struct Layout {
     /// agency's code, a second one by code and id: `G09-n2`.
     pub nodes: Vec<(String, PathBuf, SocketAddr)>,
     /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`; of the broker's two operators,
-    /// `operator-1` and `operator-2`.
+    /// `operator-1` and `operator-2`; `auditor`; `officer-<agency>`.
     pub profiles: BTreeMap<String, PathBuf>,
     /// Folder of the processes' logs.
     pub logs: PathBuf,
@@ -89,6 +89,13 @@ pub struct BackendLayout {
     pub services: Vec<String>,
     /// Their contract.
     pub contract: PathBuf,
+}
+
+/// Certificates of people.
+struct People {
+    operators: Vec<PathBuf>,
+    auditors: Vec<PathBuf>,
+    officers: Vec<OfficerConfig>,
 }
 
 /// Ports and certificates of one node.
@@ -167,8 +174,8 @@ impl Layout {
             .collect::<Result<Vec<_>>>()?;
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let mut profiles = BTreeMap::new();
-        let operators = builder.operators(broker_address, &mut profiles)?;
-        let broker = builder.broker(broker_address, ports.take()?, operators)?;
+        let people = builder.people(broker_address, &mut profiles)?;
+        let broker = builder.broker(broker_address, ports.take()?, people)?;
 
         for (agency, system) in &plan.systems {
             let (profile, registered) = builder.system(agency, system, &nodes)?;
@@ -275,15 +282,10 @@ impl Builder<'_> {
         self.write("clients/outsider.toml", &profile)
     }
 
-    /// The operator's officers, each with a profile to speak to the broker; answers their certificates.
-    fn operators(
-        &self,
-        broker: SocketAddr,
-        profiles: &mut BTreeMap<String, PathBuf>,
-    ) -> Result<Vec<PathBuf>> {
-        let mut certificates = Vec::new();
-        for (profile, name) in OPERATORS {
-            let issued = self.pki.issue_person(&self.plan.operator.0, name, profile)?;
+    /// The people of the operator and of agencies, each with a profile to speak to the broker.
+    fn people(&self, broker: SocketAddr, profiles: &mut BTreeMap<String, PathBuf>) -> Result<People> {
+        let mut person = |profile: &str, name: &str, code: &str| -> Result<PathBuf> {
+            let issued = self.pki.issue_person(code, name, profile)?;
             let client = ClientProfile {
                 node: broker.to_string(),
                 server_name: self.host("broker"),
@@ -294,17 +296,21 @@ impl Builder<'_> {
             };
             let path = self.write(&format!("clients/{profile}.toml"), &client)?;
             profiles.insert(profile.to_owned(), path);
-            certificates.push(issued.certificate);
-        }
-        Ok(certificates)
+            Ok(issued.certificate)
+        };
+        let operator = &self.plan.operator.0;
+        let operators = OPERATORS.iter().map(|(profile, name)| person(profile, name, operator));
+        let operators = operators.collect::<Result<_>>()?;
+        let (auditor, name) = AUDITOR;
+        let auditors = vec![person(auditor, name, operator)?];
+        let officers = OFFICERS.iter().map(|(profile, name, agency)| {
+            Ok(OfficerConfig { certificate: person(profile, name, agency)?, agency: (*agency).to_owned() })
+        });
+        let officers = officers.collect::<Result<_>>()?;
+        Ok(People { operators, auditors, officers })
     }
 
-    fn broker(
-        &self,
-        listen: SocketAddr,
-        admin: SocketAddr,
-        operators: Vec<PathBuf>,
-    ) -> Result<(PathBuf, SocketAddr)> {
+    fn broker(&self, listen: SocketAddr, admin: SocketAddr, people: People) -> Result<(PathBuf, SocketAddr)> {
         let (code, name) = &self.plan.operator;
         let issued = self.pki.issue_node(code, name, "broker", &[&self.host("broker")])?;
         let config = BrokerConfig {
@@ -316,9 +322,9 @@ impl Builder<'_> {
             trust: self.trust.clone(),
             catalog_dir: self.dir.join("catalog"),
             registry_file: self.dir.join("registry.yaml"),
-            operators,
-            auditors: Vec::new(),
-            officers: Vec::new(),
+            operators: people.operators,
+            auditors: people.auditors,
+            officers: people.officers,
             bundle_keys: self.slots("bundle"),
             log_keys: self.slots("log"),
             log_origin: self.plan.log_origin.clone(),
@@ -471,6 +477,13 @@ const JOURNAL_BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The operator's officers: profile, name. Two, so that four eyes see what is enrolled.
 const OPERATORS: [(&str, &str); 2] =
     [("operator-1", "DEMO – Nguyễn Văn Mẫu"), ("operator-2", "DEMO – Trần Thị Mẫu")];
+
+/// Who sees the whole log: profile, name.
+const AUDITOR: (&str, &str) = ("auditor", "DEMO – Lê Thị Mẫu");
+
+/// Agencies' security officers: profile, name, agency.
+const OFFICERS: [(&str, &str, &str); 2] =
+    [("officer-G01", "DEMO – Phạm Văn Mẫu", "G01"), ("officer-H26.90", "DEMO – Hoàng Thị Mẫu", "H26.90")];
 
 const BUNDLE_KEY_NAME: &str = "bundle-1";
 

@@ -6,11 +6,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use lienthong_audit::{
     digest::{self, SALT_BYTES},
+    hash::Hash,
     journal::SubjectRow,
     record,
 };
 use lienthong_filter::Subjects;
-use lienthong_proto::lienthong::audit::v1::{Continuation, record::Body};
+use lienthong_proto::lienthong::audit::v1::{Continuation, Exchange, record::Body};
 use prost::Message;
 
 use crate::{
@@ -66,30 +67,49 @@ impl Continued {
 
     /// Puts subjects on record as continuations of an exchange that is open. What cannot be written is counted.
     pub fn write(&mut self, core: &Arc<Core>, opened: &Opened, subjects: Vec<Subject>) {
-        let mut rest = subjects.into_iter().peekable();
-        while rest.peek().is_some() {
-            let mut continuation = Continuation {
-                exchange: Some(opened.exchange.clone()),
-                opening_hash: opened.ticket.leaf_hash.0.to_vec(),
-                part: self.parts + 1,
-                subjects: Vec::new(),
-            };
-            let room = (record::RECORD_BYTES_MAX - ENVELOPE_BYTES).saturating_sub(continuation.encoded_len());
-            let fits = room / COMMITMENT_BYTES;
-            let (commitments, ids): (Vec<_>, Vec<_>) =
-                rest.by_ref().take(fits.max(1)).map(|subject| (subject.commitment, subject.id)).unzip();
-            let count = commitments.len() as u64;
-            continuation.subjects = commitments;
+        let mut waiting = subjects.len() as u64;
+        for (continuation, ids) in
+            continuations(&opened.exchange, &opened.ticket.leaf_hash, self.parts, subjects)
+        {
             let about = SubjectRow { salt: opened.subject_salt, ids };
-            match put(core, continuation, about) {
-                Ok(()) => self.parts += 1,
-                Err(error) => {
-                    tracing::error!(%error, exchange = %opened.id, "subjects of an exchange could not be put on record");
-                    self.more += count + rest.by_ref().count() as u64;
-                }
+            let named = continuation.subjects.len() as u64;
+            if let Err(error) = put(core, continuation, about) {
+                tracing::error!(%error, exchange = %opened.id, "subjects of an exchange could not be put on record");
+                break;
             }
+            self.parts += 1;
+            waiting -= named;
         }
+        self.more += waiting;
     }
+}
+
+/// The records that name these subjects, and the ids of each: as many as a record has room for.
+fn continuations(
+    exchange: &Exchange,
+    opening: &Hash,
+    parts: u32,
+    subjects: Vec<Subject>,
+) -> Vec<(Continuation, Vec<String>)> {
+    let empty = Continuation {
+        exchange: Some(exchange.clone()),
+        opening_hash: opening.0.to_vec(),
+        part: u32::MAX,
+        subjects: Vec::new(),
+    };
+    let room = (record::RECORD_BYTES_MAX - ENVELOPE_BYTES).saturating_sub(empty.encoded_len());
+    let fits = (room / COMMITMENT_BYTES).max(1);
+    let mut rest = subjects.into_iter().peekable();
+    let mut made = Vec::new();
+    for part in parts + 1.. {
+        if rest.peek().is_none() {
+            break;
+        }
+        let taken = rest.by_ref().take(fits).map(|subject| (subject.commitment, subject.id));
+        let (subjects, ids) = taken.unzip();
+        made.push((Continuation { part, subjects, ..empty.clone() }, ids));
+    }
+    made
 }
 
 /// Bytes that a commitment takes in a record: tag, length, HMAC-SHA-256.
@@ -103,4 +123,55 @@ fn put(
     let record = new_record(core, core.random()?, Body::Continuation(continuation));
     core.journal.append_owed_about(record::encode(&record)?, about)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_audit::hash::leaf_hash;
+    use lienthong_proto::lienthong::audit::v1::Record;
+
+    use super::*;
+
+    const SALT: [u8; SALT_BYTES] = [5; SALT_BYTES];
+
+    fn subject(number: u32) -> Subject {
+        let id = format!("9990{number:08}");
+        Subject { commitment: digest::commit(&SALT, &id).to_vec(), id }
+    }
+
+    /// An exchange of any size that a call may have.
+    fn exchange(fields: usize) -> Exchange {
+        Exchange {
+            id: vec![1; 16],
+            system: "agencies/H26.90/systems/mot-cua".to_owned(),
+            fields_requested: vec!["truong_thong_tin".to_owned(); fields],
+            ..Exchange::default()
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_subjects_stands_in_continuations() {
+        for fields in [0, 100, 500] {
+            let subjects = (0..731).map(subject).collect();
+            let made = continuations(&exchange(fields), &leaf_hash(b"opening"), 3, subjects);
+            let named: Vec<Vec<u8>> = made.iter().flat_map(|(one, _)| one.subjects.clone()).collect();
+            assert_eq!(named, (0..731).map(|number| subject(number).commitment).collect::<Vec<_>>());
+            let parts: Vec<u32> = made.iter().map(|(one, _)| one.part).collect();
+            assert_eq!(parts, (4..4 + u32::try_from(made.len()).unwrap()).collect::<Vec<_>>());
+            for (one, ids) in made {
+                assert_eq!(one.subjects.len(), ids.len());
+                let record = Record {
+                    version: 1,
+                    salt: vec![1; 16],
+                    recorder: format!("agencies/H26.90/nodes/{}", "n".repeat(64)),
+                    time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 1 }),
+                    body: Some(Body::Continuation(one)),
+                    ..Record::default()
+                };
+                // Half a thousand requested fields leave no room for even one record; it is refused, and counted.
+                assert!(fields == 500 || record::encode(&record).is_ok(), "{fields}");
+            }
+        }
+        assert!(continuations(&exchange(0), &leaf_hash(b""), 0, Vec::new()).is_empty());
+    }
 }

@@ -6,9 +6,13 @@ use lienthong_audit::batch::{BatchError, Checker, Position};
 use lienthong_certs::verify;
 use lienthong_matching::half::unix_ms;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
-use lienthong_proto::lienthong::audit::v1::{BatchHeader, Receipt, Record, ShipJournalRequest, SignedBatch};
+use lienthong_proto::lienthong::audit::v1::{
+    BatchHeader, IndexKey, Receipt, Record, ShipJournalRequest, SignedBatch,
+};
 use prost::Message as _;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tonic::{Status, Streaming};
 
 use super::Audit;
@@ -16,6 +20,7 @@ use super::refusal::unavailable;
 use crate::access::Rpc;
 use crate::clock;
 use crate::door::NodeGuest;
+use crate::index::TokensError;
 use crate::ledger::{Batch, LedgerError, Recorded};
 use crate::limits::RECEIPTS_REMEMBERED_MAX;
 use crate::matching::heard::Hearing;
@@ -83,6 +88,11 @@ impl Shipping {
         self.checker.position()
     }
 
+    /// The key to which the node seals subjects.
+    pub(super) fn index_key(&self) -> IndexKey {
+        self.service.index.key()
+    }
+
     /// Waits for the next receipt; `None` when the node has said all and has all its receipts.
     pub(super) async fn next(&mut self) -> Result<Option<Receipt>, Status> {
         loop {
@@ -125,7 +135,7 @@ impl Shipping {
     }
 
     /// Judges a batch and puts it on its way into the log.
-    async fn take(&mut self, batch: SignedBatch) -> Result<(), Status> {
+    async fn take(&mut self, mut batch: SignedBatch) -> Result<(), Status> {
         self.service.door.still_admits(Rpc::ShipJournal, &self.node)?;
         let key = &self.node.certificate.spki_der;
         let checked = match self.checker.check(&batch, |message, signature| verify(key, message, signature)) {
@@ -143,6 +153,7 @@ impl Shipping {
                 return Err(self.service.refuse_record(&self.node, self.checker.position(), error).await);
             }
         }
+        self.keep_subjects(&mut batch).await?;
         let mut entries: Vec<Vec<u8>> = checked.entries.into_iter().map(Vec::from).collect();
         let late = entries.split_off(entries.len().saturating_sub(checked.late));
         let told = Told::read(&checked.header, &entries);
@@ -160,6 +171,27 @@ impl Shipping {
         self.checker.accept(checked.position);
         self.under_way.push_back(UnderWay::Appending { position: checked.position, told, answer });
         Ok(())
+    }
+
+    /// Hands the subjects of a batch to the index, before the batch is on record. Subjects that do not open are told and cost
+    /// no record; subjects that cannot be kept hold the batch up, for its receipt would let the node forget them.
+    async fn keep_subjects(&self, batch: &mut SignedBatch) -> Result<(), Status> {
+        let Some(subjects) = batch.subjects.take() else { return Ok(()) };
+        let (header, items) = (batch.header.clone(), batch.items.clone());
+        let told = SignedBatch { header, items, subjects: Some(subjects), ..SignedBatch::default() };
+        let index = self.service.index.clone();
+        let kept = spawn_blocking(move || index.take_in(&told, OffsetDateTime::now_utc())).await;
+        match kept.map_err(|_| Status::unavailable("the index was interrupted; send again"))? {
+            Ok(()) => Ok(()),
+            Err(TokensError::Sealed(error)) => {
+                let held = self.checker.position();
+                tracing::error!(%error, node = self.node.name, "subjects of a batch do not open");
+                let (node, detail) = (&self.node.name, error.to_string());
+                let found = self.service.findings.journal(node, held, "subjects", &detail).await;
+                found.map_err(|error| unavailable(&error))
+            }
+            Err(error @ TokensError::Io(_)) => Err(Status::unavailable(error.to_string())),
+        }
     }
 
     fn receipt(&mut self, (position, told, recorded): (Position, Told, Recorded)) -> Receipt {

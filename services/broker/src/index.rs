@@ -1,0 +1,340 @@
+//! The index of the log: who is allowed asks here instead of reading everything. Derived, but for the tokens of subjects,
+//! which no one could derive.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `keys` | the secrets: to which subjects are sealed, under which tokens are made |
+//! | `tokens` | tokens of subjects on disk, before their records enter the log |
+//! | `blocks` | the segments on disk |
+//! | `indexer` | the thread that follows the log |
+//! | `question` | a filter, as the index understands it |
+//! | `evidence` | everything that proves one exchange |
+//! | `certificates` | the certificates of nodes that shipped |
+//! | `disclosure` | when the subjects of an exchange may hear of it |
+//! | `subject` | who looked at one person's data |
+//! | `rebuild` | making the index anew |
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lienthong_audit::hash::leaf_hash;
+use lienthong_audit::log::{LogError, LogReader};
+use lienthong_audit::record;
+use lienthong_audit::sealed::{SealedError, committed};
+use lienthong_index::{IndexError, Query, Row};
+use lienthong_proto::lienthong::audit::v1::{BatchHeader, IndexKey, SignedBatch, batch_item};
+use prost::Message as _;
+use time::OffsetDateTime;
+use tokio::runtime::Handle;
+
+use crate::ledger::Ledger;
+
+pub mod blocks;
+pub mod certificates;
+pub mod disclosure;
+pub mod evidence;
+pub mod indexer;
+pub mod keys;
+pub mod question;
+pub mod rebuild;
+pub mod subject;
+pub mod tokens;
+
+use blocks::BlockFolder;
+use certificates::Certificates;
+use indexer::{Indexed, Indexer, IndexingError, LOOK_INTERVAL};
+use keys::IndexKeys;
+use tokens::{TokenFiles, TokenReader, TokenRow};
+
+/// Entries behind the index that a search reads from the log itself.
+pub const TAIL_SCAN_ENTRIES_MAX: u64 = 20_000;
+
+/// How long a search waits for the index to come up to what is published, milliseconds.
+pub const INDEX_WAIT_MS: u64 = 500;
+
+/// How long the indexer waits after an error.
+const TRY_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the index lies.
+pub fn index_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("index")
+}
+
+/// The folders of an index.
+#[derive(Debug, Clone)]
+pub struct IndexDirs {
+    /// Secrets.
+    pub keys: PathBuf,
+    /// Tokens of subjects.
+    pub tokens: PathBuf,
+    /// Segments.
+    pub blocks: PathBuf,
+    /// Certificates of nodes.
+    pub certificates: PathBuf,
+}
+
+impl IndexDirs {
+    /// Those of the broker with this data folder.
+    pub fn of(data_dir: &Path) -> Self {
+        let dir = index_dir(data_dir);
+        Self {
+            keys: dir.join("keys"),
+            tokens: dir.join("tokens"),
+            blocks: dir.join("blocks"),
+            certificates: dir.join("certificates"),
+        }
+    }
+}
+
+/// The index, open. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Index {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    reader: LogReader,
+    keys: Arc<IndexKeys>,
+    tokens: Mutex<TokenFiles>,
+    indexed: Arc<RwLock<Indexed>>,
+    certificates: Certificates,
+}
+
+/// Why subjects of a batch are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// What came does not open. The records are taken; the fault is told.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
+    /// They cannot be kept. Then the batch is not taken either: its receipt would let the node forget them.
+    #[error("the subjects of a batch cannot be kept: {0}; see the disk of the broker's data folder")]
+    Io(#[from] io::Error),
+}
+
+/// Why a search has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A file of the index is damaged.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Indexes of entries, newest first.
+    pub entries: Vec<u64>,
+    /// Whether there are more behind them.
+    pub more: bool,
+    /// Complete for the entries before this.
+    pub complete_up_to: u64,
+    /// Entries before this came out of the index.
+    pub indexed_up_to: u64,
+    /// Records whose subjects nobody told.
+    pub subjects_missing: u64,
+}
+
+impl Index {
+    /// Opens the index of the log that `reader` reads, or begins one. Blocking.
+    ///
+    /// # Errors
+    /// Of the disk, or where a key is damaged.
+    pub fn open(data_dir: &Path, reader: LogReader, block_entries: u32) -> io::Result<(Index, Indexer)> {
+        let dirs = IndexDirs::of(data_dir);
+        let keys = Arc::new(IndexKeys::open(&dirs.keys)?);
+        let tokens = TokenFiles::open(&dirs.tokens)?;
+        let folder = BlockFolder::open(&dirs.blocks, block_entries)?;
+        let state = Indexed { blocks: folder.load()?, tail: Vec::new() };
+        let rows = TokenReader::open(&dirs.tokens, state.upto())?;
+        let state = Arc::new(RwLock::new(state));
+        let indexer = Indexer::new(reader.clone(), Arc::clone(&keys), folder, rows, Arc::clone(&state));
+        let certificates = Certificates::open(&dirs.certificates)?;
+        let inner = Inner { reader, keys, tokens: Mutex::new(tokens), indexed: state, certificates };
+        Ok((Index { inner: Arc::new(inner) }, indexer))
+    }
+
+    /// The key to which nodes seal subjects.
+    pub fn key(&self) -> IndexKey {
+        self.inner.keys.secret().public()
+    }
+
+    /// The log that is indexed.
+    pub fn reader(&self) -> &LogReader {
+        &self.inner.reader
+    }
+
+    /// The certificates of nodes.
+    pub fn certificates(&self) -> &Certificates {
+        &self.inner.certificates
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &IndexKeys {
+        &self.inner.keys
+    }
+
+    /// Entries before this are indexed.
+    pub fn upto(&self) -> u64 {
+        self.inner.indexed.read().unwrap_or_else(PoisonError::into_inner).upto()
+    }
+
+    /// Keeps the tokens of a batch's subjects, durably, before the batch enters the log. Blocking.
+    ///
+    /// # Errors
+    /// [`TokensError`]: whether the batch may be taken all the same.
+    pub fn take_in(&self, batch: &SignedBatch, now: OffsetDateTime) -> Result<(), TokensError> {
+        let Some(sealed) = &batch.subjects else { return Ok(()) };
+        let first_seq = BatchHeader::decode(&batch.header[..]).map_or(0, |header| header.first_seq);
+        let log_size = self.log_size();
+        let mut rows = Vec::new();
+        for sent in self.inner.keys.secret().open(sealed, &batch.header)? {
+            let at = sent.seq.checked_sub(first_seq).and_then(|at| usize::try_from(at).ok());
+            let item = at.and_then(|at| batch.items.get(at)).and_then(|item| item.item.as_ref());
+            let Some(batch_item::Item::Entry(entry)) = item else { continue };
+            let Ok(record) = record::decode(entry) else { continue };
+            let tokens = committed(&record, &sent)
+                .map(|id| self.inner.keys.token(id, now))
+                .collect::<Result<_, _>>()?;
+            rows.push(TokenRow { log_size, leaf: leaf_hash(entry), tokens });
+        }
+        self.keep(&rows)
+    }
+
+    /// The newest entries before `below` that fulfil the query. `complete_up_to` is what the first page of a search said;
+    /// `None` for the first page. Blocking.
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub fn search(
+        &self,
+        query: &Query,
+        below: u64,
+        complete_up_to: Option<u64>,
+        entries_max: usize,
+    ) -> Result<Found, SearchError> {
+        let published = self.inner.reader.size()?;
+        let wanted = complete_up_to.unwrap_or(published).min(published);
+        let until = Instant::now() + Duration::from_millis(INDEX_WAIT_MS);
+        while self.upto() < wanted && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        let indexed_up_to = self.upto();
+        // Whom an entry is about is known to the index alone.
+        let scans = !query.clauses.iter().any(lienthong_index::Clause::is_subject)
+            && wanted.saturating_sub(indexed_up_to) <= TAIL_SCAN_ENTRIES_MAX;
+        let complete = if scans { wanted } else { wanted.min(indexed_up_to) };
+        let below = below.min(complete);
+        let mut entries = Vec::new();
+        if indexed_up_to < below {
+            let tail = self.inner.reader.entries(indexed_up_to..below)?;
+            let rows = (indexed_up_to..).zip(tail.iter().map(|entry| {
+                record::decode(entry).map_or_else(|_| Row::unreadable(), |record| Row::of(&record))
+            }));
+            entries.extend(rows.filter(|(_, row)| query.accepts(row)).map(|(index, _)| index));
+            entries.reverse();
+        }
+        let indexed = self.inner.indexed.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted_more = (entries_max + 1).saturating_sub(entries.len());
+        entries.extend(indexed.search(query, below.min(indexed_up_to), wanted_more)?);
+        let more = entries.len() > entries_max;
+        entries.truncate(entries_max);
+        Ok(Found {
+            entries,
+            more,
+            complete_up_to: complete,
+            indexed_up_to,
+            subjects_missing: indexed.subjects_missing(),
+        })
+    }
+
+    fn keep(&self, rows: &[TokenRow]) -> Result<(), TokensError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        Ok(self.inner.tokens.lock().unwrap_or_else(PoisonError::into_inner).append(rows)?)
+    }
+
+    /// Entries of the log that are certain; what comes stands behind them.
+    fn log_size(&self) -> u64 {
+        self.inner.reader.size().unwrap_or_default()
+    }
+}
+
+/// The thread of the indexer.
+#[derive(Debug)]
+pub struct Following {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Following {
+    /// Follows the log until told to stop; manifests go into the log through `ledger`.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn spawn(mut indexer: Indexer, ledger: Ledger, runtime: Handle) -> io::Result<Following> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("index".to_owned()).spawn(move || {
+            let mut told = false;
+            while !stopped.load(Ordering::Relaxed) {
+                match round(&mut indexer, &ledger, &runtime) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        told = false;
+                        std::thread::park_timeout(LOOK_INTERVAL);
+                    }
+                    Err(error) => {
+                        if !told {
+                            tracing::error!(%error, "the index stands still; it is tried again");
+                        }
+                        told = true;
+                        std::thread::park_timeout(TRY_AGAIN_INTERVAL);
+                    }
+                }
+            }
+        })?;
+        Ok(Following { stop, thread: Some(thread) })
+    }
+
+    /// Ends the thread.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+        // A thread that panicked has told so; the index is derived.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// One step of the indexer; whether there is more to do at once.
+fn round(indexer: &mut Indexer, ledger: &Ledger, runtime: &Handle) -> Result<bool, IndexingError> {
+    if indexer.advance()? {
+        return Ok(true);
+    }
+    let owed = indexer.manifests_owed()?;
+    if !owed.is_empty() {
+        if let Err(error) = runtime.block_on(ledger.record(owed)) {
+            // A broker that is stopping records them at its next start.
+            tracing::info!(%error, "manifests of the index wait");
+            indexer.owe_again();
+        }
+        return Ok(false);
+    }
+    indexer.merge()
+}

@@ -1,0 +1,314 @@
+//! Tokens of subjects on disk: what the log does not hold and nobody can derive. Appended and synced before the records
+//! themselves enter the log, so that no receipt is given for a record whose subjects could still be lost.
+//!
+//! ```text
+//! <data_dir>/index/tokens/<number>.tokens = row*
+//! row = bytes u32 LE | crc32c u32 LE | size of the log u64 LE | leaf hash [32] | token [16]*
+//! ```
+//!
+//! A row names its record by the leaf hash, for the index in the log is not known yet, and the size of the log at that
+//! time: the record stands at that index or somewhat behind. So the rows of a part of the log lie together.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use lienthong_audit::hash::Hash;
+use lienthong_index::term::TOKEN_BYTES;
+
+use super::keys::Token;
+
+/// Bytes of one file; the next row begins a new one.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How far behind the size in its row a record may stand in the log, in entries: more than can be on their way at once.
+/// Rows whose record has not come by then never entered the log.
+pub const TOKEN_LEAD_ENTRIES_MAX: u64 = 1 << 20;
+
+/// Tokens of one row, at most.
+const ROW_TOKENS_MAX: usize = 256;
+
+const ROW_HEAD_BYTES: usize = 8;
+const ROW_FIXED_BYTES: usize = 8 + 32;
+
+/// The tokens of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Entries of the log when the row was made.
+    pub log_size: u64,
+    /// The record.
+    pub leaf: Hash,
+    /// Its subjects.
+    pub tokens: Vec<Token>,
+}
+
+/// The files, being written. Blocking.
+#[derive(Debug)]
+pub struct TokenFiles {
+    dir: PathBuf,
+    number: u64,
+    file: File,
+    bytes: u64,
+    failed: bool,
+}
+
+impl TokenFiles {
+    /// Opens the files in `dir`; a torn last row is cut off.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let number = numbers(dir)?.last().copied().unwrap_or(1);
+        let path = path_of(dir, number);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        File::open(dir)?.sync_all()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut rest = &bytes[..];
+        while let Some((_, behind)) = decode(rest) {
+            rest = behind;
+        }
+        let whole = (bytes.len() - rest.len()) as u64;
+        file.set_len(whole)?;
+        file.seek(SeekFrom::Start(whole))?;
+        Ok(Self { dir: dir.to_owned(), number, file, bytes: whole, failed: false })
+    }
+
+    /// Appends rows; they are durable when this returns.
+    ///
+    /// # Errors
+    /// Of the disk. Then nothing may be acknowledged that needs them.
+    pub fn append(&mut self, rows: &[TokenRow]) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("writing failed before; start the broker again"));
+        }
+        if self.bytes >= TOKEN_FILE_BYTES_MAX {
+            self.number += 1;
+            let path = path_of(&self.dir, self.number);
+            self.file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            File::open(&self.dir)?.sync_all()?;
+            self.bytes = 0;
+        }
+        let mut bytes = Vec::new();
+        for row in rows {
+            for tokens in row.tokens.chunks(ROW_TOKENS_MAX) {
+                encode(row, tokens, &mut bytes);
+            }
+        }
+        if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
+            // What is half written would hide every later row: only opening anew, which cuts it off, goes on.
+            self.failed = true;
+            return Err(error);
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Follows the files from somewhere on and joins rows to the entries of the log.
+#[derive(Debug)]
+pub struct TokenReader {
+    dir: PathBuf,
+    number: u64,
+    offset: u64,
+    buffer: Vec<u8>,
+    /// Read, and not yet joined: by record.
+    waiting: HashMap<Hash, (u64, Vec<Token>)>,
+    /// The next row, which belongs to a later part of the log.
+    next: Option<TokenRow>,
+}
+
+impl TokenReader {
+    /// A reader for the log from entry `index` on.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn open(dir: &Path, index: u64) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mut reader = Self::at(dir, numbers(dir)?.first().copied().unwrap_or(1));
+        let from = index.saturating_sub(TOKEN_LEAD_ENTRIES_MAX);
+        for number in numbers(dir)? {
+            let first = Self::at(dir, number).row()?;
+            if first.is_some_and(|row| row.log_size > from) {
+                break;
+            }
+            reader = Self::at(dir, number);
+        }
+        Ok(reader)
+    }
+
+    /// Reads the rows of every record that can stand before entry `index`.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn read_below(&mut self, index: u64) -> io::Result<()> {
+        loop {
+            if self.next.is_none() {
+                self.next = self.row()?;
+            }
+            let Some(row) = self.next.take_if(|row| row.log_size < index) else { break };
+            let waiting = self.waiting.entry(row.leaf).or_insert_with(|| (row.log_size, Vec::new()));
+            waiting.1.extend(row.tokens);
+        }
+        let from = index.saturating_sub(TOKEN_LEAD_ENTRIES_MAX);
+        if from > 0 {
+            self.waiting.retain(|_, (log_size, _)| *log_size >= from);
+        }
+        Ok(())
+    }
+
+    /// The tokens of a record; once.
+    pub fn take(&mut self, leaf: &Hash) -> Vec<Token> {
+        let mut tokens = self.waiting.remove(leaf).map(|(_, tokens)| tokens).unwrap_or_default();
+        // A batch that was sent twice has its rows twice.
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    }
+
+    fn at(dir: &Path, number: u64) -> Self {
+        let (buffer, waiting) = (Vec::new(), HashMap::new());
+        Self { dir: dir.to_owned(), number, offset: 0, buffer, waiting, next: None }
+    }
+
+    /// The next row that is whole; `None` where there is none yet.
+    fn row(&mut self) -> io::Result<Option<TokenRow>> {
+        loop {
+            if let Some((row, rest)) = decode(&self.buffer) {
+                let used = self.buffer.len() - rest.len();
+                self.buffer.drain(..used);
+                return Ok(Some(row));
+            }
+            if self.fill()? {
+                continue;
+            }
+            // The next file is begun once this one is complete.
+            let next = self.number + 1;
+            if !path_of(&self.dir, next).exists() {
+                return Ok(None);
+            }
+            if !self.fill()? {
+                (self.number, self.offset) = (next, 0);
+                self.buffer.clear();
+            }
+        }
+    }
+
+    /// Reads on; false at the end of the file as it is now.
+    fn fill(&mut self) -> io::Result<bool> {
+        let mut file = match File::open(path_of(&self.dir, self.number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        file.seek(SeekFrom::Start(self.offset))?;
+        let read = file.take(256 * 1024).read_to_end(&mut self.buffer)?;
+        self.offset += read as u64;
+        Ok(read > 0)
+    }
+}
+
+fn encode(row: &TokenRow, tokens: &[Token], out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.extend_from_slice(&[0; ROW_HEAD_BYTES]);
+    out.extend_from_slice(&row.log_size.to_le_bytes());
+    out.extend_from_slice(row.leaf.as_bytes());
+    out.extend_from_slice(tokens.as_flattened());
+    let body = &out[begin + ROW_HEAD_BYTES..];
+    // Bounded by ROW_TOKENS_MAX.
+    let (length, crc) = (u32::try_from(body.len()).unwrap_or(0), crc32c::crc32c(body));
+    out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+    out[begin + 4..begin + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn decode(bytes: &[u8]) -> Option<(TokenRow, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > ROW_FIXED_BYTES + ROW_TOKENS_MAX * TOKEN_BYTES {
+        return None;
+    }
+    let (body, behind) = rest.split_at_checked(length)?;
+    if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let (log_size, body) = body.split_first_chunk::<8>()?;
+    let (leaf, tokens) = body.split_at_checked(32)?;
+    let tokens = tokens.chunks_exact(TOKEN_BYTES).filter_map(|token| token.try_into().ok()).collect();
+    Some((
+        TokenRow { log_size: u64::from_le_bytes(*log_size), leaf: Hash::from_slice(leaf)?, tokens },
+        behind,
+    ))
+}
+
+fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".tokens")?.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn path_of(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}.tokens"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_audit::hash::leaf_hash;
+
+    use super::*;
+
+    fn row(number: u64) -> TokenRow {
+        let tokens = vec![[number.to_le_bytes()[0]; TOKEN_BYTES]; 1 + usize::try_from(number % 3).unwrap()];
+        TokenRow { log_size: number / 2, leaf: leaf_hash(&number.to_be_bytes()), tokens }
+    }
+
+    #[test]
+    fn a_reader_joins_what_was_written_before_the_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = TokenFiles::open(dir.path()).unwrap();
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        files.append(&[row(0), row(1)]).unwrap();
+        reader.read_below(1).unwrap();
+        assert_eq!(reader.take(&row(0).leaf), [[0; TOKEN_BYTES]]);
+        assert_eq!(reader.take(&row(0).leaf), [] as [Token; 0]);
+        // A batch that is sent again after a crash comes twice, and counts once.
+        files.append(&[row(1), row(2), row(200)]).unwrap();
+        reader.read_below(2).unwrap();
+        assert_eq!(reader.take(&row(1).leaf), [[1; TOKEN_BYTES]]);
+        assert_eq!(reader.take(&row(2).leaf), [[2; TOKEN_BYTES]]);
+        assert!(reader.next.is_some() && reader.waiting.is_empty(), "row 200 is read too early");
+    }
+
+    #[test]
+    fn a_torn_row_is_cut_off_and_hides_nothing_later() {
+        let dir = tempfile::tempdir().unwrap();
+        TokenFiles::open(dir.path()).unwrap().append(&[row(1), row(2)]).unwrap();
+        let path = path_of(dir.path(), 1);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 3);
+        fs::write(&path, bytes).unwrap();
+        TokenFiles::open(dir.path()).unwrap().append(&[row(3)]).unwrap();
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        reader.read_below(100).unwrap();
+        let found = [1, 2, 3].map(|number| reader.take(&row(number).leaf).len());
+        assert_eq!(found, [1, 0, 1]);
+    }
+
+    #[test]
+    fn what_never_entered_the_log_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        TokenFiles::open(dir.path()).unwrap().append(&[row(1)]).unwrap();
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        reader.read_below(10).unwrap();
+        assert_eq!(reader.waiting.len(), 1);
+        reader.read_below(TOKEN_LEAD_ENTRIES_MAX + 10).unwrap();
+        assert!(reader.waiting.is_empty());
+    }
+}
