@@ -63,6 +63,25 @@ fn every_path_that_a_page_names_is_there() -> Result<()> {
     Ok(())
 }
 
+/// Rules that the law's part of the house answers for.
+const RULES: u32 = 31;
+
+#[test]
+fn the_rules_table_has_every_rule_with_its_test_or_a_plain_no() -> Result<()> {
+    let page = fs::read_to_string(house().join("docs/rules.md"))?;
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| R-")).collect();
+    ensure!(rows.len() == RULES as usize, "{} rows for {RULES} rules", rows.len());
+    for (number, row) in (1..=RULES).zip(rows) {
+        ensure!(
+            row.starts_with(&format!("| R-{number:02} |")),
+            "R-{number:02} is not where it should be: {row}"
+        );
+        let shown = links(row).iter().any(|link| link.text.starts_with('`') && link.target.ends_with(".rs"));
+        ensure!(shown || row.contains("not yet"), "R-{number:02} names no test: {row}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_readme_has_the_two_commands() -> Result<()> {
     let readme = fs::read_to_string(house().join("README.md"))?;

@@ -29,6 +29,7 @@ use crate::index::blocks::BLOCK_ENTRIES;
 use crate::index::{Following, Index, index_dir};
 use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
+use crate::masking::MaskingSecret;
 use crate::matching::heard::Heard;
 use crate::matching::{Matching, Progress};
 use crate::mesh_keys;
@@ -38,7 +39,7 @@ use crate::refusals;
 use crate::registrar::{House, Registrar};
 use crate::saver::Saver;
 use crate::service::{Ground, routes};
-use crate::state::State;
+use crate::state::{State, log_dir};
 use crate::steward::Steward;
 use crate::trust::{self, MeshTrusts, Trust};
 use crate::witnesses;
@@ -169,8 +170,10 @@ impl Broker {
         }
         let issuer = Issuer::new(ledger.clone(), shelf.clone());
         let stored = shelf.enrollments().await?;
+        let masking = MaskingSecret::open(&config.data_dir)?;
+        let enrolled = enrolled(&stored);
         let steward =
-            Steward::open(&config.mesh, declared, enrolled(&stored), &shelf, issuer, metrics.clone()).await?;
+            Steward::open(&config.mesh, declared, enrolled, &shelf, issuer, masking, metrics.clone()).await?;
         let (steward, connections) = (Arc::new(steward), Connections::new());
         let house = House {
             mesh: config.mesh.as_str().into(),
@@ -353,6 +356,7 @@ impl Broker {
             heard,
             progress,
             index: self.index.clone(),
+            reader: LogReader::new(&log_dir(&self.config.data_dir)),
             board: self.board.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),

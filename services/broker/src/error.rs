@@ -49,6 +49,9 @@ pub enum BrokerError {
         /// What was found.
         findings: Vec<String>,
     },
+    /// A change would break what the stewards declared must hold.
+    #[error("the change is refused, it breaks an invariant:\n{}", .0.join("\n"))]
+    Invariants(Vec<String>),
     /// One certificate is bound to two parties.
     #[error(transparent)]
     BoundTwice(#[from] BoundTwice),

@@ -5,13 +5,13 @@
 //! ([`crate::steward`]); sealing it makes the [`Generation`] that is served.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use lienthong_catalog::catalog::{self, Catalog, Enrolled};
 use lienthong_catalog::compile::{Issue, Published, compile};
-use lienthong_catalog::{Beside, ContractError, ContractModel, Finding};
+use lienthong_catalog::{Beside, ContractError, ContractModel, Finding, Rights, RightsIndex};
 use lienthong_certs::{CertificateBinding, SignError};
 use lienthong_proto::lienthong::catalog::v1::Entry;
 use lienthong_proto::lienthong::control::v1::{self as control, RevocationState, RightsBundle};
@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 
 use crate::bundle::{BundleSigner, SealedBundle, Sha256, sha256};
 use crate::identity::{Caller, Directory};
+use crate::masking::MaskingSecret;
 use crate::trust::MeshTrusts;
 
 /// A provider's contract.
@@ -78,6 +79,8 @@ pub struct Material {
     pub signer: BundleSigner,
     /// The mesh trust files that nodes are handed.
     pub trusts: MeshTrusts,
+    /// What the keys of HASH masking are derived from.
+    pub masking: Arc<MaskingSecret>,
 }
 
 /// Everything compiled, without an epoch.
@@ -88,6 +91,8 @@ pub struct Draft {
     pub content_hash: Sha256,
     /// What compilation noticed.
     pub findings: Vec<Finding>,
+    /// Invariants that this draft would break, were the rights that do it not left out.
+    pub broken_invariants: Vec<Finding>,
     /// With epoch 0 and no time of their own.
     bundles: Vec<RightsBundle>,
     directory: Directory,
@@ -125,6 +130,7 @@ impl Draft {
             operators,
             signer,
             trusts,
+            masking,
         } = material;
         let catalog = &Arc::new(catalog.with_enrolled(enrolled));
         let directory = directory(catalog, operators)?;
@@ -132,7 +138,7 @@ impl Draft {
             .values()
             .map(|contract| Published { contract: &contract.carried, model: &contract.model })
             .collect();
-        let rights = compile(catalog, &published);
+        let rights = compile(catalog, &published).with_hash_keys(&|right| masking.key(right));
         let issue = Issue {
             mesh: mesh.to_string(),
             epoch: 0,
@@ -146,6 +152,7 @@ impl Draft {
             content_hash: content_hash(&bundles, signer.key_name()),
             concerns: bundles.iter().map(|bundle| (bundle.audience.clone(), providers(bundle))).collect(),
             findings: rights.findings().to_vec(),
+            broken_invariants: rights.broken_invariants().to_vec(),
             bundles,
             directory,
             revocation: Arc::clone(revocation),
@@ -153,6 +160,11 @@ impl Draft {
                 parties: parties(catalog),
                 published: published.map(|entry| entry.id.clone()).collect(),
                 catalog: Arc::clone(catalog),
+                asked: Asked {
+                    contracts: contracts.clone(),
+                    rights: Arc::new(rights),
+                    whole: OnceLock::new(),
+                },
             },
             signer: signer.clone(),
             trusts: trusts.clone(),
@@ -280,6 +292,22 @@ impl Generation {
         self.shown.catalog.entries()
     }
 
+    /// Everything compiled.
+    pub fn rights(&self) -> &Rights {
+        &self.shown.asked.rights
+    }
+
+    /// Contracts by provider.
+    pub fn contracts(&self) -> &BTreeMap<String, Arc<Contract>> {
+        &self.shown.asked.contracts
+    }
+
+    /// The rights of the whole mesh, to be asked about. The first to ask waits for the index: call it where waiting does
+    /// no harm. `None` for a mesh too large for one index.
+    pub fn whole(&self) -> Option<&RightsIndex> {
+        self.shown.asked.whole.get_or_init(|| whole(self.rights())).as_ref()
+    }
+
     /// One of them as people read it.
     pub fn describe(&self, entry: &catalog::Entry) -> Entry {
         entry.describe(self.shown.published.contains(&entry.id))
@@ -294,6 +322,28 @@ struct Shown {
     parties: Vec<String>,
     /// Ids of the entries whose dataset is published.
     published: BTreeSet<String>,
+    asked: Asked,
+}
+
+/// What questions about decisions are answered from ([`crate::service::decision`]).
+#[derive(Debug)]
+struct Asked {
+    contracts: BTreeMap<String, Arc<Contract>>,
+    rights: Arc<Rights>,
+    /// Made when it is first asked for.
+    whole: OnceLock<Option<RightsIndex>>,
+}
+
+/// The index of a whole mesh.
+pub fn whole(rights: &Rights) -> Option<RightsIndex> {
+    let issue = Issue {
+        mesh: "whole".to_owned(),
+        epoch: 1,
+        time: OffsetDateTime::UNIX_EPOCH,
+        revocation_lists: Vec::new(),
+    };
+    let index = RightsIndex::from_bundle(&rights.whole(&issue));
+    index.inspect_err(|error| tracing::error!(%error, "decisions cannot be asked about")).ok()
 }
 
 fn providers(bundle: &RightsBundle) -> BTreeSet<String> {

@@ -26,6 +26,7 @@
 //! | [`issuer`] | epochs: numbered, put on record, then let out |
 //! | [`generation`] | everything compiled, and sealed |
 //! | [`bundle`] | what the broker signs for nodes |
+//! | [`masking`] | the secret behind HASH masking |
 //! | [`online`] | single decisions, for data that is decided online |
 //! | [`board`] | which node decides by which epoch |
 //! | [`ledger`] | the one writer of the log |
@@ -61,6 +62,7 @@ pub mod issuer;
 pub mod knocks;
 pub mod ledger;
 pub mod limits;
+pub mod masking;
 pub mod matching;
 pub mod mesh_keys;
 pub mod metrics;

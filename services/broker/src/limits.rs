@@ -225,3 +225,12 @@ pub const FINDINGS_PAGE_MAX: usize = 100;
 
 /// How long the closing of a finding waits until it is seen in lists, milliseconds.
 pub const FINDING_CLOSE_WAIT_MS: u64 = 5_000;
+
+/// Newest log entries among which a decision is looked for to be explained. Older ones: `lienthong audit`.
+pub const EXPLAIN_ENTRIES_MAX: u64 = 65_536;
+
+/// Questions about decisions that are answered at once; the others wait.
+pub const QUESTIONS_AT_ONCE: usize = 2;
+
+/// Calls that one question may be about.
+pub const WHAT_IF_CALLS_MAX: usize = 1_000;

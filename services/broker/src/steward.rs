@@ -20,6 +20,7 @@ use crate::enrollment::Enrolling;
 use crate::error::BrokerError;
 use crate::generation::{Contract, Draft, Generation, Material};
 use crate::issuer::{Issuer, Occasion};
+use crate::masking::MaskingSecret;
 use crate::metrics::BrokerMetrics;
 use crate::records::{Act, RECORDER};
 use crate::shelf::{Shelf, Shelved, Shelving};
@@ -94,6 +95,7 @@ impl Steward {
         enrolled: Enrolled,
         shelf: &Shelf,
         issuer: Issuer,
+        masking: MaskingSecret,
         metrics: BrokerMetrics,
     ) -> Result<Steward, BrokerError> {
         let mut about = BTreeMap::new();
@@ -120,6 +122,7 @@ impl Steward {
             revocation_lists,
             revocation,
             operators,
+            masking: Arc::new(masking),
         };
         let mut newest = issuer.newest().await?;
         let mut findings = Vec::new();
@@ -163,7 +166,9 @@ impl Steward {
             trusts,
             ..desk.material.clone()
         };
+        let known = desk.findings.clone();
         let draft = compile(material.clone(), &mut desk.findings).await?;
+        keeps_invariants(&draft, &known)?;
         let before = self.current().epoch();
         let generation = self.issuer.issue(&mut desk.newest, draft, CATALOG_APPLIED).await?;
         desk.material = material;
@@ -261,7 +266,9 @@ impl Steward {
     ) -> Result<(), BrokerError> {
         let mut material = desk.material.clone();
         material.contracts.insert(agency.to_owned(), Arc::clone(contract));
+        let known = desk.findings.clone();
         let draft = compile(material.clone(), &mut desk.findings).await?;
+        keeps_invariants(&draft, &known)?;
         let version = desk.about.get(agency).map_or(1, |before| before.version + 1);
         let shelved = Shelved::new(version, clock::now(), publisher, contract.published.clone());
         let act = Act {
@@ -326,6 +333,13 @@ async fn compile(material: Material, before: &mut Vec<Finding>) -> Result<Draft,
     }
     before.clone_from(&draft.findings);
     Ok(draft)
+}
+
+/// Refuses a change that breaks an invariant which held before.
+fn keeps_invariants(draft: &Draft, known: &[Finding]) -> Result<(), BrokerError> {
+    let broken = draft.broken_invariants.iter().filter(|finding| !known.contains(finding));
+    let broken: Vec<String> = broken.map(ToString::to_string).collect();
+    if broken.is_empty() { Ok(()) } else { Err(BrokerError::Invariants(broken)) }
 }
 
 /// The contracts under another catalog: those for which it says something else beside than the one in force are read

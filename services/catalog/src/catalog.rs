@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use lienthong_proto::lienthong::control::v1::{Node, System};
 
+use crate::condition::Guardrail;
 use crate::contract::Beside;
 use crate::source::Dictionary;
 
@@ -26,6 +27,8 @@ pub struct Catalog {
     outside_parties: Vec<OutsideParty>,
     databases: Vec<Database>,
     entries: Vec<Entry>,
+    guardrails: Vec<Guardrail>,
+    invariants: Vec<Guardrail>,
     dictionary: Dictionary,
     /// By provider.
     contracts: BTreeMap<String, Beside>,
@@ -33,22 +36,49 @@ pub struct Catalog {
     systems: Vec<System>,
 }
 
+/// What a catalog is made of, in any order.
+pub(crate) struct CatalogParts {
+    pub agencies: Vec<Agency>,
+    pub outside_parties: Vec<OutsideParty>,
+    pub databases: Vec<Database>,
+    pub entries: Vec<Entry>,
+    pub guardrails: Vec<Guardrail>,
+    pub invariants: Vec<Guardrail>,
+    pub dictionary: Dictionary,
+    pub contracts: BTreeMap<String, Beside>,
+}
+
 impl Catalog {
-    pub(crate) fn new(
-        mut agencies: Vec<Agency>,
-        mut outside_parties: Vec<OutsideParty>,
-        mut databases: Vec<Database>,
-        mut entries: Vec<Entry>,
-        dictionary: Dictionary,
-        contracts: BTreeMap<String, Beside>,
-    ) -> Self {
+    pub(crate) fn new(parts: CatalogParts) -> Self {
+        let CatalogParts {
+            mut agencies,
+            mut outside_parties,
+            mut databases,
+            mut entries,
+            mut guardrails,
+            mut invariants,
+            dictionary,
+            contracts,
+        } = parts;
         agencies.sort_by(|a, b| a.code.cmp(&b.code));
         outside_parties.sort_by(|a, b| a.code.cmp(&b.code));
         databases.sort_by(|a, b| a.id.cmp(&b.id));
         entries.sort_by(|a, b| a.id.cmp(&b.id));
+        guardrails.sort_by(|a, b| a.id().cmp(b.id()));
+        invariants.sort_by(|a, b| a.id().cmp(b.id()));
         let systems = agencies.iter().flat_map(Agency::unbound_systems).collect();
-        let nodes = Vec::new();
-        Self { agencies, outside_parties, databases, entries, dictionary, contracts, nodes, systems }
+        Self {
+            agencies,
+            outside_parties,
+            databases,
+            entries,
+            guardrails,
+            invariants,
+            dictionary,
+            contracts,
+            nodes: Vec::new(),
+            systems,
+        }
     }
 
     /// The same catalog with the nodes and certificates of a registry.
@@ -58,6 +88,14 @@ impl Catalog {
         self.nodes = nodes;
         self.systems = systems;
         self
+    }
+
+    /// The same catalog with the nodes and systems of another one: a catalog that is only thought of meets the registry
+    /// that there is.
+    #[must_use]
+    pub fn with_registry_of(self, other: &Self) -> Self {
+        let (nodes, systems) = (other.nodes.clone(), other.systems.clone());
+        self.bound(nodes, systems)
     }
 
     /// Agencies, by code.
@@ -89,6 +127,16 @@ impl Catalog {
     /// Entries of the mandatory-sharing catalog, by id.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Central prohibitions that hold whatever a right says, by id.
+    pub fn guardrails(&self) -> &[Guardrail] {
+        &self.guardrails
+    }
+
+    /// Prohibitions that must have nothing to forbid: a change that would break one is refused. By id.
+    pub fn invariants(&self) -> &[Guardrail] {
+        &self.invariants
     }
 
     /// The shared data dictionary.

@@ -7,12 +7,13 @@
 mod bundle;
 mod defaults;
 mod entries;
+mod guard;
 mod review;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use lienthong_proto::lienthong::control::v1::{Contract, Dataset, Node, Party, Right, System};
+use lienthong_proto::lienthong::control::v1::{Contract, Dataset, Guardrail, Node, Party, Right, System};
 use time::OffsetDateTime;
 
 use crate::catalog::Catalog;
@@ -52,11 +53,16 @@ pub struct Rights {
     datasets: BTreeMap<(String, String), Dataset>,
     /// By id.
     all: Vec<Right>,
+    /// Slots of those that release fields HASH-masked.
+    hashed: Vec<usize>,
     of_provider: HashMap<String, Vec<usize>>,
     /// Open data under the empty code.
     of_consumer: HashMap<String, Vec<usize>>,
     compiled_entries: Vec<String>,
+    /// Those that nodes must judge, by id.
+    guardrails: BTreeMap<String, Guardrail>,
     findings: Vec<Finding>,
+    broken_invariants: Vec<Finding>,
 }
 
 /// Compiles a catalog, bound to its registry, with the contracts published so far; at most one a provider.
@@ -66,6 +72,7 @@ pub fn compile(catalog: &Catalog, published: &[Published<'_>]) -> Rights {
         work.entry(entry);
     }
     work.default_rights();
+    work.guard();
     work.finish()
 }
 
@@ -73,6 +80,24 @@ impl Rights {
     /// What could not be compiled, and what breaks a duty; errors first.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// The same rights with the key of each that releases fields HASH-masked: 32 bytes, the same for every right of one
+    /// consumer to one dataset, and secret from that consumer. A bundle holds it for the provider's nodes alone.
+    #[must_use]
+    pub fn with_hash_keys(mut self, key: &dyn Fn(&Right) -> Vec<u8>) -> Self {
+        for slot in &self.hashed {
+            if let Some(right) = self.all.get_mut(*slot) {
+                right.hash_key = key(right);
+            }
+        }
+        self
+    }
+
+    /// What an invariant forbids and the catalog would grant. Whoever changes the catalog refuses a change that breaks
+    /// one; the rights that would do it are left out in any case.
+    pub fn broken_invariants(&self) -> &[Finding] {
+        &self.broken_invariants
     }
 
     /// Every right, by id.
@@ -104,7 +129,9 @@ struct Work<'c> {
     datasets: BTreeMap<(String, String), Dataset>,
     rights: Vec<Right>,
     compiled_entries: Vec<String>,
+    guardrails: BTreeMap<String, Guardrail>,
     findings: Vec<Finding>,
+    broken_invariants: Vec<Finding>,
 }
 
 impl<'c> Work<'c> {
@@ -128,7 +155,9 @@ impl<'c> Work<'c> {
             datasets: BTreeMap::new(),
             rights: Vec::new(),
             compiled_entries: Vec::new(),
+            guardrails: BTreeMap::new(),
             findings,
+            broken_invariants: Vec::new(),
         }
     }
 
@@ -141,6 +170,8 @@ impl<'c> Work<'c> {
             of_provider.entry(right.provider.clone()).or_default().push(slot);
             of_consumer.entry(right.consumer.clone()).or_default().push(slot);
         }
+        let hashed = self.rights.iter().enumerate().filter(|(_, right)| self.is_hashed(right));
+        let hashed = hashed.map(|(slot, _)| slot).collect();
         let contracts =
             self.published.iter().map(|(provider, one)| ((*provider).to_owned(), one.contract.clone()));
         Rights {
@@ -150,11 +181,25 @@ impl<'c> Work<'c> {
             contracts: contracts.collect(),
             datasets: self.datasets,
             all: self.rights,
+            hashed,
             of_provider,
             of_consumer,
             compiled_entries: self.compiled_entries,
+            guardrails: self.guardrails,
             findings: self.findings,
+            broken_invariants: self.broken_invariants,
         }
+    }
+}
+
+impl Work<'_> {
+    /// True where a right releases a field HASH-masked.
+    fn is_hashed(&self, right: &Right) -> bool {
+        !right.masked_fields.is_empty()
+            && self
+                .dataset_of(right)
+                .and_then(|dataset| dataset.grant(&right.fields, &right.masked_fields).ok())
+                .is_some_and(|granted| granted.needs_hash_key())
     }
 }
 

@@ -9,11 +9,13 @@
 //! 4. the purpose: stated, or the system's default where the data takes one; known, not trade;
 //! 5. the right: to the dataset at all, then for this purpose;
 //! 6. the context that the purpose needs ([`context`]);
-//! 7. the right's own terms: validity, suspension, method, security level, fields.
+//! 7. the right's own terms: validity, suspension, method, security level, fields, and that
+//!    its condition on rows can be judged.
 //!
 //! Where several rights would do, they are tried from the most specific to the most general, and the one that
-//! comes farthest through step 7 names the denial. Conditions on rows belong between method and fields in
-//! `Term`: a term that a right meets or not, like the others. Whatever is missing, unknown or malformed
+//! comes farthest through step 7 names the denial. A right without a condition on rows is preferred to one with: nobody
+//! is refused a row by one right that another right gives. Whether a row meets its condition is asked with the data
+//! ([`crate::condition`]): what binds a permitted call, [`Permitted`] holds. Whatever is missing, unknown or malformed
 //! denies.
 
 pub mod context;
@@ -30,11 +32,12 @@ use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose};
 use lienthong_proto::reason::Reason;
 use time::OffsetDateTime;
 
+use crate::condition::scope::Rules;
 use crate::contract::GrantedFields;
 use crate::purpose;
 use crate::rights::{
-    ANY_CONSUMER, Dataset, Index, Key, Method, Moment, PartyFacts, RightRow, RightsIndex, SubsetKey,
-    release_plan,
+    ANY_CONSUMER, Dataset, Index, Key, Method, Moment, NO_CONDITION, PartyFacts, RightRow, RightsIndex,
+    RulesKey, SubsetKey, release_plan,
 };
 
 pub use denial::Denial;
@@ -103,31 +106,48 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
     let now = Moment::of_clock(question.now);
     let requested = question.requested_fields.as_deref();
     let mut farthest: Option<Unmet<'_>> = None;
+    let mut chosen: Option<Chosen<'_>> = None;
     for (slot, row) in candidates {
-        match terms(index, method, dataset, row, &asker, now, requested) {
-            Ok(plan) => {
-                let method = Arc::clone(method);
-                let system = asker.system;
-                return Ok(Permitted {
-                    rights: rights.clone(),
-                    method,
-                    consumer: asker.consumer,
-                    system,
-                    right: slot,
-                    purpose,
-                    purpose_source,
-                    plan,
-                });
+        let key = RulesKey { right: slot, method: method.slot, consumer: asker.consumer, purpose };
+        match terms(index, method, dataset, row, &asker, now, requested).and_then(|plan| {
+            let rules = rules(index, method, dataset, row, key)?;
+            Ok(Chosen { slot, row, plan, rules })
+        }) {
+            Ok(fitting) => {
+                let is_last = fitting.row.condition == NO_CONDITION;
+                if is_last || chosen.is_none() {
+                    chosen = Some(fitting);
+                }
+                if is_last {
+                    break;
+                }
             }
             Err(term) if farthest.as_ref().is_none_or(|unmet| term > unmet.term) => {
-                farthest = Some(Unmet { term, row });
+                farthest = Some(Unmet { term, row, slot });
             }
             Err(_) => {}
         }
     }
+    if let Some(Chosen { slot, plan, rules, .. }) = chosen {
+        let wanted = |text: Option<&str>| rules.as_ref().and(text).map(Box::from);
+        return Ok(Permitted {
+            rights: rights.clone(),
+            method: Arc::clone(method),
+            consumer: asker.consumer,
+            system: asker.system,
+            right: slot,
+            purpose,
+            purpose_source,
+            plan,
+            stated_system: wanted(question.system),
+            stated_dossier: wanted(question.dossier),
+            rules,
+        });
+    }
     // INVARIANT: there was at least one right, so one is the farthest; were there none, nothing is allowed.
-    Err(farthest
-        .map_or_else(not_entitled, |unmet| denial::of_term(method, dataset, purpose, &unmet, requested)))
+    Err(farthest.map_or_else(not_entitled, |unmet| {
+        denial::of_term(index, method, dataset, purpose, &unmet, requested)
+    }))
 }
 
 /// A term of a right, in the order in which they are checked.
@@ -139,12 +159,22 @@ pub(crate) enum Term {
     ConsumerLevel,
     ProviderLevel,
     Fields,
+    Rows,
 }
 
 /// The right that came farthest, and the term that it did not meet.
 pub(crate) struct Unmet<'a> {
     pub term: Term,
     pub row: &'a RightRow,
+    pub slot: u32,
+}
+
+/// A right that meets every term.
+struct Chosen<'a> {
+    slot: u32,
+    row: &'a RightRow,
+    plan: Arc<Plan>,
+    rules: Option<Arc<Rules>>,
 }
 
 /// Who asks, as slots of the index.
@@ -308,6 +338,20 @@ fn terms(
     .ok_or(Term::Fields)
 }
 
+/// What binds the rows of the call; a condition that cannot be judged here is a term that is not met.
+fn rules(
+    index: &Index,
+    method: &Method,
+    dataset: &Dataset,
+    row: &RightRow,
+    key: RulesKey,
+) -> Result<Option<Arc<Rules>>, Term> {
+    if Index::is_unbound(dataset, row) {
+        return Ok(None);
+    }
+    index.rules(key, method).map(Some).ok_or(Term::Rows)
+}
+
 /// The plan for the fields that were asked for by name; none if one of them is not granted.
 fn subset(
     index: &Index,
@@ -327,7 +371,7 @@ fn subset(
     };
     let make = |ids: &BTreeSet<String>| {
         let fields = GrantedFields { ids: ids.clone(), masking: list.fields.masking_of(ids) };
-        release_plan(&method.response, &fields, list.hash_key.clone())
+        release_plan(&method.response, &fields, &list.hashing)
     };
     index.subset_plans.get_or_make(key, make).ok()
 }

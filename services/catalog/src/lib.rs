@@ -16,6 +16,7 @@
 //! - [`contract`]: a provider's descriptor set, linted.
 //! - [`mod@compile`]: catalog and contracts to rights, and the bundle of each node.
 //! - [`rights`]: a bundle as the index that a node decides by.
+//! - [`condition`]: which rows a right reaches, and what holds for everybody, in Cedar.
 //! - [`mod@decide`]: the decision. **Start here.**
 //! - [`directory`]: what people may read of all this; [`inquiry`]: why a call was decided so, and what would change.
 //!
@@ -27,6 +28,7 @@
 pub mod catalog;
 pub mod code;
 pub mod compile;
+pub mod condition;
 pub mod contract;
 pub mod decide;
 pub mod delta;

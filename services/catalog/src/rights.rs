@@ -9,6 +9,7 @@ mod load;
 mod method;
 mod plans;
 mod rows;
+mod rules;
 mod served;
 mod table;
 
@@ -16,7 +17,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::{
     CertificateBinding, Contract, Node, Party, RightsBundle, System,
 };
@@ -27,7 +27,8 @@ pub(crate) use identities::{Identities, PartyFacts};
 pub use load::BundleError;
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
-pub(crate) use table::{ANY_CONSUMER, Dataset, Key, Moment, RightRow, RightTable};
+pub(crate) use rules::{RulesCache, RulesKey, origin as origin_word};
+pub(crate) use table::{ANY_CONSUMER, Dataset, Key, Moment, NO_CONDITION, Particulars, RightRow, RightTable};
 
 /// Rights that one bundle may hold.
 pub const RIGHTS_MAX: usize = 2_000_000;
@@ -37,6 +38,8 @@ pub const IDENTITIES_MAX: usize = 1_000_000;
 pub const PROBLEMS_MAX: usize = 1000;
 /// Release plans for `mesh-fields` that are kept for reuse.
 pub const SUBSET_PLANS_MAX: usize = 1024;
+/// Sets of conditions and guardrails, one for each right, purpose and method in use, that are kept for reuse.
+pub const RULES_KEPT_MAX: usize = 4096;
 
 /// What a node decides by. Cheap to clone: a handle to one immutable index.
 #[derive(Clone)]
@@ -55,23 +58,14 @@ pub(crate) struct Index {
     pub methods_by_path: HashMap<Box<str>, Vec<u32>>,
     pub rights: RightTable,
     pub subset_plans: SubsetPlans,
+    pub rules: RulesCache,
     pub problems: Vec<String>,
 }
 
 impl RightsIndex {
-    /// Indexes a bundle whose signature was verified. HASH-masked fields are left out, for want of a key: fit for
-    /// a consumer's node, and for every node without such fields.
+    /// Indexes a bundle whose signature was verified.
     pub fn from_bundle(bundle: &RightsBundle) -> Result<Self, BundleError> {
-        Self::from_bundle_keyed(bundle, &|_, _| None)
-    }
-
-    /// The same for a provider's node: `hash_key` gives the secret of a consumer (agency code; empty for open
-    /// data) and a dataset id. The same pair must always get the same key.
-    pub fn from_bundle_keyed(
-        bundle: &RightsBundle,
-        hash_key: &dyn Fn(&str, &str) -> Option<HashKey>,
-    ) -> Result<Self, BundleError> {
-        load::index(bundle, hash_key).map(|index| Self(Arc::new(index)))
+        load::index(bundle).map(|index| Self(Arc::new(index)))
     }
 
     /// Mesh that the bundle belongs to.

@@ -1,7 +1,7 @@
 //! The declarative catalog: YAML files, read with every mistake named by file, line, column and rule.
 //!
-//! A file is a mapping with any of the keys `agencies`, `outside_parties`, `databases`, `entries`, `dictionary` and
-//! `contracts`, so that a catalog may be one file or many. The registry, which changes with every certificate,
+//! A file is a mapping with any of the keys `agencies`, `outside_parties`, `databases`, `entries`, `guardrails`,
+//! `invariants`, `dictionary` and `contracts`, so that a catalog may be one file or many. The registry, which changes with every certificate,
 //! is a file of its own ([`Catalog::with_registry`]).
 //!
 //! Reading is in two steps, so that as many mistakes as possible are seen at once: each object by itself (its keys,
@@ -15,6 +15,7 @@ mod databases;
 mod dictionary;
 mod entries;
 mod entry_rules;
+mod guardrails;
 mod mistake;
 mod object;
 mod options;
@@ -78,6 +79,7 @@ fn sections<'a>(file: &'a str, tree: &'a Located, drafts: &mut Drafts<'a>, mista
     let mut read = |key: &'static str| -> Vec<&'a Located> { root.items(key) };
     let (agencies, parties, databases) = (read("agencies"), read("outside_parties"), read("databases"));
     let (entries, dictionary, contracts) = (read("entries"), read("dictionary"), read("contracts"));
+    let (prohibitions, invariants) = (read("guardrails"), read("invariants"));
     root.finish();
     drafts.declare(&agencies, &databases);
     drafts.agencies.extend(
@@ -99,6 +101,16 @@ fn sections<'a>(file: &'a str, tree: &'a Located, drafts: &mut Drafts<'a>, mista
         entries
             .into_iter()
             .filter_map(|node| Some(Draft { file, node, value: entries::entry(&mut reader, node)? })),
+    );
+    drafts.guardrails.extend(
+        prohibitions
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: guardrails::guardrail(&mut reader, node)? })),
+    );
+    drafts.invariants.extend(
+        invariants
+            .into_iter()
+            .filter_map(|node| Some(Draft { file, node, value: guardrails::invariant(&mut reader, node)? })),
     );
     drafts.dictionary.extend(
         dictionary

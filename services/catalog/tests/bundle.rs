@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use common::{CITIZENS, GET_CITIZEN, NOW, binding, bundle, index, method, proto, question, right, timestamp};
 use lienthong_catalog::{BundleError, Question, Resolution, RightsIndex, decide};
-use lienthong_filter::{HashKey, Report};
+use lienthong_filter::Report;
 use lienthong_proto::descriptors;
 use lienthong_proto::lienthong::control::v1::{Dataset, Right, RightOrigin, RightsBundle};
 use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose};
@@ -219,17 +219,24 @@ fn hashed_fields_need_the_consumer_s_key() {
     };
     let keyless = RightsIndex::from_bundle(&bundle).unwrap();
     assert_eq!(released(&keyless, "H26.90", None), "", "without a key the field stays at home");
+    bundle.rights[0].hash_key = vec![1; 31];
+    let half = RightsIndex::from_bundle(&bundle).unwrap();
+    assert_eq!(released(&half, "H26.90", None), "", "half a key is none");
 
-    let key = |consumer: &str, dataset: &str| {
-        let mut secret = format!("{consumer}/{dataset}").into_bytes();
-        secret.resize(32, 0);
-        HashKey::new(&secret).ok()
-    };
-    let keyed = RightsIndex::from_bundle_keyed(&bundle, &key).unwrap();
+    for (right, byte) in bundle.rights.iter_mut().zip(1..) {
+        right.hash_key = vec![byte; 32];
+    }
+    let keyed = RightsIndex::from_bundle(&bundle).unwrap();
     let (first, second) = (released(&keyed, "H26.90", None), released(&keyed, "H29", None));
     assert_eq!((first.len(), second.len()), (32, 32));
     assert_ne!(first, second, "each consumer has its own tokens");
     assert_eq!(released(&keyed, "H26.90", Some(vec!["que_quan"])), first, "asked for by name: still masked");
+
+    // Another agency's node gets the field as its provider has masked it.
+    bundle.audience = "agencies/H26.90/nodes/n1".into();
+    bundle.rights.iter_mut().for_each(|right| right.hash_key.clear());
+    let consumer = RightsIndex::from_bundle(&bundle).unwrap();
+    assert_eq!(released(&consumer, "H26.90", None), "Mẫu");
 }
 
 #[test]

@@ -55,11 +55,38 @@ impl Plan {
     /// keep their order. On an error `out` and `report` are as they were before the call, and nothing of the
     /// message may be released.
     pub fn apply(&self, message: &[u8], out: &mut Vec<u8>, report: &mut Report) -> Result<(), FilterError> {
+        self.apply_rows(message, out, report, None).map(|_| ())
+    }
+
+    /// The same, with only the records that `admits` lets pass: it sees each record whole, as it came, before anything
+    /// is filtered. A record that may not pass is dropped and counted, nothing in it is noted. False where the message
+    /// is itself such a record, so that there is nothing to send.
+    pub fn apply_within(
+        &self,
+        message: &[u8],
+        out: &mut Vec<u8>,
+        report: &mut Report,
+        admits: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<bool, FilterError> {
+        self.apply_rows(message, out, report, Some(admits))
+    }
+
+    fn apply_rows(
+        &self,
+        message: &[u8],
+        out: &mut Vec<u8>,
+        report: &mut Report,
+        admits: Option<Admits<'_>>,
+    ) -> Result<bool, FilterError> {
         check_length(message)?;
+        if self.is_record && admits.is_some_and(|admits| !admits(message)) {
+            report.records_out_of_scope = report.records_out_of_scope.saturating_add(1);
+            return Ok(false);
+        }
         let before = Before { out: out.len(), report: report.checkpoint() };
         out.reserve(message.len());
         let result = match self.kind {
-            PlanKind::Release => self.release(message, out, report, before),
+            PlanKind::Release => self.release(message, out, report, before, admits),
             PlanKind::Observe => {
                 collect::subjects(self, message, report).map(|()| out.extend_from_slice(message))
             }
@@ -68,7 +95,7 @@ impl Plan {
             Ok(()) => report.records = report.records.saturating_add(u32::from(self.is_record)),
             Err(_) => before.restore(out, report),
         }
-        result
+        result.map(|()| true)
     }
 
     /// Collects the subjects of `message` into `report` and changes nothing else; for requests, with a plan made
@@ -117,17 +144,21 @@ impl Plan {
         out: &mut Vec<u8>,
         report: &mut Report,
         before: Before,
+        admits: Option<Admits<'_>>,
     ) -> Result<(), FilterError> {
-        match walk::filter(self, message, out, report) {
+        match walk::filter(self, message, out, report, admits) {
             Ok(()) => Ok(()),
             Err(walk::Stop::Malformed(error)) => Err(error),
             Err(walk::Stop::Repeated) => {
                 before.restore(out, report);
-                settle::filter(self, message, out, report)
+                settle::filter(self, message, out, report, admits)
             }
         }
     }
 }
+
+/// Whether a record may pass.
+pub(crate) type Admits<'a> = &'a dyn Fn(&[u8]) -> bool;
 
 /// The state of what `apply` writes to, before it did.
 #[derive(Clone, Copy)]

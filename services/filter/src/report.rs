@@ -10,6 +10,8 @@ use crate::subjects::{Mark, Subjects};
 pub struct Report {
     /// Records released.
     pub records: u32,
+    /// Records that were not released because they lie outside the granted rows.
+    pub records_out_of_scope: u32,
     /// Which of the plan's [field ids](crate::Plan::ids) were released at least once.
     pub fields_released: FieldBits,
     /// Known fields of records that were dropped because they are not granted, or masked `OMIT`; counted as
@@ -46,6 +48,7 @@ impl Report {
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             records: self.records,
+            records_out_of_scope: self.records_out_of_scope,
             fields_released: self.fields_released,
             dropped_fields: self.dropped_fields,
             dropped_unknown: self.dropped_unknown,
@@ -57,6 +60,7 @@ impl Report {
 
     pub(crate) fn restore(&mut self, checkpoint: Checkpoint) {
         self.records = checkpoint.records;
+        self.records_out_of_scope = checkpoint.records_out_of_scope;
         self.fields_released = checkpoint.fields_released;
         self.dropped_fields = checkpoint.dropped_fields;
         self.dropped_unknown = checkpoint.dropped_unknown;
@@ -70,6 +74,7 @@ impl Report {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Checkpoint {
     records: u32,
+    records_out_of_scope: u32,
     fields_released: FieldBits,
     dropped_fields: u64,
     dropped_unknown: u64,

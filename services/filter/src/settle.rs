@@ -14,7 +14,7 @@ use std::slice;
 use crate::collect;
 use crate::error::{Fault, FilterError};
 use crate::mask;
-use crate::plan::{Action, Node, NodeIndex, Plan, Slot};
+use crate::plan::{Action, Admits, Node, NodeIndex, Plan, Slot};
 use crate::report::Report;
 use crate::wire::{self, DEPTH_MAX, Field, Wire};
 
@@ -24,9 +24,10 @@ pub(crate) fn filter(
     message: &[u8],
     out: &mut Vec<u8>,
     report: &mut Report,
+    admits: Option<Admits<'_>>,
 ) -> Result<(), FilterError> {
     let whole = 0..message.len();
-    Settle { plan, input: message, out, report }.message(plan.root(), slice::from_ref(&whole), 0)
+    Settle { plan, input: message, out, report, admits }.message(plan.root(), slice::from_ref(&whole), 0)
 }
 
 struct Settle<'a> {
@@ -34,6 +35,7 @@ struct Settle<'a> {
     input: &'a [u8],
     out: &'a mut Vec<u8>,
     report: &'a mut Report,
+    admits: Option<Admits<'a>>,
 }
 
 impl Settle<'_> {
@@ -120,6 +122,9 @@ impl Settle<'_> {
                 }
                 self.report.dropped_fields = self.report.dropped_fields.saturating_add(1);
             }
+            Action::Enter(_) if slot.record && !self.admits(segments) => {
+                self.report.records_out_of_scope = self.report.records_out_of_scope.saturating_add(1);
+            }
             Action::Enter(child) => {
                 self.report.records = self.report.records.saturating_add(u32::from(slot.record));
                 self.enter(*child, field, segments, depth)?;
@@ -133,6 +138,17 @@ impl Settle<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a record may pass; one that came in parts is judged as the one that it merges to.
+    fn admits(&self, segments: &[Range<usize>]) -> bool {
+        self.admits.is_none_or(|admits| match segments {
+            [whole] => admits(&self.input[whole.clone()]),
+            parts => {
+                let parts: Vec<&[u8]> = parts.iter().map(|part| &self.input[part.clone()]).collect();
+                admits(&parts.concat())
+            }
+        })
     }
 
     fn enter(

@@ -8,7 +8,7 @@
 use crate::collect;
 use crate::error::{Fault, FilterError};
 use crate::mask::{self, Mask};
-use crate::plan::{Action, FIELDS_PER_MESSAGE_MAX, Node, NodeIndex, Plan};
+use crate::plan::{Action, Admits, FIELDS_PER_MESSAGE_MAX, Node, NodeIndex, Plan};
 use crate::report::Report;
 use crate::wire::{self, DEPTH_MAX, Field, Wire};
 
@@ -32,8 +32,9 @@ pub(crate) fn filter(
     message: &[u8],
     out: &mut Vec<u8>,
     report: &mut Report,
+    admits: Option<Admits<'_>>,
 ) -> Result<(), Stop> {
-    let mut walk = Walk { plan, input: message, out, report, copied: 0 };
+    let mut walk = Walk { plan, input: message, out, report, admits, copied: 0 };
     walk.message(plan.root(), 0, message.len(), 0)?;
     walk.copy_until(message.len());
     Ok(())
@@ -44,6 +45,7 @@ struct Walk<'a> {
     input: &'a [u8],
     out: &'a mut Vec<u8>,
     report: &'a mut Report,
+    admits: Option<Admits<'a>>,
     copied: usize,
 }
 
@@ -86,6 +88,12 @@ impl Walk<'_> {
                         self.report,
                     )?;
                     self.drop_known(&field);
+                }
+                Action::Enter(_)
+                    if slot.record && self.admits.is_some_and(|admits| !admits(&bytes[field.value()])) =>
+                {
+                    self.report.records_out_of_scope = self.report.records_out_of_scope.saturating_add(1);
+                    self.leave_out(&field);
                 }
                 Action::Enter(child) => {
                     self.report.records = self.report.records.saturating_add(u32::from(slot.record));

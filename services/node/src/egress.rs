@@ -134,31 +134,37 @@ impl Outgoing {
         exchange.provider_node.clone_from(&nodes[0].name);
         let key = ExchangeKey::random().map_err(open::unavailable)?;
         let system = exchange.system.clone();
+        let (parts, body) = request.into_parts();
+        let head = RequestHead::read(&parts.headers, self.method.application_metadata());
+        let tally = RequestTally::new(&key);
+        if self.may_be_asked_twice() && nodes.len() > 1 {
+            tally.keep();
+        }
+        let subjects = Some(Arc::clone(self.method.request_plan()));
+        let space = self.core.node.messages.of(&self.caller.system);
+        let mut body = RequestBody::new(body, &space, subjects, tally.clone());
+        if let Ok(head) = &head {
+            tally.metadata(&head.metadata);
+            body = body.compressed(head.encoding).within(permitted.request_scope());
+            if let Err(error) = body.first(self.deadline).await {
+                return Ok(Released::Ended(deny(&self.core, exchange, self.id, &error)));
+            }
+        }
         let gate = permitted.release_gate();
         let opened = open(&self.core, exchange, self.id, &key, gate, self.received)?;
         let seq = opened.ticket.seq;
         let context = self.context(&permitted, system, &key, &opened.ticket.leaf_hash.0);
-        let tally = RequestTally::new(&key);
-        let mut closer = Closer::new(Arc::clone(&self.core), opened, key.clone(), tally.clone());
-
-        let (parts, body) = request.into_parts();
-        let head = match RequestHead::read(&parts.headers, self.method.application_metadata()) {
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, key.clone(), tally);
+        let head = match head {
             Ok(head) => head,
             Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),
         };
         closer.metadata_dropped += head.metadata_dropped;
-        tally.metadata(&head.metadata);
-        if self.may_be_asked_twice() && nodes.len() > 1 {
-            tally.keep();
-        }
         if !self.method.has_no_side_effects()
             && let Err(error) = self.core.node.gates.pass(gate, seq, self.deadline, &self.core.journal).await
         {
             return Ok(Released::failed(Side::Consumer, &mut closer, error));
         }
-        let subjects = Some(Arc::clone(self.method.request_plan()));
-        let space = self.core.node.messages.of(&self.caller.system);
-        let body = RequestBody::new(body, &space, subjects, tally).compressed(head.encoding);
         let onward = Onward { headers: parts.headers, head, context };
         let node = Arc::clone(&self.core.node);
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();

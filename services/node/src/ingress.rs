@@ -143,11 +143,24 @@ impl Admitted {
         stated: CallMetadata,
         request: Request<Incoming>,
     ) -> Result<Released, MeshError> {
+        let (parts, body) = request.into_parts();
+        let head = RequestHead::read(&parts.headers, self.method.application_metadata());
+        let tally = RequestTally::new(&self.key);
+        tally.metadata(&parts.headers);
+        let subjects = Some(Arc::clone(self.method.request_plan()));
+        let space = self.core.node.messages.of(&caller.party);
+        // A backend need not know how to unpack what its consumers know how to pack.
+        let mut body = RequestBody::new(body, &space, subjects, tally.clone()).unpacked();
+        if let Ok(head) = &head {
+            body = body.compressed(head.encoding).within(self.permitted.request_scope());
+            if let Err(error) = body.first(self.deadline).await {
+                return Ok(Released::Ended(deny(&self.core, exchange, self.id, &error)));
+            }
+        }
         let gate = self.permitted.release_gate();
         let opened = open(&self.core, exchange, self.id, &self.key, gate, self.received)?;
         let seq = opened.ticket.seq;
-        let tally = RequestTally::new(&self.key);
-        let mut closer = Closer::new(Arc::clone(&self.core), opened, self.key.clone(), tally.clone());
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, self.key.clone(), tally);
         closer.peer_opening_hash = self.peer_opening_hash;
         let Some(backend) = self.core.upstreams.backend(self.method.path()).cloned() else {
             let detail = format!("no backend is configured for {}", self.method.path());
@@ -158,22 +171,16 @@ impl Admitted {
             ));
         };
 
-        let (parts, body) = request.into_parts();
-        let head = match RequestHead::read(&parts.headers, self.method.application_metadata()) {
+        let head = match head {
             Ok(head) => head,
             Err(error) => return Ok(Released::failed(Side::Provider, &mut closer, error)),
         };
         closer.metadata_dropped += head.metadata_dropped;
-        tally.metadata(&parts.headers);
         if !self.method.has_no_side_effects()
             && let Err(error) = self.core.node.gates.pass(gate, seq, self.deadline, &self.core.journal).await
         {
             return Ok(Released::failed(Side::Provider, &mut closer, error));
         }
-        let subjects = Some(Arc::clone(self.method.request_plan()));
-        let space = self.core.node.messages.of(&caller.party);
-        // A backend need not know how to unpack what its consumers know how to pack.
-        let body = RequestBody::new(body, &space, subjects, tally).compressed(head.encoding).unpacked();
         let told = for_backend(self.id, caller, self.permitted.purpose(), &stated);
         let path = self.method.path();
         let onward = forward::request(path, &parts.headers, head.metadata, self.deadline, told, body);

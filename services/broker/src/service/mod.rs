@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use lienthong_audit::log::LogReader;
 use lienthong_audit::policy::Policy;
 use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
 use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingServiceServer;
 use lienthong_proto::lienthong::audit::v1::log_service_server::LogServiceServer;
 use lienthong_proto::lienthong::audit::v1::search_service_server::SearchServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
+use lienthong_proto::lienthong::catalog::v1::decision_service_server::DecisionServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
@@ -36,6 +38,7 @@ use crate::text;
 
 pub mod audit;
 pub mod catalog;
+pub mod decision;
 pub mod enrollment;
 pub mod findings;
 pub mod log;
@@ -63,6 +66,8 @@ pub struct Ground {
     pub progress: Progress,
     /// Finds what is on record.
     pub index: Index,
+    /// Reads what is on record.
+    pub reader: LogReader,
     /// Which node decides by which epoch.
     pub board: Board,
     /// Counts.
@@ -84,6 +89,7 @@ pub fn routes(ground: Ground) -> Routes {
         heard,
         progress,
         index,
+        reader,
         board,
         metrics,
         drain,
@@ -128,6 +134,7 @@ pub fn routes(ground: Ground) -> Routes {
         metrics: metrics.clone(),
     };
     let registry = registry::Registry { door: door.clone(), steward, shelf, metrics };
+    let decision = decision::Decisions::new(door.clone(), reader);
     let catalog = catalog::Catalog { door };
     macro_rules! bounded {
         ($server:ident, $service:expr) => {
@@ -140,6 +147,7 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(RegistryServiceServer, registry))
         .add_service(bounded!(EnrollmentServiceServer, enrollments))
         .add_service(bounded!(CatalogServiceServer, catalog))
+        .add_service(bounded!(DecisionServiceServer, decision))
         .add_service(bounded!(AuditServiceServer, audit))
         .add_service(bounded!(LogServiceServer, proofs))
         .add_service(bounded!(FindingServiceServer, desk))

@@ -99,6 +99,8 @@ pub struct Fields {
     pub granted: Vec<String>,
     /// Fields granted only masked.
     pub masked: Vec<String>,
+    /// Condition on the rows, in Cedar ([`crate::condition`]); empty: every row.
+    pub condition: String,
 }
 
 /// The four axes of classification.

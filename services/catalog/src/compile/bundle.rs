@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lienthong_proto::lienthong::control::v1::{Right, RightsBundle};
+use lienthong_proto::lienthong::control::v1::{Guardrail, Right, RightsBundle};
 
 use super::{Issue, Rights, timestamp};
 
@@ -45,9 +45,9 @@ impl Rights {
                 .filter(|dataset| datasets.contains(&(dataset.provider.as_str(), dataset.id.as_str())))
                 .cloned()
                 .collect(),
-            rights: rights.into_iter().cloned().collect(),
+            rights: rights.into_iter().map(|right| told_to(agency, right)).collect(),
             revocation_lists: issue.revocation_lists.clone(),
-            guardrails: Vec::new(),
+            guardrails: self.guardrails_of(&datasets),
             // Who approved the entries is no matter of compiling them.
             activations: None,
         })
@@ -65,7 +65,8 @@ impl Rights {
             systems: self.systems.clone(),
             contracts: self.contracts.values().cloned().collect(),
             datasets: self.datasets.values().cloned().collect(),
-            rights: self.all.clone(),
+            rights: self.all.iter().map(|right| told_to("", right)).collect(),
+            guardrails: self.guardrails.values().cloned().collect(),
             ..RightsBundle::default()
         }
     }
@@ -77,6 +78,16 @@ impl Rights {
         let open = self.of_consumer.get("").into_iter().flatten();
         let slots: BTreeSet<usize> = provided.chain(own).chain(open).copied().collect();
         slots.into_iter().map(|slot| &self.all[slot]).collect()
+    }
+
+    /// The guardrails that bind one of these datasets, by id.
+    fn guardrails_of(&self, datasets: &BTreeSet<(&str, &str)>) -> Vec<Guardrail> {
+        let bound = self
+            .datasets
+            .values()
+            .filter(|dataset| datasets.contains(&(dataset.provider.as_str(), dataset.id.as_str())));
+        let ids: BTreeSet<&String> = bound.flat_map(|dataset| &dataset.guardrails).collect();
+        ids.into_iter().filter_map(|id| self.guardrails.get(id)).cloned().collect()
     }
 
     /// Datasets that the agency provides.
@@ -107,4 +118,13 @@ impl Rights {
         parties.extend(others.map(|party| party.code.as_str()));
         parties
     }
+}
+
+/// A right as this agency's nodes learn it: keys of masking are the provider's.
+fn told_to(agency: &str, right: &Right) -> Right {
+    let mut told = right.clone();
+    if right.provider != agency {
+        told.hash_key.clear();
+    }
+    told
 }

@@ -7,6 +7,9 @@ use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose, Sharing};
 
 use super::{Work, seconds, timestamp};
 use crate::catalog::{Agency, DatabaseKind, Entry, EntryStatus, Fields, Freshness};
+use crate::condition::text::About;
+use crate::condition::vocabulary::check_condition;
+use crate::condition::{Condition, ConditionError};
 use crate::contract::{ContractDataset, ContractModel};
 use crate::finding::Finding;
 use crate::{code, purpose};
@@ -17,7 +20,8 @@ impl Work<'_> {
         self.sync_duty(entry);
         let checked = self.contract_dataset(entry).and_then(|(model, dataset)| {
             self.check_against(entry, dataset)?;
-            Ok(unserved_methods(entry, model))
+            let conditions = check_conditions(entry, model, dataset)?;
+            Ok(unserved_methods(entry, model).into_iter().chain(conditions).collect::<Vec<_>>())
         });
         match checked {
             Ok(unserved) => {
@@ -127,7 +131,7 @@ impl Work<'_> {
         if !entry.methods.contains(&MethodKind::SyncToNationalDb) || sink.owner_code == entry.provider_code {
             return None;
         }
-        let everything = Fields { granted: vec!["*".to_owned()], masked: Vec::new() };
+        let everything = Fields { granted: vec!["*".to_owned()], ..Fields::default() };
         let fields = entry.purposes.get(&Purpose::NationalSync).unwrap_or(&everything);
         let id = format!("{}/{}/SYNC_TO_NATIONAL_DB", entry.id, sink.owner_code);
         let right = right(entry, id, &sink.owner_code, Purpose::NationalSync, fields);
@@ -145,6 +149,45 @@ impl Work<'_> {
         let selected = entry.mandatory_consumers.iter().flat_map(|selector| self.catalog.consumers(selector));
         selected.filter(means).map(|agency| agency.code.as_str()).collect()
     }
+}
+
+/// Conditions on rows must fit the contract: an error where one fits nowhere, a warning for each method whose requests it
+/// does not fit, whose calls are denied therefore.
+fn check_conditions(
+    entry: &Entry,
+    model: &ContractModel,
+    dataset: &ContractDataset,
+) -> Result<Vec<Finding>, Finding> {
+    let subject = || format!("{} {}", entry.versioned_id(), entry.dataset_id);
+    let mut warnings = Vec::new();
+    for (purpose, fields) in entry.purposes.iter().filter(|(_, fields)| !fields.condition.is_empty()) {
+        let misfit = |error: ConditionError| {
+            let message = format!("the condition for {}: {error}", purpose::word(*purpose));
+            Finding::error(subject(), "R-24", message, "correct the entry's condition")
+        };
+        let condition = Condition::parse(&fields.condition).map_err(misfit)?;
+        if condition.names().about != About::Request {
+            check_condition(&condition, dataset.record()).map_err(misfit)?;
+            continue;
+        }
+        let methods = model.methods().iter().filter(|method| method.dataset == entry.dataset_id);
+        let (mut fits, mut misfits) = (false, Vec::new());
+        for method in methods.filter(|method| entry.methods.contains(&method.kind)) {
+            match check_condition(&condition, &method.request) {
+                Ok(()) => fits = true,
+                Err(error) => misfits.push((method.path.as_str(), error)),
+            }
+        }
+        match misfits.pop() {
+            Some((_, error)) if !fits => return Err(misfit(error)),
+            last => warnings.extend(misfits.into_iter().chain(last).map(|(path, error)| {
+                let word = purpose::word(*purpose);
+                let message = format!("calls of {path} for {word} are denied: {error}");
+                Finding::warning(subject(), "R-24", message, "write the condition about the record instead")
+            })),
+        }
+    }
+    Ok(warnings)
 }
 
 /// A right of this entry. Its methods are all that the entry lists but synchronisation to the National General
@@ -167,6 +210,7 @@ fn right(entry: &Entry, id: String, consumer: &str, purpose: Purpose, fields: &F
         origin: RightOrigin::CatalogMandatory.into(),
         legal_basis: entry.legal_basis.iter().map(ToString::to_string).collect(),
         suspended: entry.status == EntryStatus::Suspended,
+        condition: fields.condition.clone(),
         ..Right::default()
     }
 }

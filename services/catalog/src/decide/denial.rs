@@ -9,7 +9,7 @@ use lienthong_proto::status::MeshError;
 
 use super::{Term, Unmet};
 use crate::purpose;
-use crate::rights::{Dataset, Method};
+use crate::rights::{Dataset, Index, Method};
 use crate::words;
 
 /// The mesh applied the catalog and said no.
@@ -51,6 +51,7 @@ impl std::error::Error for Denial {}
 
 /// The denial for a term that a right does not meet.
 pub(super) fn of_term(
+    index: &Index,
     method: &Method,
     dataset: &Dataset,
     asked: Purpose,
@@ -85,8 +86,14 @@ pub(super) fn of_term(
             format!("the provider's level is below {}", dataset.min_security_level),
         ),
         Term::Fields => (Reason::DenyField, "R-25", fields(dataset, unmet, asked, requested)),
+        Term::Rows => (
+            Reason::DenyRowScope,
+            "R-24",
+            "what binds the rows of this right cannot be judged for this method".to_owned(),
+        ),
     };
-    Denial { right: Some(row.id.to_string()), ..Denial::new(reason, rule, detail) }
+    let right = index.rights.particulars(unmet.slot).id.to_string();
+    Denial { right: Some(right), ..Denial::new(reason, rule, detail) }
 }
 
 /// Names the first field that is not granted, and those that are.

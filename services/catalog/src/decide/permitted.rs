@@ -8,7 +8,9 @@ use lienthong_proto::lienthong::audit::v1::PurposeSource;
 use lienthong_proto::lienthong::control::v1::{Dataset, Party, RightOrigin, System};
 use lienthong_proto::lienthong::options::v1::{Purpose, ReleaseGate};
 
-use crate::rights::{Method, RightRow, RightsIndex};
+use crate::condition::RowScope;
+use crate::condition::scope::Rules;
+use crate::rights::{Method, Particulars, RightsIndex};
 
 /// A permitted call, with everything that forwarding, release and record need of the decision.
 #[derive(Debug, Clone)]
@@ -21,12 +23,16 @@ pub struct Permitted {
     pub(super) purpose: Purpose,
     pub(super) purpose_source: PurposeSource,
     pub(super) plan: Arc<Plan>,
+    pub(super) rules: Option<Arc<Rules>>,
+    /// As the call stated them, where something binds its rows.
+    pub(super) stated_system: Option<Box<str>>,
+    pub(super) stated_dossier: Option<Box<str>>,
 }
 
 impl Permitted {
     /// Id of the deciding right.
     pub fn right_id(&self) -> &str {
-        &self.row().id
+        &self.particulars().id
     }
 
     /// What the record calls the grant: `right_id@epoch`.
@@ -97,7 +103,29 @@ impl Permitted {
 
     /// Condition on the rows, in Cedar, that the data must meet besides; empty: every row.
     pub fn condition(&self) -> &str {
-        &self.row().condition
+        let rights = &self.rights.0.rights;
+        rights.condition(rights.row(self.right)).map_or("", |condition| condition.text())
+    }
+
+    /// What each request message must meet; `None` where nothing binds it.
+    pub fn request_scope(&self) -> Option<RowScope> {
+        self.rules.as_ref()?.request(self.stated_system.as_deref(), self.stated_dossier.as_deref())
+    }
+
+    /// What each record must meet; `None` where nothing binds it.
+    pub fn record_scope(&self) -> Option<RowScope> {
+        self.rules.as_ref()?.record(self.stated_system.as_deref(), self.stated_dossier.as_deref())
+    }
+
+    /// True where the same condition and the same guardrails bind both.
+    pub fn is_bound_as(&self, other: &Self) -> bool {
+        let guardrails =
+            |permitted: &Self| permitted.rights.0.dataset_of(&permitted.method).guardrails.clone();
+        self.condition() == other.condition()
+            && guardrails(self)
+                .iter()
+                .map(|guardrail| guardrail.text())
+                .eq(guardrails(other).iter().map(|guardrail| guardrail.text()))
     }
 
     /// What must be durable before a byte leaves; never unspecified.
@@ -115,21 +143,21 @@ impl Permitted {
 
     /// Where the right comes from.
     pub fn origin(&self) -> RightOrigin {
-        self.row().origin
+        self.particulars().origin
     }
 
     /// Instruments and articles of the right.
     pub fn legal_basis(&self) -> &[String] {
         let bases = &self.rights.0.rights.legal_bases;
-        bases.get(self.row().legal_basis as usize).map_or(&[], Vec::as_slice)
+        bases.get(self.particulars().legal_basis as usize).map_or(&[], Vec::as_slice)
     }
 
     /// Calls per minute and system that the right allows; 0: no quota.
     pub fn calls_per_minute_max(&self) -> u32 {
-        self.row().calls_per_minute_max
+        self.particulars().calls_per_minute_max
     }
 
-    fn row(&self) -> &RightRow {
-        self.rights.0.rights.row(self.right)
+    fn particulars(&self) -> &Particulars {
+        self.rights.0.rights.particulars(self.right)
     }
 }

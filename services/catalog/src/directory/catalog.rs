@@ -92,7 +92,7 @@ fn purpose_fields((purpose, fields): (&Purpose, &Fields)) -> PurposeFields {
         purpose: (*purpose).into(),
         fields: ids.cloned().collect(),
         masked_fields: fields.masked.clone(),
-        ..PurposeFields::default()
+        condition: fields.condition.clone(),
     }
 }
 

@@ -1,10 +1,9 @@
 //! From a bundle to its index.
 
-use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::RightsBundle;
 
 use super::identities::Identities;
-use super::{IDENTITIES_MAX, Index, PROBLEMS_MAX, RIGHTS_MAX, SubsetPlans, rows, served};
+use super::{IDENTITIES_MAX, Index, PROBLEMS_MAX, RIGHTS_MAX, RulesCache, SubsetPlans, rows, served};
 
 /// Why a bundle was refused whole. The node goes on with the bundle it has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,16 +48,17 @@ pub enum BundleError {
     },
 }
 
-pub(super) fn index(
-    bundle: &RightsBundle,
-    hash_key: &dyn Fn(&str, &str) -> Option<HashKey>,
-) -> Result<Index, BundleError> {
+pub(super) fn index(bundle: &RightsBundle) -> Result<Index, BundleError> {
     check_header(bundle)?;
     let mut problems = Problems::default();
     let identities = Identities::read(bundle, &mut problems)?;
     let models = served::contracts(&bundle.contracts, &mut problems)?;
-    let (mut datasets, slots) = served::datasets(&bundle.datasets, &models, &identities, &mut problems)?;
-    let rights = rows::table(&bundle.rights, &mut datasets, &slots, &identities, hash_key, &mut problems);
+    let guardrails = served::guardrails(&bundle.guardrails, &mut problems)?;
+    let (mut datasets, slots) =
+        served::datasets(&bundle.datasets, &models, &identities, &guardrails, &mut problems)?;
+    let own = bundle.nodes.iter().find(|node| node.name == bundle.audience);
+    let agency = own.map(|node| node.agency.as_str());
+    let rights = rows::table(&bundle.rights, &mut datasets, &slots, &identities, agency, &mut problems);
     let (methods, methods_by_path) = served::methods(&models, &datasets, &slots, &mut problems);
     Ok(Index {
         mesh: bundle.mesh.clone(),
@@ -72,6 +72,7 @@ pub(super) fn index(
         methods_by_path,
         rights,
         subset_plans: SubsetPlans::default(),
+        rules: RulesCache::default(),
         problems: problems.into_list(),
     })
 }

@@ -1,12 +1,13 @@
 //! A method that a node can forward, with everything that forwarding and deciding need.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use lienthong_filter::Plan;
+use lienthong_filter::{Annotations as _, Plan};
 use lienthong_proto::lienthong::options::v1::MethodKind;
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{Kind, MessageDescriptor};
 
-use crate::contract::ApplicationMetadata;
+use crate::contract::{ApplicationMetadata, DeclaredAnnotations};
 
 /// What a gRPC path, and perhaps a provider, stand for.
 #[derive(Debug, Clone)]
@@ -20,6 +21,7 @@ pub enum Resolution {
 }
 
 /// A method of one provider.
+#[allow(clippy::struct_excessive_bools, reason = "each says another thing of the contract")]
 pub struct Method {
     pub(crate) slot: u32,
     pub(crate) dataset: u32,
@@ -33,6 +35,7 @@ pub struct Method {
     pub(crate) response_streaming: bool,
     pub(crate) no_side_effects: bool,
     pub(crate) observe: Arc<Plan>,
+    pub(crate) one_record: bool,
     pub(crate) application_metadata: ApplicationMetadata,
     /// A release plan for each field list of the dataset, by its slot; none where the list does not fit.
     pub(crate) plans: Box<[Option<Arc<Plan>>]>,
@@ -85,6 +88,12 @@ impl Method {
         self.no_side_effects
     }
 
+    /// True where the answer is about one record, there or not: one message, in which nothing that holds a record is a
+    /// list.
+    pub fn answers_one_record(&self) -> bool {
+        self.one_record
+    }
+
     /// Collects the subjects of request messages.
     pub fn request_plan(&self) -> &Arc<Plan> {
         &self.observe
@@ -94,6 +103,40 @@ impl Method {
     pub fn application_metadata(&self) -> &ApplicationMetadata {
         &self.application_metadata
     }
+}
+
+/// True where a response holds at most one record.
+pub(super) fn holds_one_record(response: &MessageDescriptor) -> bool {
+    if DeclaredAnnotations.is_record_message(response) {
+        return true;
+    }
+    let mut seen = HashSet::from([response.full_name().to_owned()]);
+    let mut waiting = vec![response.clone()];
+    while let Some(message) = waiting.pop() {
+        for field in message.fields() {
+            if let Kind::Message(inner) = field.kind() {
+                let many = field.is_list() || field.is_map();
+                let records =
+                    DeclaredAnnotations.is_record(&field) || holds_record(&inner, &mut HashSet::new());
+                if many && records {
+                    return false;
+                }
+                if !DeclaredAnnotations.is_record(&field) && seen.insert(inner.full_name().to_owned()) {
+                    waiting.push(inner);
+                }
+            }
+        }
+    }
+    true
+}
+
+/// True where a record is somewhere inside this part of the envelope.
+fn holds_record(message: &MessageDescriptor, seen: &mut HashSet<String>) -> bool {
+    seen.insert(message.full_name().to_owned())
+        && message.fields().any(|field| {
+            DeclaredAnnotations.is_record(&field)
+                || matches!(field.kind(), Kind::Message(inner) if holds_record(&inner, seen))
+        })
 }
 
 impl std::fmt::Debug for Method {

@@ -9,22 +9,31 @@ use prost_reflect::MessageDescriptor;
 use super::SUBSET_PLANS_MAX;
 use crate::contract::{DeclaredAnnotations, GrantedFields};
 
-/// The plan that releases these fields of a response. Without a key, HASH-masked fields are left out.
+/// What happens to HASH-masked fields at this node.
+#[derive(Debug, Clone)]
+pub(crate) enum Hashing {
+    /// Here they are masked, with the key of one consumer and dataset.
+    Key(HashKey),
+    /// They come masked, from another agency's node.
+    Elsewhere,
+    /// They should be masked here, and there is no key: they are left out.
+    NoKey,
+}
+
+/// The plan that releases these fields of a response.
 pub(crate) fn release(
     response: &MessageDescriptor,
     fields: &GrantedFields,
-    hash_key: Option<HashKey>,
+    hashing: &Hashing,
 ) -> Result<Plan, PlanError> {
     let mut grant = Grant::new(FieldSet::Only(fields.ids.clone()));
     grant.masking.clone_from(&fields.masking);
-    if hash_key.is_none() {
-        grant
-            .masking
-            .values_mut()
-            .filter(|masking| **masking == Masking::Hash)
-            .for_each(|masking| *masking = Masking::Omit);
+    let hashed = grant.masking.values_mut().filter(|masking| **masking == Masking::Hash);
+    match hashing {
+        Hashing::Key(key) => grant.hash_key = Some(key.clone()),
+        Hashing::Elsewhere => hashed.for_each(|masking| *masking = Masking::None),
+        Hashing::NoKey => hashed.for_each(|masking| *masking = Masking::Omit),
     }
-    grant.hash_key = hash_key;
     Plan::compile(response, &DeclaredAnnotations, &grant)
 }
 

@@ -1,6 +1,7 @@
 //! From the rights of a bundle to the rows of its table.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::{Right, RightOrigin};
@@ -8,11 +9,14 @@ use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose, Sharing};
 
 use super::identities::Identities;
 use super::load::Problems;
+use super::plans::Hashing;
 use super::served::DatasetSlots;
-use super::table::{FieldList, Key, RightParts};
-use super::{ANY_CONSUMER, Dataset, Moment, RightRow, RightTable};
+use super::table::{FieldList, Key, NewRight, RightParts};
+use super::{ANY_CONSUMER, Dataset, Moment, RightTable};
 use crate::code;
-use crate::contract::GrantedFields;
+use crate::condition::Condition;
+use crate::condition::text::About;
+use crate::condition::vocabulary::check_condition;
 
 /// The table of all rights that make sense; field lists go into their datasets on the way.
 pub(super) fn table(
@@ -20,17 +24,19 @@ pub(super) fn table(
     datasets: &mut [Dataset],
     dataset_slots: &DatasetSlots<'_>,
     identities: &Identities,
-    hash_key: &dyn Fn(&str, &str) -> Option<HashKey>,
+    agency: Option<&str>,
     problems: &mut Problems,
 ) -> RightTable {
     let mut work = Work {
         datasets,
         dataset_slots,
         identities,
-        hash_key,
+        agency,
         field_lists: HashMap::new(),
         bases: HashMap::new(),
         legal_bases: Vec::new(),
+        condition_slots: HashMap::new(),
+        conditions: Vec::new(),
     };
     let mut rows = Vec::with_capacity(rights.len());
     let mut seen = HashSet::with_capacity(rights.len());
@@ -41,7 +47,7 @@ pub(super) fn table(
             Err(why) => problems.note(format!("right {} is left out: {why}", right.id)),
         }
     }
-    RightTable::new(rows, work.legal_bases)
+    RightTable::new(rows, work.legal_bases, work.conditions)
 }
 
 /// What turning rights into rows needs, and what it gathers on the way.
@@ -49,11 +55,15 @@ struct Work<'a> {
     datasets: &'a mut [Dataset],
     dataset_slots: &'a DatasetSlots<'a>,
     identities: &'a Identities,
-    hash_key: &'a dyn Fn(&str, &str) -> Option<HashKey>,
-    /// Slot of each field list as written, by dataset; per consumer where a key makes it differ.
+    /// Code of the agency whose node this is.
+    agency: Option<&'a str>,
+    /// Slot of each field list as written, by dataset; per key where one makes it differ.
     field_lists: HashMap<FieldListKey<'a>, Option<u32>>,
     bases: HashMap<&'a [String], u32>,
     legal_bases: Vec<Vec<String>>,
+    /// Slot of each condition as written, by dataset; `None` where it cannot be judged.
+    condition_slots: HashMap<(u32, &'a str), Option<u32>>,
+    conditions: Vec<Arc<Condition>>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -61,18 +71,15 @@ struct FieldListKey<'a> {
     dataset: u32,
     fields: &'a [String],
     masked: &'a [String],
-    hashed_for: Option<u32>,
+    hash_key: &'a [u8],
 }
 
 impl<'a> Work<'a> {
-    fn row(&mut self, right: &'a Right) -> Result<RightRow, &'static str> {
+    fn row(&mut self, right: &'a Right) -> Result<NewRight, &'static str> {
         let slot = self.dataset_slots.get(&(right.provider.as_str(), right.dataset.as_str())).copied();
         let slot = slot.ok_or("its dataset is not in the bundle")?;
         let consumer = self.consumer(right, slot)?;
         let purpose = purpose(right)?;
-        if !right.condition.is_empty() {
-            return Err("its condition on the rows cannot be judged");
-        }
         let methods: Vec<MethodKind> = right.methods().collect();
         if methods.is_empty()
             || right.methods.len() != methods.len()
@@ -86,7 +93,7 @@ impl<'a> Work<'a> {
             None => Moment::END_OF_TIME,
             Some(end) => Moment::of(end).ok_or("its end is no time")?,
         };
-        Ok(RightRow::new(&RightParts {
+        Ok(NewRight::new(&RightParts {
             id: &right.id,
             key: Key { dataset: slot, consumer, purpose: purpose as i32 },
             system: self.system(right)?,
@@ -94,8 +101,9 @@ impl<'a> Work<'a> {
             methods: &methods,
             suspended: right.suspended,
             field_list: self
-                .field_list(right, slot, consumer)
+                .field_list(right, slot)
                 .ok_or("its field list does not fit the contract (R-24)")?,
+            condition: self.condition(&right.condition, slot)?,
             calls_per_minute_max: right.calls_per_minute_max,
             valid_from,
             valid_to,
@@ -135,15 +143,14 @@ impl<'a> Work<'a> {
         Ok(self.identities.system_facts(&right.system).map(|facts| facts.slot))
     }
 
-    fn field_list(&mut self, right: &'a Right, dataset: u32, consumer: u32) -> Option<u32> {
-        let key = |hashed_for| FieldListKey {
+    fn field_list(&mut self, right: &'a Right, dataset: u32) -> Option<u32> {
+        let key = FieldListKey {
             dataset,
             fields: &right.fields,
             masked: &right.masked_fields,
-            hashed_for,
+            hash_key: &right.hash_key,
         };
-        let known = self.field_lists.get(&key(None)).or_else(|| self.field_lists.get(&key(Some(consumer))));
-        if let Some(known) = known {
+        if let Some(known) = self.field_lists.get(&key) {
             return *known;
         }
         let into = &mut self.datasets[dataset as usize];
@@ -152,14 +159,34 @@ impl<'a> Work<'a> {
             .grant(&right.fields, &right.masked_fields)
             .ok()
             .filter(|fields| !fields.ids.is_empty());
-        let hashed = fields.as_ref().is_some_and(GrantedFields::needs_hash_key);
         let slot = fields.and_then(|fields| {
-            let hash_key = if hashed { (self.hash_key)(&right.consumer, &right.dataset) } else { None };
-            into.field_lists.push(FieldList { fields, hash_key });
+            let hashing = match HashKey::new(&right.hash_key) {
+                Ok(key) => Hashing::Key(key),
+                Err(_) if self.agency == Some(&right.provider) => Hashing::NoKey,
+                Err(_) => Hashing::Elsewhere,
+            };
+            into.field_lists.push(FieldList { fields, hashing });
             u32::try_from(into.field_lists.len() - 1).ok()
         });
-        self.field_lists.insert(key(hashed.then_some(consumer)), slot);
+        self.field_lists.insert(key, slot);
         slot
+    }
+
+    /// A condition that this node cannot judge makes the right useless: without its condition it would reach too far.
+    fn condition(&mut self, text: &'a str, dataset: u32) -> Result<Option<u32>, &'static str> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let (datasets, conditions) = (&*self.datasets, &mut self.conditions);
+        let slot = *self.condition_slots.entry((dataset, text)).or_insert_with(|| {
+            let condition = Condition::parse(text).ok()?;
+            if condition.names().about == About::Record {
+                check_condition(&condition, datasets[dataset as usize].contract.record()).ok()?;
+            }
+            conditions.push(Arc::new(condition));
+            u32::try_from(conditions.len() - 1).ok()
+        });
+        slot.map(Some).ok_or("its condition on the rows cannot be judged (R-24)")
     }
 
     fn legal_basis(&mut self, basis: &'a [String]) -> u32 {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lienthong_filter::Plan;
-use lienthong_proto::lienthong::control::v1::{Contract, Dataset as DeclaredDataset};
+use lienthong_proto::lienthong::control::v1::{
+    Contract, Dataset as DeclaredDataset, Guardrail as DeclaredGuardrail,
+};
 use lienthong_proto::lienthong::options::v1::{DecisionMode, ReleaseGate};
 
 use super::identities::Identities;
 use super::load::Problems;
 use super::table::FieldList;
-use super::{BundleError, Dataset, Method, plans};
+use super::{BundleError, Dataset, Method, method, plans};
 use crate::catalog::Classification;
+use crate::condition::Guardrail;
 use crate::contract::{ContractMethod, ContractModel, DeclaredAnnotations};
 
 /// The contracts that decisions can rest on, by provider.
@@ -44,6 +47,31 @@ pub(super) fn contracts<'a>(
     Ok(models)
 }
 
+/// Guardrails by id; `None` for one that cannot be read.
+pub(super) type Guardrails<'a> = HashMap<&'a str, Option<Arc<Guardrail>>>;
+
+pub(super) fn guardrails<'a>(
+    declared: &'a [DeclaredGuardrail],
+    problems: &mut Problems,
+) -> Result<Guardrails<'a>, BundleError> {
+    let mut guardrails = HashMap::new();
+    for declared in declared {
+        let read = Guardrail::parse(&declared.id, &declared.name_vi, &declared.policy);
+        let guardrail = read.inspect_err(|error| {
+            problems.note(format!("guardrail {} cannot be read: {error}", declared.id));
+        });
+        if guardrails.insert(declared.id.as_str(), guardrail.ok().map(Arc::new)).is_some() {
+            return Err(BundleError::Twice { what: "guardrail", name: declared.id.clone() });
+        }
+    }
+    Ok(guardrails)
+}
+
+/// The guardrails that bind a dataset; `None` where one of them is not there: without it too much would be allowed.
+fn guardrails_of(declared: &DeclaredDataset, known: &Guardrails<'_>) -> Option<Vec<Arc<Guardrail>>> {
+    declared.guardrails.iter().map(|id| known.get(id.as_str()).cloned().flatten()).collect()
+}
+
 /// Slot by provider and dataset id.
 pub(super) type DatasetSlots<'a> = HashMap<(&'a str, &'a str), u32>;
 
@@ -51,6 +79,7 @@ pub(super) fn datasets<'a>(
     declared: &'a [DeclaredDataset],
     models: &HashMap<&str, ContractModel>,
     identities: &Identities,
+    guardrails: &Guardrails<'_>,
     problems: &mut Problems,
 ) -> Result<(Vec<Dataset>, DatasetSlots<'a>), BundleError> {
     let mut datasets = Vec::new();
@@ -77,6 +106,13 @@ pub(super) fn datasets<'a>(
             problems.note(format!("dataset {} of {} is left out: an unknown gate or decision", key.1, key.0));
             continue;
         };
+        let Some(guardrails) = guardrails_of(declared, guardrails) else {
+            problems.note(format!(
+                "dataset {} of {} is left out: a guardrail that binds it cannot be judged",
+                key.1, key.0
+            ));
+            continue;
+        };
         let class = Classification::from(contract.options());
         let slot = u32::try_from(datasets.len()).unwrap_or(slot_max);
         slots.insert(key, slot);
@@ -93,6 +129,7 @@ pub(super) fn datasets<'a>(
             min_security_level: declared.min_security_level.max(class.security_level_min()),
             provider_security_level: provider.security_level,
             field_lists: Vec::new(),
+            guardrails,
             contract: contract.clone(),
             declared: declared.clone(),
         });
@@ -143,6 +180,7 @@ pub(super) fn methods(
             response_streaming: method.response_streaming,
             no_side_effects: method.no_side_effects,
             observe: Arc::new(observe),
+            one_record: !method.response_streaming && method::holds_one_record(&method.response),
             application_metadata: datasets[dataset as usize].contract.application_metadata(),
             plans: release_plans(method, &datasets[dataset as usize], problems),
         }));
@@ -156,8 +194,7 @@ fn release_plans(
     dataset: &Dataset,
     problems: &mut Problems,
 ) -> Box<[Option<Arc<Plan>>]> {
-    let plan = |list: &FieldList| match plans::release(&method.response, &list.fields, list.hash_key.clone())
-    {
+    let plan = |list: &FieldList| match plans::release(&method.response, &list.fields, &list.hashing) {
         Ok(plan) => Some(Arc::new(plan)),
         Err(error) => {
             problems.note(format!(

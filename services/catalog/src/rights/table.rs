@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lienthong_filter::HashKey;
 use lienthong_proto::lienthong::control::v1::{Dataset as DeclaredDataset, RightOrigin};
 use lienthong_proto::lienthong::options::v1::{DecisionMode, MethodKind, Purpose, ReleaseGate};
 use prost_types::Timestamp;
 
+use super::plans::Hashing;
+use crate::condition::{Condition, Guardrail};
 use crate::contract::{ContractDataset, GrantedFields};
 
 /// The consumer slot of open data: every party of the political system.
@@ -58,33 +60,44 @@ pub(crate) struct Dataset {
     pub provider_security_level: u32,
     /// Every different field list that a right to this dataset grants.
     pub field_lists: Vec<FieldList>,
+    /// What binds each call, whatever a right says.
+    pub guardrails: Vec<Arc<Guardrail>>,
 }
 
 /// What a right grants of a dataset, spelled out.
 #[derive(Debug)]
 pub(crate) struct FieldList {
     pub fields: GrantedFields,
-    /// Key of HASH-masked fields; one list belongs to one consumer where there is one.
-    pub hash_key: Option<HashKey>,
+    /// What happens to HASH-masked fields; a list with a key belongs to one consumer.
+    pub hashing: Hashing,
 }
 
-/// A right. Rows are many: names are slots, only the id is a text of its own.
+/// What a decision reads of a right: 40 bytes, so that a million of them are few pages of memory. The rest of a right
+/// is in its [`Particulars`].
 #[derive(Debug)]
 pub(crate) struct RightRow {
-    pub key: Key,
+    valid_from: Moment,
+    valid_to: Moment,
     system: u32,
-    pub origin: RightOrigin,
-    pub id: Box<str>,
+    pub field_list: u32,
+    /// Slot of the condition on rows, or [`NO_CONDITION`].
+    pub condition: u32,
     methods: u8,
     pub suspended: bool,
-    pub field_list: u32,
+}
+
+/// What only an answer or a record needs of a right.
+#[derive(Debug)]
+pub(crate) struct Particulars {
+    pub id: Box<str>,
+    pub origin: RightOrigin,
     pub calls_per_minute_max: u32,
-    pub valid_from: Moment,
-    pub valid_to: Moment,
     /// Slot of the list of instruments.
     pub legal_basis: u32,
-    pub condition: Box<str>,
 }
+
+/// A right without a condition on rows.
+pub(crate) const NO_CONDITION: u32 = u32::MAX;
 
 /// What a right is found by. Purpose 0 stands for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,7 +133,7 @@ impl Hasher for SlotHasher {
     }
 }
 
-/// The parts of a right that its row is made of.
+/// A right on its way into the table.
 pub(crate) struct RightParts<'a> {
     pub id: &'a str,
     pub key: Key,
@@ -129,30 +142,44 @@ pub(crate) struct RightParts<'a> {
     pub methods: &'a [MethodKind],
     pub suspended: bool,
     pub field_list: u32,
+    pub condition: Option<u32>,
     pub calls_per_minute_max: u32,
     pub valid_from: Moment,
     pub valid_to: Moment,
     pub legal_basis: u32,
 }
 
-impl RightRow {
+/// A right as the table keeps it.
+pub(crate) struct NewRight(Key, RightRow, Particulars);
+
+impl NewRight {
     pub(crate) fn new(parts: &RightParts<'_>) -> Self {
-        Self {
-            key: parts.key,
-            system: parts.system.unwrap_or(ANY_SYSTEM),
-            origin: parts.origin,
-            id: parts.id.into(),
-            methods: parts.methods.iter().fold(0, |bits, kind| bits | bit(*kind)),
-            suspended: parts.suspended,
-            field_list: parts.field_list,
-            calls_per_minute_max: parts.calls_per_minute_max,
+        let row = RightRow {
             valid_from: parts.valid_from,
             valid_to: parts.valid_to,
+            system: parts.system.unwrap_or(ANY_SYSTEM),
+            field_list: parts.field_list,
+            condition: parts.condition.unwrap_or(NO_CONDITION),
+            methods: parts.methods.iter().fold(0, |bits, kind| bits | bit(*kind)),
+            suspended: parts.suspended,
+        };
+        let particulars = Particulars {
+            id: parts.id.into(),
+            origin: parts.origin,
+            calls_per_minute_max: parts.calls_per_minute_max,
             legal_basis: parts.legal_basis,
-            condition: Box::default(),
-        }
+        };
+        Self(parts.key, row, particulars)
     }
 
+    /// By key; within one key those of a system first, then by origin and id: the order in which a decision prefers
+    /// them.
+    fn order(&self) -> (Key, u32, RightOrigin, &str) {
+        (self.0, self.1.system, self.2.origin, &self.2.id)
+    }
+}
+
+impl RightRow {
     /// True where the right holds for this system; `None` stands for a caller that named none.
     pub(crate) fn holds_for(&self, system: Option<u32>) -> bool {
         self.system == ANY_SYSTEM || Some(self.system) == system
@@ -175,33 +202,53 @@ impl RightRow {
     }
 }
 
-/// All rights, sorted by key; within one key those of a system first, then by origin and id, which is the order
-/// in which a decision prefers them.
+/// All rights, sorted by key; within one key in the order in which a decision prefers them.
 #[derive(Debug, Default)]
 pub(crate) struct RightTable {
     rows: Vec<RightRow>,
+    particulars: Vec<Particulars>,
     ranges: HashMap<Key, Range<u32>, BuildHasherDefault<SlotHasher>>,
     pub legal_bases: Vec<Vec<String>>,
+    /// Every different condition on rows.
+    pub conditions: Vec<Arc<Condition>>,
 }
 
 impl RightTable {
-    pub(crate) fn new(mut rows: Vec<RightRow>, legal_bases: Vec<Vec<String>>) -> Self {
-        rows.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+    pub(crate) fn new(
+        mut rights: Vec<NewRight>,
+        legal_bases: Vec<Vec<String>>,
+        conditions: Vec<Arc<Condition>>,
+    ) -> Self {
+        rights.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         let mut ranges = HashMap::default();
         let mut start = 0;
-        for group in rows.chunk_by(|a, b| a.key == b.key) {
+        for group in rights.chunk_by(|a, b| a.0 == b.0) {
             // RIGHTS_MAX is far below u32::MAX.
             let end = start + u32::try_from(group.len()).unwrap_or(u32::MAX);
-            ranges.insert(group[0].key, start..end);
+            ranges.insert(group[0].0, start..end);
             start = end;
         }
-        rows.shrink_to_fit();
         ranges.shrink_to_fit();
-        Self { rows, ranges, legal_bases }
+        let (mut rows, mut particulars) =
+            (Vec::with_capacity(rights.len()), Vec::with_capacity(rights.len()));
+        for NewRight(_, row, rest) in rights {
+            rows.push(row);
+            particulars.push(rest);
+        }
+        Self { rows, particulars, ranges, legal_bases, conditions }
     }
 
     pub(crate) fn row(&self, slot: u32) -> &RightRow {
         &self.rows[slot as usize]
+    }
+
+    pub(crate) fn particulars(&self, slot: u32) -> &Particulars {
+        &self.particulars[slot as usize]
+    }
+
+    /// The condition on rows of a right.
+    pub(crate) fn condition(&self, row: &RightRow) -> Option<&Arc<Condition>> {
+        self.conditions.get(row.condition as usize)
     }
 
     /// The rights of one key, with their slots.
@@ -224,10 +271,6 @@ impl RightTable {
             .chain(self.of(Key { dataset, consumer, purpose: any }))
             .chain(self.of(Key { dataset, consumer: ANY_CONSUMER, purpose: any }))
     }
-}
-
-fn order(row: &RightRow) -> (Key, u32, RightOrigin, &str) {
-    (row.key, row.system, row.origin, &row.id)
 }
 
 fn bit(kind: MethodKind) -> u8 {

@@ -7,8 +7,9 @@ use lienthong_proto::lienthong::options::v1::Sharing;
 use super::object::{Draft, Drafts, Step};
 use super::{Mistake, entry_rules};
 use crate::catalog::{Agency, Entry, Selector};
-use crate::code;
+use crate::condition::Guardrail;
 use crate::contract::Beside;
+use crate::{code, purpose};
 
 pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
@@ -17,6 +18,8 @@ pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     unique(&drafts.databases, "id", |database| &database.id, &mut mistakes);
     unique(&drafts.entries, "id", |entry| &entry.id, &mut mistakes);
     unique(&drafts.dictionary, "id", |id| id, &mut mistakes);
+    unique(&drafts.guardrails, "id", Guardrail::id, &mut mistakes);
+    unique(&drafts.invariants, "id", Guardrail::id, &mut mistakes);
     let known = Known::of(drafts);
     drafts.agencies.iter().for_each(|agency| known.agency(agency, &mut mistakes));
     known.outside_parties(drafts, &mut mistakes);
@@ -24,6 +27,9 @@ pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
     for entry in &drafts.entries {
         known.references(entry, &mut mistakes);
         entry_rules::check(entry, &mut mistakes);
+    }
+    for draft in drafts.guardrails.iter().chain(&drafts.invariants) {
+        known.named_by(draft, &mut mistakes);
     }
     providers(drafts, &known, &mut mistakes);
     contracts(drafts, &known, &mut mistakes);
@@ -34,13 +40,13 @@ pub(super) fn check(drafts: &Drafts<'_>) -> Vec<Mistake> {
 fn unique<'d, T>(
     drafts: &'d [Draft<'_, T>],
     key: &str,
-    text: impl Fn(&'d T) -> &'d String,
+    text: impl Fn(&'d T) -> &'d str,
     mistakes: &mut Vec<Mistake>,
 ) {
     let mut seen: BTreeMap<&str, &Draft<'_, T>> = BTreeMap::new();
     for draft in drafts {
         let text = text(&draft.value);
-        if let Some(first) = seen.get(text.as_str()) {
+        if let Some(first) = seen.get(text) {
             let message =
                 format!("{key} {text:?} comes twice, first at {}:{}", first.file, first.node.place.line);
             mistakes.push(draft.mistake(&[Step::Key(key)], "id", message, "give each its own"));
@@ -184,6 +190,30 @@ impl<'d> Known<'d> {
                 mistakes.push(draft.mistake(&path, "R-09", message, "give the agency the role PROVIDER"));
             }
             Some(_) => {}
+        }
+    }
+
+    /// What a guardrail names exists: one that names nobody forbids nothing, and nobody would notice.
+    fn named_by(&self, draft: &Draft<'_, Guardrail>, mistakes: &mut Vec<Mistake>) {
+        for (kind, id) in draft.value.entities() {
+            let is_group_of =
+                |whole: &&str| whole.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            let (known, remedy) = match kind.as_str() {
+                "Agency" => (
+                    self.agency_codes.contains(id.as_str()) || self.agency_codes.iter().any(is_group_of),
+                    "write a code of the catalog, or one that agencies stand below",
+                ),
+                "Dataset" => (
+                    self.dataset_ids.contains(id.as_str()) || self.dataset_ids.iter().any(is_group_of),
+                    "write a dataset of the catalog, or a group of datasets",
+                ),
+                "Action" => (purpose::from_word(&id).is_some(), "write a purpose"),
+                _ => (false, "there are Agency, Dataset and Action"),
+            };
+            if !known {
+                let message = format!("{} names {kind}::{id:?}, which is not there", draft.value.id());
+                mistakes.push(draft.mistake(&[Step::Key("policy")], "reference", message, remedy));
+            }
         }
     }
 

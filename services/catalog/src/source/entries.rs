@@ -8,6 +8,7 @@ use super::databases;
 use super::object::{Object, Reader};
 use super::tree::{Located, Value};
 use crate::catalog::{Classification, Entry, EntryStatus, Fields, Freshness, Selector};
+use crate::condition::Condition;
 use crate::{code, purpose, words};
 
 /// Digits of an entry id, at least.
@@ -148,7 +149,31 @@ fn purposes(object: &mut Object<'_, '_, '_>) -> BTreeMap<Purpose, Fields> {
             *(if masked { &mut fields.masked } else { &mut fields.granted }) = ids;
         }
     }
+    conditions(object, &mut purposes);
     purposes
+}
+
+/// `conditions_by_purpose`: which rows each purpose reaches, in Cedar.
+fn conditions(object: &mut Object<'_, '_, '_>, purposes: &mut BTreeMap<Purpose, Fields>) {
+    const KEY: &str = "conditions_by_purpose";
+    for (name, node) in object.entries(KEY) {
+        let Some(fields) = word(&name.name).and_then(|purpose| purposes.get_mut(&purpose)) else {
+            let message = format!("{KEY} has {:?}, which is none of the entry's purposes", name.name);
+            object.wrong(name.place, "R-24", message, "list it under purposes, or remove it here");
+            continue;
+        };
+        let Some(text) = object.text_item(&name.name, node) else { continue };
+        if let Err(error) = Condition::parse(&text) {
+            let message = format!("the condition for {}: {error}", name.name);
+            object.wrong(
+                node.place,
+                "R-24",
+                message,
+                "write one Cedar expression: context.record.ma_co_quan == principal.code",
+            );
+        }
+        fields.condition = text;
+    }
 }
 
 fn purpose(object: &mut Object<'_, '_, '_>, node: &Located) -> Option<Purpose> {

@@ -50,6 +50,14 @@ fn open_data(draft: &Draft<'_, Entry>, mistakes: &mut Vec<Mistake>) {
             let (message, remedy) = ("open data is open to every agency", "write mandatory_consumers: [ALL]");
             mistake("mandatory_consumers", "R-22", message, remedy);
         }
+        if entry.purposes.values().any(|fields| !fields.condition.is_empty()) {
+            mistake(
+                "conditions_by_purpose",
+                "R-22",
+                "open data is open in every row",
+                "remove the conditions",
+            );
+        }
     } else if entry.purposes.contains_key(&Purpose::Unspecified) {
         mistake("purposes", "R-24", "ANY is a purpose of open data only", "name the purposes");
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::contracts::BesideContract;
 use super::tree::{Located, Place, Value};
 use super::{Dictionary, Mistake};
-use crate::catalog::{Agency, Catalog, Database, Entry, OutsideParty};
+use crate::catalog::{Agency, Catalog, CatalogParts, Database, Entry, OutsideParty};
+use crate::condition::Guardrail;
 use crate::contract::Beside;
 use crate::words;
 
@@ -54,6 +55,8 @@ pub(super) struct Drafts<'a> {
     pub outside_parties: Vec<Draft<'a, OutsideParty>>,
     pub databases: Vec<Draft<'a, Database>>,
     pub entries: Vec<Draft<'a, Entry>>,
+    pub guardrails: Vec<Draft<'a, Guardrail>>,
+    pub invariants: Vec<Draft<'a, Guardrail>>,
     pub dictionary: Vec<Draft<'a, String>>,
     pub contracts: Vec<Draft<'a, BesideContract>>,
     /// Codes and ids that are declared, in objects with mistakes too: a reference to one of those is none.
@@ -91,14 +94,16 @@ impl<'a> Drafts<'a> {
                 let _ = beside.add(element, given);
             }
         }
-        Catalog::new(
-            values(self.agencies),
-            values(self.outside_parties),
-            values(self.databases),
-            values(self.entries),
+        Catalog::new(CatalogParts {
+            agencies: values(self.agencies),
+            outside_parties: values(self.outside_parties),
+            databases: values(self.databases),
+            entries: values(self.entries),
+            guardrails: values(self.guardrails),
+            invariants: values(self.invariants),
             dictionary,
             contracts,
-        )
+        })
     }
 }
 

@@ -176,6 +176,7 @@ impl Closer {
             exchange: Some(opened.exchange.clone()),
             metadata_dropped: self.metadata_dropped,
             earlier_nodes: std::mem::take(&mut self.earlier_nodes),
+            records_out_of_scope: u64::from(self.report.records_out_of_scope),
             ..Closing::default()
         });
         let rest = subjects.split_off(closing.subjects.len());

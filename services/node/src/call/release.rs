@@ -17,13 +17,14 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use lienthong_audit::{digest::MessageDigest, record};
-use lienthong_catalog::Permitted;
+use lienthong_catalog::{ApplicationMetadata, Permitted, condition::RowScope};
 use lienthong_proto::{
     lienthong::audit::v1::{Progress, Side, record::Body as RecordBody},
     reason::Reason,
     status::MeshError,
 };
 use tokio::time::{Instant, Sleep};
+use tonic::Code;
 
 use crate::{
     call::{
@@ -69,8 +70,12 @@ pub fn release(
         Err(error) => return Released::failed(side, &mut closer, error),
     };
     let mut digest = MessageDigest::new(closer.key());
-    let declared = permitted.method().application_metadata();
-    if head.headers.contains_key(words::STATUS) {
+    let rows = Rows::of(side, &permitted);
+    let nothing = ApplicationMetadata::default();
+    // What stands before a single record would tell whether there is one.
+    let declared = if rows.is_one() { &nothing } else { permitted.method().application_metadata() };
+    let no_row = rows.is_one() && says_no_row(&head.headers);
+    if head.headers.contains_key(words::STATUS) && !no_row {
         let (mut sent, ending) = conclude(side, &head.headers, declared, &mut digest, &mut closer);
         sent.insert(CONTENT_TYPE, GRPC);
         stamp(side, &closer, &mut sent);
@@ -81,7 +86,9 @@ pub fn release(
     closer.metadata_dropped += dropped;
     words::digest_metadata(if side == Side::Provider { &headers } else { &head.headers }, &mut digest);
     headers.insert(CONTENT_TYPE, GRPC);
-    if let Some(encoding) = encoding.header() {
+    if let Some(encoding) = encoding.header()
+        && !rows.is_one()
+    {
         headers.insert(compression::ENCODING, encoding);
     }
     if let Some(opened) = closer.opened() {
@@ -91,7 +98,53 @@ pub fn release(
     let mut body = ReleaseBody::new(incoming, side, permitted, deadline, space, closer, digest);
     body.encoding = encoding;
     body.standing = standing;
+    body.failed = no_row.then(|| rows.outside());
+    body.rows = rows;
     Released::Flowing(headers, Box::new(body))
+}
+
+/// Which records may pass: the provider's node judges them.
+enum Rows {
+    /// Nothing binds them.
+    All,
+    /// Those inside this scope; of others it is only told how many they were.
+    Within(RowScope),
+    /// The one record of the answer, inside this scope: whether it is outside or not there at all is not told.
+    One(RowScope),
+}
+
+impl Rows {
+    fn of(side: Side, permitted: &Permitted) -> Self {
+        match permitted.record_scope() {
+            Some(scope) if side == Side::Provider && permitted.method().answers_one_record() => {
+                Self::One(scope)
+            }
+            Some(scope) if side == Side::Provider => Self::Within(scope),
+            _ => Self::All,
+        }
+    }
+
+    fn scope(&self) -> Option<&RowScope> {
+        match self {
+            Self::All => None,
+            Self::Within(scope) | Self::One(scope) => Some(scope),
+        }
+    }
+
+    fn is_one(&self) -> bool {
+        matches!(self, Self::One(_))
+    }
+
+    fn outside(&self) -> MeshError {
+        let right = self.scope().map_or("", RowScope::right);
+        MeshError::new(Reason::DenyRowScope, "no such row inside the rows that the right reaches")
+            .with_rule(format!("R-24, {right}"))
+    }
+}
+
+/// True where an answer ends without a message and without an error but that there is no such row.
+fn says_no_row(headers: &HeaderMap) -> bool {
+    matches!(words::grpc_status(headers), Some(Code::Ok | Code::NotFound))
 }
 
 /// What became of an answer whose head has arrived.
@@ -146,6 +199,9 @@ pub struct ReleaseBody {
     /// There for streams: what is asked again while they live.
     standing: Option<Standing>,
     digest: MessageDigest,
+    rows: Rows,
+    /// Why the answer ends before its first message.
+    failed: Option<MeshError>,
     window: Window,
     deadline: Option<Pin<Box<Sleep>>>,
     closer: Closer,
@@ -184,6 +240,8 @@ impl ReleaseBody {
             permitted,
             standing: None,
             digest,
+            rows: Rows::All,
+            failed: None,
             window: Window { messages: 0, bytes: 0, since: Instant::now(), pending: None },
             deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
             closer,
@@ -191,9 +249,9 @@ impl ReleaseBody {
         }
     }
 
-    /// Filters and digests one message. What was compressed is unpacked first, and packed again where the filter
-    /// made it anew.
-    fn release(&mut self, message: Message) -> Result<Bytes, MeshError> {
+    /// Filters and digests one message; `None` for one that is itself a record outside the granted rows. What was
+    /// compressed is unpacked first, and packed again where the filter made it anew.
+    fn release(&mut self, message: Message) -> Result<Option<Bytes>, MeshError> {
         let core = Arc::clone(self.closer.core());
         let space = self.deframer.space().clone();
         let space = &space;
@@ -209,10 +267,22 @@ impl ReleaseBody {
         let released = content.len();
         let frame = if self.side == Side::Provider {
             let mut frame = space.frame(content.len())?;
-            plan.apply(content, frame.buffer(), report).map_err(|error| unreadable(&error))?;
+            let passes = match self.rows.scope() {
+                None => plan.apply(content, frame.buffer(), report).map(|()| true),
+                Some(rows) => {
+                    plan.apply_within(content, frame.buffer(), report, &|record| rows.admits(record))
+                }
+            };
+            let passes = passes.map_err(|error| unreadable(&error))?;
+            if self.rows.is_one() && (report.records == 0 || report.records_out_of_scope > 0) {
+                return Err(self.rows.outside());
+            }
+            if !passes {
+                return Ok(None);
+            }
             frame.settle()?;
-            let packed =
-                message.is_compressed().then(|| self.encoding.pack(frame.message(), space)).transpose()?;
+            let packs = message.is_compressed() && !self.rows.is_one();
+            let packed = packs.then(|| self.encoding.pack(frame.message(), space)).transpose()?;
             self.digest.message(frame.message());
             packed.unwrap_or_else(|| frame.finish(false))
         } else {
@@ -224,7 +294,7 @@ impl ReleaseBody {
         };
         self.window.messages += 1;
         self.window.bytes += released as u64;
-        Ok(frame)
+        Ok(Some(frame))
     }
 
     /// A stream that may not go on ends here.
@@ -276,6 +346,9 @@ impl ReleaseBody {
 
     /// Ends the answer with the trailers that came.
     fn finish(&mut self, trailers: &HeaderMap) -> HeaderMap {
+        if self.rows.is_one() && self.digest.messages() == 0 && says_no_row(trailers) {
+            return self.fail(&self.rows.outside());
+        }
         self.incoming = None;
         let declared = self.permitted.method().application_metadata();
         let (sent, ending) = conclude(self.side, trailers, declared, &mut self.digest, &mut self.closer);
@@ -343,6 +416,9 @@ impl Body for ReleaseBody {
         if this.incoming.is_none() {
             return Poll::Ready(None);
         }
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+        }
         if this.poll_deadline(context) {
             let error = MeshError::new(Reason::FailDeadline, "while the answer was on its way");
             return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
@@ -357,7 +433,8 @@ impl Body for ReleaseBody {
             let released =
                 this.deframer.next_message().and_then(|message| message.map(|m| this.release(m)).transpose());
             match released {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Ok(Some(Some(frame))) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Ok(Some(None)) => continue,
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error))))),
             }

@@ -2,6 +2,7 @@
 //! Nothing is altered, but that a backend gets its messages unpacked.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
@@ -12,6 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use lienthong_audit::digest::{ExchangeKey, MessageDigest};
+use lienthong_catalog::condition::RowScope;
 use lienthong_filter::{Plan, Report, Subjects};
 use lienthong_proto::{lienthong::audit::v1::Digest, reason::Reason, status::MeshError};
 
@@ -19,6 +21,7 @@ use crate::{
     call::{
         answer::BoxError,
         compression::Encoding,
+        deadline::Deadline,
         framing::{Deframer, Message},
         words,
     },
@@ -144,6 +147,12 @@ pub struct RequestBody {
     encoding: Encoding,
     unpacks: bool,
     tally: RequestTally,
+    /// What each message must meet.
+    scope: Option<RowScope>,
+    /// True once a message has met it.
+    judged: bool,
+    /// What was read before its turn.
+    ahead: Option<Result<Bytes, MeshError>>,
 }
 
 enum Source {
@@ -163,16 +172,27 @@ impl RequestBody {
         subjects: Option<Arc<Plan>>,
         tally: RequestTally,
     ) -> Self {
-        let source = Source::Caller(incoming, Deframer::new(space));
-        Self { source, subjects, space: space.clone(), encoding: Encoding::Identity, unpacks: false, tally }
+        Self { subjects, ..Self::of(Source::Caller(incoming, Deframer::new(space)), space, tally) }
     }
 
     /// A request that has passed before, sent again; it counts no second time.
     pub fn again(mut frames: Vec<Bytes>, space: &MessageSpace, tally: RequestTally) -> Self {
         frames.reverse();
-        let source = Source::Kept(frames);
-        let encoding = Encoding::Identity;
-        Self { source, subjects: None, space: space.clone(), encoding, unpacks: false, tally }
+        Self::of(Source::Kept(frames), space, tally)
+    }
+
+    fn of(source: Source, space: &MessageSpace, tally: RequestTally) -> Self {
+        Self {
+            source,
+            subjects: None,
+            space: space.clone(),
+            encoding: Encoding::Identity,
+            unpacks: false,
+            tally,
+            scope: None,
+            judged: false,
+            ahead: None,
+        }
     }
 
     /// The same, with messages that may be compressed so.
@@ -189,21 +209,70 @@ impl RequestBody {
         self
     }
 
+    /// The same, with messages that must each be inside this scope.
+    #[must_use]
+    pub fn within(mut self, scope: Option<RowScope>) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Waits for the first message, and keeps it for its turn; without a scope there is nothing to wait for. An error is
+    /// a denial: the message is outside the scope. What else goes wrong comes in its turn.
+    pub async fn first(&mut self, deadline: Deadline) -> Result<(), MeshError> {
+        if self.scope.is_none() || self.ahead.is_some() {
+            return Ok(());
+        }
+        let first = poll_fn(|context| self.poll_next(context));
+        let first = match deadline.at() {
+            None => first.await,
+            Some(at) => match tokio::time::timeout_at(at, first).await {
+                Ok(first) => first,
+                // It ends like every call whose time is over.
+                Err(_) => return Ok(()),
+            },
+        };
+        match first {
+            Some(Err(error)) if error.reason == Reason::DenyRowScope => Err(error),
+            other => {
+                self.ahead = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// A message, or a request without one, that the right does not reach.
+    fn outside(&self) -> MeshError {
+        let right = self.scope.as_ref().map_or("", RowScope::right);
+        MeshError::new(Reason::DenyRowScope, "the request asks for rows that the right does not reach")
+            .with_rule(format!("R-24, {right}"))
+    }
+
+    fn judge(&mut self, message: &[u8]) -> Result<(), MeshError> {
+        if self.scope.as_ref().is_some_and(|scope| !scope.admits(message)) {
+            return Err(self.outside());
+        }
+        self.judged = true;
+        Ok(())
+    }
+
     /// How compressed messages of it leave.
     pub fn leaves_as(&self) -> Encoding {
         if self.unpacks { Encoding::Identity } else { self.encoding }
     }
 
     /// Reads one message: digested, its subjects noted.
-    fn read(&self, message: Message) -> Result<Bytes, MeshError> {
-        let mut tally = self.tally.lock();
+    fn read(&mut self, message: Message) -> Result<Bytes, MeshError> {
         if !message.is_compressed() {
+            self.judge(message.body())?;
+            let mut tally = self.tally.lock();
             tally.take_in(message.body(), self.subjects.as_deref())?;
             let frame = message.into_frame();
             tally.kept.push(&frame);
             return Ok(frame);
         }
         let plain = self.encoding.unpack(message.body(), self.space.message_bytes_max())?;
+        self.judge(&plain)?;
+        let mut tally = self.tally.lock();
         tally.take_in(&plain, self.subjects.as_deref())?;
         let frame = if self.unpacks {
             let mut frame = self.space.frame(plain.len())?;
@@ -229,6 +298,9 @@ impl RequestBody {
 
     /// The next frame to send.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, MeshError>>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Some(ahead));
+        }
         loop {
             let message = match &mut self.source {
                 Source::Ended => return Poll::Ready(None),
@@ -251,6 +323,9 @@ impl RequestBody {
                 Poll::Ready(None) => {
                     deframer.finish()?;
                     self.source = Source::Ended;
+                    if self.scope.is_some() && !self.judged {
+                        return Poll::Ready(Some(Err(self.outside())));
+                    }
                     self.tally.complete();
                     return Poll::Ready(None);
                 }
@@ -309,6 +384,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
+            _ if self.ahead.is_some() => false,
             Source::Ended => true,
             Source::Kept(frames) => frames.is_empty(),
             Source::Caller(incoming, deframer) => incoming.is_end_stream() && deframer.is_empty(),

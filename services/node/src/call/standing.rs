@@ -70,6 +70,9 @@ impl Standing {
             if !again.fields().eq(permitted.fields()) {
                 return Err(revoked("the granted fields have changed; call again"));
             }
+            if !again.is_bound_as(permitted) {
+                return Err(revoked("the rows of the right have changed; call again"));
+            }
             *permitted = again;
         }
         Ok(())
