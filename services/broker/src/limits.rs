@@ -21,8 +21,9 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 /// Watch streams that one node may hold at once: an old connection may linger while a new one begins.
 pub const WATCHES_PER_NODE_MAX: usize = 4;
 
-/// Nodes whose rights are held indexed for online decisions; of others they are indexed again when they ask.
-pub const ONLINE_INDEXES_MAX: usize = 64;
+/// Bundles that are held indexed for online decisions, bytes together. Of nodes beyond it the rights are indexed again when
+/// they ask.
+pub const ONLINE_BUNDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Journal streams that one node may hold at once; as above.
 pub const SHIPMENTS_PER_NODE_MAX: usize = 4;

@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use crate::bundle::{SealedBundle, Sha256};
-use crate::limits::ONLINE_INDEXES_MAX;
+use crate::limits::ONLINE_BUNDLE_BYTES_MAX;
 use crate::metrics::BrokerMetrics;
 
 /// A node's bundle, indexed when it is first asked about.
@@ -30,9 +30,28 @@ type Index = Arc<OnceCell<RightsIndex>>;
 /// Decides. Cheap to clone; all clones share their indexes.
 #[derive(Clone)]
 pub struct Online {
-    /// By node; of each the newest.
-    indexes: Arc<Mutex<HashMap<String, (Sha256, Index)>>>,
+    indexes: Arc<Mutex<Indexes>>,
     metrics: BrokerMetrics,
+}
+
+/// The indexes of the nodes that asked last.
+#[derive(Default)]
+struct Indexes {
+    /// By node; of each the newest.
+    held: HashMap<String, Held>,
+    /// Bundles that they were made from, bytes together: about what they take.
+    bytes: usize,
+    /// Counts questions.
+    now: u64,
+}
+
+/// One of them.
+struct Held {
+    hash: Sha256,
+    index: Index,
+    bytes: usize,
+    /// The last question that it was for.
+    used: u64,
 }
 
 impl Online {
@@ -76,20 +95,38 @@ impl Online {
     }
 
     fn cell(&self, bundle: &SealedBundle) -> Index {
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((hash, cell)) = indexes.get(&bundle.audience)
-            && *hash == bundle.hash
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner).of(bundle, ONLINE_BUNDLE_BYTES_MAX)
+    }
+}
+
+impl Indexes {
+    /// The place for the index of `bundle`. Where together they would take more than `bytes_max`, those go that were not
+    /// asked for longest; the one asked for stays, however large.
+    fn of(&mut self, bundle: &SealedBundle, bytes_max: usize) -> Index {
+        self.now += 1;
+        let now = self.now;
+        if let Some(held) = self.held.get_mut(&bundle.audience)
+            && held.hash == bundle.hash
         {
-            return Arc::clone(cell);
+            held.used = now;
+            return Arc::clone(&held.index);
         }
-        if indexes.len() >= ONLINE_INDEXES_MAX && !indexes.contains_key(&bundle.audience) {
-            // Any will do: it is made again when it is asked for.
-            let other = indexes.keys().next().cloned();
-            other.and_then(|node| indexes.remove(&node));
+        self.forget(&bundle.audience);
+        let bytes = bundle.signed.bundle.len();
+        while self.bytes + bytes > bytes_max
+            && let Some(idle) = self.held.iter().min_by_key(|(_, held)| held.used).map(|(node, _)| node.clone())
+        {
+            self.forget(&idle);
         }
-        let cell = Index::default();
-        indexes.insert(bundle.audience.clone(), (bundle.hash, Arc::clone(&cell)));
-        cell
+        let index = Index::default();
+        let held = Held { hash: bundle.hash, index: Arc::clone(&index), bytes, used: now };
+        self.held.insert(bundle.audience.clone(), held);
+        self.bytes += bytes;
+        index
+    }
+
+    fn forget(&mut self, node: &str) {
+        self.bytes -= self.held.remove(node).map_or(0, |held| held.bytes);
     }
 }
 
@@ -143,4 +180,31 @@ fn read(bundle: &SealedBundle) -> Result<RightsIndex, Status> {
 
 fn unreadable() -> Status {
     Status::internal("the broker cannot read the rights that it has issued; its log says why")
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_proto::lienthong::control::v1::SignedBundle;
+
+    use super::*;
+
+    fn sealed(node: &str, version: u8, bytes: usize) -> SealedBundle {
+        let signed = SignedBundle { bundle: vec![version; bytes], ..SignedBundle::default() };
+        SealedBundle { audience: node.to_owned(), epoch: version.into(), hash: [version; 32], signed }
+    }
+
+    #[test]
+    fn what_was_not_asked_for_longest_goes_first() {
+        let mut indexes = Indexes::default();
+        let a = indexes.of(&sealed("a", 1, 40), 100);
+        indexes.of(&sealed("b", 1, 40), 100);
+        assert!(Arc::ptr_eq(&a, &indexes.of(&sealed("a", 1, 40), 100)));
+        indexes.of(&sealed("c", 1, 40), 100);
+        assert!(indexes.held.contains_key("a") && !indexes.held.contains_key("b"));
+        // A newer bundle takes the place of the one before.
+        assert!(!Arc::ptr_eq(&a, &indexes.of(&sealed("a", 2, 60), 100)));
+        assert_eq!((indexes.held.len(), indexes.bytes), (2, 100));
+        indexes.of(&sealed("d", 1, 500), 100);
+        assert_eq!((indexes.held.len(), indexes.bytes), (1, 500));
+    }
 }
