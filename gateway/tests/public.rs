@@ -102,7 +102,7 @@ async fn write_log() -> (TempDir, VerifierKey) {
     let dir = folder.path().join("log");
     let log = Log::create(&dir, ORIGIN, LogKey::generate(ORIGIN).unwrap(), &LogOptions::default()).unwrap();
     log.append((0..ENTRIES).map(entry).collect()).await.unwrap();
-    let key = log.verifier().clone();
+    let key = log.verifier();
     tokio::task::spawn_blocking(|| log.close()).await.unwrap().unwrap();
     // What lies beside the log must never be served.
     std::fs::write(folder.path().join("secret"), "secret").unwrap();

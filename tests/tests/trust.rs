@@ -1,4 +1,4 @@
-//! Trust changes while the mesh works: bundle key, roots, authorities. Under live calls, and not one of them fails.
+//! Trust changes while the mesh works: bundle key, log key, roots, authorities. Under live calls, and not one of them fails.
 //!
 //! Only the broker is given new versions of the trust file; the nodes get them over their watch.
 
@@ -13,12 +13,17 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use lienthong::{client::Client, commands::call, demo::layout::Layout};
+use lienthong_audit::{
+    log::{LogKey, LogReader},
+    policy::Policy,
+};
 use lienthong_certs::{
     DevPki,
     pki::{Holder, Request},
 };
 use lienthong_proto::lienthong::control::v1::SignedBundle;
 use lienthong_tests::{GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, program};
+use lienthong_trust::ceremony;
 use prost::Message;
 use tokio::{process::Command, task::JoinSet};
 
@@ -28,7 +33,7 @@ const CALLERS: usize = 4;
 async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Result<()> {
     let mesh = TestMesh::start_changed(prepare).await?;
     let ceremony = Ceremony::of(&mesh.mesh.layout);
-    let load = Load::start(mesh.mesh.client(OFFICE)?);
+    let load = Load::start(&mesh.mesh.client(OFFICE)?);
 
     // The bundle key: announced, then used.
     let next = text(&ceremony.path("keys/bundle-2.key"))?;
@@ -44,18 +49,20 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
     }
     load.goes_on("the new bundle key signs").await?;
 
+    change_log_key(&mesh, &ceremony, &load).await?;
+
     // The root: the old one and the new one sign the change, then the new one alone.
     let new_root = ceremony.path("trust/root-2.key");
     ceremony
-        .rotate_with(&mesh, 4, &["--add-root", &text(&new_root)?, "--drop-root", "demo/root-1"], true)
+        .rotate_with(&mesh, 6, &["--add-root", &text(&new_root)?, "--drop-root", "demo/root-1"], true)
         .await?;
     fs::rename(&new_root, ceremony.path("trust/root.key"))?;
-    ceremony.rotate(&mesh, 5, &["--days", "200"]).await?;
+    ceremony.rotate(&mesh, 7, &["--days", "200"]).await?;
     load.goes_on("the new root signs alone").await?;
 
     // The authorities: a second generation comes, a node changes over to it, an authority of the first goes.
     let second = text(&ceremony.path("pki-g2/trust/state.pem"))?;
-    ceremony.rotate(&mesh, 6, &["--state", &format!("State G2={second}")]).await?;
+    ceremony.rotate(&mesh, 8, &["--state", &format!("State G2={second}")]).await?;
     for ending in ["key", "crt"] {
         let from = ceremony.path(&format!("pki-g2/issued/G01-n1.{ending}"));
         let to = ceremony.path(&format!("pki/issued/G01-n1.{ending}"));
@@ -69,7 +76,7 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
     })
     .await?;
     load.goes_on("a node works under the second generation").await?;
-    ceremony.rotate(&mesh, 7, &["--drop-anchor", "Party G1 (development)"]).await?;
+    ceremony.rotate(&mesh, 9, &["--drop-anchor", "Party G1 (development)"]).await?;
     load.goes_on("an authority of the first generation is gone").await?;
 
     let answered = load.stop().await?;
@@ -88,6 +95,33 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
         Ok(call::call(&client, GET_CITIZEN, PERSON, &handling()).await?.error.is_some())
     })
     .await
+}
+
+/// Announced, so that both keys sign; then the new one alone. Witnesses know both all along.
+async fn change_log_key(mesh: &TestMesh, ceremony: &Ceremony, load: &Load) -> Result<()> {
+    let next = text(&ceremony.path("keys/log-2.key"))?;
+    let (old, both) = (ceremony.policy().await?, "the published checkpoint is believed by");
+    ceremony.rotate(mesh, 4, &["--next-log-key", &next]).await?;
+    let new = LogKey::from_skey(&fs::read_to_string(&next)?)?;
+    let new = Policy::for_log(new.verifier().clone());
+    let log = LogReader::new(&mesh.mesh.layout.log);
+    eventually(&format!("{both} both"), async || {
+        let note = log.checkpoint_note()?;
+        old.judge(&note)?;
+        new.judge(&note)?;
+        Ok(true)
+    })
+    .await?;
+    load.goes_on("the next log key signs, too").await?;
+    ceremony.rotate(mesh, 5, &["--use-next-log-key"]).await?;
+    let quorum = ceremony.policy().await?;
+    eventually(&format!("{both} the new key alone, with its witnesses"), async || {
+        let note = log.checkpoint_note()?;
+        quorum.judge(&note)?;
+        Ok(old.judge(&note).is_err())
+    })
+    .await?;
+    load.goes_on("the new log key signs alone").await
 }
 
 #[tokio::test]
@@ -198,6 +232,13 @@ impl Ceremony {
         self.path(&format!("nodes/{node}/trust/{version:020}.trust")).exists()
     }
 
+    /// The policy of the log's readers, as the newest file has it.
+    async fn policy(&self) -> Result<Policy> {
+        let (good, said) = self.command(&["trust", "policy", &text(&self.file)?]).await?;
+        ensure!(good, "{said}");
+        Ok(Policy::parse(said.as_bytes())?)
+    }
+
     async fn command(&self, arguments: &[&str]) -> Result<(bool, String)> {
         let output = Command::new(program()?).args(arguments).output().await?;
         let said = [output.stdout, output.stderr].concat();
@@ -213,7 +254,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(client: Client) -> Self {
+    fn start(client: &Client) -> Self {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
@@ -288,6 +329,15 @@ fn prepare(layout: &Layout) -> Result<()> {
         }
         Ok(())
     })?;
+    let origin = LogKey::from_skey(&fs::read_to_string(dir.join("keys/log-1.key"))?)?;
+    let next = ceremony::generate_key(&dir.join("keys/log-2.key"), origin.origin())?;
+    for witness in &layout.witnesses {
+        change(&witness.config, |table| {
+            let logs = table["logs"].as_array_mut().context("the witness watches no log")?;
+            logs.push(toml::Value::String(next.verifier().to_string()));
+            Ok(())
+        })?;
+    }
     for backend in &layout.backends {
         change(&backend.config, |table| {
             let trusted = table["trust"].as_array_mut().context("no trust")?;

@@ -41,11 +41,17 @@ impl Checkpoint {
 
     /// Reads a signed checkpoint and verifies it with the key of the log that it must come from.
     pub fn open(note: &str, log: &VerifierKey) -> Result<Self, CheckpointError> {
+        Self::open_by(note, std::slice::from_ref(log))
+    }
+
+    /// The same with any of several keys of the log, around a change of keys.
+    pub fn open_by(note: &str, keys: &[VerifierKey]) -> Result<Self, CheckpointError> {
         let note = note.parse::<Note>()?;
-        note.verify([log])?;
+        let verified = note.verify(keys)?;
         let checkpoint = note.text().parse::<Self>()?;
-        if checkpoint.origin != log.name() {
-            return Err(CheckpointError::Origin { origin: checkpoint.origin, key: log.label() });
+        // `verify` finds at least one.
+        if let Some(signed) = verified.iter().find(|signed| checkpoint.origin != signed.key.name()) {
+            return Err(CheckpointError::Origin { origin: checkpoint.origin, key: signed.key.label() });
         }
         Ok(checkpoint)
     }

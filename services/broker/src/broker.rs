@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lienthong_audit::log::{LogKey, LogReader};
+use lienthong_audit::log::{Log, LogKey, LogReader, LogSigner};
 use lienthong_audit::policy::Policy;
 use lienthong_certs::Judge;
 use lienthong_proto::lienthong::control::v1::RevocationState;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::board::Board;
+use crate::bundle::sha256;
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
 use crate::enrollment::enrolled;
@@ -35,6 +37,7 @@ use crate::matching::{Matching, Progress};
 use crate::mesh_keys;
 use crate::metrics::BrokerMetrics;
 use crate::own_files::{self, EXPIRY_LOOK_MS};
+use crate::records::{Act, RECORDER, administration};
 use crate::refusals;
 use crate::registrar::{House, Registrar};
 use crate::saver::Saver;
@@ -104,6 +107,11 @@ pub struct Broker {
     registrar: Arc<Registrar>,
     /// Out while a reload uses it.
     keeper: Mutex<Option<TrustKeeper>>,
+    /// Version of the trust file whose log keys sign.
+    trusted: AtomicU64,
+    log_signer: LogSigner,
+    /// Whom the log's readers believe, for those who ask the witnesses; `None`: the log began without a witness.
+    policies: Option<watch::Sender<Arc<Policy>>>,
     judge: watch::Sender<Arc<Judge>>,
     /// End of the validity of the certificate in use.
     pub(crate) not_after: watch::Sender<OffsetDateTime>,
@@ -135,7 +143,9 @@ impl Broker {
     /// [`BrokerError`]. Files are judged before anything of the broker's state is touched.
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
         config.check()?;
-        let Loaded { keeper, declared, trust, log_key } = load(&config, None).await?;
+        let Loaded { keeper, declared, trust, log_keys: (log_key, next_log_key) } =
+            load(&config, None).await?;
+        let log_signer = LogSigner::new(log_key, next_log_key);
         let (judge, judged_by) = watch::channel(Arc::clone(&trust.judge));
         let not_after = watch::Sender::new(trust.credentials.certificate().not_after);
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
@@ -143,13 +153,16 @@ impl Broker {
         let policy = witnesses::policy(keeper.held().trust())?;
 
         let State { log, checkpoint, shelf, positions } =
-            State::open(&config, log_key, policy.as_deref()).await?;
+            State::open(&config, log_signer.clone(), policy.as_deref()).await?;
         let metrics = BrokerMetrics::default();
-        let condemned = policy.clone().map(|policy| {
-            let (cosigner, asking) = witnesses::cosigner(policy, &log, &config.witnesses, metrics.clone());
-            log.cosign_with(cosigner);
-            asking
-        });
+        metrics.trust_version(keeper.held().trust().version());
+        let (policies, condemned) = match policy {
+            Some(policy) => {
+                let (policies, seen) = watch::channel(policy);
+                (Some(policies), Some(ask_witnesses(&log, seen, &config, metrics.clone())))
+            }
+            None => (None, None),
+        };
         let saver = Saver {
             shelf: shelf.clone(),
             positions: Arc::clone(&positions),
@@ -160,13 +173,7 @@ impl Broker {
         let (index, following) = open_index(&config, reader, &ledger).await?;
         let log = LogTask::Running(tokio::spawn(closed));
         if let Some(condemned) = condemned {
-            let ledger = ledger.clone();
-            tokio::spawn(async move {
-                if condemned.await.is_some() {
-                    // The log has stopped; the ledger learns it here, also when nobody else has anything to record.
-                    ledger.close().await;
-                }
-            });
+            tokio::spawn(close_when(condemned, ledger.clone()));
         }
         let issuer = Issuer::new(ledger.clone(), shelf.clone());
         let stored = shelf.enrollments().await?;
@@ -192,7 +199,10 @@ impl Broker {
             metrics,
             steward,
             registrar: Arc::new(Registrar::new(house, stored)),
+            trusted: AtomicU64::new(keeper.held().trust().version()),
             keeper: Mutex::new(Some(keeper)),
+            log_signer,
+            policies,
             judge,
             not_after,
             refused: watch::Sender::new(None),
@@ -210,7 +220,7 @@ impl Broker {
         broker.open_admin().await?;
         let heard = Heard::default();
         let (matching, progress) = broker.open_matching(heard.clone()).await?;
-        broker.open_doors(listener, (policy, heard, progress));
+        broker.open_doors(listener, (heard, progress));
         broker.run_matching(matching);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
         Ok(broker)
@@ -267,10 +277,12 @@ impl Broker {
 
     async fn take_over(&self) -> Result<bool, BrokerError> {
         let mut held = self.keeper.lock().await;
-        let Loaded { keeper, declared, trust, .. } = load(&self.config, held.take()).await?;
-        *held = Some(keeper);
+        let Loaded { keeper, declared, trust, log_keys } = load(&self.config, held.take()).await?;
+        let mesh = Arc::clone(held.insert(keeper).held());
+        let policy = witnesses::policy(mesh.trust())?;
         let material = TlsMaterial::new(&trust.credentials, Arc::clone(&trust.judge))?;
         let rose = self.steward.declare(declared).await?;
+        self.take_log_keys(&mesh, log_keys, policy).await?;
         self.use_trust(trust, material);
         Ok(rose)
     }
@@ -285,6 +297,34 @@ impl Broker {
         for (peer, refusal) in self.connections.close_refused(&self.material) {
             tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
         }
+    }
+
+    /// Signs the log by the keys of this trust file from now on, and puts on record which file that is.
+    async fn take_log_keys(
+        &self,
+        mesh: &SignedTrust,
+        (now, next): (LogKey, Option<LogKey>),
+        policy: Option<Arc<Policy>>,
+    ) -> Result<(), BrokerError> {
+        let version = mesh.trust().version();
+        self.metrics.trust_version(version);
+        if self.trusted.swap(version, Ordering::Relaxed) == version {
+            return Ok(());
+        }
+        self.log_signer.change(now, next)?;
+        if let (Some(policies), Some(policy)) = (&self.policies, policy) {
+            policies.send_replace(policy);
+        }
+        let act = Act {
+            actor: RECORDER,
+            action: "trust.apply",
+            resource: &format!("trust/{version}"),
+            content_hash: Some(sha256(mesh.to_file().as_bytes())),
+            detail: "mesh trust file",
+            epoch: self.epoch(),
+        };
+        self.ledger.record(vec![administration(act)]).await?;
+        Ok(())
     }
 
     /// Waits until the log has failed, after which nothing can be put on record: [`Broker::stop`] says why.
@@ -333,7 +373,7 @@ impl Broker {
         }));
     }
 
-    fn open_doors(&mut self, listener: TcpListener, known: (Option<Arc<Policy>>, Heard, Progress)) {
+    fn open_doors(&mut self, listener: TcpListener, known: (Heard, Progress)) {
         let routes = routes(self.ground(known));
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
@@ -346,13 +386,13 @@ impl Broker {
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
     }
 
-    fn ground(&self, (policy, heard, progress): (Option<Arc<Policy>>, Heard, Progress)) -> Ground {
+    fn ground(&self, (heard, progress): (Heard, Progress)) -> Ground {
         Ground {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
             registrar: Arc::clone(&self.registrar),
             ledger: self.ledger.clone(),
-            policy,
+            policy: self.policies.as_ref().map(watch::Sender::subscribe),
             heard,
             progress,
             index: self.index.clone(),
@@ -413,12 +453,31 @@ impl Broker {
     }
 }
 
+/// Has the log ask its witnesses; ends with the proof, if one shows that this is another log.
+fn ask_witnesses(
+    log: &Log,
+    policies: watch::Receiver<Arc<Policy>>,
+    config: &BrokerConfig,
+    metrics: BrokerMetrics,
+) -> impl Future<Output = Option<String>> + Send + use<> {
+    let (cosigner, asking) = witnesses::cosigner(policies, log, &config.witnesses, metrics);
+    log.cosign_with(cosigner);
+    asking
+}
+
+/// The log has stopped: the ledger learns it here, also when nobody else has anything to record.
+async fn close_when(condemned: impl Future<Output = Option<String>>, ledger: Ledger) {
+    if condemned.await.is_some() {
+        ledger.close().await;
+    }
+}
+
 /// What the operator declares, in the light of the trust that is kept.
 struct Loaded {
     keeper: TrustKeeper,
     declared: Declared,
     trust: Trust,
-    log_key: LogKey,
+    log_keys: (LogKey, Option<LogKey>),
 }
 
 /// Opens the index of the log that `reader` reads, and begins to follow it.
@@ -446,7 +505,7 @@ async fn load(config: &BrokerConfig, keeper: Option<TrustKeeper>) -> Result<Load
             Some(keeper) => keeper.judge_file(now)?.unwrap_or_else(|| Arc::clone(keeper.held())),
             None => TrustKeeper::peek(&config.trust, trust::owner(&config), now)?,
         };
-        let (log_key, _) = mesh_keys::log_keys(&config, mesh.trust())?;
+        let log_keys = mesh_keys::log_keys(&config, mesh.trust())?;
         let (mut declared, trust) = Declared::load(&config, MeshTrusts::just(Arc::clone(&mesh)))?;
         let open = || TrustKeeper::open(&config.trust, trust::owner(&config), now);
         let mut keeper = keeper.map_or_else(open, Ok)?;
@@ -455,7 +514,7 @@ async fn load(config: &BrokerConfig, keeper: Option<TrustKeeper>) -> Result<Load
             tracing::info!(version = mesh.trust().version(), "mesh trust file taken");
         }
         declared.trusts = MeshTrusts::of(&keeper);
-        Ok(Loaded { keeper, declared, trust, log_key })
+        Ok(Loaded { keeper, declared, trust, log_keys })
     };
     spawn_blocking(load).await.map_err(|_| BrokerError::Stopped)?
 }

@@ -30,6 +30,7 @@ struct Families {
     decisions: Family<Outcome, Counter>,
     epoch: Gauge,
     certificate_expiry: Gauge,
+    trust_version: Gauge,
     witnesses: Family<WitnessAnswer, Counter>,
     cosigned: Gauge,
     findings: Family<OfKind, Counter>,
@@ -71,6 +72,7 @@ impl BrokerMetrics {
             enrollments,
             decisions,
             epoch,
+            trust_version,
             ..
         } = &*self.0;
         metrics.register(
@@ -117,6 +119,7 @@ impl BrokerMetrics {
         metrics.register("broker_nodes_connected", "Nodes that watch their rights now", connected);
         let behind = Reading::new(move || behind.behind(newest.get().try_into().unwrap_or_default()) as u64);
         metrics.register("broker_nodes_behind", "Connected nodes that decide by an older epoch", behind);
+        register_trust(metrics, board, trust_version);
         let entries = Reading::new(move || log.reflected());
         metrics.register("broker_log_entries", "Entries of the audit log", entries);
     }
@@ -222,6 +225,11 @@ impl BrokerMetrics {
         self.0.findings_open.set(findings);
     }
 
+    /// Shows the version of the mesh trust file.
+    pub fn trust_version(&self, version: u64) {
+        self.0.trust_version.set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+
     /// Counts what came of asking a witness.
     pub fn witness(&self, witness: &str, outcome: &'static str) {
         self.0.witnesses.get_or_create(&WitnessAnswer { witness: witness.to_owned(), outcome }).inc();
@@ -235,6 +243,17 @@ impl BrokerMetrics {
     fn batch(&self, outcome: &'static str) {
         self.0.batches.get_or_create(&Outcome { outcome }).inc();
     }
+}
+
+fn register_trust(metrics: &Metrics, board: &Board, version: &Gauge) {
+    let (rows, newest) = (board.clone(), version.clone());
+    metrics.register("broker_trust_version", "Version of the mesh trust file", version.clone());
+    let behind = Reading::new(move || rows.behind_trust(newest.get().try_into().unwrap_or_default()) as u64);
+    metrics.register(
+        "broker_nodes_behind_trust",
+        "Connected nodes that hold an older mesh trust file",
+        behind,
+    );
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lienthong_audit::checkpoint::Checkpoint;
-use lienthong_audit::log::{Log, LogError, LogKey, LogOptions, LogReader};
+use lienthong_audit::log::{Log, LogError, LogOptions, LogReader, LogSigner};
 use lienthong_audit::policy::Policy;
 use tokio::task::spawn_blocking;
 
@@ -54,7 +54,7 @@ impl State {
     /// [`BrokerError`] if either is damaged, in use, or not what the configuration says.
     pub async fn open(
         config: &BrokerConfig,
-        key: LogKey,
+        key: LogSigner,
         policy: Option<&Policy>,
     ) -> Result<State, BrokerError> {
         let (log_dir, store_dir) = (log_dir(&config.data_dir), store_dir(&config.data_dir));
@@ -63,7 +63,7 @@ impl State {
         }
         let origin = config.log_origin.clone();
         let seen = match policy {
-            Some(policy) => witnesses::seen(policy, key.verifier(), &config.witnesses).await?,
+            Some(policy) => witnesses::seen(policy, &key.verifier(), &config.witnesses).await?,
             None => Vec::new(),
         };
         let log = blocking(move || open_log(&log_dir, &origin, key, seen)).await?;
@@ -83,10 +83,11 @@ impl State {
 }
 
 /// Opens the log, or begins one, unless that would contradict what witnesses have `seen` of it.
-fn open_log(dir: &Path, origin: &str, key: LogKey, seen: Vec<String>) -> Result<Log, BrokerError> {
-    let largest =
-        seen.iter().filter_map(|note| Checkpoint::open(note, key.verifier()).ok()?.size.into()).max();
-    let options = LogOptions { seen, ..LogOptions::default() };
+fn open_log(dir: &Path, origin: &str, key: LogSigner, seen: Vec<String>) -> Result<Log, BrokerError> {
+    let keys = key.verifiers();
+    let largest = seen.iter().filter_map(|note| Checkpoint::open_by(note, &keys).ok()?.size.into()).max();
+    // The keys are those that the mesh trust file names.
+    let options = LogOptions { seen, may_succeed: true, ..LogOptions::default() };
     if dir.exists() {
         return Ok(Log::open(dir, origin, key, &options)?);
     }

@@ -16,7 +16,7 @@ use lienthong_audit::log::{Cosignatures, Cosigner, Log, LogReader};
 use lienthong_audit::note::{Note, NoteSignature, VerifierKey};
 use lienthong_audit::policy::Policy;
 use lienthong_trust::MeshTrust;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::WitnessesConfig;
@@ -77,15 +77,15 @@ pub async fn seen(
 /// Asks the witnesses for cosignatures, for as long as the log lives. The first value is for the log; the second must
 /// be polled for it to be answered. It ends with the proof, if the log was shown to be another one.
 pub fn cosigner(
-    policy: Arc<Policy>,
+    policies: watch::Receiver<Arc<Policy>>,
     log: &Log,
     config: &WitnessesConfig,
     metrics: BrokerMetrics,
 ) -> (Box<dyn Cosigner>, impl Future<Output = Option<String>> + Send + use<>) {
     let (jobs, waiting) = mpsc::channel(1);
-    let witnesses = open(&policy);
-    let (key, reader) = (log.verifier().clone(), log.reader());
-    let asker = Asker { policy, key, reader, witnesses, deadline: config.deadline(), metrics };
+    let policy = policies.borrow().clone();
+    let (witnesses, key, reader) = (open(&policy), log.verifier(), log.reader());
+    let asker = Asker { policies, policy, key, reader, witnesses, deadline: config.deadline(), metrics };
     (Box::new(Line { jobs, deadline: config.deadline() }), asker.run(waiting))
 }
 
@@ -122,6 +122,7 @@ impl Cosigner for Line {
 
 /// Asks.
 struct Asker {
+    policies: watch::Receiver<Arc<Policy>>,
     policy: Arc<Policy>,
     key: VerifierKey,
     reader: LogReader,
@@ -133,6 +134,9 @@ struct Asker {
 impl Asker {
     async fn run(mut self, mut waiting: mpsc::Receiver<Job>) -> Option<String> {
         while let Some(job) = waiting.recv().await {
+            if self.policies.has_changed().unwrap_or(false) {
+                self.take_policy();
+            }
             let answer = self.ask(&job.checkpoint, job.size).await;
             let proof = answer.as_ref().err().cloned();
             // A log that waited too long asks again.
@@ -142,6 +146,15 @@ impl Asker {
             }
         }
         None
+    }
+
+    /// Goes by the newest policy: its witnesses, its quorum, its log key in use.
+    fn take_policy(&mut self) {
+        self.policy = self.policies.borrow_and_update().clone();
+        self.witnesses = open(&self.policy);
+        if let Some(log) = self.policy.logs().first() {
+            self.key = log.key.clone();
+        }
     }
 
     async fn ask(&mut self, checkpoint: &str, size: u64) -> Result<Cosignatures, String> {

@@ -8,7 +8,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 use lienthong::commands::doctor::{
     facts::{
         Asked, Backend, ClientFacts, ContractAtHand, Encryption, Handshake, Health, Judged, NodeFacts, Own,
-        Pair, Process, Reached, RightsOnDisk, Trip, Volume,
+        Pair, Process, Reached, RightsOnDisk, Trip, TrustFacts, Volume,
     },
     finding::{Check, Finding, Status, is_well},
     judge,
@@ -252,6 +252,7 @@ fn operator() -> NodeFacts {
         now: NOW,
         name: "agencies/G01/nodes/n1".to_owned(),
         configuration: Ok(()),
+        trust: Ok(TrustFacts { version: 7, expires: NOW + time::Duration::days(200), file: Ok(7) }),
         own: Own {
             pair: Ok(Pair {
                 judged: Judged::Accepted(Freshness::Fresh { age: Duration::from_secs(60) }),
@@ -285,6 +286,7 @@ fn operator() -> NodeFacts {
 fn operator_broken() -> NodeFacts {
     NodeFacts {
         configuration: Err("the contract dancu.binpb cannot be read".to_owned()),
+        trust: Ok(TrustFacts { version: 8, expires: NOW + time::Duration::days(200), file: Ok(3) }),
         own: Own {
             pair: Ok(Pair {
                 judged: Judged::Accepted(Freshness::Stale { age: Duration::from_secs(90_000) }),

@@ -1,10 +1,10 @@
-//! The key of a log.
+//! The key of a log, and the signer that has one or, around a change of keys, two.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::checkpoint::Checkpoint;
-use crate::note::{KeyKind, NoteError, SigningKey, VerifierKey};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::note::{KeyKind, Note, NoteError, SigningKey, VerifierKey};
 
 use super::error::LogError;
 
@@ -48,16 +48,84 @@ impl LogKey {
     pub const fn signing_key(&self) -> &SigningKey {
         &self.key
     }
+}
 
-    pub(crate) const fn shared_origin(&self) -> &Arc<str> {
+/// Signs a log's checkpoints: with the key in use and, around a change of keys, with the next one too, so that readers who
+/// know either believe them (C2SP signed-note allows several signatures). Clones share the keys.
+#[derive(Clone, Debug)]
+pub struct LogSigner {
+    origin: Arc<str>,
+    keys: Arc<RwLock<Arc<Keys>>>,
+}
+
+#[derive(Debug)]
+struct Keys {
+    now: LogKey,
+    next: Option<LogKey>,
+}
+
+impl LogSigner {
+    /// Signs with `now`, and with `next` where there is one.
+    pub fn new(now: LogKey, next: Option<LogKey>) -> Self {
+        let origin = Arc::clone(&now.origin);
+        Self { origin, keys: Arc::new(RwLock::new(Arc::new(Keys { now, next }))) }
+    }
+
+    /// From the next checkpoint on, signs with these keys. They must be of the same log.
+    ///
+    /// # Errors
+    /// [`LogError::Key`]; the keys stay as they were.
+    pub fn change(&self, now: LogKey, next: Option<LogKey>) -> Result<(), LogError> {
+        if let Some(other) =
+            [Some(&now), next.as_ref()].into_iter().flatten().find(|key| key.origin != self.origin)
+        {
+            let expected = self.verifier().label();
+            return Err(LogError::Key { given: other.verifier().label(), expected });
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { now, next });
+        Ok(())
+    }
+
+    /// The public half of the key in use.
+    pub fn verifier(&self) -> VerifierKey {
+        self.keys().now.verifier().clone()
+    }
+
+    /// The public halves of all keys, the one in use first.
+    pub fn verifiers(&self) -> Vec<VerifierKey> {
+        let keys = self.keys();
+        std::iter::once(&keys.now).chain(&keys.next).map(|key| key.verifier().clone()).collect()
+    }
+
+    pub(crate) const fn origin(&self) -> &Arc<str> {
         &self.origin
     }
 
-    /// Signs a checkpoint. Ed25519 has no randomness, so one checkpoint always gets the same signature.
+    /// Signs a checkpoint. Ed25519 has no randomness, so one checkpoint always gets the same signature of a key.
+    pub(crate) fn note(&self, checkpoint: &Checkpoint) -> Result<Note, CheckpointError> {
+        let keys = self.keys();
+        let mut note = checkpoint.sign(keys.now.signing_key())?;
+        if let Some(next) = &keys.next {
+            note.add(next.signing_key().sign(note.text())?);
+        }
+        Ok(note)
+    }
+
+    /// The same as text.
     pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> Result<String, LogError> {
-        let note = checkpoint.sign(&self.key);
+        let note = self.note(checkpoint);
         Ok(note
             .map_err(|source| LogError::Checkpoint { path: PathBuf::from(&*self.origin), source })?
             .to_string())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<LogKey> for LogSigner {
+    fn from(key: LogKey) -> Self {
+        Self::new(key, None)
     }
 }

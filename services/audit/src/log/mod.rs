@@ -26,7 +26,7 @@ use crate::tile::BUNDLE_ENTRY_BYTES_MAX;
 
 pub use cosigner::{Cosignatures, Cosigner};
 pub use error::LogError;
-pub use key::LogKey;
+pub use key::{LogKey, LogSigner};
 pub use reader::{LogReader, READ_ENTRIES_MAX, TILE_CACHE_TILES_MAX, TreeReader};
 
 use disk::Disk;
@@ -88,11 +88,19 @@ pub struct LogOptions {
     /// Signed checkpoints of this log that others hold: receipts of nodes, answers of witnesses. The log opens only if
     /// its own history contains every one of them.
     pub seen: Vec<String>,
+    /// True where something that the operator signed, such as a mesh trust file, names the given keys: then they may take
+    /// the place of a key that the folder knows and that is not among them.
+    pub may_succeed: bool,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { entry_bytes_max: ENTRY_BYTES_MAX, publish_interval_ms: PUBLISH_INTERVAL_MS, seen: Vec::new() }
+        Self {
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            publish_interval_ms: PUBLISH_INTERVAL_MS,
+            seen: Vec::new(),
+            may_succeed: false,
+        }
     }
 }
 
@@ -139,7 +147,7 @@ pub struct LogStatus {
 #[derive(Debug)]
 pub struct Log {
     home: Home,
-    key: Arc<LogKey>,
+    key: LogSigner,
     shared: Arc<Shared>,
     entry_bytes_max: usize,
     threads: Vec<JoinHandle<()>>,
@@ -150,7 +158,13 @@ pub struct Log {
 impl Log {
     /// Creates a log in a new or empty folder and starts it. Never called on a folder that should hold a log
     /// already: the decision to begin a log anew is a person's.
-    pub fn create(dir: &Path, origin: &str, key: LogKey, options: &LogOptions) -> Result<Self, LogError> {
+    pub fn create(
+        dir: &Path,
+        origin: &str,
+        key: impl Into<LogSigner>,
+        options: &LogOptions,
+    ) -> Result<Self, LogError> {
+        let key = key.into();
         check_origin(origin, &key)?;
         check_options(options)?;
         create(dir, &key, &Disk::default())?;
@@ -158,7 +172,13 @@ impl Log {
     }
 
     /// Opens the log in a folder, replays its write-ahead log, and starts it.
-    pub fn open(dir: &Path, origin: &str, key: LogKey, options: &LogOptions) -> Result<Self, LogError> {
+    pub fn open(
+        dir: &Path,
+        origin: &str,
+        key: impl Into<LogSigner>,
+        options: &LogOptions,
+    ) -> Result<Self, LogError> {
+        let key = key.into();
         check_origin(origin, &key)?;
         Self::open_on(dir, key, options, Disk::default())
     }
@@ -184,8 +204,13 @@ impl Log {
     }
 
     /// The log's public key; its name is the origin.
-    pub fn verifier(&self) -> &VerifierKey {
+    pub fn verifier(&self) -> VerifierKey {
         self.key.verifier()
+    }
+
+    /// What signs, to change its keys while the log runs.
+    pub fn signer(&self) -> LogSigner {
+        self.key.clone()
     }
 
     /// From now on checkpoints are published with the cosignatures that this gets.
@@ -236,15 +261,20 @@ impl Log {
         self.shared.fatal().map_or(Ok(()), |reason| Err(LogError::Fatal(reason)))
     }
 
-    fn open_on(dir: &Path, key: LogKey, options: &LogOptions, disk: Disk) -> Result<Self, LogError> {
+    fn open_on(dir: &Path, key: LogSigner, options: &LogOptions, disk: Disk) -> Result<Self, LogError> {
         check_options(options)?;
         let home = Home::new(dir);
         let known = home.read_identity()?;
-        if known != *key.verifier() {
-            return Err(LogError::Key { given: key.verifier().label(), expected: known.label() });
+        // Around a change of keys, what is published may be signed by the key before, by the present one, or by both.
+        let mut believed = key.verifiers();
+        if !believed.contains(&known) {
+            if !options.may_succeed || &**key.origin() != known.name() {
+                return Err(LogError::Key { given: key.verifier().label(), expected: known.label() });
+            }
+            believed.push(known.clone());
         }
         let lock = lock(&home)?;
-        let replay = replay(&home, &known, &claims(&options.seen, &known)?, |_, _, _| ())?;
+        let replay = replay(&home, &believed, &claims(&options.seen, &believed)?, |_, _, _| ())?;
         recover::remove_leftovers(&home, &disk)?;
         let segment_file = recover::rewrite_tail(&home, &disk, replay.end)?;
         let nonce = nonce_of(&home, &segment_file, replay.end.segment)?;
@@ -252,17 +282,17 @@ impl Log {
         let head = OpenOptions::new().write(true).open(home.head()).trying("open", &home.head())?;
         write_head(&home, &disk, &head, Head { size, root })?;
         tracing::info!(
-            dir = %dir.display(), origin = key.origin(), size, published = replay.published.size,
+            dir = %dir.display(), origin = %key.origin(), size, published = replay.published.size,
             torn_bytes = replay.torn_bytes, "the log is open"
         );
 
-        let key = Arc::new(key);
         let shared = Arc::new(Shared::new(replay.end, size, replay.published.size));
         let interval = Duration::from_millis(options.publish_interval_ms);
         let publisher = Publisher::resume(
             home.clone(),
             disk.clone(),
-            Arc::clone(&key),
+            key.clone(),
+            known,
             Arc::clone(&shared),
             interval,
             &replay,
@@ -270,7 +300,7 @@ impl Log {
         let sequencer = Sequencer {
             home: home.clone(),
             disk,
-            key: Arc::clone(&key),
+            key: key.clone(),
             shared: Arc::clone(&shared),
             frontier: replay.frontier,
             segment: Segment { file: segment_file, nonce, at: replay.end },
@@ -343,7 +373,7 @@ impl Drop for Log {
 
 /// Lays out an empty log: everything in a folder beside, then one rename, so that a half-made log never stands under
 /// the final name.
-fn create(dir: &Path, key: &LogKey, disk: &Disk) -> Result<(), LogError> {
+fn create(dir: &Path, key: &LogSigner, disk: &Disk) -> Result<(), LogError> {
     let is_empty = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
         entries => entries.trying("list", dir)?.next().is_none(),
@@ -356,11 +386,11 @@ fn create(dir: &Path, key: &LogKey, disk: &Disk) -> Result<(), LogError> {
     draft_name.push(format!(".new-{}", uuid::Uuid::now_v7().simple()));
     let draft = Home::new(&parent.join(draft_name));
     disk.create_dir(parent, &draft.wal())?;
-    let checkpoint = key.sign(&Checkpoint::new(key.origin(), 0, EMPTY_ROOT))?;
+    let checkpoint = key.sign(&Checkpoint::new(&**key.origin(), 0, EMPTY_ROOT))?;
     let head = Head { size: 0, root: EMPTY_ROOT }.encode();
     for (path, bytes) in [
         (draft.lock(), Vec::new()),
-        (draft.identity(), home::encode_identity(key.verifier())),
+        (draft.identity(), home::encode_identity(&key.verifier())),
         (draft.head(), head),
         (draft.checkpoint(), checkpoint.into_bytes()),
     ] {
@@ -392,18 +422,18 @@ fn nonce_of(home: &Home, file: &File, segment: u64) -> Result<[u8; wal::NONCE_BY
     Ok(header.map_err(|fault| LogError::Corrupt { path, offset: 0, what: fault.to_string() })?.nonce)
 }
 
-/// The checkpoints that others have seen, each verified with the log's key.
-fn claims(seen: &[String], key: &VerifierKey) -> Result<Vec<Claim>, LogError> {
+/// The checkpoints that others have seen, each verified with the log's keys.
+fn claims(seen: &[String], keys: &[VerifierKey]) -> Result<Vec<Claim>, LogError> {
     let claim = |note: &String| {
-        let checkpoint = Checkpoint::open(note, key)?;
+        let checkpoint = Checkpoint::open_by(note, keys)?;
         Ok(Claim { who: "a checkpoint seen elsewhere", size: checkpoint.size, root: checkpoint.root })
     };
     let claims = seen.iter().map(claim).collect::<Result<_, CheckpointError>>();
     claims.map_err(|source| LogError::Checkpoint { path: "a checkpoint seen elsewhere".into(), source })
 }
 
-fn check_origin(origin: &str, key: &LogKey) -> Result<(), LogError> {
-    if key.origin() == origin {
+fn check_origin(origin: &str, key: &LogSigner) -> Result<(), LogError> {
+    if &**key.origin() == origin {
         return Ok(());
     }
     Err(LogError::Key { given: format!("for {origin:?}"), expected: key.verifier().label() })

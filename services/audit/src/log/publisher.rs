@@ -13,21 +13,23 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
 use crate::hash::{Hash, leaf_hash};
-use crate::note::{Note, NoteSignature};
+use crate::note::{Note, NoteSignature, VerifierKey};
 use crate::tile::{self, RightEdge, TILE_WIDTH, TileId, TileKind};
 
 use super::disk::Disk;
 use super::error::{LogError, Trying as _};
-use super::home::Home;
+use super::home::{Home, encode_identity};
 use super::recover::{Position, Replay};
 use super::shared::{DeathWatch, Phase, Shared, Written};
 use super::wal::{self, FRAME_HEADER_BYTES, Frame, NONCE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::{FRAME_BYTES_MAX, LogKey, LogReader};
+use super::{FRAME_BYTES_MAX, LogReader, LogSigner};
 
 pub(crate) struct Publisher {
     home: Home,
     disk: Disk,
-    key: Arc<LogKey>,
+    key: LogSigner,
+    /// The key that `wal/identity` names.
+    identity: VerifierKey,
     shared: Arc<Shared>,
     interval: Duration,
     wal: WalFollower,
@@ -54,7 +56,8 @@ impl Publisher {
     pub(crate) fn resume(
         home: Home,
         disk: Disk,
-        key: Arc<LogKey>,
+        key: LogSigner,
+        identity: VerifierKey,
         shared: Arc<Shared>,
         interval: Duration,
         replay: &Replay,
@@ -85,6 +88,7 @@ impl Publisher {
             home,
             disk,
             key,
+            identity,
             shared,
             interval,
             edge,
@@ -185,12 +189,13 @@ impl Publisher {
         for dir in std::mem::take(&mut self.unflushed) {
             self.disk.sync_dir(&dir)?;
         }
-        let checkpoint = Checkpoint::new(self.key.origin(), size, root).sign(self.key.signing_key());
+        let checkpoint = self.key.note(&Checkpoint::new(&**self.key.origin(), size, root));
         let bad = |source| LogError::Checkpoint { path: self.home.checkpoint(), source };
         let mut note = checkpoint.map_err(bad)?;
         // Cosigned before anybody sees it, so that readers never meet a checkpoint that lacks what witnesses gave.
         let enough = self.cosign(&mut note, size)?;
         self.put(&note)?;
+        self.keep_identity()?;
         self.published_size = size;
         self.published_at = Instant::now();
         self.wanting = (!enough).then_some(note);
@@ -224,6 +229,19 @@ impl Publisher {
             }
         }
         Ok(given.enough)
+    }
+
+    /// Names the key in use in `wal/identity`, once a checkpoint that it signed is published.
+    fn keep_identity(&mut self) -> Result<(), LogError> {
+        let now = self.key.verifier();
+        if now != self.identity {
+            let identity = encode_identity(&now);
+            self.disk.replace(&self.home.publish_temp(), &self.home.identity(), &identity)?;
+            self.disk.sync_dir(&self.home.wal())?;
+            tracing::info!(key = now.label(), before = self.identity.label(), "the log's key has changed");
+            self.identity = now;
+        }
+        Ok(())
     }
 
     fn put(&self, note: &Note) -> Result<(), LogError> {

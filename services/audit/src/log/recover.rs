@@ -55,13 +55,15 @@ pub(crate) struct Replay {
 /// may be published already. The published checkpoint, the stored head and all `claims` must lie on its history.
 pub(crate) fn replay(
     home: &Home,
-    log: &VerifierKey,
+    keys: &[VerifierKey],
     claims: &[Claim],
     mut visit: impl FnMut(u64, &[u8], Hash),
 ) -> Result<Replay, LogError> {
     // The head first: while another process writes, it is never ahead of the segments read after it.
     let head = read_head(home)?;
-    let published = LogReader::new(home.dir()).checkpoint(log)?;
+    let note = LogReader::new(home.dir()).checkpoint_note()?;
+    let published = Checkpoint::open_by(&note, keys)
+        .map_err(|source| LogError::Checkpoint { path: home.checkpoint(), source })?;
     let segments = home.segments()?;
     let first = *segments.first().ok_or_else(|| missing_segment(home, published.size))?;
     if first > published.size {

@@ -15,12 +15,12 @@ use super::home::{Head, Home};
 use super::recover::Position;
 use super::shared::{Append, DeathWatch, Shared};
 use super::wal::{FrameBuilder, NONCE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::{LogKey, Receipt, WAL_SEGMENT_BYTES_MAX};
+use super::{LogSigner, Receipt, WAL_SEGMENT_BYTES_MAX};
 
 pub(crate) struct Sequencer {
     pub(crate) home: Home,
     pub(crate) disk: Disk,
-    pub(crate) key: Arc<LogKey>,
+    pub(crate) key: LogSigner,
     pub(crate) shared: Arc<Shared>,
     pub(crate) frontier: Frontier,
     pub(crate) segment: Segment,
@@ -78,7 +78,7 @@ impl Sequencer {
 
         // Durable now, so it may be signed: a signed checkpoint binds the log for ever.
         let size = self.frontier.size();
-        let checkpoint = self.key.sign(&Checkpoint::new(self.key.origin(), size, root))?;
+        let checkpoint = self.key.sign(&Checkpoint::new(&**self.key.origin(), size, root))?;
         write_head(&self.home, &self.disk, &self.head, Head { size, root })?;
         self.shared.advance(self.segment.at, size);
         Ok(checkpoint.into())
@@ -88,7 +88,7 @@ impl Sequencer {
         let mut first_index = first_index;
         for append in group {
             let count = append.entries.len() as u64;
-            let origin = Arc::clone(self.key.shared_origin());
+            let origin = Arc::clone(self.key.origin());
             append.reply.send(Ok(Receipt { origin, first_index, count, checkpoint: Arc::clone(checkpoint) }));
             first_index += count;
         }

@@ -74,7 +74,7 @@ fn entries_get_consecutive_indexes_and_outlive_the_process() {
     for (first, count) in [(0, 1), (1, 300), (301, 4)] {
         let receipt = log.append_blocking(entries(first..first + count)).unwrap();
         assert_eq!((receipt.first_index, receipt.count, &*receipt.origin), (first, count, ORIGIN));
-        let checkpoint = Checkpoint::open(&receipt.checkpoint, log.verifier()).unwrap();
+        let checkpoint = Checkpoint::open(&receipt.checkpoint, &log.verifier()).unwrap();
         assert_eq!(checkpoint.size, first + count);
     }
     log.close().unwrap();
@@ -320,7 +320,7 @@ fn a_disk_that_dies_at_any_operation_loses_nothing_acknowledged() {
         let mut acknowledged = 250;
         let mut sent = 250;
         let mut died = true;
-        if let Ok(log) = Log::open_on(&dir, key(), &options(0), disk) {
+        if let Ok(log) = Log::open_on(&dir, key().into(), &options(0), disk) {
             for count in [3, 260] {
                 sent += count;
                 match log.append_blocking(entries(sent - count..sent)) {
@@ -355,7 +355,7 @@ fn nothing_is_said_before_it_is_durable() {
     create_log(&dir, NEVER_MS).close().unwrap();
     let disk = Disk::default();
     let faults = disk.faults.clone();
-    let log = Log::open_on(&dir, key(), &options(NEVER_MS), disk).unwrap();
+    let log = Log::open_on(&dir, key().into(), &options(NEVER_MS), disk).unwrap();
     let opened = faults.done().len();
     log.append_blocking(entries(0..300)).unwrap();
     let at_receipt = faults.done().split_off(opened);
@@ -427,11 +427,11 @@ fn every_published_checkpoint_has_its_tiles() {
     let log = create_log(&dir.path().join("log"), 0);
     let reader = log.reader();
     let mut seen = HashSet::new();
-    let policy = Policy::for_log(log.verifier().clone());
+    let policy = Policy::for_log(log.verifier());
     for round in 0..120_u64 {
         let first = round * 37;
         log.append_blocking(entries(first..first + 37)).unwrap();
-        let size = reader.checkpoint(log.verifier()).unwrap().size;
+        let size = reader.checkpoint(&log.verifier()).unwrap().size;
         if size > 0 && seen.insert(size) {
             let index = size * round / 120;
             let proof = reader.prove(index).unwrap().unwrap();
@@ -515,4 +515,48 @@ fn damage_to_the_published_files_is_found_at_the_start() {
         fs::remove_file(case.join(file)).unwrap();
         assert!(open_log(&case).is_err(), "{file} is missing");
     }
+}
+
+#[test]
+fn the_key_changes_while_the_log_runs_and_every_state_on_the_way_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("log");
+    let second = || LogKey::new(SigningKey::from_seed(ORIGIN, KeyKind::Ed25519, &[43; 32]).unwrap()).unwrap();
+    let (old, new) =
+        (Policy::for_log(key().verifier().clone()), Policy::for_log(second().verifier().clone()));
+    let log = create_log(&dir, 1);
+    let believed = |log: &Log, number: u64| {
+        let receipt = log.append_blocking(vec![entry(number)]).unwrap();
+        let mut published = log.published();
+        while *published.borrow_and_update() <= receipt.first_index {
+            thread::yield_now();
+        }
+        let published = log.reader().checkpoint_note().unwrap();
+        let by = |note: &str| (old.judge(note).is_ok(), new.judge(note).is_ok());
+        assert_eq!(by(&receipt.checkpoint), by(&published));
+        by(&published)
+    };
+    assert_eq!(believed(&log, 0), (true, false));
+    let signer = log.signer();
+    let stranger = LogKey::generate("log.example/other").unwrap();
+    assert!(signer.change(second(), Some(stranger)).is_err());
+    signer.change(key(), Some(second())).unwrap();
+    assert_eq!(believed(&log, 1), (true, true), "around the change both believe it");
+    copy(&dir, &folder.path().join("overlap"));
+    signer.change(second(), None).unwrap();
+    assert_eq!(believed(&log, 2), (false, true));
+    log.close().unwrap();
+
+    // Where both had signed, either key goes on; afterwards only the new one does.
+    let open = |name: &str, key: LogKey, may_succeed| {
+        let options = LogOptions { may_succeed, ..options(NEVER_MS) };
+        Log::open(&folder.path().join(name), ORIGIN, key, &options).map(|log| log.size())
+    };
+    assert!(matches!(open("overlap", second(), false), Err(LogError::Key { .. })));
+    assert_eq!(open("overlap", second(), true).unwrap(), 2);
+    assert_eq!(open("log", second(), false).unwrap(), 3);
+    assert!(matches!(open("log", key(), false), Err(LogError::Key { .. })));
+    // A key that the operator names takes over even where the one before is lost.
+    let third = LogKey::generate(ORIGIN).unwrap();
+    assert_eq!(open("log", third, true).unwrap(), 3);
 }

@@ -100,7 +100,7 @@ fn check_write_ahead_log(
     notes: &mut Vec<String>,
 ) -> Vec<Hash> {
     let mut unpublished = Vec::new();
-    let replayed = replay(home, key, &[], |index, _, leaf| {
+    let replayed = replay(home, std::slice::from_ref(key), &[], |index, _, leaf| {
         if index >= size {
             unpublished.push(leaf);
         }

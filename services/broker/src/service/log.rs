@@ -13,6 +13,7 @@ use lienthong_proto::lienthong::audit::v1::{
     ProveReceiptsRequest, ProveReceiptsResponse, ReceiptProof, ReceiptToProve,
 };
 use lienthong_transport::Drain;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
@@ -28,7 +29,7 @@ use crate::places::Places;
 pub struct LogProofs {
     pub(crate) door: Door,
     pub(crate) ledger: Ledger,
-    pub(crate) policy: Option<Arc<Policy>>,
+    pub(crate) policy: Option<watch::Receiver<Arc<Policy>>>,
     pub(crate) drain: Drain,
     pub(crate) places: Places,
 }
@@ -82,7 +83,7 @@ impl LogProofs {
     }
 
     async fn is_cosigned(&self) -> bool {
-        let Some(policy) = &self.policy else { return true };
+        let Some(policy) = self.policy.as_ref().map(|newest| newest.borrow().clone()) else { return true };
         self.ledger.published().await.is_ok_and(|note| policy.judge(&note).is_ok())
     }
 }

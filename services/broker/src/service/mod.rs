@@ -14,6 +14,7 @@ use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServic
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
 use lienthong_transport::Drain;
+use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
 
@@ -59,7 +60,7 @@ pub struct Ground {
     /// Puts on record.
     pub ledger: Ledger,
     /// Whom readers of the log believe.
-    pub policy: Option<Arc<Policy>>,
+    pub policy: Option<watch::Receiver<Arc<Policy>>>,
     /// Up to when each node was heard.
     pub heard: Heard,
     /// How far the log is matched.

@@ -232,6 +232,17 @@ pub struct Backend {
     pub services: Vec<(String, Health)>,
 }
 
+/// The mesh trust file that a node goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustFacts {
+    /// Its version: the newest that the node has seen.
+    pub version: u64,
+    /// When it ends.
+    pub expires: OffsetDateTime,
+    /// What is wrong with the configured file; the node goes on with what it holds.
+    pub file: Result<u64, String>,
+}
+
 /// What an operator's doctor gathered.
 #[derive(Debug)]
 pub struct NodeFacts {
@@ -241,6 +252,8 @@ pub struct NodeFacts {
     pub name: String,
     /// What the node itself says of its configuration.
     pub configuration: Result<(), String>,
+    /// The mesh trust file that the node goes by.
+    pub trust: Result<TrustFacts, String>,
     /// Own certificate.
     pub own: Own,
     /// The broker.

@@ -36,6 +36,8 @@ pub enum Status {
 pub enum Check {
     /// The configuration and everything that it names.
     Configuration,
+    /// The mesh trust file.
+    Trust,
     /// File mode of the private key.
     Key,
     /// Certificate and key: readable, a pair.
@@ -81,6 +83,7 @@ impl Check {
     pub fn title(self) -> Text {
         let (vi, en) = match self {
             Self::Configuration => ("Cấu hình", "Configuration"),
+            Self::Trust => ("Tệp tin cậy", "Trust file"),
             Self::Key => ("Khóa riêng", "Private key"),
             Self::Certificate => ("Chứng thư", "Certificate"),
             Self::Validity => ("Thời hạn chứng thư", "Validity"),

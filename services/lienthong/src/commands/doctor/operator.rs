@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lienthong_audit::note::NOTE_BYTES_MAX;
 use lienthong_catalog::RightsIndex;
 use lienthong_certs::{Credentials, files};
 use lienthong_node::{
@@ -20,6 +21,7 @@ use lienthong_node::{
 };
 use lienthong_proto::lienthong::control::v1::{RightsBundle, SignedBundle};
 use lienthong_transport::{Endpoint, SharedMaterial};
+use lienthong_trust::SignedTrust;
 use prost::Message;
 use time::OffsetDateTime;
 use tokio::{
@@ -29,7 +31,7 @@ use tokio::{
 };
 
 use crate::commands::doctor::{
-    facts::{Backend, Encryption, Health, NodeFacts, Process, RightsOnDisk, Volume},
+    facts::{Backend, Encryption, Health, NodeFacts, Process, RightsOnDisk, TrustFacts, Volume},
     own::{Files, identity},
     reach::{self, STEP_TIMEOUT_MS},
 };
@@ -58,6 +60,7 @@ pub async fn gather(config: &NodeConfig) -> NodeFacts {
     NodeFacts {
         now: OffsetDateTime::now_utc(),
         name: config.name.clone(),
+        trust: trust.map(|held| trust_facts(config, &held)),
         configuration: lienthong_node::check(config).map_err(|error| error.to_string()),
         broker: reach::reach("broker", &config.broker.address, &config.broker.server_name, material).await,
         backends,
@@ -68,6 +71,14 @@ pub async fn gather(config: &NodeConfig) -> NodeFacts {
         volume: volume(&config.data_dir),
         own: identity.own,
     }
+}
+
+fn trust_facts(config: &NodeConfig, held: &SignedTrust) -> TrustFacts {
+    let file = files::read(&config.trust.file, NOTE_BYTES_MAX as u64)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| SignedTrust::read(&bytes).map_err(|error| error.to_string()))
+        .map(|file| file.trust().version());
+    TrustFacts { version: held.trust().version(), expires: held.trust().expires(), file }
 }
 
 async fn reach_backend(backend: &BackendConfig, material: Option<&SharedMaterial>) -> Backend {

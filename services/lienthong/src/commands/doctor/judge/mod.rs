@@ -1,13 +1,14 @@
 //! From facts to findings. Pure: the same facts, the same report.
 //!
 //! - [`certificate`]: one's own; [`reach`]: the way to somebody; [`node`]: what the node said; [`service`]: contract,
-//!   deadline, health; [`machine`]: journal, disk, process.
+//!   deadline, health; [`machine`]: journal, disk, process; [`trust`]: the mesh trust file.
 
 pub mod certificate;
 pub mod machine;
 pub mod node;
 pub mod reach;
 pub mod service;
+pub mod trust;
 
 use super::{
     facts::{ClientFacts, Handshake, NodeFacts, Reached},
@@ -26,6 +27,7 @@ pub fn client(facts: &ClientFacts) -> Vec<Finding> {
 /// An operator's report.
 pub fn operator(facts: &NodeFacts) -> Vec<Finding> {
     let mut findings = vec![machine::configuration(&facts.configuration)];
+    findings.push(trust::finding(&facts.trust, facts.now));
     findings.extend(certificate::own(&facts.own, accepts_us(&facts.broker), facts.now));
     findings.extend(reach::findings(&facts.broker, facts.now));
     findings.push(machine::process(&facts.process));
