@@ -156,13 +156,7 @@ impl Broker {
             State::open(&config, log_signer.clone(), policy.as_deref()).await?;
         let metrics = BrokerMetrics::default();
         metrics.trust_version(keeper.held().trust().version());
-        let (policies, condemned) = match policy {
-            Some(policy) => {
-                let (policies, seen) = watch::channel(policy);
-                (Some(policies), Some(ask_witnesses(&log, seen, &config, metrics.clone())))
-            }
-            None => (None, None),
-        };
+        let (policies, condemned) = ask_witnesses(&log, policy, &config, &metrics).unzip();
         let saver = Saver {
             shelf: shelf.clone(),
             positions: Arc::clone(&positions),
@@ -453,16 +447,18 @@ impl Broker {
     }
 }
 
-/// Has the log ask its witnesses; ends with the proof, if one shows that this is another log.
+/// Has the log ask its witnesses, if it has any, by a policy that may change. The second value ends with the proof, if one
+/// of them shows that this is another log.
 fn ask_witnesses(
     log: &Log,
-    policies: watch::Receiver<Arc<Policy>>,
+    policy: Option<Arc<Policy>>,
     config: &BrokerConfig,
-    metrics: BrokerMetrics,
-) -> impl Future<Output = Option<String>> + Send + use<> {
-    let (cosigner, asking) = witnesses::cosigner(policies, log, &config.witnesses, metrics);
+    metrics: &BrokerMetrics,
+) -> Option<(watch::Sender<Arc<Policy>>, impl Future<Output = Option<String>> + Send + use<>)> {
+    let (policies, newest) = watch::channel(policy?);
+    let (cosigner, asking) = witnesses::cosigner(newest, log, &config.witnesses, metrics.clone());
     log.cosign_with(cosigner);
-    asking
+    Some((policies, asking))
 }
 
 /// The log has stopped: the ledger learns it here, also when nobody else has anything to record.

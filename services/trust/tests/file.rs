@@ -1,5 +1,7 @@
 //! The file by itself: what it says comes back, what makes no sense is refused, and no bytes bring the reader down.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+
 mod common;
 
 use common::{anchors, key, log_key, now, parts, public, read, roots, signed};

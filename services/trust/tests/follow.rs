@@ -1,5 +1,7 @@
 //! From one version to the next: what is followed, what is refused, and what is held after a restart.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+
 mod common;
 
 use std::fs;
