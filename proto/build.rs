@@ -11,7 +11,6 @@ const MESH: &[&str] = &[
     "lienthong/control/v1/rights.proto",
     "lienthong/registry/v1/registry.proto",
     "lienthong/registry/v1/enrollment.proto",
-    "lienthong/registry/v1/renewal.proto",
     "lienthong/registry/v1/duty.proto",
     "lienthong/registry/v1/holdings.proto",
     "lienthong/catalog/v1/catalog.proto",

@@ -47,7 +47,6 @@ pub fn administration(act: Act<'_>) -> Body {
         epoch: act.epoch,
         content_hash: act.content_hash.map(|hash| hash.to_vec()).unwrap_or_default(),
         detail: act.detail.chars().take(DETAIL_CHARS_MAX).collect(),
-        content: Vec::new(),
     })
 }
 
