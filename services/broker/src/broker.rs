@@ -141,6 +141,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError`]. Files are judged before anything of the broker's state is touched.
+    #[allow(clippy::too_many_lines)] // the order of the start, read top to bottom
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
         config.check()?;
         let Loaded { keeper, declared, trust, log_keys: (log_key, next_log_key) } =

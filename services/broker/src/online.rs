@@ -114,7 +114,8 @@ impl Indexes {
         self.forget(&bundle.audience);
         let bytes = bundle.signed.bundle.len();
         while self.bytes + bytes > bytes_max
-            && let Some(idle) = self.held.iter().min_by_key(|(_, held)| held.used).map(|(node, _)| node.clone())
+            && let Some(idle) =
+                self.held.iter().min_by_key(|(_, held)| held.used).map(|(node, _)| node.clone())
         {
             self.forget(&idle);
         }

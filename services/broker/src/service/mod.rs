@@ -80,6 +80,7 @@ pub struct Ground {
 }
 
 /// Every service of the broker, within its bounds.
+#[allow(clippy::too_many_lines)] // a list: every service, one after the other
 pub fn routes(ground: Ground) -> Routes {
     let Ground {
         steward,
