@@ -224,7 +224,8 @@ fn alter(value: &mut Value, number: usize) {
 
 async fn python(file: &Path, policy: Option<&Path>) -> Result<Ran> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/evidence/verify_evidence.py");
-    let mut command = Command::new("python3");
+    let mut command =
+        Command::new(std::env::var("LIENTHONG_PYTHON").unwrap_or_else(|_| "python3".to_owned()));
     command.arg(script).arg(file);
     if let Some(policy) = policy {
         command.arg("--policy").arg(policy);
