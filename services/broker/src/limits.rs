@@ -21,6 +21,9 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 /// Watch streams that one node may hold at once: an old connection may linger while a new one begins.
 pub const WATCHES_PER_NODE_MAX: usize = 4;
 
+/// Findings whose closing is remembered until matching has taken it in; people close them, one by one.
+pub const FINDINGS_CLOSING_MAX: usize = 10_000;
+
 /// Bundles that are held indexed for online decisions, bytes together. Of nodes beyond it the rights are indexed again when
 /// they ask.
 pub const ONLINE_BUNDLE_BYTES_MAX: usize = 256 * 1024 * 1024;

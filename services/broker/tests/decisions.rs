@@ -148,7 +148,19 @@ async fn a_decision_on_record_is_explained_to_its_parties_and_in_full_to_the_ope
     soon(shipper.ship(batch)).await.unwrap();
 
     let asked = || ExplainRequest { decision: format!("decisions/{id}") };
-    let told = soon(decisions(&mesh, &broker, &mesh.h26).explain(asked())).await.unwrap().into_inner();
+    // What is on record is read once its checkpoint is published, within moments.
+    let told = soon(async {
+        loop {
+            match decisions(&mesh, &broker, &mesh.h26).explain(asked()).await {
+                Ok(told) => break told.into_inner(),
+                Err(error) if error.code() == Code::NotFound => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await;
     assert_eq!(told.decision, format!("decisions/{id}/PROVIDER/1"));
     assert_eq!((told.permitted, told.reason.as_str(), told.rule.as_str()), (false, "DENY_FIELD", "R-25"));
     assert!(!told.text_vi.is_ascii() && told.inside.is_none(), "{told:?}");

@@ -1,5 +1,7 @@
 //! `FindingService`: what does not match, and who closed it why.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lienthong_audit::finding::{DETAIL_CHARS_MAX, is_id};
@@ -16,7 +18,7 @@ use crate::access::Rpc;
 use crate::door::Door;
 use crate::error::BrokerError;
 use crate::ledger::Ledger;
-use crate::limits::{FINDING_CLOSE_WAIT_MS, FINDINGS_PAGE_DEFAULT, FINDINGS_PAGE_MAX};
+use crate::limits::{FINDING_CLOSE_WAIT_MS, FINDINGS_CLOSING_MAX, FINDINGS_PAGE_DEFAULT, FINDINGS_PAGE_MAX};
 use crate::matching::Progress;
 use crate::shelf::Shelf;
 
@@ -27,6 +29,8 @@ pub struct FindingDesk {
     pub(crate) ledger: Ledger,
     pub(crate) shelf: Shelf,
     pub(crate) progress: Progress,
+    /// Findings that are closed on record, or about to be, and that matching may not have taken in yet.
+    pub(crate) closing: Arc<Mutex<HashSet<String>>>,
 }
 
 #[tonic::async_trait]
@@ -80,9 +84,15 @@ impl FindingService for FindingDesk {
             let said = format!("closed already by {}: {}", closed.actor, closed.reason);
             return Err(Status::failed_precondition(said));
         }
+        if !self.begins(&id) {
+            return Err(Status::failed_precondition("closed already, a moment ago"));
+        }
         let closed = FindingClosed { id: id.clone(), actor: guest.caller.to_string(), reason };
         let recorded = self.ledger.record(vec![Body::FindingClosed(closed.clone())]).await;
-        let recorded = recorded.map_err(|error| Status::unavailable(error.to_string()))?;
+        let recorded = recorded.map_err(|error| {
+            self.lock().remove(&id);
+            Status::unavailable(error.to_string())
+        })?;
         // Seen by everybody who lists from now on, where matching keeps up.
         let patience = Duration::from_millis(FINDING_CLOSE_WAIT_MS);
         self.progress.reaches(recorded.first_index + 1, patience).await;
@@ -91,6 +101,21 @@ impl FindingService for FindingDesk {
         let close_log_index = recorded.first_index;
         let finding = saved.unwrap_or(FindingEntry { closed: Some(closed), close_log_index, ..entry });
         Ok(Response::new(CloseFindingResponse { finding: Some(finding) }))
+    }
+}
+
+impl FindingDesk {
+    /// True for the one who closes a finding first. What is long taken in by matching is forgotten: the shelf knows it.
+    fn begins(&self, id: &str) -> bool {
+        let mut closing = self.lock();
+        if closing.len() >= FINDINGS_CLOSING_MAX {
+            closing.clear();
+        }
+        closing.insert(id.to_owned())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -108,8 +108,13 @@ pub fn routes(ground: Ground) -> Routes {
         online: Online::new(metrics.clone()),
     };
     let findings = Findings::new(ledger.clone());
-    let desk =
-        findings::FindingDesk { door: door.clone(), ledger: ledger.clone(), shelf: shelf.clone(), progress };
+    let desk = findings::FindingDesk {
+        door: door.clone(),
+        ledger: ledger.clone(),
+        shelf: shelf.clone(),
+        progress,
+        closing: std::sync::Arc::default(),
+    };
     let proofs = log::LogProofs {
         door: door.clone(),
         ledger: ledger.clone(),
