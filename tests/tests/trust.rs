@@ -2,6 +2,7 @@
 //!
 //! Only the broker is given new versions of the trust file; the nodes get them over their watch.
 
+#![allow(clippy::needless_pass_by_value)] // closures of a test read better so
 use std::{
     fs,
     path::{Path, PathBuf},

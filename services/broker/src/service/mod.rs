@@ -113,7 +113,7 @@ pub fn routes(ground: Ground) -> Routes {
         ledger: ledger.clone(),
         shelf: shelf.clone(),
         progress,
-        closing: std::sync::Arc::default(),
+        closing: Arc::default(),
     };
     let proofs = log::LogProofs {
         door: door.clone(),
