@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(heard.up_to(5), [("a".to_owned(), hearing(1_000, 5))]);
         assert_eq!(heard.up_to(19), [("a".to_owned(), hearing(2_000, 9))]);
         assert_eq!(heard.up_to(19), []);
-        for at in 0..10 * HEARINGS_PER_NODE_MAX as i64 {
+        for at in (0..).take(10 * HEARINGS_PER_NODE_MAX) {
             heard.note("c", hearing(at * 1_000, 1));
         }
         assert_eq!(heard.0.lock().unwrap()["c"].len(), HEARINGS_PER_NODE_MAX);
