@@ -43,6 +43,8 @@ pub enum Rpc {
     ListFindings,
     /// `FindingService.CloseFinding`
     CloseFinding,
+    /// `FindingService.WatchFindings`
+    WatchFindings,
     /// `SearchService.SearchRecords`
     SearchRecords,
     /// `SearchService.GetEvidence`
@@ -142,6 +144,7 @@ impl Rpc {
         Rpc::ProveReceipts,
         Rpc::ListFindings,
         Rpc::CloseFinding,
+        Rpc::WatchFindings,
         Rpc::SearchRecords,
         Rpc::GetEvidence,
         Rpc::SubjectAccess,
@@ -202,6 +205,7 @@ impl Rpc {
             Rpc::ProveReceipts => "/lienthong.audit.v1.LogService/ProveReceipts",
             Rpc::ListFindings => "/lienthong.audit.v1.FindingService/ListFindings",
             Rpc::CloseFinding => "/lienthong.audit.v1.FindingService/CloseFinding",
+            Rpc::WatchFindings => "/lienthong.audit.v1.FindingService/WatchFindings",
             Rpc::SearchRecords => "/lienthong.audit.v1.SearchService/SearchRecords",
             Rpc::GetEvidence => "/lienthong.audit.v1.SearchService/GetEvidence",
             Rpc::SubjectAccess => "/lienthong.audit.v1.SearchService/SubjectAccess",
@@ -317,7 +321,7 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ReadFiles
         | Rpc::DecideDispute => matches!(role, Role::Operator),
         // What does not match concerns two agencies at least; the operator's officers follow it up.
-        Rpc::ListFindings => matches!(role, Role::Operator | Role::Auditor),
+        Rpc::ListFindings | Rpc::WatchFindings => matches!(role, Role::Operator | Role::Auditor),
         Rpc::CloseFinding => matches!(role, Role::Operator),
     }
 }

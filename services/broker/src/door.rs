@@ -102,6 +102,21 @@ impl Door {
         Err(self.refuse(rpc, &caller, &error))
     }
 
+    /// Whether a caller of any kind may stay, now that the registry may have changed.
+    ///
+    /// # Errors
+    /// `DENY_CERTIFICATE` once its certificate stands for somebody else, or nobody.
+    pub fn still_allows(&self, rpc: Rpc, guest: &Guest) -> Result<(), Status> {
+        let generation = self.generations.borrow().clone();
+        let caller = caller(&generation, guest.certificate.as_deref());
+        if caller.to_string() == guest.caller.to_string() && access::admit(rpc, &caller).is_ok() {
+            return Ok(());
+        }
+        let detail = format!("the registry no longer binds this certificate to {}", guest.caller);
+        let error = MeshError::new(Reason::DenyCertificate, detail).with_rule("R-34");
+        Err(self.refuse(rpc, &caller, &error))
+    }
+
     /// Whether one more line about a caller may go into the broker's own log.
     pub fn may_log(&self) -> bool {
         self.quiet.allows()

@@ -227,6 +227,15 @@ pub const FINDINGS_PAGE_DEFAULT: usize = 50;
 /// Findings of the largest page.
 pub const FINDINGS_PAGE_MAX: usize = 100;
 
+/// Streams of findings that one caller may hold at once.
+pub const FINDING_WATCHES_PER_CALLER_MAX: usize = 4;
+
+/// Pause between two looks for findings that a stream has not told yet, milliseconds.
+pub const FINDINGS_WATCH_LOOK_MS: u64 = 500;
+
+/// Time after which a stream of findings gives a sign of life, milliseconds.
+pub const FINDINGS_WATCH_ALIVE_MS: u64 = 5_000;
+
 /// How long the closing of a finding waits until it is seen in lists, milliseconds.
 pub const FINDING_CLOSE_WAIT_MS: u64 = 5_000;
 

@@ -15,10 +15,10 @@ use lienthong_proto::lienthong::audit::v1::finding_service_client::FindingServic
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{
     CloseFindingRequest, Closing, Digest, Exchange, FindingEntry, FindingKind, ListFindingsRequest, Record,
-    Side, Status,
+    Side, Status, WatchFindingsRequest, WatchFindingsResponse,
 };
 use prost::Message as _;
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 const GRACE_MS: u64 = 300;
 
@@ -90,6 +90,26 @@ async fn open(desk: &mut FindingServiceClient<Line>, count: usize) -> Vec<Findin
     }
 }
 
+async fn watch(
+    desk: &mut FindingServiceClient<Line>,
+    asked: WatchFindingsRequest,
+) -> Streaming<WatchFindingsResponse> {
+    desk.watch_findings(asked).await.unwrap().into_inner()
+}
+
+/// The next finding that the stream tells.
+async fn next(watch: &mut Streaming<WatchFindingsResponse>) -> FindingEntry {
+    let told = async {
+        loop {
+            let said = watch.message().await.unwrap().expect("the stream goes on");
+            if let Some(finding) = said.finding {
+                return finding;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("a finding is told")
+}
+
 fn kind(entry: &FindingEntry) -> FindingKind {
     entry.finding.as_ref().unwrap().kind()
 }
@@ -115,6 +135,7 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     let (mut g01, mut h26) = (Journal::new(G01, &mesh.g01, 7, "g01"), Journal::new(H26, &mesh.h26, 7, "h26"));
     let (mut provider, _) = Shipper::new(&mesh, &broker, &mesh.g01, 7).await;
     let (mut consumer, _) = Shipper::new(&mesh, &broker, &mesh.h26, 7).await;
+    let mut watch = watch(&mut desk, WatchFindingsRequest::default()).await;
 
     let late = vec![side(&g01, 3, Side::Provider, 5)];
     // 1 matches, 2 contradicts, 3 has no provider's record.
@@ -131,6 +152,13 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     let found = open(&mut desk, 2).await;
     let missing = found.iter().find(|entry| kind(entry) == FindingKind::MissingSide).unwrap();
     assert_eq!(missing.finding.as_ref().unwrap().nodes, [G01, H26]);
+    // The stream tells the same, in the order in which it is on record.
+    let told = [next(&mut watch).await, next(&mut watch).await];
+    assert_eq!(
+        told.clone().map(|entry| kind(&entry)),
+        [FindingKind::Contradiction, FindingKind::MissingSide]
+    );
+    drop(watch);
 
     // A broker that comes back tells nothing again, and still knows what it waits for.
     drop((provider, consumer));
@@ -141,6 +169,14 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     ship(&mut provider, &mut g01, late).await;
     let found = open(&mut desk, 3).await;
     assert_eq!(kind(&found[2]), FindingKind::LateSide);
+    // Who was cut off goes on behind what he saw, and sees only what he asks for.
+    let behind = Some(told[0].log_index);
+    let on = WatchFindingsRequest { after_log_index: behind, ..WatchFindingsRequest::default() };
+    let mut all = self::watch(&mut desk, on.clone()).await;
+    assert_eq!(next(&mut all).await.log_index, told[1].log_index);
+    assert_eq!(kind(&next(&mut all).await), FindingKind::LateSide);
+    let late_only = WatchFindingsRequest { kind: FindingKind::LateSide.into(), ..on };
+    assert_eq!(kind(&next(&mut self::watch(&mut desk, late_only).await).await), FindingKind::LateSide);
 
     // Closing needs a reason, and happens once.
     let id = missing.finding.as_ref().unwrap().id.clone();
@@ -162,6 +198,8 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     assert_eq!(findings(&mut desk, true).await.len(), 3);
     // Findings are for the operator's officers.
     let refused = self::desk(&mesh, &broker, &mesh.h26).list_findings(ListFindingsRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let refused = self::desk(&mesh, &broker, &mesh.h26).watch_findings(WatchFindingsRequest::default()).await;
     assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     broker.stop().await.unwrap();
 }

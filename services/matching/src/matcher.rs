@@ -284,7 +284,7 @@ fn skew(id: &ExchangeId, consumer: &Half, provider: &Half) -> Verdict {
         entries: vec![consumer.index, provider.index],
         kind: FindingKind::ClockSkew.into(),
         detail: finding::detail(&detail),
-        checkpoints: Vec::new(),
+        ..Finding::default()
     })
 }
 
@@ -302,7 +302,7 @@ fn missing(id: &ExchangeId, pair: &Pair, node: &str) -> Verdict {
         dataset: held.first().map(|half| half.dataset.clone()).unwrap_or_default(),
         entries,
         detail: finding::detail(&detail),
-        checkpoints: Vec::new(),
+        ..Finding::default()
     })
 }
 
@@ -315,7 +315,7 @@ fn of_one(kind: FindingKind, id: &ExchangeId, half: &Half, words: &str) -> Verdi
         dataset: half.dataset.clone(),
         entries: vec![half.index],
         detail: finding::detail(&format!("{}: {words}", half.recorder)),
-        checkpoints: Vec::new(),
+        ..Finding::default()
     })
 }
 
@@ -329,6 +329,6 @@ fn of_two(kind: FindingKind, id: &ExchangeId, one: &Half, other: &Half, words: &
         dataset: one.dataset.clone(),
         entries: vec![first.index, second.index],
         detail: finding::detail(words),
-        checkpoints: Vec::new(),
+        ..Finding::default()
     })
 }

@@ -4,22 +4,26 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::{self, BoxStream, StreamExt};
 use lienthong_audit::finding::{DETAIL_CHARS_MAX, is_id};
 use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingService;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{
     CloseFindingRequest, CloseFindingResponse, FindingClosed, FindingEntry, FindingKind, ListFindingsRequest,
-    ListFindingsResponse,
+    ListFindingsResponse, WatchFindingsRequest, WatchFindingsResponse,
 };
+use lienthong_transport::Drain;
 use tonic::{Request, Response, Status};
 
 use super::not_found;
+use super::watching::Watching;
 use crate::access::Rpc;
 use crate::door::Door;
 use crate::error::BrokerError;
 use crate::ledger::Ledger;
 use crate::limits::{FINDING_CLOSE_WAIT_MS, FINDINGS_CLOSING_MAX, FINDINGS_PAGE_DEFAULT, FINDINGS_PAGE_MAX};
 use crate::matching::Progress;
+use crate::places::Places;
 use crate::shelf::Shelf;
 
 /// The service.
@@ -31,10 +35,14 @@ pub struct FindingDesk {
     pub(crate) progress: Progress,
     /// Findings that are closed on record, or about to be, and that matching may not have taken in yet.
     pub(crate) closing: Arc<Mutex<HashSet<String>>>,
+    pub(crate) drain: Drain,
+    pub(crate) places: Places,
 }
 
 #[tonic::async_trait]
 impl FindingService for FindingDesk {
+    type WatchFindingsStream = BoxStream<'static, Result<WatchFindingsResponse, Status>>;
+
     async fn list_findings(
         &self,
         request: Request<ListFindingsRequest>,
@@ -102,6 +110,16 @@ impl FindingService for FindingDesk {
         let finding = saved.unwrap_or(FindingEntry { closed: Some(closed), close_log_index, ..entry });
         Ok(Response::new(CloseFindingResponse { finding: Some(finding) }))
     }
+
+    async fn watch_findings(
+        &self,
+        request: Request<WatchFindingsRequest>,
+    ) -> Result<Response<Self::WatchFindingsStream>, Status> {
+        let guest = self.door.admit(Rpc::WatchFindings, &request)?;
+        let place = self.places.take(&guest.caller.to_string())?;
+        let watching = Watching::begin(self.clone(), guest, request.into_inner(), place);
+        Ok(Response::new(stream::unfold(Some(watching), Watching::step).boxed()))
+    }
 }
 
 impl FindingDesk {
@@ -127,7 +145,7 @@ fn is_wanted(asked: &ListFindingsRequest, entry: &FindingEntry) -> bool {
         && (asked.node.is_empty() || found.nodes.contains(&asked.node))
 }
 
-fn unavailable(error: &BrokerError) -> Status {
+pub(super) fn unavailable(error: &BrokerError) -> Status {
     tracing::error!(%error, "findings cannot be read");
     Status::unavailable("findings cannot be read now; ask again")
 }

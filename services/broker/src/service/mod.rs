@@ -25,8 +25,8 @@ use crate::index::Index;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::limits::{
-    NAME_SHOWN_BYTES_MAX, PROOFS_PER_NODE_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX,
-    WATCHES_PER_NODE_MAX,
+    FINDING_WATCHES_PER_CALLER_MAX, NAME_SHOWN_BYTES_MAX, PROOFS_PER_NODE_MAX, REQUEST_BYTES_MAX,
+    RESPONSE_BYTES_MAX, SHIPMENTS_PER_NODE_MAX, WATCHES_PER_NODE_MAX,
 };
 use crate::matching::{Progress, heard::Heard};
 use crate::metrics::BrokerMetrics;
@@ -47,6 +47,7 @@ pub mod page;
 pub mod registry;
 pub mod rights;
 pub mod search;
+mod watching;
 
 /// What the services stand on.
 #[derive(Clone, Debug)]
@@ -114,6 +115,8 @@ pub fn routes(ground: Ground) -> Routes {
         shelf: shelf.clone(),
         progress,
         closing: Arc::default(),
+        drain: drain.clone(),
+        places: Places::new(FINDING_WATCHES_PER_CALLER_MAX),
     };
     let proofs = log::LogProofs {
         door: door.clone(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use lienthong_proto::lienthong::audit::v1::{
-    CloseFindingRequest, FindingEntry, FindingKind, ListFindingsRequest,
+    CloseFindingRequest, FindingEntry, FindingKind, ListFindingsRequest, WatchFindingsRequest,
     finding_service_client::FindingServiceClient,
 };
 use lienthong_transport::Channel;
@@ -28,6 +28,8 @@ const PAGE_ITEMS: i32 = 100;
 pub enum FindingsCommand {
     /// List what does not match and is not closed
     List(ListArgs),
+    /// Show findings and alerts as they are put on record, until interrupted
+    Watch(WatchArgs),
     /// Close a finding with the reason that was found; it is on record who did
     Close(CloseArgs),
 }
@@ -46,6 +48,25 @@ pub struct ListArgs {
     /// Only those that concern this node, for example agencies/G01/nodes/n1
     #[arg(long, value_name = "NODE", default_value = "")]
     node: String,
+}
+
+/// `lienthong audit findings watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    broker: BrokerArgs,
+    /// Go on behind the finding on record at this log index; without it, only new ones are shown
+    #[arg(long, value_name = "INDEX")]
+    after: Option<u64>,
+    /// Only of this kind
+    #[arg(long)]
+    kind: Option<KindWord>,
+    /// Only those that concern this node or system, for example agencies/G01/nodes/n1
+    #[arg(long, value_name = "NODE", default_value = "")]
+    node: String,
+    /// End after so many findings
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
 }
 
 /// `lienthong audit findings close`.
@@ -83,6 +104,16 @@ pub enum KindWord {
     LogForked,
     /// A receipt is in no cosigned checkpoint
     LogUnwitnessed,
+    /// Far more is asked than before
+    VolumeSpike,
+    /// Somebody asks outside the working hours
+    OffHours,
+    /// Somebody goes through many people for one purpose
+    Enumeration,
+    /// An end user asked for data about himself
+    OwnRecord,
+    /// Somebody is denied again and again
+    RepeatedDenials,
 }
 
 impl From<KindWord> for FindingKind {
@@ -98,6 +129,11 @@ impl From<KindWord> for FindingKind {
             KindWord::Journal => Self::Journal,
             KindWord::LogForked => Self::LogForked,
             KindWord::LogUnwitnessed => Self::LogUnwitnessed,
+            KindWord::VolumeSpike => Self::VolumeSpike,
+            KindWord::OffHours => Self::OffHours,
+            KindWord::Enumeration => Self::Enumeration,
+            KindWord::OwnRecord => Self::OwnRecord,
+            KindWord::RepeatedDenials => Self::RepeatedDenials,
         }
     }
 }
@@ -106,6 +142,7 @@ impl From<KindWord> for FindingKind {
 pub fn run(command: FindingsCommand) -> Result<ExitCode> {
     match command {
         FindingsCommand::List(args) => block_on(list(args)),
+        FindingsCommand::Watch(args) => block_on(watch(args)),
         FindingsCommand::Close(args) => block_on(close(args)),
     }
 }
@@ -142,6 +179,23 @@ async fn list(args: ListArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn watch(args: WatchArgs) -> Result<ExitCode> {
+    let kind = args.kind.map_or(FindingKind::Unspecified, FindingKind::from);
+    let request =
+        WatchFindingsRequest { after_log_index: args.after, kind: kind.into(), node: args.node.clone() };
+    let stream = service(&args.broker)?.watch_findings(request).await;
+    let mut stream = stream.map_err(|status| show::explained(&status))?.into_inner();
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let said = stream.message().await.map_err(|status| show::explained(&status))?;
+        let Some(said) = said else { break };
+        let Some(entry) = said.finding else { continue };
+        out::line(&if args.broker.json { to_json(&entry).to_string() } else { shown(&entry) });
+        left -= 1;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn close(args: CloseArgs) -> Result<ExitCode> {
     let request = CloseFindingRequest { id: args.id, reason: args.reason };
     let closed = service(&args.broker)?.close_finding(request).await;
@@ -171,6 +225,12 @@ fn shown(entry: &FindingEntry) -> String {
     if let Ok(id) = uuid::Uuid::from_slice(&found.exchange_id) {
         lines.push(format!("  exchange   {id} of {}", printable(&found.dataset)));
     }
+    if !found.user.is_empty() {
+        lines.push(format!("  end user   {}", printable(&found.user)));
+    }
+    if !found.rule.is_empty() {
+        lines.push(format!("  watch rule {}", printable(&found.rule)));
+    }
     let entries: Vec<String> = found.entries.iter().map(u64::to_string).collect();
     lines.push(format!("  on record  entry {} ({})", entry.log_index, entries.join(", ")));
     if let Some(closed) = &entry.closed {
@@ -188,6 +248,8 @@ fn to_json(entry: &FindingEntry) -> Value {
         "exchange_id": uuid::Uuid::from_slice(&found.exchange_id).ok().map(|id| id.to_string()),
         "nodes": found.nodes,
         "dataset": found.dataset,
+        "rule": found.rule,
+        "user": found.user,
         "entries": found.entries,
         "detail": found.detail,
         "checkpoints": found.checkpoints,
