@@ -75,7 +75,7 @@ async fn rows_outside_the_scope_are_dropped_and_a_single_one_tells_nothing() -> 
         let log = records::records(&mesh.mesh.layout.log)?;
         let closings = records::closings(&log, &id)?;
         let dropped = closings.iter().map(|closing| closing.records_out_of_scope).max().unwrap_or_default();
-        ensure!(dropped as usize == all.len() - inside.len(), "{dropped} of {}", all.len());
+        ensure!(usize::try_from(dropped)? == all.len() - inside.len(), "{dropped} of {}", all.len());
         Ok(true)
     })
     .await?;

@@ -113,9 +113,11 @@ async fn who_can_and_what_if_are_answered() {
     assert_eq!(then.fields, ["noi_thuong_tru", "so_dinh_danh"]);
     let denied = answer.judgements[1].now.clone().unwrap();
     assert_eq!((denied.permitted, denied.reason.as_str()), (false, "DENY_PURPOSE"));
-    let broken = CatalogFile { name: "x.yaml".to_owned(), text: "entries: 7".to_owned() };
-    let answer =
-        soon(operator.what_if(WhatIfRequest { files: vec![broken], ..asked })).await.unwrap().into_inner();
+    let unreadable = CatalogFile { name: "x.yaml".to_owned(), text: "entries: 7".to_owned() };
+    let answer = soon(operator.what_if(WhatIfRequest { files: vec![unreadable], ..asked }))
+        .await
+        .unwrap()
+        .into_inner();
     assert!(answer.mistakes[0].contains("x.yaml:"), "{:?}", answer.mistakes);
     assert!(answer.judgements.iter().all(|judgement| judgement.then.is_none()));
     soon(broker.stop()).await.unwrap();

@@ -27,7 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 async fn refusal(config: BrokerConfig) -> String {
-    soon(Broker::start(config)).await.expect_err("it should not have started").to_string()
+    soon(Box::pin(Broker::start(config))).await.expect_err("it should not have started").to_string()
 }
 
 #[tokio::test]
