@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     call::{
         answer::{self, Answer},
-        authorize::authorize,
+        authorize::{Judged, authorize},
         close::Closer,
         conclude::is_temporary,
         deadline::Deadline,
@@ -85,12 +85,20 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let mut exchange = open::arrived(&core, Side::Consumer, id, 1, &caller, &stated, request.uri().path());
     let well = identified.and(stated_well).and_then(|()| sandbox::demanded(&core.node, request.headers()));
     let judged = match well {
-        Ok(()) => judge(&core, &mut rights, &caller, &stated, &mut exchange, &request).await,
+        Ok(()) => judge(&core, &rights, &caller, &stated, &mut exchange, &request),
         Err(error) => Err(error),
     };
-    match judged {
+    let confirmed = match judged {
+        Ok((judged, deadline)) => judged
+            .confirm(&core, &mut rights, &caller, &stated, &mut exchange, deadline)
+            .await
+            .map(|permitted| (permitted, deadline)),
+        Err(error) => Err(error),
+    };
+    match confirmed {
         Err(error) => deny(&core, exchange, id, &error),
-        Ok((method, permitted, deadline)) => {
+        Ok((permitted, deadline)) => {
+            let method = Arc::clone(permitted.method());
             let outgoing = Outgoing { core, peer, rights, id, received, caller, stated, method, deadline };
             let nodes = match outgoing.provider_nodes() {
                 Ok(nodes) => nodes,
@@ -105,21 +113,21 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
 }
 
 /// Resolve and authorize; fills in what becomes known of the exchange.
-async fn judge(
+fn judge(
     core: &Core,
-    rights: &mut Arc<RightsIndex>,
+    rights: &RightsIndex,
     caller: &Caller,
     stated: &CallMetadata,
     exchange: &mut Exchange,
     request: &Request<Incoming>,
-) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
+) -> Result<(Judged, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), stated.provider.as_deref())?;
     open::resolved(exchange, rights, &method, stated);
     check_head(request)?;
-    let permitted = authorize(core, rights, &method, caller, stated).await?;
-    open::decided(exchange, &permitted, stated);
+    let judged = authorize(&core.node, rights, &method, caller, stated)?;
+    open::decided(exchange, judged.so_far(), stated);
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
-    Ok((method, permitted, deadline))
+    Ok((judged, deadline))
 }
 
 impl Outgoing {

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     call::{
         answer::{self, Answer},
-        authorize::authorize,
+        authorize::{Judged, authorize},
         close::Closer,
         deadline::Deadline,
         deny::deny,
@@ -77,17 +77,25 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
     let path = request.uri().path();
     let mut exchange = open::arrived(&core, Side::Provider, id, attempt, &caller, &said.metadata, path);
     let judged = match identified {
-        Ok(()) => judge(&core, &mut rights, &caller, &said.metadata, &mut exchange, &request).await,
+        Ok(()) => judge(&core, &rights, &caller, &said.metadata, &mut exchange, &request),
         Err(error) => Err(error),
     };
-    let judged = judged.and_then(|decided| said_well.map(|()| decided)).and_then(|decided| {
+    let judged = judged.and_then(|(judged, deadline)| {
+        said_well?;
         core.node.replay.accept(&caller.node, *id.as_bytes(), attempt, clock::unix_ms())?;
-        take_quota(&core.node, &caller, &decided.1)?;
-        Ok(decided)
+        take_quota(&core.node, &caller, judged.so_far())?;
+        Ok((judged, deadline))
     });
-    match judged {
+    let confirmed = match judged {
+        Ok((judged, deadline)) => judged
+            .confirm(&core, &mut rights, &caller, &said.metadata, &mut exchange, deadline)
+            .await
+            .map(|permitted| (permitted, deadline)),
+        Err(error) => Err(error),
+    };
+    match confirmed {
         Err(error) => deny(&core, exchange, id, &error),
-        Ok((method, permitted, deadline)) => {
+        Ok((permitted, deadline)) => {
             let admitted = Admitted {
                 core,
                 peer,
@@ -95,7 +103,7 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
                 received,
                 key: said.key,
                 peer_opening_hash: said.context.opening_hash,
-                method,
+                method: Arc::clone(permitted.method()),
                 permitted,
                 deadline,
             };
@@ -108,21 +116,21 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
 }
 
 /// Resolve and authorize; fills in what becomes known of the exchange.
-async fn judge(
+fn judge(
     core: &Core,
-    rights: &mut Arc<RightsIndex>,
+    rights: &RightsIndex,
     caller: &Caller,
     stated: &CallMetadata,
     exchange: &mut Exchange,
     request: &Request<Incoming>,
-) -> Result<(Arc<Method>, Permitted, Deadline), MeshError> {
+) -> Result<(Judged, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), Some(&core.node.agency))?;
     open::resolved(exchange, rights, &method, stated);
     check_head(request)?;
-    let permitted = authorize(core, rights, &method, caller, stated).await?;
-    open::decided(exchange, &permitted, stated);
+    let judged = authorize(&core.node, rights, &method, caller, stated)?;
+    open::decided(exchange, judged.so_far(), stated);
     let deadline = Deadline::read(request.headers(), &method, &core.node.limits)?;
-    Ok((method, permitted, deadline))
+    Ok((judged, deadline))
 }
 
 /// Calls are counted for a system: one that is not named has no quota, no level and no place on record.

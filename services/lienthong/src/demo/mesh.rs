@@ -82,9 +82,18 @@ impl Mesh {
 
     /// Has the broker read again what its operator declares: catalog, registry, revocation lists.
     pub async fn reload_broker(&self) -> Result<()> {
+        self.signal_broker("-HUP").await
+    }
+
+    /// Halts the broker's process where it stands, or lets it go on: its connections stay open and nothing answers.
+    pub async fn halt_broker(&self, halt: bool) -> Result<()> {
+        self.signal_broker(if halt { "-STOP" } else { "-CONT" }).await
+    }
+
+    async fn signal_broker(&self, signal: &str) -> Result<()> {
         let pid = self.broker.as_ref().and_then(Role::pid).context("the broker is not running")?;
-        let told = tokio::process::Command::new("kill").args(["-HUP", &pid.to_string()]).status().await?;
-        anyhow::ensure!(told.success(), "the broker could not be told to read again: {told}");
+        let told = tokio::process::Command::new("kill").args([signal, &pid.to_string()]).status().await?;
+        anyhow::ensure!(told.success(), "the broker could not be signalled: {told}");
         Ok(())
     }
 

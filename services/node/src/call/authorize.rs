@@ -6,34 +6,70 @@ use std::{
 };
 
 use lienthong_catalog::{Method, Permitted, Question, RightsIndex, decide};
-use lienthong_proto::{reason::Reason, status::MeshError};
+use lienthong_proto::{lienthong::audit::v1::Exchange, reason::Reason, status::MeshError};
 
 use crate::{
-    call::{identify::Caller, metadata::CallMetadata, online},
+    call::{deadline::Deadline, identify::Caller, metadata::CallMetadata, online, open},
     clock,
     core::Core,
     limits::ONLINE_STREAM_SILENCE_MS_MAX,
     node::Node,
 };
 
-/// Asks the catalog, and the broker first where the dataset is decided online: then `rights` are no older than those the
-/// broker decided by. Both nodes of an exchange ask, each by its own copy of the rights; the provider's answer counts.
-pub async fn authorize(
-    core: &Core,
-    rights: &mut Arc<RightsIndex>,
+/// A call that this node permits by itself. Where its dataset is decided online, the broker's word is still missing: only
+/// [`confirm`](Self::confirm) gives the `Permitted` out.
+#[must_use]
+pub struct Judged {
+    permitted: Permitted,
+    online: bool,
+}
+
+/// Asks the catalog, by this node's own copy of the rights. Both nodes of an exchange ask; the provider's answer counts.
+/// A dataset that is decided online is judged as if the rights were new: what this node denies by them, nobody needs to
+/// be asked about.
+pub fn authorize(
+    node: &Node,
+    rights: &RightsIndex,
     method: &Method,
     caller: &Caller,
     stated: &CallMetadata,
-) -> Result<Permitted, MeshError> {
-    if !rights.is_decided_online(method) {
-        let permitted = judge(&core.node, rights, method, caller, stated, core.node.freshness.age())?;
-        return at_an_open_gate(&core.node, permitted);
+) -> Result<Judged, MeshError> {
+    let online = rights.is_decided_online(method);
+    let age = if online { Duration::ZERO } else { node.freshness.age() };
+    let permitted = at_an_open_gate(node, judge(node, rights, method, caller, stated, age)?)?;
+    Ok(Judged { permitted, online })
+}
+
+impl Judged {
+    /// What is permitted so far: for the quota, and for the record of a denial that follows.
+    pub fn so_far(&self) -> &Permitted {
+        &self.permitted
     }
-    // What this node denies by itself, nobody needs to be asked about.
-    let permitted = judge(&core.node, rights, method, caller, stated, Duration::ZERO)?;
-    at_an_open_gate(&core.node, permitted)?;
-    *rights = online::ask(core, method, caller, stated).await?;
-    judge(&core.node, rights, method, caller, stated, Duration::ZERO)
+
+    /// Asks the broker where it is to be asked each time, and judges again by rights no older than those it decided by;
+    /// then `rights` are these, and `exchange` says what was decided by them. It comes last, so that a caller who is over
+    /// its quota, or who repeats itself, asks nothing of the broker.
+    ///
+    /// # Errors
+    /// What [`online::ask`] says, or the denial by the newer rights.
+    pub async fn confirm(
+        self,
+        core: &Core,
+        rights: &mut Arc<RightsIndex>,
+        caller: &Caller,
+        stated: &CallMetadata,
+        exchange: &mut Exchange,
+        deadline: Deadline,
+    ) -> Result<Permitted, MeshError> {
+        if !self.online {
+            return Ok(self.permitted);
+        }
+        let method = self.permitted.method();
+        *rights = online::ask(core, method, caller, stated, deadline).await?;
+        let permitted = judge(&core.node, rights, method, caller, stated, Duration::ZERO)?;
+        open::decided(exchange, &permitted, stated);
+        at_an_open_gate(&core.node, permitted)
+    }
 }
 
 /// A call whose answer could not be released is not begun.
@@ -41,7 +77,7 @@ fn at_an_open_gate(node: &Node, permitted: Permitted) -> Result<Permitted, MeshE
     node.gates.offers(permitted.release_gate()).map(|()| permitted)
 }
 
-/// The same without asking anybody, about a call that was permitted before, or is only thought of.
+/// About a call that was permitted before, or is only thought of: nobody is asked.
 pub fn still_authorized(
     node: &Node,
     rights: &RightsIndex,

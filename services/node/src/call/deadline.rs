@@ -50,6 +50,17 @@ impl Deadline {
         self.0
     }
 
+    /// The moment, or `patience` from now if that is sooner.
+    pub fn or_sooner(self, patience: Duration) -> Instant {
+        let end = Instant::now() + patience;
+        self.0.map_or(end, |at| at.min(end))
+    }
+
+    /// Whether the moment has come.
+    pub fn is_over(self) -> bool {
+        self.0.is_some_and(|at| at <= Instant::now())
+    }
+
     /// Waits for the journal, but not beyond the deadline.
     pub async fn limit(
         self,

@@ -1,6 +1,6 @@
-//! Before step 4, for datasets that are decided online: what does the broker say?
+//! The end of step 4, for datasets that are decided online: what does the broker say?
 //!
-//! The broker's word comes first, then this node decides as always, by rights no older than those the broker decided by.
+//! This node decides first, as always; then the broker; then this node again, by rights no older than the broker's.
 //! So an online dataset is released only where both say yes, and a change of rights counts from the moment at which the
 //! broker has made it. The broker away means no (design §1, idea 2).
 
@@ -15,10 +15,10 @@ use lienthong_proto::{
     reason::Reason,
     status::MeshError,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    call::{identify::Caller, metadata::CallMetadata},
+    call::{deadline::Deadline, identify::Caller, metadata::CallMetadata},
     core::Core,
     limits::{ONLINE_ANSWER_MS_MAX, ONLINE_PAUSE_MS, ONLINE_RIGHTS_MS_MAX},
     node::Node,
@@ -28,12 +28,13 @@ use crate::{
 ///
 /// # Errors
 /// The broker's denial; `DENY_BROKER_UNREACHABLE` where it does not answer; `DENY_EPOCH` where the rights that it
-/// decided by do not reach this node.
+/// decided by do not reach this node; `FAIL_DEADLINE` where the caller's time ends first.
 pub async fn ask(
     core: &Core,
     method: &Method,
     caller: &Caller,
     stated: &CallMetadata,
+    deadline: Deadline,
 ) -> Result<Arc<RightsIndex>, MeshError> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let question = DecideRequest {
@@ -48,17 +49,18 @@ pub async fn ask(
         user: text(&stated.user),
     };
     let mut broker = RightsServiceClient::new(core.upstreams.broker().clone());
-    let patience = Duration::from_millis(ONLINE_ANSWER_MS_MAX);
-    let answer = match timeout(patience, broker.decide(question)).await {
+    let until = deadline.or_sooner(Duration::from_millis(ONLINE_ANSWER_MS_MAX));
+    let answer = match timeout_at(until, broker.decide(question)).await {
         Ok(Ok(answer)) => answer.into_inner(),
         Ok(Err(status)) => {
             tracing::warn!(error = %status.message(), "the broker did not decide");
             return Err(unreachable("decided online, each time; the broker cannot be asked"));
         }
+        Err(_) if deadline.is_over() => return Err(too_late("while the broker was asked")),
         Err(_) => return Err(unreachable("decided online, each time; the broker did not answer in time")),
     };
     let epoch = permitted_at(answer)?;
-    rights_of(&core.node, epoch).await
+    rights_of(&core.node, epoch, deadline).await
 }
 
 /// The epoch by which the broker permits the call.
@@ -72,20 +74,25 @@ fn permitted_at(answer: DecideResponse) -> Result<u64, MeshError> {
 }
 
 /// This node's rights once they are of `epoch` or newer.
-async fn rights_of(node: &Node, epoch: u64) -> Result<Arc<RightsIndex>, MeshError> {
-    let end = Instant::now() + Duration::from_millis(ONLINE_RIGHTS_MS_MAX);
+async fn rights_of(node: &Node, epoch: u64, deadline: Deadline) -> Result<Arc<RightsIndex>, MeshError> {
+    let until = deadline.or_sooner(Duration::from_millis(ONLINE_RIGHTS_MS_MAX));
     loop {
         let held = node.rights.load_full();
         let held_epoch = held.as_ref().map_or(0, |rights| rights.epoch());
         match held {
             Some(rights) if held_epoch >= epoch => return Ok(rights),
-            _ if Instant::now() >= end => {
+            _ if deadline.is_over() => return Err(too_late("while newer rights were waited for")),
+            _ if Instant::now() >= until => {
                 let detail = format!("the broker decided by epoch {epoch}, the node holds {held_epoch}");
                 return Err(MeshError::new(Reason::DenyEpoch, detail));
             }
             _ => sleep(Duration::from_millis(ONLINE_PAUSE_MS)).await,
         }
     }
+}
+
+fn too_late(detail: &str) -> MeshError {
+    MeshError::new(Reason::FailDeadline, detail)
 }
 
 fn unreachable(detail: &str) -> MeshError {
