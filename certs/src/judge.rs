@@ -4,7 +4,9 @@
 //! revocation of every certificate on that path (by our index: `webpki` scans a list entry by entry), and
 //! the profile (lifetime, key, names, development mark). Pure: no I/O, and the time is an argument, so the
 //! same judgement serves a handshake and every re-judgement of a live connection. A [`Judge`] never changes;
-//! new trust means a new judge, swapped in whole.
+//! new trust means a new judge, swapped in whole. So it need not prove the same chain twice ([`accepted`]).
+
+use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
@@ -14,11 +16,13 @@ use crate::certificate::{self, PeerCertificate, ProfileError, Usage};
 use crate::credentials::CHAIN_CERTIFICATES_MAX;
 use crate::development::{self, Mark};
 
+mod accepted;
 mod profile;
 mod refusal;
 mod revocation;
 mod trust;
 
+use accepted::{Accepted, Validity};
 pub use profile::{LEAF_YEARS_MAX, Profile};
 pub use refusal::CertificateRefusal;
 pub(crate) use refusal::rfc3339;
@@ -33,6 +37,7 @@ pub struct Judge {
     anchors: TrustAnchors,
     lists: RevocationLists,
     profile: Profile,
+    accepted: Accepted,
 }
 
 impl Judge {
@@ -47,7 +52,7 @@ impl Judge {
         {
             return Err(TrustError::Development(marked.name.clone()));
         }
-        Ok(Judge { anchors, lists, profile })
+        Ok(Judge { anchors, lists, profile, accepted: Accepted::default() })
     }
 
     /// Judges `chain` (leaf first, as TLS sends it) for `usage` at `now`.
@@ -62,9 +67,13 @@ impl Judge {
         chain: &[CertificateDer<'_>],
         usage: Usage,
         now: UnixTime,
-    ) -> Result<PeerCertificate, CertificateRefusal> {
+    ) -> Result<Arc<PeerCertificate>, CertificateRefusal> {
         if chain.len() > CHAIN_CERTIFICATES_MAX {
             return Err(CertificateRefusal::ChainTooLong);
+        }
+        let key = accepted::key(chain, usage);
+        if let Some(peer) = self.accepted.find(&key, now) {
+            return Ok(peer);
         }
         let mut peer = PeerCertificate::read(chain)?;
         if peer.self_issued {
@@ -77,6 +86,8 @@ impl Judge {
         peer.branch = Some(self.anchors.branch_of(&peer.authorities).unwrap_or(root.branch));
         self.check_development(&parsed)?;
         self.profile.check(&peer, usage)?;
+        let peer = Arc::new(peer);
+        self.accepted.keep(key, Arc::clone(&peer), Validity::of(&parsed));
         Ok(peer)
     }
 

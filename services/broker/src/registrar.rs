@@ -340,7 +340,7 @@ impl Registrar {
     }
 
     /// The leaf of a renewal's chain, judged as a handshake would judge it.
-    fn judged(&self, chain: Vec<Vec<u8>>, known: &Enrolling) -> Result<PeerCertificate, Refused> {
+    fn judged(&self, chain: Vec<Vec<u8>>, known: &Enrolling) -> Result<Arc<PeerCertificate>, Refused> {
         if chain.len() > RENEWAL_CHAIN_MAX {
             return Err(Refused::NotAccepted(format!(
                 "a chain has at most {RENEWAL_CHAIN_MAX} certificates"

@@ -48,7 +48,7 @@ impl Verdict {
             }),
         };
         // The slot belongs to one handshake, and TLS 1.3 asks once per handshake.
-        match self.0.get_or_init(|| judged.map(Arc::new)) {
+        match self.0.get_or_init(|| judged) {
             Ok(_) => Ok(()),
             Err(refusal) => Err(Error::InvalidCertificate(alert_for(refusal))),
         }
