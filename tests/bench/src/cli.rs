@@ -10,6 +10,9 @@ use crate::contestant::Contestant;
 use crate::load::Shape;
 use crate::pki::Role;
 
+/// Rights in the provider's bundle, unless the run says otherwise.
+const RIGHTS: u32 = 10_000;
+
 /// Measures one exchange against what a user would pick instead.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
@@ -34,6 +37,8 @@ pub enum Command {
     Backend(BackendArgs),
     /// Forward as a naive tonic proxy (contestant b)
     ProxyNaive(ProxyArgs),
+    /// Forward as a naive tonic proxy that signs, and records durably (contestant f)
+    ProxyNotarised(ProxyArgs),
     /// Forward as a bare hyper proxy (contestant g)
     ProxyBare(ProxyArgs),
 }
@@ -57,10 +62,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = parse_mib)]
     pub stream_mib: Option<usize>,
     /// Rights in the provider's bundle
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = RIGHTS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rights: u32,
     /// Contestants to measure, by letter
-    #[arg(long, value_name = "LETTERS", value_delimiter = ',', default_values = ["a", "b", "g", "d"])]
+    #[arg(long, value_name = "LETTERS", value_delimiter = ',', default_values = ["a", "b", "c", "d", "e", "f", "g"])]
     pub only: Vec<Contestant>,
     /// Folder for journals and logs; on the disk that shall be measured [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
@@ -148,7 +153,7 @@ pub struct PkiArgs {
     pub pki: PathBuf,
 }
 
-/// `bench proxy-naive`, `bench proxy-bare`.
+/// `bench proxy-naive`, `bench proxy-notarised`, `bench proxy-bare`.
 #[derive(Debug, Args)]
 pub struct ProxyArgs {
     /// Folder of the certificates
@@ -160,6 +165,9 @@ pub struct ProxyArgs {
     /// Where it forwards to
     #[arg(long)]
     pub upstream: SocketAddr,
+    /// Folder of what it records, if it does
+    #[arg(long)]
+    pub data: PathBuf,
 }
 
 impl ShapeArgs {

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::mesh::Mesh;
+use crate::load::Shape;
+use crate::mesh::{Mesh, free_addresses};
+use crate::nginx;
+use crate::pki::Role;
+use crate::plan::Case;
 use crate::process::{Process, Stdout};
 
 /// What stands between consumer and backend. The letters are those of the project's goals.
@@ -20,25 +24,38 @@ pub enum Contestant {
     /// Two naive tonic proxies.
     #[value(name = "b")]
     Naive,
-    /// Two bare hyper proxies.
-    #[value(name = "g")]
-    Bare,
+    /// Two nginx.
+    #[value(name = "c")]
+    Nginx,
     /// Two nodes of ours, with their broker.
     #[value(name = "d")]
     Ours,
+    /// The same, where no answer leaves before the broker's log has its record.
+    #[value(name = "e")]
+    Receipted,
+    /// The naive proxies with a signature on every message and an `fsync` a record.
+    #[value(name = "f")]
+    Notarised,
+    /// Two bare hyper proxies.
+    #[value(name = "g")]
+    Bare,
 }
 
 impl Contestant {
     /// All, in the order of the tables.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Naive, Self::Bare, Self::Ours];
+    pub const ALL: [Self; 7] =
+        [Self::Direct, Self::Naive, Self::Nginx, Self::Ours, Self::Receipted, Self::Notarised, Self::Bare];
 
     /// Its letter.
     pub const fn letter(self) -> &'static str {
         match self {
             Self::Direct => "a",
             Self::Naive => "b",
-            Self::Bare => "g",
+            Self::Nginx => "c",
             Self::Ours => "d",
+            Self::Receipted => "e",
+            Self::Notarised => "f",
+            Self::Bare => "g",
         }
     }
 
@@ -47,8 +64,11 @@ impl Contestant {
         match self {
             Self::Direct => "a direct",
             Self::Naive => "b two naive tonic proxies",
-            Self::Bare => "g two bare hyper proxies",
+            Self::Nginx => "c two nginx",
             Self::Ours => "d ours, everything on",
+            Self::Receipted => "e ours, gate RECEIPT",
+            Self::Notarised => "f b, RSA and fsync",
+            Self::Bare => "g two bare hyper proxies",
         }
     }
 
@@ -61,6 +81,17 @@ impl Contestant {
             Self::Naive => {
                 "two byte-forwarding proxies written with tonic as a competent engineer would: raw codec, multi-thread \
                  runtime, tonic's own transport. No policy, no record"
+            }
+            Self::Nginx => {
+                "two nginx of Debian with client certificates on every hop and an access log, a worker per core. No \
+                 policy, no proof"
+            }
+            Self::Receipted => {
+                "d, where no answer leaves before the broker's log has its record durably (release gate RECEIPT)"
+            }
+            Self::Notarised => {
+                "a model with per-message RSA and fsync: the proxies of b, and the side that a message comes from signs \
+                 it with RSA-2048, the other verifies, each makes one record of the exchange durable before it answers"
             }
             Self::Bare => {
                 "two forwarding proxies on hyper, one current-thread runtime per core, through the acceptor and \
@@ -75,7 +106,16 @@ impl Contestant {
 
     /// Whether the consumer receives granted fields only.
     pub const fn releases(self) -> bool {
-        matches!(self, Self::Ours)
+        matches!(self, Self::Ours | Self::Receipted)
+    }
+
+    /// Whether it is measured in a case: e and f only where they are compared.
+    pub fn takes(self, case: Case) -> bool {
+        match self {
+            Self::Receipted => case.shape == Shape::Closed { concurrency: 256 } || case == Case::open(256),
+            Self::Notarised => case == Case::closed(256, 256),
+            Self::Direct | Self::Naive | Self::Nginx | Self::Ours | Self::Bare => true,
+        }
     }
 }
 
@@ -129,8 +169,11 @@ impl Chain {
         match contestant {
             Contestant::Direct => Ok(Self::Direct(backend)),
             Contestant::Naive => proxies(site, "proxy-naive", backend).await,
+            Contestant::Nginx => nginx(site, backend).await,
+            Contestant::Notarised => proxies(site, "proxy-notarised", backend).await,
             Contestant::Bare => proxies(site, "proxy-bare", backend).await,
-            Contestant::Ours => Ok(Self::Mesh(Box::new(Mesh::start(site, backend).await?))),
+            Contestant::Ours => Ok(Self::Mesh(Box::new(Mesh::start(site, backend, "JOURNAL").await?))),
+            Contestant::Receipted => Ok(Self::Mesh(Box::new(Mesh::start(site, backend, "RECEIPT").await?))),
         }
     }
 
@@ -152,10 +195,18 @@ impl Chain {
     }
 }
 
+async fn nginx(site: &Site, backend: SocketAddr) -> anyhow::Result<Chain> {
+    let [address, next] = free_addresses()?;
+    let provider = nginx::start(site, Role::ProviderNode, "nginx-provider-node", next, backend).await?;
+    let consumer = nginx::start(site, Role::ConsumerNode, "nginx-consumer-node", address, next).await?;
+    Ok(Chain::Proxies { address, hops: Box::new([consumer, provider]) })
+}
+
 async fn proxies(site: &Site, command: &str, backend: SocketAddr) -> anyhow::Result<Chain> {
     let start = async |role: &str, upstream: SocketAddr| {
         let name = format!("{command}-{role}");
-        let arguments = [command, "--role", role, "--upstream", &upstream.to_string()];
+        let (upstream, data) = (upstream.to_string(), text(&site.data)?);
+        let arguments = [command, "--role", role, "--upstream", &upstream, "--data", data];
         let mut proxy = site.start(&name, &arguments)?;
         let address = proxy.address().await?;
         anyhow::Ok((proxy, address))

@@ -17,6 +17,19 @@ const DISK_PROBE_BYTES: usize = 512;
 /// What `statfs` calls a file system in memory (`TMPFS_MAGIC`).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
+/// A process and all that it started, itself first: nginx is many.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut place = 0;
+    while let Some(parent) = family.get(place) {
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        let children = children.unwrap_or_default();
+        family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        place += 1;
+    }
+    family
+}
+
 /// CPU time that a process has spent, all its threads together.
 pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let mut total = Duration::ZERO;

@@ -13,7 +13,7 @@
 //! - [`exchange`]: the question and the answer. [`pki`]: who proves what. [`contestant`]: who takes part.
 //! - [`mod@run`]: the rounds. **Start here.** [`plan`]: what is measured. [`summary`]: medians, ratios, goals. [`report`]:
 //!   how they are shown.
-//! - [`mod@load`]: the load generator. [`backend`], [`naive`], [`bare`], [`mesh`]: what is called.
+//! - [`mod@load`]: the load generator. [`backend`], [`naive`], [`notary`], [`nginx`], [`bare`], [`mesh`]: what is called.
 //! - [`identity`]: what proving identity costs; `bench identity` runs it alone.
 //! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
 
@@ -27,6 +27,8 @@ mod identity;
 mod load;
 mod mesh;
 mod naive;
+mod nginx;
+mod notary;
 mod out;
 mod pki;
 mod plan;
@@ -47,6 +49,7 @@ use clap::Parser;
 use crate::cli::{Cli, Command, LoadArgs};
 use crate::exchange::Exchange;
 use crate::load::Measurement;
+use crate::notary::Notary;
 use crate::pki::Pki;
 
 /// The same allocator in every process of the run.
@@ -83,7 +86,13 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::ProxyNaive(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
             let pki = Pki::open(&arguments.pki)?;
-            let proxy = naive::start(&pki, arguments.role, arguments.upstream).await?;
+            let proxy = naive::start(&pki, arguments.role, arguments.upstream, None).await?;
+            serve(proxy.address, proxy.failed()).await
+        })?,
+        Command::ProxyNotarised(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
+            let pki = Pki::open(&arguments.pki)?;
+            let notary = Notary::new(&arguments.pki, &arguments.data, arguments.role)?;
+            let proxy = naive::start(&pki, arguments.role, arguments.upstream, Some(notary)).await?;
             serve(proxy.address, proxy.failed()).await
         })?,
     }

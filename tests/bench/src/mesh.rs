@@ -1,4 +1,4 @@
-//! Contestant d: two nodes and a broker, real processes of the `lienthong` program, everything on.
+//! Contestants d and e: two nodes and a broker, real processes of the `lienthong` program, everything on.
 //!
 //! After each measurement the records are counted where an operator would look: the nodes' own metrics and the
 //! broker's. Every answered call must have left one pair of records, no more and no fewer.
@@ -17,6 +17,7 @@ use crate::contestant::{Site, text};
 use crate::process::{Process, Stdout};
 use crate::summary::Recorded;
 use files::Files;
+pub use files::free_addresses;
 
 /// How long the broker may take to have all records of one measurement.
 const DRAIN_TIMEOUT_MS: u64 = 120_000;
@@ -31,6 +32,8 @@ const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Records of one exchange: one of each side.
 const RECORDS_PER_EXCHANGE: u64 = 2;
+/// Under the gate `RECEIPT` the opening is a record of its own.
+const RECORDS_PER_RECEIPTED_EXCHANGE: u64 = 4;
 
 /// The mesh, running.
 pub struct Mesh {
@@ -41,6 +44,8 @@ pub struct Mesh {
     /// Admin listeners of the nodes and of the broker.
     node_admins: [SocketAddr; 2],
     broker_admin: SocketAddr,
+    /// Records that one answered call leaves on the log.
+    records_per_exchange: u64,
     /// What was counted last.
     counted: Counts,
 }
@@ -55,13 +60,13 @@ struct Counts {
 }
 
 impl Mesh {
-    /// Starts broker and nodes, and waits until all decide by the same rights.
-    pub async fn start(site: &Site, backend: SocketAddr) -> anyhow::Result<Self> {
-        let folder = site.data.join("mesh");
-        let files = Files::write(&folder, site, backend)?;
+    /// Starts broker and nodes, and waits until all decide by the same rights; answers pass the release gate `gate`.
+    pub async fn start(site: &Site, backend: SocketAddr, gate: &str) -> anyhow::Result<Self> {
+        let folder = site.data.join(gate);
+        let files = Files::write(&folder, site, backend, gate)?;
         let start = |name: &str, role: &str, config| {
             let arguments = [role, "run", "--config", text(config)?, "--with-parent"];
-            Process::start(name, &site.lienthong, arguments, &site.data, Stdout::Log)
+            Process::start(&format!("{name} {gate}"), &site.lienthong, arguments, &site.data, Stdout::Log)
         };
         let mut broker = start("broker", "broker", &files.broker)?;
         broker.ready(async || is_ready(files.broker_admin).await).await?;
@@ -76,6 +81,10 @@ impl Mesh {
             address: files.local_listener,
             node_admins: files.node_admins,
             broker_admin: files.broker_admin,
+            records_per_exchange: match gate {
+                "RECEIPT" => RECORDS_PER_RECEIPTED_EXCHANGE,
+                _ => RECORDS_PER_EXCHANGE,
+            },
             counted: Counts { delivered: [0; 2], log: 0 },
         };
         let agreeing = tokio::time::timeout(Duration::from_millis(RIGHTS_TIMEOUT_MS), mesh.agree());
@@ -100,7 +109,7 @@ impl Mesh {
         let now = self.stand_still().await?;
         let records = now.log - before.log;
         ensure!(
-            now.delivered == before.delivered.map(|count| count + 1) && records >= RECORDS_PER_EXCHANGE,
+            now.delivered == before.delivered.map(|count| count + 1) && records >= self.records_per_exchange,
             "one stream was answered, but the records do not come to the log: {before:?}, then {now:?}"
         );
         self.counted = now;
@@ -111,7 +120,7 @@ impl Mesh {
     pub async fn settle(&mut self, answered: u64) -> anyhow::Result<Recorded> {
         let begun = Instant::now();
         let before = self.counted;
-        let records = RECORDS_PER_EXCHANGE * answered;
+        let records = self.records_per_exchange * answered;
         let expected =
             Counts { delivered: before.delivered.map(|count| count + answered), log: before.log + records };
         let mut now = self.counts().await?;

@@ -1,10 +1,11 @@
 //! Contestant b, one of its two proxies: what a competent engineer would write with tonic in an afternoon. A raw codec,
 //! so that messages are forwarded without decoding them; the multi-thread runtime; tonic's own transport. No policy,
-//! no record.
+//! no record. With a [`Notary`] it is one of the two of contestant f.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes};
@@ -16,19 +17,26 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::exchange;
+use crate::notary::Notary;
 use crate::pki::{Pki, Role};
 use crate::tonic_server::{self, TonicServer};
 
 /// Starts a proxy that plays `role` before `upstream`, on the runtime that is polled.
-pub async fn start(pki: &Pki, role: Role, upstream: SocketAddr) -> anyhow::Result<TonicServer> {
+pub async fn start(
+    pki: &Pki,
+    role: Role,
+    upstream: SocketAddr,
+    notary: Option<Arc<Notary>>,
+) -> anyhow::Result<TonicServer> {
     let channel = tonic_server::connect(pki, role, upstream).await?;
-    TonicServer::start(pki, role, Proxy { channel }).await
+    TonicServer::start(pki, role, Proxy { channel, notary }).await
 }
 
 /// The service as tonic's router sees it.
 #[derive(Clone)]
 struct Proxy {
     channel: Channel,
+    notary: Option<Arc<Notary>>,
 }
 
 impl NamedService for Proxy {
@@ -48,6 +56,7 @@ impl tower::Service<http::Request<Body>> for Proxy {
         let path = request.uri().path_and_query().cloned();
         let forward = Forward {
             channel: self.channel.clone(),
+            notary: self.notary.clone(),
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
         };
         let mut grpc = tonic::server::Grpc::new(Raw);
@@ -64,6 +73,7 @@ impl tower::Service<http::Request<Body>> for Proxy {
 /// One call, onward.
 struct Forward {
     channel: Channel,
+    notary: Option<Arc<Notary>>,
     path: PathAndQuery,
 }
 
@@ -72,11 +82,18 @@ impl UnaryService<Bytes> for Forward {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let (channel, path) = (self.channel.clone(), self.path.clone());
+        let (channel, path, notary) = (self.channel.clone(), self.path.clone(), self.notary.clone());
         Box::pin(async move {
             let mut client = tonic::client::Grpc::new(channel);
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            client.unary(request, path, Raw).await
+            match notary {
+                None => client.unary(request, path, Raw).await,
+                Some(notary) => {
+                    notary
+                        .exchange(request, async move |request| client.unary(request, path, Raw).await)
+                        .await
+                }
+            }
         })
     }
 }

@@ -103,10 +103,10 @@ impl Plan {
     /// The quick run, within 5 minutes.
     pub fn quick(contestants: Vec<Contestant>) -> Self {
         Self {
-            rounds: 3,
+            rounds: 2,
             warmup: Duration::from_millis(200),
             window: Duration::from_secs(1),
-            open_window: Duration::from_secs(3),
+            open_window: Duration::from_secs(2),
             ..Self::thorough(contestants)
         }
     }
@@ -120,7 +120,8 @@ impl Plan {
             let first = usize::from(round) % order.len().max(1);
             order.rotate_left(first);
             Case::all(self.stream_bytes).into_iter().flat_map(move |case| {
-                order.clone().into_iter().map(move |contestant| Turn { round, case, contestant })
+                let taking_part = order.clone().into_iter().filter(move |contestant| contestant.takes(case));
+                taking_part.map(move |contestant| Turn { round, case, contestant })
             })
         })
     }
@@ -156,13 +157,20 @@ mod tests {
     fn everybody_is_measured_as_often_in_every_case_and_begins_in_turn() {
         let plan = Plan::quick(Contestant::ALL.to_vec());
         let turns: Vec<_> = plan.turns().collect();
-        assert_eq!(turns.len(), 3 * Case::all(STREAM_BYTES).len() * 4);
+        let cases = Case::all(STREAM_BYTES);
+        let of_a_round: usize = Contestant::ALL
+            .iter()
+            .map(|contestant| cases.iter().filter(|case| contestant.takes(**case)).count())
+            .sum();
+        assert_eq!(turns.len(), usize::from(plan.rounds) * of_a_round);
         let distinct: HashSet<_> = turns.iter().map(|turn| format!("{turn:?}")).collect();
         assert_eq!(distinct.len(), turns.len());
         let first = |round| turns.iter().find(|turn| turn.round == round).unwrap().contestant;
-        assert_eq!([first(0), first(1), first(2)], [Contestant::Direct, Contestant::Naive, Contestant::Bare]);
+        assert_eq!([first(0), first(1)], [Contestant::Direct, Contestant::Naive]);
         // Those that are compared stand side by side.
-        assert!(turns.chunks(4).all(|side| side.iter().all(|turn| turn.case == side[0].case)));
+        let cases_in_turn: Vec<_> =
+            turns.chunk_by(|one, next| one.case == next.case).map(|side| side[0].case).collect();
+        assert_eq!(cases_in_turn.len(), usize::from(plan.rounds) * cases.len());
     }
 
     #[test]

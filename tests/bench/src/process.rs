@@ -1,12 +1,12 @@
 //! A process of the run. None outlives it: each ends by itself when its stdin closes, whatever ends the run, and is
-//! killed when it is dropped.
+//! told to end, and at last killed, when it is dropped.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -15,6 +15,10 @@ use tokio::sync::oneshot;
 
 /// How long a process may take to say that it is ready.
 const READY_TIMEOUT_MS: u64 = 20_000;
+/// How long a process may take to end once its stdin is closed, before it is killed.
+const END_TIMEOUT_MS: u64 = 3_000;
+/// Pause between two looks whether it has.
+const END_LOOK_MS: u64 = 10;
 /// Lines of a log that an error shows.
 const LOG_LINES_SHOWN_MAX: usize = 5;
 
@@ -114,6 +118,18 @@ impl Process {
         let lines: Vec<&str> = log.lines().collect();
         let last = lines.len().saturating_sub(LOG_LINES_SHOWN_MAX);
         format!("{} {what}:\n{}", self.name, lines[last..].join("\n"))
+    }
+}
+
+/// Closes its stdin, so that it can end those that it started itself, before it is killed.
+impl Drop for Process {
+    #[allow(clippy::disallowed_methods)] // a drop cannot wait otherwise, and nothing else runs by then
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let until = Instant::now() + Duration::from_millis(END_TIMEOUT_MS);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(END_LOOK_MS));
+        }
     }
 }
 

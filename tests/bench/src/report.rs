@@ -73,9 +73,9 @@ impl Report<'_> {
         let Plan { rounds, warmup, window, open_window, .. } = self.plan;
         format!(
             "The same load generator, backend (the typed service on tonic, as an agency would write it), certificates \
-             (ECDSA P-256), allocator (mimalloc) and release profile for all; real processes; nobody is pinned to a core. Every answer is compared byte for byte. For d the expected \
+             (ECDSA P-256), allocator (mimalloc) and release profile for all; real processes; nobody is pinned to a core. Every answer is compared byte for byte. For d and e the expected \
              answer holds the granted fields only ({}), and after each measurement nodes and log must have gained one \
-             pair of records an answered call, no more and no fewer.\n\n\
+             pair of records an answered call (two pairs behind the gate), no more and no fewer.\n\n\
              {rounds} rounds. In each, every contestant is measured in every case, side by side, another one first each \
              time: {window:?} (open loop: {open_window:?}) after {warmup:?} of warm-up, over at most 16 connections. Shown \
              is the median over the rounds, with the smallest and the largest. Ratios are taken within each round. After \
@@ -189,7 +189,8 @@ impl Report<'_> {
             let records: u64 = recorded.iter().map(|recorded| recorded.records).sum();
             let backlog = recorded.iter().map(|recorded| recorded.backlog).max().unwrap_or(0);
             remarks.push(format!(
-                "d: {records} records on the broker's log, two an answered call, none missing, none too many; {} right(s) \
+                "d, e: {records} records on the broker's log, two an answered call (four behind the gate), none missing, none \
+                 too many; {} right(s) \
                  in the provider's bundle; at most {backlog} records under way at the end of a measurement, all on the \
                  log {median:.2} s later ({min:.2}–{max:.2}).",
                 self.rights
@@ -197,13 +198,13 @@ impl Report<'_> {
         }
         if !self.memory_mib.is_empty() {
             let each = self.memory_mib.iter().map(|(name, mib)| format!("{name} {mib:.0}"));
-            remarks.push(format!("d: memory at the end, MiB: {}.", each.collect::<Vec<_>>().join(", ")));
+            remarks.push(format!("d, e: memory at the end, MiB: {}.", each.collect::<Vec<_>>().join(", ")));
         }
         remarks
     }
 
     fn verdict(&self) -> &'static str {
-        if self.validity.len() < 2 {
+        if self.validity.len() < 3 {
             "NOT A WHOLE RUN: a baseline did not take part, so that nothing says whether the numbers are worth anything."
         } else if self.validity.iter().all(|goal| goal.ok) {
             "VALID: the baselines are good builds."

@@ -1,5 +1,6 @@
 //! `bench run`: starts everybody, gives each his turns, and reports.
 
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::plan::{Case, Plan, Turn};
 use crate::process::Process;
 use crate::report::Report;
 use crate::summary::{Results, Sample, goals, validity};
-use crate::{host, out};
+use crate::{host, nginx, out};
 
 /// Where the report goes with `--write`, under the present folder.
 const REPORT: &str = "docs/benchmarks.md";
@@ -104,11 +105,14 @@ fn site(arguments: &RunArgs, folder: &Path) -> anyhow::Result<Site> {
     let beside = program.with_file_name("lienthong");
     let lienthong: PathBuf = arguments.lienthong.clone().unwrap_or(beside);
     ensure!(
-        lienthong.exists() || !arguments.only.contains(&Contestant::Ours),
-        "{} does not exist: build it (cargo build --release -p lienthong), name another with --lienthong, or leave d out \
-         (--only a,b,g)",
+        lienthong.exists() || !arguments.only.iter().any(|contestant| contestant.releases()),
+        "{} does not exist: build it (cargo build --release -p lienthong), name another with --lienthong, or leave d and e \
+         out (--only a,b,g)",
         lienthong.display()
     );
+    if arguments.only.contains(&Contestant::Nginx) {
+        nginx::program()?;
+    }
     let data = folder.join("data");
     std::fs::create_dir(&data)?;
     Ok(Site { program, lienthong, pki: folder.join("pki"), data, rights: arguments.rights })
@@ -205,8 +209,12 @@ fn cpu_of(chain: &Chain) -> anyhow::Result<Vec<Duration>> {
     each_hop(chain, host::cpu_time)
 }
 
-fn each_hop<T>(chain: &Chain, look: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
-    let of = |process: &Process| look(process.pid().with_context(|| format!("{} ended", process.name()))?);
+/// A number of each hop: the sum over its processes.
+fn each_hop<T: Sum>(chain: &Chain, look: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+    let of = |process: &Process| {
+        let pid = process.pid().with_context(|| format!("{} ended", process.name()))?;
+        host::family(pid).into_iter().map(&look).sum::<anyhow::Result<T>>()
+    };
     chain.hops().into_iter().map(of).collect()
 }
 

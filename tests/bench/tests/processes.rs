@@ -26,7 +26,7 @@ fn every_contestant_carries_the_exchange_and_nothing_stays() {
         "--rounds",
         "1",
         "--window-ms",
-        "50",
+        "250",
         "--stream-mib",
         "4",
         "--only",

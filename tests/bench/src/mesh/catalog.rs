@@ -1,4 +1,4 @@
-//! The catalog of contestant d: one entry, one provider, and as many local agencies as rights are asked for. Pure. JSON
+//! The catalog of contestants d and e: one entry, one provider, and as many local agencies as rights are asked for. Pure. JSON
 //! is YAML.
 
 use serde_json::{Value, json};
@@ -29,16 +29,16 @@ const DICTIONARY: [&str; 15] = [
 
 /// The files of a catalog that compiles to `rights` rights at the provider: one for each local agency, of which only
 /// H26.90 ever asks.
-pub(super) fn files(rights: u32) -> Vec<Value> {
+pub(super) fn files(rights: u32, gate: &str) -> Vec<Value> {
     let others: Vec<Value> = (1..rights)
         .map(|number| agency(&format!("H90.{number:07}"), "LOCAL", "COMMUNE", "CONSUMER", &[]))
         .collect();
     let others = others.chunks(AGENCIES_PER_FILE_MAX).map(|agencies| json!({ "agencies": agencies }));
-    [core()].into_iter().chain(others).collect()
+    [core(gate)].into_iter().chain(others).collect()
 }
 
 /// Everything but the agencies that never ask.
-fn core() -> Value {
+fn core(gate: &str) -> Value {
     let basis = json!([{"instrument": "278/2025/NĐ-CP", "article": "Điều 8", "note": "demo – verify"}]);
     json!({
         "agencies": [
@@ -60,7 +60,7 @@ fn core() -> Value {
             "fields_by_purpose": {PURPOSE: GRANTED, STREAM_PURPOSE: GRANTED},
             "classification": {"sharing": "SHARED", "importance": "OTHER", "secrecy": "NONE", "personal": "BASIC"},
             "methods": ["QUERY", "SYNC_TO_NATIONAL_DB"], "freshness": "REALTIME", "min_security_level": 3,
-            "fee_policy": {"state_bodies": "EXEMPT"}, "effective_from": "2025-11-01", "deadline": "2026-12-31",
+            "release_gate": gate, "fee_policy": {"state_bodies": "EXEMPT"}, "effective_from": "2025-11-01", "deadline": "2026-12-31",
             "approved_by": ["operator.catalog.01", "operator.legal.02"], "status": "ACTIVE",
         }],
     })
@@ -81,12 +81,12 @@ mod tests {
     #[test]
     fn the_catalog_grows_by_local_agencies() {
         let local = |rights| {
-            let files = files(rights);
+            let files = files(rights, "JOURNAL");
             let agencies = files.iter().flat_map(|file| file["agencies"].as_array().unwrap());
             agencies.filter(|agency| agency["bloc"] == "LOCAL").count()
         };
         assert_eq!(local(1), 1);
         assert_eq!(local(25_000), 25_000);
-        assert_eq!(files(25_000).len(), 4);
+        assert_eq!(files(25_000, "JOURNAL").len(), 4);
     }
 }

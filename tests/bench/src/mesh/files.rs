@@ -49,7 +49,7 @@ struct Node {
 
 impl Files {
     /// Writes everything into a new folder.
-    pub(super) fn write(folder: &Path, site: &Site, backend: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn write(folder: &Path, site: &Site, backend: SocketAddr, gate: &str) -> anyhow::Result<Self> {
         for part in ["catalog", "keys"] {
             fs::create_dir_all(folder.join(part))?;
         }
@@ -74,7 +74,7 @@ impl Files {
             Node { role: Role::ProviderNode, agency: "G01", mesh, local, admin, backends },
         ];
 
-        for (number, file) in catalog::files(site.rights).iter().enumerate() {
+        for (number, file) in catalog::files(site.rights, gate).iter().enumerate() {
             fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
         }
         fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
@@ -179,7 +179,7 @@ fn node_config(
 }
 
 /// Addresses on loopback that were free a moment ago. All are held until the last is found, so that none comes twice.
-fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
+pub fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
     let mut held = Vec::with_capacity(N);
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for address in &mut addresses {
