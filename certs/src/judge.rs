@@ -68,27 +68,34 @@ impl Judge {
         usage: Usage,
         now: UnixTime,
     ) -> Result<Arc<PeerCertificate>, CertificateRefusal> {
-        if chain.len() > CHAIN_CERTIFICATES_MAX {
-            return Err(CertificateRefusal::ChainTooLong);
-        }
         let key = accepted::key(chain, usage);
         if let Some(peer) = self.accepted.find(&key, now) {
             return Ok(peer);
         }
-        let mut peer = PeerCertificate::read(chain)?;
-        if peer.self_issued {
-            return Err(CertificateRefusal::SelfSigned);
-        }
-        let (path, root) = self.path(chain, &peer, usage, now)?;
-        let parsed = path.iter().map(|der| certificate::parse(der)).collect::<Result<Vec<_>, _>>()?;
-        peer.authorities = parsed.iter().skip(1).map(AuthorityId::of).chain([root.id]).collect();
-        self.check_revocation(&parsed, &peer.authorities)?;
-        peer.branch = Some(self.anchors.branch_of(&peer.authorities).unwrap_or(root.branch));
-        self.check_development(&parsed)?;
-        self.profile.check(&peer, usage)?;
+        let (peer, validity) = self.judged(chain, usage, now, &|_| true)?;
         let peer = Arc::new(peer);
-        self.accepted.keep(key, Arc::clone(&peer), Validity::of(&parsed));
+        self.accepted.keep(key, Arc::clone(&peer), validity);
         Ok(peer)
+    }
+
+    /// Judges the certificate behind a signature that was made at `signed`: valid then, and not revoked then. One revoked
+    /// later counts on, but for one whose key, or whose authority's, was in other hands: nobody knows since when.
+    ///
+    /// # Errors
+    /// [`CertificateRefusal`], as [`Judge::judge`].
+    pub fn judge_signer(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        signed: UnixTime,
+    ) -> Result<PeerCertificate, CertificateRefusal> {
+        let judged = self.judged(chain, usage, signed, &|revocation| {
+            let when = revocation.when.unix_timestamp();
+            let compromised = [RevocationReason::KeyCompromise, RevocationReason::AuthorityCompromise];
+            compromised.contains(&revocation.reason)
+                || u64::try_from(when).map_or(true, |when| when <= signed.as_secs())
+        });
+        Ok(judged?.0)
     }
 
     /// Checks that the leaf of `chain` speaks for the host `name`. Part of judging a server, beside
@@ -124,6 +131,31 @@ impl Judge {
     /// The limits this judge applies.
     pub fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    /// `counts` says of a revocation that was found whether it matters.
+    fn judged(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        now: UnixTime,
+        counts: &dyn Fn(&Revocation) -> bool,
+    ) -> Result<(PeerCertificate, Validity), CertificateRefusal> {
+        if chain.len() > CHAIN_CERTIFICATES_MAX {
+            return Err(CertificateRefusal::ChainTooLong);
+        }
+        let mut peer = PeerCertificate::read(chain)?;
+        if peer.self_issued {
+            return Err(CertificateRefusal::SelfSigned);
+        }
+        let (path, root) = self.path(chain, &peer, usage, now)?;
+        let parsed = path.iter().map(|der| certificate::parse(der)).collect::<Result<Vec<_>, _>>()?;
+        peer.authorities = parsed.iter().skip(1).map(AuthorityId::of).chain([root.id]).collect();
+        self.check_revocation(&parsed, &peer.authorities, counts)?;
+        peer.branch = Some(self.anchors.branch_of(&peer.authorities).unwrap_or(root.branch));
+        self.check_development(&parsed)?;
+        self.profile.check(&peer, usage)?;
+        Ok((peer, Validity::of(&parsed)))
     }
 
     /// The verified path, leaf first, and the root above it.
@@ -167,10 +199,11 @@ impl Judge {
         &self,
         path: &[X509Certificate<'_>],
         authorities: &[AuthorityId],
+        counts: &dyn Fn(&Revocation) -> bool,
     ) -> Result<(), CertificateRefusal> {
         for (position, (certificate, issuer)) in path.iter().zip(authorities).enumerate() {
             let serial = certificate::serial(certificate.raw_serial())?;
-            if let Some(revocation) = self.lists.find(*issuer, &serial) {
+            if let Some(revocation) = self.lists.find(*issuer, &serial).filter(|found| counts(found)) {
                 return Err(CertificateRefusal::Revoked {
                     serial: hex::encode(serial),
                     authority: position > 0,

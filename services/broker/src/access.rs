@@ -284,14 +284,14 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ListDisputes
         | Rpc::ListOutages
         | Rpc::ListConnectionRequests => !matches!(role, Role::Anonymous),
-        Rpc::WithdrawRefusal | Rpc::AnswerDispute => {
-            matches!(role, Role::Node | Role::System | Role::Operator)
-        }
         // An agency's own acts, by whatever stands for it.
         Rpc::DeclareRefusal
         | Rpc::AnnounceOutage
         | Rpc::CreateConnectionRequest
-        | Rpc::AnswerConnectionRequest => matches!(role, Role::Node | Role::System),
+        | Rpc::AnswerConnectionRequest => matches!(role, Role::Node | Role::System | Role::Officer),
+        Rpc::WithdrawRefusal | Rpc::AnswerDispute => {
+            matches!(role, Role::Node | Role::System | Role::Officer | Role::Operator)
+        }
         // A decision is explained to the parties of its exchange. Who may read a provider's data is known to the provider
         // and to the operator.
         Rpc::Explain | Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),

@@ -21,25 +21,26 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::arbiter::Arbiter;
 use crate::board::Board;
 use crate::bundle::sha256;
+use crate::chancery::Chancery;
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
-use crate::enrollment::enrolled;
 use crate::error::BrokerError;
 use crate::index::blocks::BLOCK_ENTRIES;
 use crate::index::{Following, Index, index_dir};
-use crate::issuer::Issuer;
 use crate::ledger::{Ledger, LedgerError};
 use crate::masking::MaskingSecret;
 use crate::matching::heard::Heard;
 use crate::matching::{Matching, Progress};
 use crate::mesh_keys;
 use crate::metrics::BrokerMetrics;
+use crate::offices::{Foundation, Offices};
 use crate::own_files::{self, EXPIRY_LOOK_MS};
 use crate::records::{Act, RECORDER, administration};
 use crate::refusals;
-use crate::registrar::{House, Registrar};
+use crate::registrar::Registrar;
 use crate::saver::Saver;
 use crate::service::{Ground, routes};
 use crate::state::{State, log_dir};
@@ -112,6 +113,8 @@ pub struct Broker {
     log_signer: LogSigner,
     /// Whom the log's readers believe, for those who ask the witnesses; `None`: the log began without a witness.
     policies: Option<watch::Sender<Arc<Policy>>>,
+    chancery: Arc<Chancery>,
+    arbiter: Arc<Arbiter>,
     judge: watch::Sender<Arc<Judge>>,
     /// End of the validity of the certificate in use.
     pub(crate) not_after: watch::Sender<OffsetDateTime>,
@@ -170,21 +173,18 @@ impl Broker {
         if let Some(condemned) = condemned {
             tokio::spawn(close_when(condemned, ledger.clone()));
         }
-        let issuer = Issuer::new(ledger.clone(), shelf.clone());
-        let stored = shelf.enrollments().await?;
         let masking = MaskingSecret::open(&config.data_dir)?;
-        let enrolled = enrolled(&stored);
-        let steward =
-            Steward::open(&config.mesh, declared, enrolled, &shelf, issuer, masking, metrics.clone()).await?;
-        let (steward, connections) = (Arc::new(steward), Connections::new());
-        let house = House {
-            mesh: config.mesh.as_str().into(),
-            steward: Arc::clone(&steward),
-            ledger: ledger.clone(),
+        let connections = Connections::new();
+        let foundation = Foundation {
             shelf,
+            ledger: ledger.clone(),
+            metrics: metrics.clone(),
             judge: judged_by,
             connections: connections.clone(),
+            masking,
         };
+        let Offices { steward, registrar, chancery, arbiter } =
+            Offices::open(&config, &declared, foundation).await?;
 
         let mut broker = Broker {
             config,
@@ -193,7 +193,9 @@ impl Broker {
             board: Board::default(),
             metrics,
             steward,
-            registrar: Arc::new(Registrar::new(house, stored)),
+            registrar,
+            chancery,
+            arbiter,
             trusted: AtomicU64::new(keeper.held().trust().version()),
             keeper: Mutex::new(Some(keeper)),
             log_signer,
@@ -276,7 +278,9 @@ impl Broker {
         let mesh = Arc::clone(held.insert(keeper).held());
         let policy = witnesses::policy(mesh.trust())?;
         let material = TlsMaterial::new(&trust.credentials, Arc::clone(&trust.judge))?;
-        let rose = self.steward.declare(declared).await?;
+        let duty = Arc::clone(&declared.duty);
+        let rose = self.chancery.declare(declared, &trust.judge).await?;
+        self.arbiter.set_rules(duty);
         self.take_log_keys(&mesh, log_keys, policy).await?;
         self.use_trust(trust, material);
         Ok(rose)
@@ -379,6 +383,7 @@ impl Broker {
             refusals::keep_on_record(self.connections.clone(), self.ledger.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(refusals));
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
+        self.tasks.push(tokio::spawn(Arc::clone(&self.arbiter).keep_watching(self.drain.clone())));
     }
 
     fn ground(&self, (heard, progress): (Heard, Progress)) -> Ground {
@@ -386,6 +391,8 @@ impl Broker {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
             registrar: Arc::clone(&self.registrar),
+            chancery: Arc::clone(&self.chancery),
+            arbiter: Arc::clone(&self.arbiter),
             ledger: self.ledger.clone(),
             policy: self.policies.as_ref().map(watch::Sender::subscribe),
             heard,

@@ -38,12 +38,13 @@ pub struct BrokerConfig {
     pub key: KeySource,
     /// Whom the broker trusts. What it takes, it hands on to the nodes. Read again on reload.
     pub trust: TrustConfig,
-    /// Folder of the declarative catalog: every `*.yaml` in it. Read again on reload.
+    /// Folder of the catalog that the broker begins with: every `*.yaml` in it, and the approvals of two operators
+    /// (`approvals.json`, made by `lienthong catalog sign`). Read again on reload.
     pub catalog_dir: PathBuf,
     /// The registry of nodes and systems with their certificates, YAML. Read again on reload.
     pub registry_file: PathBuf,
-    /// Certificates of the operator's officers and tools, PEM: they may read registry, catalog and checkpoint, and let
-    /// nodes and systems in: one makes the token, another approves. Read again on reload.
+    /// Certificates of the operator's officers and tools, PEM: they may read registry, catalog and checkpoint, change the
+    /// catalog, and let nodes and systems in: one proposes, another approves. Read again on reload.
     #[serde(default)]
     pub operators: Vec<PathBuf>,
     /// Certificates of the operator's auditors, PEM: they may search the whole log. Read again on reload.
@@ -52,6 +53,10 @@ pub struct BrokerConfig {
     /// Agencies' security officers: each may search the exchanges to which his agency is party. Read again on reload.
     #[serde(default)]
     pub officers: Vec<OfficerConfig>,
+    /// Reasons for refusals, deadlines and holidays, TOML, as `lienthong refusal rules` prints them; without it, those that
+    /// the program knows. Read again on reload.
+    #[serde(default)]
+    pub duty_file: Option<PathBuf>,
     /// Private keys that sign rights bundles and heartbeats: Ed25519, PEM, mode 0600. The mesh trust file says by which of
     /// them the broker signs now; a file may be missing as long as that one is there. Read again on reload.
     pub bundle_keys: Vec<PathBuf>,
@@ -169,6 +174,7 @@ impl BrokerConfig {
             operators: Vec::new(),
             auditors: Vec::new(),
             officers: Vec::new(),
+            duty_file: None,
             bundle_keys: vec![
                 "/etc/lienthong/keys/bundle-1.key".into(),
                 "/etc/lienthong/keys/bundle-2.key".into(),

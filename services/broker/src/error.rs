@@ -41,6 +41,17 @@ pub enum BrokerError {
     /// Catalog or registry has mistakes; all of them, sorted by place.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
+    /// The file of reasons, deadlines and holidays cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Duty {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The catalog folder was not approved by two persons.
+    #[error("{0}")]
+    Unapproved(String),
     /// What the catalog says beside a contract in force does not fit it.
     #[error("the catalog does not fit the contract that {provider} has published:\n{}", .findings.join("\n"))]
     Contract {

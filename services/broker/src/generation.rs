@@ -21,8 +21,10 @@ use prost_types::Timestamp;
 use time::OffsetDateTime;
 
 use crate::bundle::{BundleSigner, SealedBundle, Sha256, sha256};
+use crate::chancery::InForce;
 use crate::identity::{Caller, Directory};
 use crate::masking::MaskingSecret;
+use crate::suspensions::Suspensions;
 use crate::trust::MeshTrusts;
 
 /// A provider's contract.
@@ -65,6 +67,10 @@ pub struct Material {
     pub mesh: Arc<str>,
     /// Catalog and registry.
     pub catalog: Arc<Catalog>,
+    /// The catalog's files, and by whose signatures its entries are in force.
+    pub in_force: Arc<InForce>,
+    /// Rights that lawful refusals suspend.
+    pub suspensions: Arc<Suspensions>,
     /// What enrollment has bound beside them.
     pub enrolled: Arc<Enrolled>,
     /// Contracts by provider.
@@ -81,6 +87,19 @@ pub struct Material {
     pub trusts: MeshTrusts,
     /// What the keys of HASH masking are derived from.
     pub masking: Arc<MaskingSecret>,
+}
+
+impl Material {
+    /// Everything compiled, before it is cut into bundles.
+    pub fn rights(&self) -> Rights {
+        let catalog = self.catalog.with_enrolled(&self.enrolled);
+        let published: Vec<Published<'_>> = self
+            .contracts
+            .values()
+            .map(|contract| Published { contract: &contract.carried, model: &contract.model })
+            .collect();
+        compile(&catalog, &published).with_hash_keys(&|right| self.masking.key(right))
+    }
 }
 
 /// Everything compiled, without an epoch.
@@ -123,6 +142,8 @@ impl Draft {
         let Material {
             mesh,
             catalog,
+            in_force,
+            suspensions,
             enrolled,
             contracts,
             revocation_lists,
@@ -130,23 +151,27 @@ impl Draft {
             operators,
             signer,
             trusts,
-            masking,
+            ..
         } = material;
         let catalog = &Arc::new(catalog.with_enrolled(enrolled));
         let directory = directory(catalog, operators)?;
-        let published: Vec<Published<'_>> = contracts
-            .values()
-            .map(|contract| Published { contract: &contract.carried, model: &contract.model })
-            .collect();
-        let rights = compile(catalog, &published).with_hash_keys(&|right| masking.key(right));
+        let rights = material.rights();
         let issue = Issue {
             mesh: mesh.to_string(),
             epoch: 0,
             time: OffsetDateTime::UNIX_EPOCH,
             revocation_lists: revocation_lists.to_vec(),
         };
-        let bundles: Vec<RightsBundle> =
-            rights.nodes().iter().filter_map(|node| rights.bundle_for(&node.name, &issue)).collect();
+        let nodes = rights.nodes().iter().filter_map(|node| rights.bundle_for(&node.name, &issue));
+        let bundles: Vec<RightsBundle> = nodes
+            .map(|mut bundle| {
+                for right in &mut bundle.rights {
+                    suspensions.mark(right);
+                }
+                let activations = Some(in_force.activated.of_bundle(&bundle, catalog));
+                RightsBundle { activations, ..bundle }
+            })
+            .collect();
         let published = catalog.entries().iter().filter(|entry| rights.is_compiled(&entry.id));
         Ok(Draft {
             content_hash: content_hash(&bundles, signer.key_name()),
@@ -160,6 +185,7 @@ impl Draft {
                 parties: parties(catalog),
                 published: published.map(|entry| entry.id.clone()).collect(),
                 catalog: Arc::clone(catalog),
+                in_force: Arc::clone(in_force),
                 asked: Asked {
                     contracts: contracts.clone(),
                     rights: Arc::new(rights),
@@ -169,6 +195,11 @@ impl Draft {
             signer: signer.clone(),
             trusts: trusts.clone(),
         })
+    }
+
+    /// Everything compiled.
+    pub fn rights(&self) -> &Rights {
+        &self.shown.asked.rights
     }
 
     /// Numbers and signs the draft.
@@ -284,7 +315,8 @@ impl Generation {
 
     /// One of them, with its nodes and systems.
     pub fn party(&self, code: &str) -> Option<Agency> {
-        self.shown.catalog.describe_party(code)
+        let party = self.shown.catalog.describe_party(code)?;
+        Some(Agency { etag: etag(&party), ..party })
     }
 
     /// Entries of the catalog, by id.
@@ -310,7 +342,23 @@ impl Generation {
 
     /// One of them as people read it.
     pub fn describe(&self, entry: &catalog::Entry) -> Entry {
-        entry.describe(self.shown.published.contains(&entry.id))
+        let described = entry.describe(self.shown.published.contains(&entry.id));
+        let signed = self.shown.in_force.activated.approvers_of(&entry.id);
+        let described = match signed {
+            // Who signed says more than whom the file names.
+            Some(signed) => Entry {
+                approved_by: signed.approvers.iter().map(|one| one.subject.clone()).collect(),
+                activate_time: signed
+                    .approved
+                    .approvals
+                    .iter()
+                    .filter_map(|one| one.time)
+                    .max_by_key(|time| time.seconds),
+                ..described
+            },
+            None => described,
+        };
+        Entry { etag: etag(&described), ..described }
     }
 }
 
@@ -318,6 +366,7 @@ impl Generation {
 #[derive(Debug)]
 struct Shown {
     catalog: Arc<Catalog>,
+    in_force: Arc<InForce>,
     /// Codes, sorted.
     parties: Vec<String>,
     /// Ids of the entries whose dataset is published.
@@ -344,6 +393,11 @@ pub fn whole(rights: &Rights) -> Option<RightsIndex> {
     };
     let index = RightsIndex::from_bundle(&rights.whole(&issue));
     index.inspect_err(|error| tracing::error!(%error, "decisions cannot be asked about")).ok()
+}
+
+/// Changes whenever anything of the message does.
+fn etag(message: &impl Message) -> String {
+    hex::encode(&sha256(&message.encode_to_vec())[..8])
 }
 
 fn providers(bundle: &RightsBundle) -> BTreeSet<String> {

@@ -31,12 +31,19 @@ pub struct Issuer {
 }
 
 /// Why a generation is issued.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Occasion<'a> {
-    /// What was done; its epoch is filled in.
-    pub act: Act<'a>,
-    /// What is stored with it: then its act goes on record, and it is stored, even where it changes no right.
-    pub shelving: Option<Shelving<'a>>,
+    /// What was done; the epoch is filled in.
+    pub acts: Vec<Act<'a>>,
+    /// What is stored with it: then its acts go on record, and it is stored, even where it changes no right.
+    pub shelving: Vec<Shelving<'a>>,
+}
+
+impl<'a> Occasion<'a> {
+    /// One act, and what is stored with it.
+    pub fn of(act: Act<'a>, shelving: Option<Shelving<'a>>) -> Occasion<'a> {
+        Occasion { acts: vec![act], shelving: shelving.into_iter().collect() }
+    }
 }
 
 impl Issuer {
@@ -87,14 +94,14 @@ impl Issuer {
         let is_news = !matches!(next, Next::Unchanged(_));
         if is_news {
             *newest = stored(false);
-            self.shelf.put_epoch(newest, None).await?;
+            self.shelf.put_epoch(newest, &[]).await?;
         }
-        if is_news || occasion.shelving.is_some() {
-            let act = administration(Act { epoch: stamp.epoch, ..occasion.act });
+        if is_news || !occasion.shelving.is_empty() {
+            let acts = occasion.acts.iter().map(|act| administration(Act { epoch: stamp.epoch, ..*act }));
             let bundles = is_news.then(|| generation.bundles().map(bundle_published)).into_iter().flatten();
-            self.record(std::iter::once(act).chain(bundles).collect()).await?;
+            self.record(acts.chain(bundles).collect()).await?;
             *newest = stored(true);
-            self.shelf.put_epoch(newest, occasion.shelving).await?;
+            self.shelf.put_epoch(newest, &occasion.shelving).await?;
         }
         Ok(generation)
     }

@@ -21,6 +21,13 @@
 //! | [`access`] | who may call what: one table |
 //! | [`identity`] | who a certificate is |
 //! | [`enrollment`] | one enrollment, from token to binding to its end. Pure |
+//! | [`chancery`] | the one place where changes of the catalog are kept, from proposal to force |
+//! | [`activated`] | by whose signatures each entry is in force |
+//! | [`arbiter`] | the one place where refusals, disputes, outages and connection requests are kept |
+//! | [`replay`] | calls on record, decided again |
+//! | [`breakage`] | whom another version of a contract would break. Pure |
+//! | [`suspensions`] | rights that refusals suspend |
+//! | [`offices`] | whoever keeps and changes what the broker decides by, opened together |
 //! | [`registrar`] | the one place where enrollments are kept and changed |
 //! | [`steward`] | the one place where rights change |
 //! | [`issuer`] | epochs: numbered, put on record, then let out |
@@ -42,12 +49,16 @@
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
 //! | [`declared`], [`sources`], [`trust`], [`own_files`], [`mesh_keys`] | the operator's files |
-//! | [`knocks`], [`paging`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
+//! | [`knocks`], [`paging`], [`query`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
+pub mod activated;
+pub mod arbiter;
 pub mod board;
+pub mod breakage;
 pub mod broker;
 pub mod bundle;
+pub mod chancery;
 pub mod clock;
 pub mod config;
 pub mod declared;
@@ -66,16 +77,19 @@ pub mod masking;
 pub mod matching;
 pub mod mesh_keys;
 pub mod metrics;
+pub mod offices;
 pub mod online;
 pub mod own_files;
 pub mod paging;
 pub mod places;
 pub mod positions;
+pub mod query;
 pub mod quiet;
 pub mod receipts;
 pub mod records;
 pub mod refusals;
 pub mod registrar;
+pub mod replay;
 pub mod revocation;
 pub mod saver;
 pub mod service;
@@ -84,6 +98,7 @@ pub mod sources;
 pub mod state;
 pub mod steward;
 pub mod stored;
+pub mod suspensions;
 pub mod text;
 pub mod trust;
 pub mod witnesses;

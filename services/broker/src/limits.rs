@@ -12,6 +12,13 @@ pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Largest message that the broker sends, bytes. A rights bundle carries the contracts that concern its node.
 pub const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Contracts that are put into effect with one epoch, when many providers publish at once. With the epoch they must fit one
+/// batch of the store.
+pub const PUBLICATIONS_AT_ONCE_MAX: usize = 64;
+
+/// Publications that may wait for their turn. Each holds a contract of at most 1 MiB.
+pub const PUBLICATIONS_WAITING_MAX: usize = 512;
+
 /// Time between two signed heartbeats of one watch, milliseconds (design §6, *Freshness and clock*).
 pub const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
 
@@ -86,6 +93,51 @@ pub const CATALOG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Files of the catalog folder that are read.
 pub const CATALOG_FILES_MAX: usize = 1_000;
+
+/// Bytes of all files of a catalog folder together: a national catalog of 5,000 entries has about 8 MiB.
+pub const CATALOG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of a file in one message of a folder that is sent or read.
+pub const FILE_PART_BYTES_MAX: usize = 1024 * 1024;
+
+/// A folder that is sent must be whole within this time, milliseconds.
+pub const FOLDER_TIMEOUT_MS: u64 = 60_000;
+
+/// Changes of the catalog that may wait for their second person at once; each keeps its files.
+pub const CHANGES_OPEN_MAX: usize = 16;
+
+/// Changes of the catalog that are kept, the one in force included; the log remembers all.
+pub const CHANGES_KEPT_MAX: usize = 256;
+
+/// Longest note of a change, characters.
+pub const CHANGE_NOTE_CHARS_MAX: usize = 256;
+
+/// Longest reason for which a change is rejected, characters.
+pub const CHANGE_REASON_CHARS_MAX: usize = 128;
+
+/// Longest id of a request, characters.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+
+/// Refusals, disputes, outages and connection requests of each kind that are kept.
+pub const ACTS_KEPT_MAX: usize = 20_000;
+
+/// Time between two looks at the clock and at the log, milliseconds.
+pub const ARBITER_INTERVAL_MS: u64 = 1_000;
+
+/// Log entries that one look reads.
+pub const LOG_FOLLOWED_AT_ONCE: u64 = 65_536;
+
+/// Newest entries of the log that one plan reads.
+pub const REPLAY_ENTRIES_MAX: u64 = 1_000_000;
+
+/// Groups of alike calls that a plan lists.
+pub const REPLAY_GROUPS_MAX: usize = 500;
+
+/// Days of calls that a plan may ask for.
+pub const REPLAY_DAYS_MAX: u32 = 90;
+
+/// Right changes that a plan lists; the rest is a number.
+pub const PLAN_RIGHTS_MAX: usize = 5_000;
 
 /// Versions of one provider's contract that are kept, the newest included.
 pub const CONTRACT_VERSIONS_MAX: u64 = 32;

@@ -26,6 +26,7 @@ struct Families {
     batch_entries: Counter,
     reloads: Family<Outcome, Counter>,
     contracts: Family<Outcome, Counter>,
+    duty: Family<Outcome, Counter>,
     enrollments: Family<Outcome, Counter>,
     decisions: Family<Outcome, Counter>,
     epoch: Gauge,
@@ -69,6 +70,7 @@ impl BrokerMetrics {
             batch_entries,
             reloads,
             contracts,
+            duty,
             enrollments,
             decisions,
             epoch,
@@ -96,6 +98,11 @@ impl BrokerMetrics {
             reloads.clone(),
         );
         metrics.register("broker_contracts", "Contracts that providers sent, by outcome", contracts.clone());
+        metrics.register(
+            "broker_duty",
+            "Acts of the duty to share: refusals, disputes, requests",
+            duty.clone(),
+        );
         metrics.register(
             "broker_enrollments",
             "Steps of enrollments, by what was done, refused or throttled",
@@ -206,6 +213,12 @@ impl BrokerMetrics {
     /// Shows when the broker's certificate ends.
     pub fn certificate_expiry(&self, not_after: time::OffsetDateTime) {
         self.0.certificate_expiry.set(not_after.unix_timestamp());
+    }
+
+    /// Counts an act of the duty to share: `refusal`, `refusal_unjustified`, `refusal_undeclared`, `refusal_ended`,
+    /// `dispute_escalated`, `dispute_decided`, `connection_overdue`.
+    pub fn duty(&self, outcome: &'static str) {
+        self.0.duty.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Shows the newest epoch.

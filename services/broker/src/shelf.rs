@@ -6,17 +6,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use lienthong_catalog::SourceFile;
 use lienthong_store::batch::BATCH_OPERATIONS_MAX;
 use lienthong_store::contract::RANGE_ENTRIES_MAX;
 use lienthong_store::{Batch, Entry, KeyRange, SledOptions, SledStore, Store};
 use prost::Message;
 
 use crate::bundle::sha256;
+use crate::chancery::InForce;
 use crate::enrollment::Enrolling;
 use crate::error::BrokerError;
 use crate::limits::{CONTRACT_PART_BYTES, CONTRACT_VERSIONS_MAX};
 use crate::positions::{Changes, Journal};
-use crate::stored::{StoredContract, StoredEnrollment, StoredEpoch, StoredMark, key, read};
+use crate::stored::{
+    StoredAct, StoredActivated, StoredChange, StoredContract, StoredEnrollment, StoredEpoch, StoredFolder,
+    StoredInForce, StoredMark, key, part_count, read,
+};
 
 /// A handle to the store. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +43,32 @@ pub enum Shelving<'a> {
     Contract(&'a str, &'a Shelved),
     /// An enrollment, by its resource name.
     Enrollment(&'a str, &'a StoredEnrollment),
+    /// A change of the catalog that comes into force.
+    Catalog(&'a ShelvedChange),
+    /// Acts of the duty to share, by resource name.
+    Acts(&'a [(String, StoredAct)]),
+}
+
+/// A change of the catalog that comes into force, as it is put on the shelf.
+#[derive(Clone, Debug)]
+pub struct ShelvedChange {
+    /// The change.
+    pub change: StoredChange,
+    /// Its files, where they are not on the shelf yet.
+    files: Option<Vec<u8>>,
+    activated: Vec<u8>,
+}
+
+impl ShelvedChange {
+    /// A change that puts this folder into force; `with_files` where its files are not on the shelf yet.
+    pub fn new(change: StoredChange, in_force: &InForce, with_files: bool) -> ShelvedChange {
+        let activated = in_force.activated.to_stored().encode_to_vec();
+        ShelvedChange {
+            change: StoredChange { activated_parts: part_count(activated.len()), ..change },
+            files: with_files.then(|| StoredFolder::of(&in_force.files).encode_to_vec()),
+            activated,
+        }
+    }
 }
 
 impl Shelf {
@@ -71,28 +102,49 @@ impl Shelf {
     ///
     /// # Errors
     /// [`BrokerError::Store`].
-    pub async fn put_epoch(
-        &self,
-        epoch: &StoredEpoch,
-        shelving: Option<Shelving<'_>>,
-    ) -> Result<(), BrokerError> {
+    pub async fn put_epoch(&self, epoch: &StoredEpoch, shelving: &[Shelving<'_>]) -> Result<(), BrokerError> {
         let mut batch = Batch::new().put(key::EPOCH, epoch.encode_to_vec());
-        if let Some(Shelving::Enrollment(name, enrollment)) = shelving {
-            batch = batch.put(name, enrollment.encode_to_vec());
-        }
-        if let Some(Shelving::Contract(provider, Shelved { about, descriptor_set })) = shelving {
-            // Parts alone say nothing; the contract is there once the last batch names it.
-            for (part, bytes) in (0..).zip(descriptor_set.chunks(CONTRACT_PART_BYTES)) {
-                let key = key::contract_part(provider, about.version, part);
-                self.0.commit(Batch::new().put(key, bytes)).await?;
-            }
-            batch = batch.put(key::contract(provider, about.version), about.encode_to_vec());
+        for one in shelving {
+            batch = self.put_before(batch, *one).await?;
         }
         self.0.commit(batch).await?;
-        if let Some(Shelving::Contract(provider, Shelved { about, .. })) = shelving {
-            self.forget(provider, about.version.saturating_sub(CONTRACT_VERSIONS_MAX)).await?;
+        for one in shelving {
+            match one {
+                Shelving::Catalog(shelved) => self.forget_activated(shelved.change.number).await?,
+                Shelving::Contract(provider, Shelved { about, .. }) => {
+                    self.forget(provider, about.version.saturating_sub(CONTRACT_VERSIONS_MAX)).await?;
+                }
+                Shelving::Enrollment(..) | Shelving::Acts(_) => {}
+            }
         }
         Ok(())
+    }
+
+    /// Puts the large parts of one thing on the shelf, and what names them into the batch: parts alone say nothing; they
+    /// are there once the last batch names them.
+    async fn put_before(&self, batch: Batch, shelving: Shelving<'_>) -> Result<Batch, BrokerError> {
+        Ok(match shelving {
+            Shelving::Enrollment(name, enrollment) => batch.put(name, enrollment.encode_to_vec()),
+            Shelving::Contract(provider, Shelved { about, descriptor_set }) => {
+                for (part, bytes) in (0..).zip(descriptor_set.chunks(CONTRACT_PART_BYTES)) {
+                    let key = key::contract_part(provider, about.version, part);
+                    self.0.commit(Batch::new().put(key, bytes)).await?;
+                }
+                batch.put(key::contract(provider, about.version), about.encode_to_vec())
+            }
+            Shelving::Acts(acts) => {
+                acts.iter().fold(batch, |batch, (name, act)| batch.put(name.as_str(), act.encode_to_vec()))
+            }
+            Shelving::Catalog(ShelvedChange { change, files, activated }) => {
+                if let Some(files) = files {
+                    self.put_parts(key::CHANGE_FILES, change.number, files).await?;
+                }
+                self.put_parts(key::ACTIVATED, change.number, activated).await?;
+                batch
+                    .put(key::change(change.number), change.encode_to_vec())
+                    .put(key::IN_FORCE, StoredInForce { number: change.number }.encode_to_vec())
+            }
+        })
     }
 
     /// Every enrollment.
@@ -155,6 +207,129 @@ impl Shelf {
     pub async fn contract(&self, provider: &str, about: StoredContract) -> Result<Shelved, BrokerError> {
         let descriptor_set = self.descriptor_set(provider, &about).await?;
         Ok(Shelved { about, descriptor_set })
+    }
+
+    /// Every change of the catalog that is kept, the oldest first.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn changes(&self) -> Result<Vec<StoredChange>, BrokerError> {
+        let entries = self.all(KeyRange::prefix(key::CHANGES)).await?;
+        entries.iter().map(|entry| read(&entry.key, &entry.value)).collect()
+    }
+
+    /// The number of the change that is in force; none before the first.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn catalog_in_force(&self) -> Result<Option<u64>, BrokerError> {
+        let found: Option<StoredInForce> = self.get(key::IN_FORCE).await?;
+        Ok(found.map(|found| found.number))
+    }
+
+    /// Stores a change that changes no right; with its files where they are new.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn put_change(
+        &self,
+        change: &StoredChange,
+        files: Option<&[SourceFile]>,
+    ) -> Result<(), BrokerError> {
+        if let Some(files) = files {
+            let bytes = StoredFolder::of(files).encode_to_vec();
+            self.put_parts(key::CHANGE_FILES, change.number, &bytes).await?;
+        }
+        self.0.commit(Batch::new().put(key::change(change.number), change.encode_to_vec())).await?;
+        Ok(())
+    }
+
+    /// The files of a change.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn folder(&self, change: &StoredChange) -> Result<Vec<SourceFile>, BrokerError> {
+        let bytes = self.parts(key::CHANGE_FILES, change.number, change.parts).await?;
+        let folder: StoredFolder = read(&key::change(change.number), &bytes)?;
+        Ok(folder.into_files())
+    }
+
+    /// By whose signatures the entries of the catalog in force are in force.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn activated(&self, number: u64) -> Result<StoredActivated, BrokerError> {
+        let change: StoredChange = self.get(&key::change(number)).await?.unwrap_or_default();
+        let bytes = self.parts(key::ACTIVATED, number, change.activated_parts).await?;
+        read(&key::change(number), &bytes)
+    }
+
+    /// Takes a change off the shelf.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn forget_change(&self, change: &StoredChange) -> Result<(), BrokerError> {
+        self.0.commit(Batch::new().delete(key::change(change.number))).await?;
+        for part in 0..change.parts {
+            self.0
+                .commit(Batch::new().delete(key::change_part(key::CHANGE_FILES, change.number, part)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Only the catalog in force needs to know what was activated; of changes before it, also of one that a crash has left.
+    async fn forget_activated(&self, in_force: u64) -> Result<(), BrokerError> {
+        let before =
+            KeyRange::between(key::ACTIVATED.to_vec(), key::change_part(key::ACTIVATED, in_force, 0));
+        for entry in self.all(before).await? {
+            self.0.commit(Batch::new().delete(entry.key)).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_parts(&self, prefix: &[u8], number: u64, bytes: &[u8]) -> Result<(), BrokerError> {
+        for (part, bytes) in (0..).zip(bytes.chunks(CONTRACT_PART_BYTES)) {
+            self.0.commit(Batch::new().put(key::change_part(prefix, number, part), bytes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn parts(&self, prefix: &[u8], number: u64, parts: u32) -> Result<Vec<u8>, BrokerError> {
+        let mut bytes = Vec::new();
+        for part in 0..parts {
+            let key = key::change_part(prefix, number, part);
+            let found = self.0.get(&key).await?;
+            let part = found.ok_or_else(|| damaged(&key, "this part of a catalog change is missing"))?;
+            bytes.extend_from_slice(&part.value);
+        }
+        Ok(bytes)
+    }
+
+    /// Every act of the duty to share.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn acts(&self) -> Result<Vec<(String, StoredAct)>, BrokerError> {
+        let mut acts = Vec::new();
+        for prefix in key::ACTS {
+            for entry in self.all(KeyRange::prefix(prefix)).await? {
+                let name = String::from_utf8_lossy(&entry.key).into_owned();
+                acts.push((name, read(&entry.key, &entry.value)?));
+            }
+        }
+        Ok(acts)
+    }
+
+    /// Stores acts that change no right, all or none.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn put_acts(&self, acts: &[(String, StoredAct)]) -> Result<(), BrokerError> {
+        let put =
+            |batch: Batch, (name, act): &(String, StoredAct)| batch.put(name.as_str(), act.encode_to_vec());
+        self.0.commit(acts.iter().fold(Batch::new(), put)).await?;
+        Ok(())
     }
 
     /// The journals as they were saved, and how much of the log they reflect. Where some are missing, nothing is said to be
@@ -299,7 +474,7 @@ mod tests {
         let shelf = Shelf::over(MemoryStore::new());
         for (version, bytes) in [(1, 0), (2, 1), (3, CONTRACT_PART_BYTES), (4, 1 << 20)] {
             let contract = shelved(version, bytes);
-            shelf.put_epoch(&epoch(version), Some(Shelving::Contract("G01", &contract))).await.unwrap();
+            shelf.put_epoch(&epoch(version), &[Shelving::Contract("G01", &contract)]).await.unwrap();
             assert_eq!(shelf.contracts().await.unwrap(), [("G01".to_owned(), contract)].into());
             assert_eq!(shelf.epoch().await.unwrap(), Some(epoch(version)));
         }
@@ -310,11 +485,11 @@ mod tests {
         let shelf = Shelf::over(MemoryStore::new());
         for version in 1..=CONTRACT_VERSIONS_MAX + 5 {
             shelf
-                .put_epoch(&epoch(version), Some(Shelving::Contract("G01", &shelved(version, 10))))
+                .put_epoch(&epoch(version), &[Shelving::Contract("G01", &shelved(version, 10))])
                 .await
                 .unwrap();
         }
-        shelf.put_epoch(&epoch(99), Some(Shelving::Contract("G01.90", &shelved(1, 20)))).await.unwrap();
+        shelf.put_epoch(&epoch(99), &[Shelving::Contract("G01.90", &shelved(1, 20))]).await.unwrap();
         let contracts = shelf.contracts().await.unwrap();
         assert_eq!(contracts["G01"].about.version, CONTRACT_VERSIONS_MAX + 5);
         assert_eq!(contracts["G01.90"].about.version, 1);
@@ -327,7 +502,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_contract_is_named() {
         let shelf = Shelf::over(MemoryStore::new());
-        shelf.put_epoch(&epoch(1), Some(Shelving::Contract("G01", &shelved(1, 10)))).await.unwrap();
+        shelf.put_epoch(&epoch(1), &[Shelving::Contract("G01", &shelved(1, 10))]).await.unwrap();
         let part = key::contract_part("G01", 1, 0);
         shelf.0.commit(Batch::new().put(part.clone(), *b"other")).await.unwrap();
         let error = shelf.contracts().await.unwrap_err().to_string();

@@ -5,8 +5,15 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use lienthong_approval::file::APPROVALS_FILE;
+use lienthong_approval::{ApprovalError, ApprovalFile, Statement, folder_hash};
+use lienthong_audit::hash::Hash;
+use lienthong_catalog::Catalog;
 use lienthong_catalog::source::SourceFile;
+use lienthong_certs::{Credentials, files};
+use time::OffsetDateTime;
 
+use crate::activated::in_force;
 use crate::error::BrokerError;
 use crate::limits::{CATALOG_FILE_BYTES_MAX, CATALOG_FILES_MAX};
 
@@ -49,6 +56,33 @@ pub fn read_file(path: &Path) -> Result<SourceFile, BrokerError> {
     }
     let text = String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error)))?;
     Ok(SourceFile { name: shown(path), text })
+}
+
+/// Signs a catalog folder as one person of the operator: adds the approval to `approvals.json` in it. `base` is the hash of
+/// the folder that it stands on; none for one that stands alone, as the first does. Blocks on the disk.
+///
+/// # Errors
+/// [`BrokerError`]: also every mistake of the folder, which nobody should sign.
+pub fn sign_folder(
+    dir: &Path,
+    mesh: &str,
+    base: Option<Hash>,
+    credentials: &Credentials,
+    time: OffsetDateTime,
+) -> Result<Statement, BrokerError> {
+    let files = read_folder(dir)?;
+    let catalog = Catalog::read(&files).map_err(BrokerError::Mistakes)?;
+    let statement = Statement::of(mesh, base, folder_hash(&files), &in_force(&catalog));
+    let path = dir.join(APPROVALS_FILE);
+    let before = match fs::read_to_string(&path) {
+        Ok(text) => ApprovalFile::read(&text).unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ApprovalFile::default(),
+        Err(source) => return Err(BrokerError::Source { path, source }),
+    };
+    let unsigned = |error: ApprovalError| BrokerError::Unapproved(error.to_string());
+    let signed = before.signed(&statement.to_bytes(), credentials, time).map_err(unsigned)?;
+    files::replace(&path, signed.to_text().as_bytes())?;
+    Ok(statement)
 }
 
 /// A path as mistakes name it: the file's own name says enough, and keeps messages alike on every machine.

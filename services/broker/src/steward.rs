@@ -3,18 +3,19 @@
 //! Start, reload and the publication of a contract all end here, one at a time: compile a draft, let the issuer number
 //! it and put it on record, and show it to the watchers.
 
+mod publication;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lienthong_catalog::catalog::{Agency, Catalog, Enrolled};
-use lienthong_catalog::{ContractError, Finding, Severity};
-use prost_types::Timestamp;
+use lienthong_catalog::catalog::{Catalog, Enrolled};
+use lienthong_catalog::compile::{RightDifference, right_differences};
+use lienthong_catalog::{Finding, Severity};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
-use crate::bundle::{Sha256, sha256};
-use crate::clock;
+use crate::chancery::{self, InForce};
 use crate::declared::Declared;
 use crate::enrollment::Enrolling;
 use crate::error::BrokerError;
@@ -23,8 +24,12 @@ use crate::issuer::{Issuer, Occasion};
 use crate::masking::MaskingSecret;
 use crate::metrics::BrokerMetrics;
 use crate::records::{Act, RECORDER};
-use crate::shelf::{Shelf, Shelved, Shelving};
+use crate::shelf::{Shelf, ShelvedChange, Shelving};
 use crate::stored::{StoredContract, StoredEpoch};
+use crate::suspensions::Suspensions;
+use publication::Waiting;
+
+pub use publication::{PublishError, Published};
 
 /// The steward.
 #[derive(Debug)]
@@ -32,6 +37,7 @@ pub struct Steward {
     issuer: Issuer,
     metrics: BrokerMetrics,
     generations: watch::Sender<Arc<Generation>>,
+    waiting: Waiting,
     /// Held by whoever changes something.
     desk: Mutex<Desk>,
 }
@@ -47,41 +53,30 @@ struct Desk {
     findings: Vec<Finding>,
 }
 
-/// What became of a contract.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Published {
-    /// SHA-256 of the descriptor set as it was published.
-    pub hash: Sha256,
-    /// Datasets that it declares.
-    pub datasets: Vec<String>,
-    /// What the lint found: warnings.
-    pub findings: Vec<String>,
-    /// Newest epoch.
-    pub epoch: u64,
-    /// When this contract took effect.
-    pub publish_time: Option<Timestamp>,
-    /// False if the very same contract was in force before.
-    pub changed: bool,
+/// What stands when the steward begins.
+#[derive(Debug)]
+pub struct Standing<'a> {
+    /// The catalog in force.
+    pub opened: &'a chancery::Opened,
+    /// What refusals suspend.
+    pub suspensions: Arc<Suspensions>,
+    /// What enrollment has bound.
+    pub enrolled: Enrolled,
+    /// Gives the keys of HASH masking.
+    pub masking: MaskingSecret,
 }
 
-/// Why a contract is not published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// Not a descriptor set that can be read.
-    #[error("the contract cannot be read: {0}")]
-    Unreadable(#[from] ContractError),
-    /// The agency is none that may serve data.
-    #[error(
-        "{0} is no active agency with the role PROVIDER, so that its contract would serve nobody; have the operator \
-             enter the role in the catalog"
-    )]
-    NotAProvider(String),
-    /// It breaks rules.
-    #[error("the contract has {} mistake(s) that forbid publication: {}", .0.len(), .0.first().map_or("", String::as_str))]
-    Findings(Vec<String>),
-    /// The broker could not store or record it.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
+impl Desk {
+    /// Takes note of what a compilation noticed: the log is told what is new and what is settled.
+    fn notice(&mut self, findings: Vec<Finding>) {
+        for finding in findings.iter().filter(|finding| !self.findings.contains(finding)) {
+            tracing::warn!(%finding, "noticed");
+        }
+        for finding in self.findings.iter().filter(|finding| !findings.contains(finding)) {
+            tracing::info!(%finding, "settled");
+        }
+        self.findings = findings;
+    }
 }
 
 impl Steward {
@@ -92,16 +87,17 @@ impl Steward {
     pub async fn open(
         mesh: &str,
         declared: Declared,
-        enrolled: Enrolled,
+        standing: Standing<'_>,
         shelf: &Shelf,
         issuer: Issuer,
-        masking: MaskingSecret,
         metrics: BrokerMetrics,
     ) -> Result<Steward, BrokerError> {
+        let Standing { opened, suspensions, enrolled, masking } = standing;
+        let (catalog, in_force) = (Arc::clone(&opened.catalog), Arc::clone(&opened.in_force));
         let mut about = BTreeMap::new();
         let mut contracts = BTreeMap::new();
         for (provider, shelved) in shelf.contracts().await? {
-            match read_contract(&provider, shelved.descriptor_set, &declared.catalog).await {
+            match read_contract(&provider, shelved.descriptor_set, &catalog).await {
                 Ok(contract) => {
                     contracts.insert(provider.clone(), contract);
                 }
@@ -111,12 +107,14 @@ impl Steward {
             }
             about.insert(provider, shelved.about);
         }
-        let Declared { catalog, revocation_lists, revocation, operators, signer, trusts } = declared;
+        let Declared { revocation_lists, revocation, operators, signer, trusts, .. } = declared;
         let material = Material {
             signer,
             trusts,
             mesh: mesh.into(),
             catalog,
+            in_force,
+            suspensions,
             enrolled: Arc::new(enrolled),
             contracts,
             revocation_lists,
@@ -125,17 +123,17 @@ impl Steward {
             masking: Arc::new(masking),
         };
         let mut newest = issuer.newest().await?;
-        let mut findings = Vec::new();
-        let draft = compile(material.clone(), &mut findings).await?;
-        let generation = issuer.issue(&mut newest, draft, CATALOG_APPLIED).await?;
+        let draft = compile(&material).await?;
+        let findings = draft.findings.clone();
+        let resource = chancery::name(opened.in_force.number);
+        let occasion = adopted(&resource, &opened.in_force, opened.imported.as_ref());
+        let generation = issuer.issue(&mut newest, draft, occasion).await?;
         metrics.epoch(generation.epoch());
         let generations = watch::Sender::new(Arc::new(generation));
-        Ok(Steward {
-            issuer,
-            metrics,
-            generations,
-            desk: Mutex::new(Desk { material, about, newest, findings }),
-        })
+        let mut desk = Desk { material, about, newest, findings: Vec::new() };
+        desk.notice(findings);
+        let waiting = Waiting::default();
+        Ok(Steward { issuer, metrics, generations, waiting, desk: Mutex::new(desk) })
     }
 
     /// The newest generation.
@@ -152,12 +150,21 @@ impl Steward {
     ///
     /// # Errors
     /// [`BrokerError`]; everything stays as it was then.
-    pub async fn declare(&self, declared: Declared) -> Result<bool, BrokerError> {
+    pub async fn declare(
+        &self,
+        declared: Declared,
+        catalog: Arc<Catalog>,
+        in_force: Arc<InForce>,
+        imported: Option<&ShelvedChange>,
+    ) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
-        let Declared { catalog, revocation_lists, revocation, operators, signer, trusts } = declared;
+        let Declared { revocation_lists, revocation, operators, signer, trusts, .. } = declared;
         let contracts = annotated_anew(&desk.material, &catalog).await?;
+        let resource = chancery::name(in_force.number);
+        let occasion = adopted(&resource, &in_force, imported);
         let material = Material {
             catalog,
+            in_force: Arc::clone(&in_force),
             contracts,
             revocation_lists,
             revocation,
@@ -166,14 +173,8 @@ impl Steward {
             trusts,
             ..desk.material.clone()
         };
-        let known = desk.findings.clone();
-        let draft = compile(material.clone(), &mut desk.findings).await?;
-        keeps_invariants(&draft, &known)?;
         let before = self.current().epoch();
-        let generation = self.issuer.issue(&mut desk.newest, draft, CATALOG_APPLIED).await?;
-        desk.material = material;
-        self.show(generation);
-        Ok(self.current().epoch() > before)
+        Ok(self.take_effect(&mut desk, material, occasion, Invariants::Kept).await? > before)
     }
 
     /// Takes over revocation lists, and nothing else of what the operator declares. Returns whether the epoch rose.
@@ -186,52 +187,79 @@ impl Steward {
             return Ok(false);
         }
         let material = Material { revocation_lists, ..desk.material.clone() };
-        let draft = compile(material.clone(), &mut desk.findings).await?;
-        let before = self.current().epoch();
-        let generation = self.issuer.issue(&mut desk.newest, draft, LISTS_APPLIED).await?;
-        desk.material = material;
-        self.show(generation);
-        Ok(self.current().epoch() > before)
+        let (before, occasion) = (self.current().epoch(), Occasion::of(LISTS_APPLIED, None));
+        Ok(self.take_effect(&mut desk, material, occasion, Invariants::AsTheyAre).await? > before)
     }
 
-    /// Publishes the contract of `agency`, sent by its node `publisher`.
+    /// Puts an approved change into force; answers the newest epoch.
     ///
     /// # Errors
-    /// [`PublishError`]; the contract in force stays.
-    pub async fn publish(
+    /// [`BrokerError`]; everything stays as it was then.
+    pub async fn apply(
         &self,
-        publisher: &str,
-        agency: &str,
-        descriptor_set: Bytes,
-    ) -> Result<Published, PublishError> {
+        catalog: Arc<Catalog>,
+        in_force: Arc<InForce>,
+        shelved: &ShelvedChange,
+        actor: &str,
+        detail: &str,
+    ) -> Result<u64, BrokerError> {
         let mut desk = self.desk.lock().await;
-        if !desk.material.catalog.agency(agency).is_some_and(Agency::is_provider) {
-            return Err(PublishError::NotAProvider(agency.to_owned()));
-        }
-        let hash = sha256(&descriptor_set);
-        let held =
-            desk.material.contracts.get(agency).filter(|held| held.carried.published_hash == hash.as_slice());
-        let changed = held.is_none();
-        let contract = match held {
-            Some(contract) => Arc::clone(contract),
-            None => read_contract(agency, descriptor_set, &desk.material.catalog).await?,
+        let contracts = annotated_anew(&desk.material, &catalog).await?;
+        let resource = chancery::name(in_force.number);
+        let act = chancery::applied(actor, &resource, in_force.content, detail);
+        let material =
+            Material { catalog, in_force: Arc::clone(&in_force), contracts, ..desk.material.clone() };
+        let occasion = Occasion::of(act, Some(Shelving::Catalog(shelved)));
+        self.take_effect(&mut desk, material, occasion, Invariants::Kept).await
+    }
+
+    /// Puts into effect what refusals suspend now; `act` goes on record. Answers the newest epoch.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; everything stays as it was then.
+    pub async fn suspend(
+        &self,
+        suspensions: Arc<Suspensions>,
+        act: Act<'_>,
+        shelving: Shelving<'_>,
+    ) -> Result<u64, BrokerError> {
+        let mut desk = self.desk.lock().await;
+        let material = Material { suspensions, ..desk.material.clone() };
+        let occasion = Occasion::of(act, Some(shelving));
+        self.take_effect(&mut desk, material, occasion, Invariants::AsTheyAre).await
+    }
+
+    /// What another catalog would mean; nothing is changed.
+    ///
+    /// # Errors
+    /// [`BrokerError`]: what would keep it from being applied.
+    pub async fn preview(&self, catalog: Arc<Catalog>) -> Result<Preview, BrokerError> {
+        let (before, known, current) = {
+            let desk = self.desk.lock().await;
+            (desk.material.clone(), desk.findings.clone(), self.current())
         };
-        let mut findings = contract.model.findings().to_vec();
-        findings.extend(contract.model.check_dictionary(desk.material.catalog.dictionary()));
-        if changed && findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Err(PublishError::Findings(errors_of(&findings)));
-        }
-        if changed {
-            self.enact(&mut desk, publisher, agency, &contract, hash).await?;
-        }
-        Ok(Published {
-            hash,
-            datasets: contract.model.datasets().iter().map(|dataset| dataset.id().to_owned()).collect(),
-            findings: findings.iter().map(ToString::to_string).collect(),
-            epoch: self.current().epoch(),
-            publish_time: desk.about.get(agency).and_then(|about| about.publish_time),
-            changed,
-        })
+        let contracts = annotated_anew(&before, &catalog).await?;
+        let after = Material { catalog, contracts, ..before.clone() };
+        let compared = spawn_blocking(move || {
+            // What would refuse the change refuses its preview.
+            let draft = Draft::compile(&after)?;
+            keeps_invariants(&draft, &known)?;
+            let findings = draft.findings.iter().filter(|finding| !known.contains(finding));
+            let findings = findings.map(ToString::to_string).collect();
+            let rights = right_differences(current.rights(), draft.rights());
+            Ok::<_, BrokerError>(Preview { findings, rights, before, after })
+        });
+        compared.await.map_err(|_| BrokerError::Stopped)?
+    }
+
+    /// The catalog folder in force.
+    pub async fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.desk.lock().await.material.in_force)
+    }
+
+    /// What the newest generation is made of.
+    pub async fn material(&self) -> Material {
+        self.desk.lock().await.material.clone()
     }
 
     /// Puts into effect what enrollment has bound, all of it, now that `changed` is as it is; `act` goes on record.
@@ -247,44 +275,29 @@ impl Steward {
     ) -> Result<u64, BrokerError> {
         let mut desk = self.desk.lock().await;
         let material = Material { enrolled: Arc::new(enrolled), ..desk.material.clone() };
-        let draft = compile(material.clone(), &mut desk.findings).await?;
         let stored = changed.to_stored();
-        let occasion = Occasion { act, shelving: Some(Shelving::Enrollment(changed.name(), &stored)) };
+        let occasion = Occasion::of(act, Some(Shelving::Enrollment(changed.name(), &stored)));
+        self.take_effect(&mut desk, material, occasion, Invariants::AsTheyAre).await
+    }
+
+    /// Compiles, issues and shows what the desk is to hold from now on; answers the newest epoch.
+    async fn take_effect(
+        &self,
+        desk: &mut Desk,
+        material: Material,
+        occasion: Occasion<'_>,
+        invariants: Invariants,
+    ) -> Result<u64, BrokerError> {
+        let draft = compile(&material).await?;
+        if invariants == Invariants::Kept {
+            keeps_invariants(&draft, &desk.findings)?;
+        }
+        let findings = draft.findings.clone();
         let generation = self.issuer.issue(&mut desk.newest, draft, occasion).await?;
+        desk.notice(findings);
         desk.material = material;
         self.show(generation);
         Ok(self.current().epoch())
-    }
-
-    async fn enact(
-        &self,
-        desk: &mut Desk,
-        publisher: &str,
-        agency: &str,
-        contract: &Arc<Contract>,
-        hash: Sha256,
-    ) -> Result<(), BrokerError> {
-        let mut material = desk.material.clone();
-        material.contracts.insert(agency.to_owned(), Arc::clone(contract));
-        let known = desk.findings.clone();
-        let draft = compile(material.clone(), &mut desk.findings).await?;
-        keeps_invariants(&draft, &known)?;
-        let version = desk.about.get(agency).map_or(1, |before| before.version + 1);
-        let shelved = Shelved::new(version, clock::now(), publisher, contract.published.clone());
-        let act = Act {
-            actor: publisher,
-            action: "contract.publish",
-            resource: &format!("agencies/{agency}"),
-            content_hash: Some(hash),
-            detail: &format!("version {version}"),
-            epoch: 0,
-        };
-        let occasion = Occasion { act, shelving: Some(Shelving::Contract(agency, &shelved)) };
-        let generation = self.issuer.issue(&mut desk.newest, draft, occasion).await?;
-        desk.about.insert(agency.to_owned(), shelved.about);
-        desk.material = material;
-        self.show(generation);
-        Ok(())
     }
 
     fn show(&self, generation: Generation) {
@@ -294,48 +307,52 @@ impl Steward {
     }
 }
 
-/// The act behind a generation that follows from the operator's files.
-const CATALOG_APPLIED: Occasion<'static> = Occasion {
-    act: Act {
-        actor: RECORDER,
-        action: "catalog.apply",
-        resource: "catalog",
-        epoch: 0,
-        content_hash: None,
-        detail: "",
-    },
-    shelving: None,
-};
-
-/// The act behind a generation that follows from revocation lists alone.
-const LISTS_APPLIED: Occasion<'static> = Occasion {
-    act: Act {
-        actor: RECORDER,
-        action: "revocation.apply",
-        resource: "revocation_lists",
-        epoch: 0,
-        content_hash: None,
-        detail: "",
-    },
-    shelving: None,
-};
-
-/// Compiles on a thread that may take its time: a national catalog needs a while. Of what the compilation notices,
-/// the log is told what is new and what is settled since `before`.
-async fn compile(material: Material, before: &mut Vec<Finding>) -> Result<Draft, BrokerError> {
-    let draft =
-        spawn_blocking(move || Draft::compile(&material)).await.map_err(|_| BrokerError::Stopped)??;
-    for finding in draft.findings.iter().filter(|finding| !before.contains(finding)) {
-        tracing::warn!(%finding, "noticed");
-    }
-    for finding in before.iter().filter(|finding| !draft.findings.contains(finding)) {
-        tracing::info!(%finding, "settled");
-    }
-    before.clone_from(&draft.findings);
-    Ok(draft)
+/// What another catalog would mean.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// What compilation would notice that it does not notice now.
+    pub findings: Vec<String>,
+    /// Rights that would be gained or lost.
+    pub rights: Vec<RightDifference>,
+    /// What the mesh decides by now.
+    pub before: Material,
+    /// What it would decide by.
+    pub after: Material,
 }
 
-/// Refuses a change that breaks an invariant which held before.
+/// What a step may do to what the stewards declared must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invariants {
+    /// None may break that held before.
+    Kept,
+    /// The step grants nothing to anybody; what is broken already goes on being left out.
+    AsTheyAre,
+}
+
+/// The act behind a generation that follows from the operator's files: an import, or a reload of registry and trust.
+fn adopted<'a>(resource: &'a str, in_force: &InForce, imported: Option<&'a ShelvedChange>) -> Occasion<'a> {
+    let detail = if imported.is_some() { "imported, two approvals beside the folder" } else { "" };
+    let act = chancery::applied(RECORDER, resource, in_force.content, detail);
+    Occasion::of(act, imported.map(Shelving::Catalog))
+}
+
+/// The act behind a generation that follows from revocation lists alone.
+const LISTS_APPLIED: Act<'static> = Act {
+    actor: RECORDER,
+    action: "revocation.apply",
+    resource: "revocation_lists",
+    epoch: 0,
+    content_hash: None,
+    detail: "",
+};
+
+/// Compiles on a thread that may take its time: a national catalog needs a while.
+async fn compile(material: &Material) -> Result<Draft, BrokerError> {
+    let material = material.clone();
+    Ok(spawn_blocking(move || Draft::compile(&material)).await.map_err(|_| BrokerError::Stopped)??)
+}
+
+/// Refuses a change that breaks an invariant which held before: `known` is what was noticed before it.
 fn keeps_invariants(draft: &Draft, known: &[Finding]) -> Result<(), BrokerError> {
     let broken = draft.broken_invariants.iter().filter(|finding| !known.contains(finding));
     let broken: Vec<String> = broken.map(ToString::to_string).collect();

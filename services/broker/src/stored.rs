@@ -4,11 +4,15 @@
 //!
 //! Values are protobuf messages, so that a later version of the broker may add fields.
 
+use lienthong_catalog::SourceFile;
+use lienthong_proto::lienthong::catalog::v1::Change;
+use lienthong_proto::lienthong::control::v1::Approver;
 use lienthong_proto::lienthong::registry::v1::Enrollment;
 use prost::Message;
 use prost_types::Timestamp;
 
 use crate::error::BrokerError;
+use crate::limits::CONTRACT_PART_BYTES;
 
 /// The newest epoch.
 #[derive(Clone, PartialEq, Message)]
@@ -101,6 +105,127 @@ pub struct StoredEnrollment {
     pub wrong_tries: u32,
 }
 
+/// A change of the catalog; see [`crate::chancery`]. Its files lie beside it, in parts.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredChange {
+    /// Rises by one with each proposal or import; the first is 1.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// What people are shown.
+    #[prost(message, optional, tag = "2")]
+    pub change: Option<Change>,
+    /// Whose the approvals are, as the registry bound them then.
+    #[prost(message, repeated, tag = "3")]
+    pub approvers: Vec<Approver>,
+    /// Id of the request that proposed it.
+    #[prost(string, tag = "4")]
+    pub request_id: String,
+    /// Parts of its files.
+    #[prost(uint32, tag = "5")]
+    pub parts: u32,
+    /// Parts of its [`StoredActivated`], once it was applied.
+    #[prost(uint32, tag = "6")]
+    pub activated_parts: u32,
+}
+
+impl StoredChange {
+    /// A change with these files.
+    pub fn new(
+        number: u64,
+        change: Change,
+        approvers: Vec<Approver>,
+        request_id: String,
+        files: &[SourceFile],
+    ) -> StoredChange {
+        let parts = part_count(StoredFolder::of(files).encoded_len());
+        StoredChange { number, change: Some(change), approvers, request_id, parts, activated_parts: 0 }
+    }
+}
+
+/// A refusal, dispute, outage or connection request, whose resource name is its key; see [`crate::arbiter`].
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredAct {
+    /// The message that people are shown.
+    #[prost(bytes = "vec", tag = "1")]
+    pub content: Vec<u8>,
+    /// Code of the agency that made it.
+    #[prost(string, tag = "2")]
+    pub agency: String,
+    /// Id of the request that made it.
+    #[prost(string, tag = "3")]
+    pub request_id: String,
+}
+
+/// How many parts so many bytes have.
+pub fn part_count(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(CONTRACT_PART_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// The files of a change.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredFolder {
+    /// The files.
+    #[prost(message, repeated, tag = "1")]
+    pub files: Vec<StoredFile>,
+}
+
+/// One file.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredFile {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its text.
+    #[prost(string, tag = "2")]
+    pub text: String,
+}
+
+impl StoredFolder {
+    /// To be stored.
+    pub fn of(files: &[SourceFile]) -> StoredFolder {
+        let file = |file: &SourceFile| StoredFile { name: file.name.clone(), text: file.text.clone() };
+        StoredFolder { files: files.iter().map(file).collect() }
+    }
+
+    /// As it was.
+    pub fn into_files(self) -> Vec<SourceFile> {
+        self.files.into_iter().map(|StoredFile { name, text }| SourceFile { name, text }).collect()
+    }
+}
+
+/// By whose signatures the entries of the catalog in force are in force; see [`crate::activated`].
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredActivated {
+    /// The entries.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: Vec<StoredActivation>,
+}
+
+/// One entry's place in the tree of the change that activated it.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredActivation {
+    /// Id of the entry.
+    #[prost(string, tag = "1")]
+    pub entry: String,
+    /// Number of the change.
+    #[prost(uint64, tag = "2")]
+    pub change: u64,
+    /// Place among its entries.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Inclusion proof.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub proof: Vec<Vec<u8>>,
+}
+
+/// Which change is the catalog in force.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct StoredInForce {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+
 /// Keys of the store. Each begins with the noun that it holds.
 pub mod key {
     /// Prefix of the journals, by node.
@@ -111,6 +236,17 @@ pub mod key {
     pub const ENROLLMENTS: &[u8] = b"enrollments/";
     /// Prefix of the parts of their descriptor sets.
     pub const CONTRACT_PARTS: &[u8] = b"contract-part/";
+
+    /// Prefix of the changes of the catalog, by number.
+    pub const CHANGES: &[u8] = b"catalog-change/";
+    /// Prefix of the parts of their files.
+    pub const CHANGE_FILES: &[u8] = b"catalog-files/";
+    /// Prefix of the parts of what they activated.
+    pub const ACTIVATED: &[u8] = b"catalog-activated/";
+    /// Prefixes of the acts of the duty to share, whose resource names are their keys.
+    pub const ACTS: [&[u8]; 4] = [b"refusals/", b"disputes/", b"outages/", b"connectionRequests/"];
+    /// Which of them is in force.
+    pub const IN_FORCE: &[u8] = b"catalog-in-force";
 
     /// The newest epoch.
     pub const EPOCH: &[u8] = b"epoch";
@@ -132,6 +268,16 @@ pub mod key {
     pub fn contract_part(provider: &str, version: u64, part: u32) -> Vec<u8> {
         [CONTRACT_PARTS, provider.as_bytes(), b"/", &version.to_be_bytes(), b"/", &part.to_be_bytes()]
             .concat()
+    }
+
+    /// One change of the catalog.
+    pub fn change(number: u64) -> Vec<u8> {
+        [CHANGES, &number.to_be_bytes()].concat()
+    }
+
+    /// One part of what lies beside a change.
+    pub fn change_part(prefix: &[u8], number: u64, part: u32) -> Vec<u8> {
+        [prefix, &number.to_be_bytes(), b"/", &part.to_be_bytes()].concat()
     }
 
     /// The provider in a contract's key; `None` for another key.

@@ -1,12 +1,13 @@
 //! Whom the broker trusts, and who it is: read at start and at each reload.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lienthong_certs::judge::CRL_BYTES_MAX;
 use lienthong_certs::{
     CertificateBinding, Credentials, Judge, PeerCertificate, Profile, RevocationLists, files,
 };
+use lienthong_proto::lienthong::control::v1::{self as control, Approver};
 use lienthong_trust::keeper::Owner;
 use lienthong_trust::{SignedTrust, TrustKeeper};
 use rustls_pki_types::CertificateRevocationListDer;
@@ -99,6 +100,31 @@ pub fn people(config: &BrokerConfig) -> Result<Vec<(CertificateBinding, Caller)>
         person(certificate, |subject| Caller::Officer { subject, agency: agency.clone() })
     });
     operators.chain(auditors).chain(officers).collect()
+}
+
+/// The operator's persons with their certificate chains: who may approve a change of the catalog.
+///
+/// # Errors
+/// [`BrokerError`] naming the file.
+pub fn approvers(paths: &[PathBuf]) -> Result<Vec<Approver>, BrokerError> {
+    paths
+        .iter()
+        .map(|path| {
+            let chain = files::certificates(path)?;
+            let leaf = PeerCertificate::read(&chain)
+                .map_err(|source| BrokerError::Certificate { path: path.to_owned(), source })?;
+            let CertificateBinding { issuer, serial, spki_sha256 } = leaf.binding().clone();
+            Ok(Approver {
+                subject: leaf.subject.text,
+                certificate: Some(control::CertificateBinding {
+                    issuer,
+                    serial,
+                    spki_sha256: spki_sha256.to_vec(),
+                }),
+                chain: chain.iter().map(|der| der.to_vec()).collect(),
+            })
+        })
+        .collect()
 }
 
 fn person(

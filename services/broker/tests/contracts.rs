@@ -172,6 +172,7 @@ async fn a_contract_that_says_nothing_is_annotated_by_the_catalog() {
     let plain = plain(descriptors::DANCU);
     let mesh = Mesh::new();
     std::fs::write(mesh.catalog_dir().join("contracts.yaml"), BESIDE).unwrap();
+    mesh.approve();
     let broker = mesh.start().await;
     let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
     h26.snapshot().await;
@@ -304,5 +305,56 @@ async fn the_catalog_says_what_is_published() {
     let mut stranger = mesh.catalog(&broker, &mesh.unbound);
     let refused = soon(stranger.get_entry(get())).await.unwrap_err();
     assert_eq!(status::read(&refused).unwrap().reason, Reason::DenyCertificate);
+    soon(broker.stop()).await.unwrap();
+}
+
+/// A version of the contract in which a field has another name of the same length.
+fn renamed(from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = descriptors::DANCU.to_vec();
+    let places: Vec<usize> = bytes
+        .windows(from.len())
+        .enumerate()
+        .filter(|(_, at)| *at == from.as_bytes())
+        .map(|(place, _)| place)
+        .collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_version_that_breaks_integrators_is_refused_and_names_them() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = mesh.registry(&broker, &mesh.g01);
+    soon(g01.publish_contract(publish(descriptors::DANCU))).await.unwrap();
+    let refused = soon(g01.publish_contract(publish(&renamed("que_quan", "que_quam")))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("breaks 1 integrators of 1 agencies (H26.90)"), "{refused}");
+    assert!(refused.message().contains("que_quan"), "{refused}");
+    assert_eq!(broker.epoch(), 2, "the contract in force stays");
+
+    // Where nobody calls, nobody is broken.
+    mesh.write_registry(&[("G01", &mesh.g01)]);
+    let registry = std::fs::read_to_string(mesh.path("registry.yaml")).unwrap();
+    let nodes = registry.split("systems:").next().unwrap();
+    std::fs::write(mesh.path("registry.yaml"), nodes).unwrap();
+    broker.reload().await.unwrap();
+    soon(g01.publish_contract(publish(&renamed("que_quan", "que_quam")))).await.unwrap();
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_contract_that_many_send_at_once_takes_effect_once() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let sent = (0..12).map(|_| {
+        let mut g01 = mesh.registry(&broker, &mesh.g01);
+        async move { g01.publish_contract(publish(descriptors::DANCU)).await.unwrap().into_inner().epoch }
+    });
+    assert_eq!(soon(futures_util::future::join_all(sent)).await, [2; 12]);
     soon(broker.stop()).await.unwrap();
 }

@@ -52,12 +52,15 @@ async fn a_change_that_breaks_an_invariant_is_refused() {
     let invariant = "invariants:\n  - id: IV-0001\n    name_vi: Thử\n    policy: 'forbid (principal in Agency::\"H29\", action, resource in Dataset::\"dancu\");'\n";
     let path = mesh.catalog_dir().join("invariants.yaml");
     fs::write(&path, invariant).unwrap();
+    mesh.approve();
     let error = broker.reload().await.unwrap_err().to_string();
     for part in ["IV-0001", "CE-0001", "CE-0001/H29/ADMIN_PROCEDURE"] {
         assert!(error.contains(part), "{part}: {error}");
     }
+    assert!(broker.reload().await.is_err(), "what was refused once is refused again");
     assert_eq!(broker.epoch(), epoch, "nothing changed");
     fs::write(&path, invariant.replace("H29", "D90")).unwrap();
+    mesh.approve();
     broker.reload().await.unwrap();
     soon(broker.stop()).await.unwrap();
 }
@@ -90,8 +93,9 @@ async fn who_can_and_what_if_are_answered() {
 
     let files: Vec<CatalogFile> = fs::read_dir(mesh.catalog_dir())
         .unwrap()
-        .map(|file| {
-            let path = file.unwrap().path();
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             CatalogFile {

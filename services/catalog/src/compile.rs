@@ -5,6 +5,8 @@
 //! nothing and is a finding.
 
 mod bundle;
+mod compare;
+mod covers;
 mod defaults;
 mod entries;
 mod guard;
@@ -19,6 +21,8 @@ use time::OffsetDateTime;
 use crate::catalog::Catalog;
 use crate::contract::ContractModel;
 use crate::finding::{Finding, Severity};
+
+pub use compare::{RightDifference, right_differences};
 
 /// A contract that a provider published, as it is carried and as it was read.
 #[derive(Debug, Clone, Copy)]

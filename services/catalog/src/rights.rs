@@ -59,6 +59,8 @@ pub(crate) struct Index {
     pub rights: RightTable,
     pub subset_plans: SubsetPlans,
     pub rules: RulesCache,
+    /// Rights that a provider refuses: by id, the refusal and its reason.
+    pub refusals: HashMap<String, String>,
     pub problems: Vec<String>,
 }
 
@@ -158,6 +160,14 @@ impl RightsIndex {
         let purpose = self.0.default_purpose(party, Some(system))?;
         let dataset = self.0.dataset_of(self.0.own(method)?);
         dataset.takes_default_purpose.then_some(purpose)
+    }
+
+    /// Those of the names that are fields of the method's dataset: what of a request may stand on record whatever becomes
+    /// of it.
+    pub fn fields_among(&self, method: &Method, names: &[String]) -> Vec<String> {
+        let Some(own) = self.0.own(method) else { return Vec::new() };
+        let fields = self.0.dataset_of(own).contract.fields();
+        names.iter().filter(|name| fields.iter().any(|field| field.id == **name)).cloned().collect()
     }
 
     /// The nodes of an agency, by name.

@@ -9,7 +9,9 @@
 //! a mistake.
 
 mod agencies;
+mod canonical;
 mod check;
+mod compare;
 mod contracts;
 mod databases;
 mod dictionary;
@@ -23,10 +25,11 @@ mod registry;
 mod tree;
 mod values;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use object::{Draft, Drafts};
 use tree::Located;
 
+pub use compare::{Difference, ObjectDifference, differences};
 pub use dictionary::Dictionary;
 pub use mistake::Mistake;
 
@@ -68,6 +71,20 @@ impl Catalog {
         mistakes.sort();
         mistakes.dedup();
         Err(mistakes)
+    }
+}
+
+impl Entry {
+    /// Reads one entry from its canonical JSON ([`Entry::content`]), by itself: what it refers to is not looked up.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn read(content: &str) -> Result<Self, Vec<Mistake>> {
+        let file = SourceFile { name: "entry".to_owned(), text: content.to_owned() };
+        let tree = tree::parse(&file).map_err(|mistake| vec![mistake])?;
+        let mut mistakes = Vec::new();
+        let entry = entries::entry(&mut object::Reader::new(&file.name, &mut mistakes), &tree);
+        entry.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
 }
 

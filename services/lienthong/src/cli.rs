@@ -42,9 +42,21 @@ pub enum Command {
     /// Run a witness: it cosigns a log's checkpoints, and only such as continue what it has seen
     #[command(subcommand)]
     Witness(crate::commands::witness::WitnessCommand),
-    /// Check a declarative catalog
+    /// The catalog of mandatory sharing: check, plan, apply, approve, export, compare
     #[command(subcommand)]
-    Catalog(CatalogCommand),
+    Catalog(crate::commands::catalog::CatalogCommand),
+    /// Refusals: declare that an entitled consumer is not served, with a reason of the law; take it back
+    #[command(subcommand)]
+    Refusal(crate::commands::duty::refusal::RefusalCommand),
+    /// Disputes about refusals: list, answer, decide
+    #[command(subcommand)]
+    Dispute(crate::commands::duty::dispute::DisputeCommand),
+    /// Planned maintenance: announce, list
+    #[command(subcommand)]
+    Outage(crate::commands::duty::outage::OutageCommand),
+    /// Requests for data that the catalog does not grant: ask, answer, list
+    #[command(subcommand)]
+    Connection(crate::commands::duty::connection::ConnectionCommand),
     /// Certificates: requests, a development PKI, revocation lists, and what the mesh thinks of any certificate
     #[command(subcommand)]
     Certs(CertsCommand),
@@ -188,24 +200,6 @@ pub struct VerifyArgs {
     /// Print one JSON object, for machines
     #[arg(long)]
     pub json: bool,
-}
-
-/// `lienthong catalog`.
-#[derive(Debug, Subcommand)]
-pub enum CatalogCommand {
-    /// Check a folder of catalog files; every mistake with file, line, column and rule
-    Lint(LintArgs),
-}
-
-/// `lienthong catalog lint`.
-#[derive(Debug, Args)]
-pub struct LintArgs {
-    /// Folder with the YAML files
-    pub dir: PathBuf,
-    /// Check a contract too, as the broker would when its provider publishes it: the provider's code, and a
-    /// serialized FileDescriptorSet with its imports
-    #[arg(long = "contract", value_name = "CODE=FILE")]
-    pub contracts: Vec<String>,
 }
 
 /// `lienthong certs`.

@@ -170,6 +170,12 @@ impl Trust {
         self.put_into_effect(&mut held, newer)
     }
 
+    /// A judge by the anchors and lists that the node holds now, for signatures that are no handshake's.
+    pub fn judge_of_signatures(&self) -> Result<Judge, NodeTrustError> {
+        let (mesh, lists) = (self.mesh(), self.held().lists.clone());
+        Ok(self.judge(mesh.trust().anchors(), &lists)?)
+    }
+
     /// What the node signs with now.
     pub fn signing(&self) -> Signing {
         let held = self.held();

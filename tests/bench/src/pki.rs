@@ -32,11 +32,22 @@ pub enum Role {
     Backend,
     /// The broker of the mesh.
     Broker,
+    /// Two persons, who sign the catalog.
+    Officer,
+    /// The other one.
+    SecondOfficer,
 }
 
 impl Role {
-    const ALL: [Self; 5] =
-        [Self::Consumer, Self::ConsumerNode, Self::ProviderNode, Self::Backend, Self::Broker];
+    const ALL: [Self; 7] = [
+        Self::Consumer,
+        Self::ConsumerNode,
+        Self::ProviderNode,
+        Self::Backend,
+        Self::Broker,
+        Self::Officer,
+        Self::SecondOfficer,
+    ];
 
     /// Agency and id, as the certificate names them.
     fn names(self) -> (&'static str, &'static str) {
@@ -46,6 +57,8 @@ impl Role {
             Self::ProviderNode => ("G01", "n1"),
             Self::Backend => ("G01", "dancu"),
             Self::Broker => ("G01", "broker"),
+            Self::Officer => ("G01", "officer-1"),
+            Self::SecondOfficer => ("G01", "officer-2"),
         }
     }
 
@@ -58,6 +71,9 @@ impl Role {
             }
             Self::ConsumerNode | Self::ProviderNode | Self::Broker => {
                 Holder::Node { agency_code, agency_name, node_id: id.to_owned() }
+            }
+            Self::Officer | Self::SecondOfficer => {
+                Holder::Person { agency_code, name: format!("DEMO – {id}"), role: id.to_owned() }
             }
         }
     }

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::access::Rpc;
 use crate::door::Door;
 use crate::paging::Page;
+use crate::query::{Filter, masked};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -42,10 +43,23 @@ impl CatalogService for Catalog {
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
         let guest = self.door.admit(Rpc::ListEntries, &request)?;
-        let ListEntriesRequest { page_size, page_token, .. } = request.into_inner();
+        let ListEntriesRequest { page_size, page_token, filter, read_mask } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
-        let (entries, next_page_token) = page.cut(guest.generation.entries(), |entry| &entry.id);
-        let entries = entries.iter().map(|entry| guest.generation.describe(entry)).collect();
+        let filter = Filter::read(&filter, &["provider", "dataset", "status"])?;
+        let matching = guest.generation.entries().iter().filter(|entry| {
+            filter.matches(|field| {
+                [match field {
+                    "provider" => entry.provider_code.as_str(),
+                    "dataset" => entry.dataset_id.as_str(),
+                    _ => entry.status.word(),
+                }]
+            })
+        });
+        let matching: Vec<_> = matching.collect();
+        let (entries, next_page_token) = page.cut(&matching, |entry| &entry.id);
+        let described = entries.iter().map(|entry| guest.generation.describe(entry));
+        let shown = described.map(|entry| masked(entry, read_mask.as_ref(), "lienthong.catalog.v1.Entry"));
+        let entries = shown.collect::<Result<_, _>>()?;
         Ok(Response::new(ListEntriesResponse { entries, next_page_token }))
     }
 }

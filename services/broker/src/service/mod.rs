@@ -8,17 +8,22 @@ use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceSer
 use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingServiceServer;
 use lienthong_proto::lienthong::audit::v1::log_service_server::LogServiceServer;
 use lienthong_proto::lienthong::audit::v1::search_service_server::SearchServiceServer;
+use lienthong_proto::lienthong::catalog::v1::catalog_change_service_server::CatalogChangeServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::catalog::v1::decision_service_server::DecisionServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
+use lienthong_proto::lienthong::registry::v1::duty_service_server::DutyServiceServer;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
+use lienthong_proto::lienthong::registry::v1::holdings_service_server::HoldingsServiceServer;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
 use lienthong_transport::Drain;
 use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
 
+use crate::arbiter::Arbiter;
 use crate::board::Board;
+use crate::chancery::Chancery;
 use crate::door::Door;
 use crate::findings::Findings;
 use crate::index::Index;
@@ -39,9 +44,12 @@ use crate::text;
 
 pub mod audit;
 pub mod catalog;
+pub mod change;
 pub mod decision;
+pub mod duty;
 pub mod enrollment;
 pub mod findings;
+pub mod holdings;
 pub mod log;
 pub mod page;
 pub mod registry;
@@ -58,6 +66,10 @@ pub struct Ground {
     pub shelf: Shelf,
     /// Keeps the enrollments.
     pub registrar: Arc<Registrar>,
+    /// Keeps the changes of the catalog.
+    pub chancery: Arc<Chancery>,
+    /// Keeps refusals and disputes.
+    pub arbiter: Arc<Arbiter>,
     /// Puts on record.
     pub ledger: Ledger,
     /// Whom readers of the log believe.
@@ -86,6 +98,8 @@ pub fn routes(ground: Ground) -> Routes {
     let Ground {
         steward,
         registrar,
+        chancery,
+        arbiter,
         shelf,
         ledger,
         policy,
@@ -143,8 +157,11 @@ pub fn routes(ground: Ground) -> Routes {
         knocks: Knocks::default(),
         metrics: metrics.clone(),
     };
+    let holdings = holdings::Holdings { door: door.clone(), steward: Arc::clone(&steward) };
     let registry = registry::Registry { door: door.clone(), steward, shelf, metrics };
     let decision = decision::Decisions::new(door.clone(), reader);
+    let duty = duty::Duty { door: door.clone(), arbiter };
+    let changes = change::Changes { door: door.clone(), chancery };
     let catalog = catalog::Catalog { door };
     macro_rules! bounded {
         ($server:ident, $service:expr) => {
@@ -158,6 +175,9 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(EnrollmentServiceServer, enrollments))
         .add_service(bounded!(CatalogServiceServer, catalog))
         .add_service(bounded!(DecisionServiceServer, decision))
+        .add_service(bounded!(CatalogChangeServiceServer, changes))
+        .add_service(bounded!(DutyServiceServer, duty))
+        .add_service(bounded!(HoldingsServiceServer, holdings))
         .add_service(bounded!(AuditServiceServer, audit))
         .add_service(bounded!(LogServiceServer, proofs))
         .add_service(bounded!(FindingServiceServer, desk))

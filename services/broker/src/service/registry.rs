@@ -6,8 +6,8 @@ use bytes::Bytes;
 use lienthong_proto::lienthong::control::v1 as control;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryService;
 use lienthong_proto::lienthong::registry::v1::{
-    GetAgencyRequest, GetAgencyResponse, GetContractRequest, GetContractResponse, ListAgenciesRequest,
-    ListAgenciesResponse, PublishContractRequest, PublishContractResponse,
+    Agency, GetAgencyRequest, GetAgencyResponse, GetContractRequest, GetContractResponse,
+    ListAgenciesRequest, ListAgenciesResponse, PublishContractRequest, PublishContractResponse,
 };
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
@@ -24,6 +24,7 @@ use crate::limits::{
 };
 use crate::metrics::BrokerMetrics;
 use crate::paging::Page;
+use crate::query::{Filter, masked};
 use crate::shelf::{Shelf, Shelved};
 use crate::steward::{PublishError, Steward};
 use crate::stored::StoredContract;
@@ -57,10 +58,16 @@ impl RegistryService for Registry {
         request: Request<ListAgenciesRequest>,
     ) -> Result<Response<ListAgenciesResponse>, Status> {
         let guest = self.door.admit(Rpc::ListAgencies, &request)?;
-        let ListAgenciesRequest { page_size, page_token, .. } = request.into_inner();
+        let ListAgenciesRequest { page_size, page_token, filter, read_mask } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
-        let (codes, next_page_token) = page.cut(guest.generation.parties(), |code| code);
-        let agencies = codes.iter().filter_map(|code| guest.generation.party(code)).collect();
+        let filter = Filter::read(&filter, &["bloc", "level", "role", "sector", "status"])?;
+        let parties = guest.generation.parties().iter().filter_map(|code| guest.generation.party(code));
+        let matching: Vec<Agency> =
+            parties.filter(|one| filter.matches(|field| values_of(one, field))).collect();
+        let (agencies, next_page_token) = page.cut(&matching, |one| &one.code);
+        let name = "lienthong.registry.v1.Agency";
+        let shown = agencies.iter().map(|one| masked(one.clone(), read_mask.as_ref(), name));
+        let agencies = shown.collect::<Result<_, _>>()?;
         Ok(Response::new(ListAgenciesResponse { agencies, next_page_token }))
     }
 
@@ -145,6 +152,18 @@ impl Registry {
     }
 }
 
+/// What a filter compares.
+fn values_of<'a>(agency: &'a Agency, field: &str) -> Vec<&'a str> {
+    let all = |texts: &'a [String]| texts.iter().map(String::as_str).collect();
+    match field {
+        "bloc" => vec![&agency.bloc],
+        "level" => vec![&agency.level],
+        "role" => all(&agency.roles),
+        "sector" => all(&agency.sectors),
+        _ => vec![if agency.active { "ACTIVE" } else { "ENDED" }],
+    }
+}
+
 /// The version whose hash begins with these digits, or the newest.
 fn version_of<'a>(
     kept: &'a [StoredContract],
@@ -196,6 +215,22 @@ fn status(error: &PublishError) -> Status {
                 details.add_bad_request_violation("descriptor_set", finding);
             }
             Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+        }
+        PublishError::Breaks(broken) => {
+            let mut details = ErrorDetails::new();
+            for change in broken.changes.iter().take(FINDINGS_SHOWN_MAX) {
+                details.add_bad_request_violation("descriptor_set", change);
+            }
+            Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
+        }
+        PublishError::Busy => Status::unavailable(error.to_string()),
+        PublishError::Broker(BrokerError::Invariants(broken)) => {
+            let mut details = ErrorDetails::new();
+            for finding in broken.iter().take(FINDINGS_SHOWN_MAX) {
+                details.add_bad_request_violation("descriptor_set", finding);
+            }
+            let message = "the contract would make the catalog break an invariant that the stewards declared";
+            Status::with_error_details(Code::FailedPrecondition, message, details)
         }
         PublishError::Broker(error) => {
             tracing::error!(%error, "contract not published");

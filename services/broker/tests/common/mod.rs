@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
 use lienthong_broker::config::{LimitsConfig, MatchingConfig, WitnessesConfig};
-use lienthong_broker::{Broker, BrokerConfig};
+use lienthong_broker::sources::sign_folder;
+use lienthong_broker::{Broker, BrokerConfig, BrokerError};
 use lienthong_certs::pki::Issued;
 use lienthong_certs::{DevPki, Judge, MeshKey, Profile};
 use lienthong_proto::lienthong::audit::v1::audit_service_client::AuditServiceClient;
@@ -79,6 +80,7 @@ impl Mesh {
         for name in ["agencies.yaml", "databases.yaml", "dictionary.yaml", "entries.yaml"] {
             fs::copy(samples.join(name), mesh.catalog_dir().join(name)).unwrap();
         }
+        mesh.approve();
         mesh.write_registry(&[("G01", &mesh.g01), ("H26.90", &mesh.h26), (OUTSIDER, &mesh.outsider)]);
         let bundle_key = MeshKey::generate().unwrap();
         bundle_key.save(&mesh.path("bundle.key")).unwrap();
@@ -177,6 +179,18 @@ impl Mesh {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} does not hold {from:?}");
         fs::write(path, text.replacen(from, to, 1)).unwrap();
+        self.approve();
+    }
+
+    /// Both officers sign the catalog folder as it is now; one with mistakes is left as it is.
+    pub fn approve(&self) {
+        for officer in [&self.officer, &self.second_officer] {
+            let (credentials, now) = (officer.credentials().unwrap(), OffsetDateTime::now_utc());
+            match sign_folder(&self.catalog_dir(), MESH, None, &credentials, now) {
+                Ok(_) | Err(BrokerError::Mistakes(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     pub fn config(&self) -> BrokerConfig {
@@ -196,6 +210,7 @@ impl Mesh {
             operators: vec![self.officer.certificate.clone(), self.second_officer.certificate.clone()],
             auditors: Vec::new(),
             officers: Vec::new(),
+            duty_file: None,
             bundle_keys: vec![self.path("bundle.key"), self.path("bundle-next.key")],
             log_keys: vec![self.path("log.key"), self.path("log-next.key")],
             log_origin: ORIGIN.to_owned(),

@@ -1,5 +1,7 @@
 //! Databases, the datasets in them, and the law behind them.
 
+use crate::words;
+
 /// A database and the datasets in it.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -41,6 +43,13 @@ pub enum DatabaseKind {
     LocalDb,
     /// The National General Database (CSDL tổng hợp quốc gia), where shared and master data is synchronised to.
     NationalGeneralDb,
+}
+
+impl DatabaseKind {
+    /// The word of the data model.
+    pub fn word(self) -> &'static str {
+        words::of(words::DATABASE_KINDS, self)
+    }
 }
 
 /// A dataset as its database lists it. What it consists of, its contract says.

@@ -56,6 +56,8 @@ pub struct Entry {
     pub decision: DecisionMode,
     /// How old a bundle may be and still decide, where it differs from the class's default.
     pub bundle_age_max: Option<Duration>,
+    /// The entry as its file says it, as canonical JSON: what its approvers sign.
+    pub content: String,
 }
 
 impl Entry {

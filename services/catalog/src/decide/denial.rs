@@ -3,6 +3,8 @@
 //! A detail helps a consumer that has a right to do better, by naming what would have been granted. A stranger
 //! learns nothing: not which purposes, fields or agencies there are.
 
+use std::collections::HashMap;
+
 use lienthong_proto::lienthong::options::v1::Purpose;
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
@@ -49,6 +51,19 @@ impl std::fmt::Display for Denial {
 
 impl std::error::Error for Denial {}
 
+impl Denial {
+    /// The same, where a provider's refusal suspends the right: its act, not the mesh's.
+    fn or_refused(self, refusals: &HashMap<String, String>) -> Self {
+        let refused = self.right.as_ref().and_then(|right| refusals.get(right));
+        match refused {
+            Some(words) if self.reason == Reason::DenySuspended => {
+                Self { reason: Reason::RefusedByProvider, rule: "R-04, R-05", detail: words.clone(), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// The denial for a term that a right does not meet.
 pub(super) fn of_term(
     index: &Index,
@@ -93,7 +108,7 @@ pub(super) fn of_term(
         ),
     };
     let right = index.rights.particulars(unmet.slot).id.to_string();
-    Denial { right: Some(right), ..Denial::new(reason, rule, detail) }
+    Denial { right: Some(right), ..Denial::new(reason, rule, detail) }.or_refused(&index.refusals)
 }
 
 /// Names the first field that is not granted, and those that are.

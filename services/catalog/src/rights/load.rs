@@ -1,6 +1,8 @@
 //! From a bundle to its index.
 
-use lienthong_proto::lienthong::control::v1::RightsBundle;
+use std::collections::HashMap;
+
+use lienthong_proto::lienthong::control::v1::{Right, RightsBundle};
 
 use super::identities::Identities;
 use super::{IDENTITIES_MAX, Index, PROBLEMS_MAX, RIGHTS_MAX, RulesCache, SubsetPlans, rows, served};
@@ -73,8 +75,16 @@ pub(super) fn index(bundle: &RightsBundle) -> Result<Index, BundleError> {
         rights,
         subset_plans: SubsetPlans::default(),
         rules: RulesCache::default(),
+        refusals: refusals(&bundle.rights),
         problems: problems.into_list(),
     })
+}
+
+/// What a suspended right is refused by; nothing for those that the operator has suspended.
+fn refusals(rights: &[Right]) -> HashMap<String, String> {
+    let refused = rights.iter().filter(|right| right.suspended && !right.suspended_by.is_empty());
+    let words = |right: &Right| format!("{}: {}", right.suspended_by, right.suspended_reason);
+    refused.map(|right| (right.id.clone(), words(right))).collect()
 }
 
 fn check_header(bundle: &RightsBundle) -> Result<(), BundleError> {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose, ReleaseGate};
 
-use super::databases;
 use super::object::{Object, Reader};
 use super::tree::{Located, Value};
+use super::{canonical, databases};
 use crate::catalog::{Classification, Entry, EntryStatus, Fields, Freshness, Selector};
 use crate::condition::Condition;
 use crate::{code, purpose, words};
@@ -67,6 +67,7 @@ pub(super) fn entry(reader: &mut Reader<'_>, node: &Located) -> Option<Entry> {
         release_gate: release_gate.unwrap_or(ReleaseGate::Journal),
         decision: decision.unwrap_or(DecisionMode::Local),
         bundle_age_max,
+        content: canonical::json(node),
     })
 }
 

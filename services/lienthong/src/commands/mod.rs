@@ -3,12 +3,13 @@
 pub mod audit;
 pub mod backend;
 pub mod call;
-mod catalog;
+pub mod catalog;
 mod certs;
 pub mod certs_crl;
 pub mod certs_issue;
 pub mod certs_request;
 pub mod doctor;
+pub mod duty;
 pub mod enroll;
 pub mod findings;
 pub mod onboard;
@@ -20,7 +21,7 @@ pub mod witness;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -41,12 +42,25 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Gateway(command) => roles::gateway(command),
         Command::Witness(command) => witness::run(command),
         Command::Catalog(command) => catalog::run(command),
+        Command::Refusal(command) => duty::refusal::run(command),
+        Command::Dispute(command) => duty::dispute::run(command),
+        Command::Outage(command) => duty::outage::run(command),
+        Command::Connection(command) => duty::connection::run(command),
         Command::Certs(command) => certs::run(command),
         Command::Trust(command) => trust::run(command),
         Command::Enroll(command) => enroll::run(command),
         Command::Onboard(args) => block_on(onboard::run(*args)),
         Command::Backend(args) => block_on(backend::run(args)),
     }
+}
+
+/// A message of the mesh's own contracts as canonical protobuf JSON; `name` is its full name.
+pub(crate) fn message_json(name: &str, message: &impl prost::Message) -> Result<serde_json::Value> {
+    let descriptor = lienthong_proto::descriptors::mesh()
+        .get_message_by_name(name)
+        .with_context(|| format!("the mesh has no message {name}"))?;
+    let message = prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
+    crate::client::message_to_json(&message)
 }
 
 /// Runs one command on a small runtime: traffic threads bring their own.

@@ -46,7 +46,7 @@ pub fn broker(command: RoleCommand) -> Result<ExitCode> {
             let config: BrokerConfig = load(&args.config)?;
             let identity = identity("broker", &config.mesh, config.development);
             serve(&args, &config.telemetry.clone(), &identity, async move |stop| {
-                Ok(lienthong_broker::run(config, stop.cancelled_owned()).await?)
+                Ok(Box::pin(lienthong_broker::run(config, stop.cancelled_owned())).await?)
             })
         }
     }

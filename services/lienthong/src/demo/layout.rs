@@ -14,7 +14,11 @@ use lienthong_audit::{
     log::LogKey,
     note::{KeyKind, SigningKey},
 };
-use lienthong_broker::config::{BrokerConfig, LimitsConfig, MatchingConfig, OfficerConfig, WitnessesConfig};
+use lienthong_broker::{
+    BrokerError,
+    config::{BrokerConfig, LimitsConfig, MatchingConfig, OfficerConfig, WitnessesConfig},
+    sources,
+};
 use lienthong_certs::{
     MeshKey,
     judge::Branch,
@@ -62,6 +66,8 @@ pub struct Layout {
     /// Folder of the processes' logs.
     pub logs: PathBuf,
     /// Its ports are nobody else's while this lives.
+    /// Names of the officers' certificates.
+    officers: Vec<String>,
     _ports: Ports,
 }
 
@@ -202,6 +208,9 @@ impl Layout {
         for (name, text) in &plan.catalog {
             fs::write(dir.join("catalog").join(name), text)?;
         }
+        let officers: Vec<String> =
+            OPERATORS.iter().map(|(profile, _)| format!("{}-{profile}", plan.operator.0)).collect();
+        approve_catalog(&dir, &plan.mesh, &pki, &officers)?;
         Ok(Self {
             broker,
             log: dir.join("broker/log"),
@@ -211,13 +220,34 @@ impl Layout {
             nodes,
             profiles,
             logs: dir.join("logs"),
+            officers,
             _ports: ports,
             dir,
         })
     }
 }
 
+/// Both of the operator's officers sign the catalog folder as it is now.
+fn approve_catalog(dir: &Path, mesh: &str, pki: &DevPki, officers: &[String]) -> Result<()> {
+    for officer in officers {
+        let issued = pki.issued(officer)?.with_context(|| format!("{officer} has no certificate"))?;
+        let now = OffsetDateTime::now_utc();
+        match sources::sign_folder(&dir.join("catalog"), mesh, None, &issued.credentials()?, now) {
+            // Nobody signs mistakes; the broker names them.
+            Ok(_) | Err(BrokerError::Mistakes(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 impl Layout {
+    /// Has both officers sign the catalog folder again, after it was changed.
+    pub fn approve_catalog(&self) -> Result<()> {
+        let pki = DevPki::open(&self.dir.join("pki"))?;
+        approve_catalog(&self.dir, pki.mesh_id(), &pki, &self.officers)
+    }
+
     /// The contract of a gRPC service.
     pub fn contract_of(&self, service: &str) -> Option<&PathBuf> {
         let backend = self.backends.iter().find(|backend| backend.services.iter().any(|own| own == service));
@@ -325,6 +355,7 @@ impl Builder<'_> {
             operators: people.operators,
             auditors: people.auditors,
             officers: people.officers,
+            duty_file: None,
             bundle_keys: self.slots("bundle"),
             log_keys: self.slots("log"),
             log_origin: self.plan.log_origin.clone(),

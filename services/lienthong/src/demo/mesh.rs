@@ -63,6 +63,7 @@ impl Mesh {
 
     /// Starts the broker and waits until it is ready.
     pub async fn start_broker(&mut self) -> Result<()> {
+        self.layout.approve_catalog()?;
         let (config, admin) = &self.layout.broker;
         let arguments = ["broker", "run", "--config", text(config)?];
         let mut broker =
@@ -82,6 +83,7 @@ impl Mesh {
 
     /// Has the broker read again what its operator declares: catalog, registry, revocation lists.
     pub async fn reload_broker(&self) -> Result<()> {
+        self.layout.approve_catalog()?;
         self.signal_broker("-HUP").await
     }
 

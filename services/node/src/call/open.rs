@@ -124,10 +124,13 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..end]
 }
 
-/// Completes an exchange with the method it goes to, and with the default purpose of a call that states none.
+/// Completes an exchange with the method it goes to, the fields of its data that are asked for, and the default purpose of
+/// a call that states none.
 pub fn resolved(exchange: &mut Exchange, rights: &RightsIndex, method: &Method, stated: &CallMetadata) {
     method.provider().clone_into(&mut exchange.provider);
     method.dataset_id().clone_into(&mut exchange.dataset);
+    exchange.fields_requested =
+        stated.fields.as_ref().map(|names| rights.fields_among(method, names)).unwrap_or_default();
     // For a denial that follows: what is permitted says its purpose itself.
     if stated.purpose.is_none()
         && let Some(default) = rights.default_purpose(method, &exchange.consumer, &exchange.system)

@@ -1,6 +1,8 @@
 //! The rights bundle: checked, kept on disk, and put into effect.
 
 use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,6 +13,7 @@ use lienthong_catalog::{
     delta::{self, DeltaError},
 };
 use lienthong_proto::lienthong::control::v1::{BundleDelta, RevocationState, RightsBundle, SignedBundle};
+use lienthong_proto::lienthong::options::v1::Personal;
 use lienthong_transport::{Connections, Direction, Peer};
 use prost::Message;
 
@@ -67,6 +70,9 @@ pub enum BadBundle {
     /// Contradicts itself.
     #[error(transparent)]
     Contents(#[from] BundleError),
+    /// Not every entry behind it was put into force by two persons.
+    #[error(transparent)]
+    Unapproved(#[from] lienthong_approval::Unapproved),
     /// The trust inside it cannot be used.
     #[error(transparent)]
     Trust(#[from] NodeTrustError),
@@ -215,6 +221,13 @@ impl BundleKeeper {
         for problem in self.trust.take_lists(&bundle.revocation_lists)? {
             tracing::warn!(epoch = bundle.epoch, problem, "a revocation list is left out");
         }
+        // Two persons of the operator stand behind each entry, or nothing of it counts.
+        let sensitive = Sensitive::of(&rights);
+        lienthong_approval::check(
+            &bundle,
+            &|provider, dataset, field| sensitive.is(provider, dataset, field),
+            &self.trust.judge_of_signatures()?,
+        )?;
         self.held_hash = sha256(&signed.bundle);
         self.wants_whole = false;
         let epoch = bundle.epoch;
@@ -265,4 +278,32 @@ impl BundleKeeper {
 
 fn sha256(bytes: &[u8]) -> Vec<u8> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec()
+}
+
+/// Which fields the contracts of a bundle declare sensitive. Looked up only for rights that name fields which their entry
+/// grants by `*`.
+struct Sensitive<'r> {
+    rights: &'r RightsIndex,
+    fields: RefCell<BTreeMap<String, BTreeSet<(String, String)>>>,
+}
+
+impl<'r> Sensitive<'r> {
+    fn of(rights: &'r RightsIndex) -> Self {
+        Self { rights, fields: RefCell::default() }
+    }
+
+    /// Whether the field is; one that no contract declares is, to be safe.
+    fn is(&self, provider: &str, dataset: &str, field: &str) -> bool {
+        let mut fields = self.fields.borrow_mut();
+        let plain = fields.entry(provider.to_owned()).or_insert_with(|| {
+            let shared = self.rights.shared_datasets(provider).into_iter();
+            let plain = shared.flat_map(|shared| {
+                let plain = shared.fields.into_iter().filter(|field| field.personal() != Personal::Sensitive);
+                let id = shared.id;
+                plain.map(move |field| (id.clone(), field.id)).collect::<Vec<_>>()
+            });
+            plain.collect()
+        });
+        !plain.contains(&(dataset.to_owned(), field.to_owned()))
+    }
 }

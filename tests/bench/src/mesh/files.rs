@@ -6,7 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use lienthong_approval::file::APPROVALS_FILE;
+use lienthong_approval::{ApprovalFile, Statement, folder_hash};
 use lienthong_audit::log::LogKey;
+use lienthong_catalog::{Catalog, SourceFile};
 use lienthong_certs::MeshKey;
 use lienthong_proto::descriptors;
 use lienthong_trust::{TrustConfig, Witnesses, ceremony};
@@ -77,6 +80,7 @@ impl Files {
         for (number, file) in catalog::files(site.rights, gate).iter().enumerate() {
             fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
         }
+        approve(&folder.join("catalog"), &pki)?;
         fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
         let keys = Keys::write(&folder.join("keys"), &pki)?;
         let files = Self {
@@ -94,6 +98,25 @@ impl Files {
         }
         Ok(files)
     }
+}
+
+/// Two persons sign the catalog folder.
+fn approve(folder: &Path, pki: &Pki) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push(SourceFile { name, text: fs::read_to_string(&path)? });
+    }
+    let catalog = Catalog::read(&files).map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
+    let active: Vec<_> = catalog.entries().iter().filter(|entry| entry.status.is_in_force()).collect();
+    let statement = Statement::of(MESH, None, folder_hash(&files), &active).to_bytes();
+    let mut approvals = ApprovalFile::default();
+    for role in [Role::Officer, Role::SecondOfficer] {
+        let credentials = pki.issued(role)?.credentials()?;
+        approvals = approvals.signed(&statement, &credentials, OffsetDateTime::now_utc())?;
+    }
+    Ok(fs::write(folder.join(APPROVALS_FILE), approvals.to_text())?)
 }
 
 /// The broker's keys, and what nodes pin of them.
@@ -155,6 +178,9 @@ fn broker_config(
         "certificate": issued.certificate, "key": issued.key, "trust": keys.trust,
         "catalog_dir": folder.join("catalog"), "registry_file": folder.join("registry.yaml"),
         "bundle_keys": [keys.bundle], "log_keys": [keys.log], "log_origin": LOG_ORIGIN,
+        "operators": [pki.issued(Role::Officer)?.certificate, pki.issued(Role::SecondOfficer)?.certificate],
+        "bundle_key": keys.bundle, "bundle_key_name": BUNDLE_KEY_NAME,
+        "log_key": keys.log, "log_origin": LOG_ORIGIN,
         "development": true, "telemetry": {"admin_listen": admin},
     }))
 }
