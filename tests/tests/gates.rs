@@ -170,7 +170,7 @@ async fn behind_witnessed_an_answer_waits_for_the_quorum() -> Result<()> {
 async fn a_broker_set_back_behind_what_its_nodes_hold_stops() -> Result<()> {
     // No witness remembers here: the nodes do.
     let mut mesh = TestMesh::start_changed(|layout| {
-        replace(&layout.dir.join("config/broker.toml"), "start_answers_min = 1", "start_answers_min = 0")
+        replace(&layout.dir.join("config/broker.toml"), "start_unheard = false", "start_unheard = true")
     })
     .await?;
     for id in ["ttdl-1", "ttdl-2", "ttdl-3"] {

@@ -52,7 +52,6 @@ struct Promise {
     last_seq: u64,
     probe: Option<Probe>,
     received: Duration,
-    told: bool,
 }
 
 /// What the node holds of the log.
@@ -64,6 +63,17 @@ pub struct LightWitness {
     /// The newest receipt's.
     receipted: Option<Seen>,
     promises: VecDeque<Promise>,
+    /// Since when the log shows checkpoints of which nothing proves that they continue what is held.
+    doubted: Option<Doubt>,
+    /// Whether the outage under way was told.
+    outage_told: bool,
+}
+
+/// The log shows something, and no proof that it continues what it showed before.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Duration,
+    told: bool,
 }
 
 /// Something is wrong with the log, and these signed texts show it.
@@ -99,7 +109,8 @@ impl LightWitness {
             let checkpoint = policy.judge_signer(&note).ok()?.checkpoint;
             Some(Seen { note, checkpoint })
         });
-        Self { policy, receipted: newest.clone(), newest, promises: VecDeque::new() }
+        let (receipted, promises) = (newest.clone(), VecDeque::new());
+        Self { policy, newest, receipted, promises, doubted: None, outage_told: false }
     }
 
     /// Goes by another policy from now on, if it is another one: the mesh's keys or witnesses have changed.
@@ -125,15 +136,16 @@ impl LightWitness {
         for held in [&self.newest, &self.receipted].into_iter().flatten() {
             agree(held, &seen)?;
         }
-        if self.receipted.as_ref().is_some_and(|held| held.checkpoint.size > seen.checkpoint.size) {
-            let held = self.receipted.as_ref().map_or(0, |held| held.checkpoint.size);
-            let words = format!("a receipt of {} entries after one of {held}", seen.checkpoint.size);
-            return Err(Unsettled::Unproven(words));
+        if let Some(held) = self.receipted.clone().filter(|held| held.checkpoint.size > seen.checkpoint.size)
+        {
+            let (given, before) = (seen.checkpoint.size, held.checkpoint.size);
+            let words = format!("the log gives a receipt of {given} entries after one of {before}");
+            return Err(self.doubt(&held, &seen, words, now));
         }
         if self.promises.len() == PROMISES_MAX {
             self.promises.pop_back();
         }
-        self.promises.push_back(Promise { seen: seen.clone(), last_seq, probe, received: now, told: false });
+        self.promises.push_back(Promise { seen: seen.clone(), last_seq, probe, received: now });
         Ok(&self.receipted.insert(seen).checkpoint)
     }
 
@@ -169,64 +181,94 @@ impl LightWitness {
     /// Takes the answer to [`LightWitness::question`]. Returns the last journal record that is proven to lie in a
     /// cosigned checkpoint by it; `None` if no promise was settled.
     ///
+    /// Two roots at one size, and a proof that does not verify, are told at once. An older checkpoint than the one held, or
+    /// one without a proof, may be a fault of the way for a moment; a log that goes on so for [`PROMISE_KEPT_WITHIN`] was
+    /// forked or rolled back as far as anybody can tell, and is told as such, once.
+    ///
     /// # Errors
     /// [`Unsettled`]; what was not settled stays.
     pub fn answer(
         &mut self,
         asked: &ProveReceiptsRequest,
         answer: &ProveReceiptsResponse,
+        now: Duration,
     ) -> Result<Option<u64>, Unsettled> {
         let shown = Seen { note: answer.checkpoint.clone(), checkpoint: self.read(&answer.checkpoint)? };
-        self.policy.judge(&shown.note).map_err(Unsettled::NotCosigned)?;
-        if let Some(newest) = &self.newest {
-            agree(newest, &shown)?;
-            if shown.checkpoint.size < newest.checkpoint.size {
-                return Err(Unsettled::Unproven("it shows an older checkpoint than before".to_owned()));
-            }
-            if asked.held_size != newest.checkpoint.size {
+        for held in self.newest.iter().chain(&self.receipted).chain(self.promises.iter().map(|one| &one.seen))
+        {
+            agree(held, &shown)?;
+        }
+        if let Some(held) = self.newest.clone() {
+            if asked.held_size != held.checkpoint.size {
                 return Err(Unsettled::Unproven("it answers an older question".to_owned()));
             }
-            let path = path(&answer.consistency)?;
-            continues(newest, &shown, &path)?;
+            if shown.checkpoint.size < held.checkpoint.size {
+                let (size, before) = (shown.checkpoint.size, held.checkpoint.size);
+                let words = format!("the log shows {size} entries after it had shown {before}");
+                return Err(self.doubt(&held, &shown, words, now));
+            }
+            if let Err(fault) = continues(&held, &shown, &answer.consistency) {
+                return Err(self.judge(&held, &shown, fault, now));
+            }
         }
+        self.policy.judge(&shown.note).map_err(Unsettled::NotCosigned)?;
         let covered = |promise: &&Promise| promise.seen.checkpoint.size <= shown.checkpoint.size;
         let due = self.promises.iter().take(asked.receipts.len()).take_while(covered).count();
         if answer.proofs.len() < due {
             return Err(Unsettled::Unproven(format!("{} proofs for {due} receipts", answer.proofs.len())));
         }
-        for (promise, proof) in self.promises.iter().take(due).zip(&answer.proofs) {
-            continues(&promise.seen, &shown, &path(&proof.consistency)?)?;
-            if let Some(probe) = promise.probe {
-                includes(&promise.seen, &shown, probe, &path(&proof.inclusion)?)?;
-            }
+        for (promise, proof) in self.promises.clone().iter().take(due).zip(&answer.proofs) {
+            let included = |probe| includes(&shown, probe, &proof.inclusion);
+            let kept = continues(&promise.seen, &shown, &proof.consistency)
+                .and_then(|()| promise.probe.map_or(Ok(()), included));
+            kept.map_err(|fault| self.judge(&promise.seen, &shown, fault, now))?;
         }
+        (self.doubted, self.outage_told) = (None, false);
         let settled = self.promises.drain(..due).map(|promise| promise.last_seq).max();
         self.newest = Some(shown);
         Ok(settled)
     }
 
-    /// Promises that have waited too long, each told once.
-    pub fn overdue(&mut self, now: Duration) -> Vec<Trouble> {
+    /// The oldest promise, where it has waited too long: told once an outage, however many wait behind it. The outage is over
+    /// when the log proves something again.
+    pub fn overdue(&mut self, now: Duration) -> Option<Trouble> {
+        let oldest = self.promises.front().filter(|_| !self.outage_told)?;
+        let waited = now.saturating_sub(oldest.received);
+        if waited <= PROMISE_KEPT_WITHIN {
+            return None;
+        }
+        self.outage_told = true;
         let newest = self.newest.as_ref().map(|seen| seen.note.clone());
-        let late = |promise: &&mut Promise| {
-            !promise.told && now.saturating_sub(promise.received) > PROMISE_KEPT_WITHIN
-        };
-        let tell = |promise: &mut Promise| {
-            promise.told = true;
-            let waited = now.saturating_sub(promise.received).as_secs();
-            Trouble {
-                kind: FindingKind::LogUnwitnessed,
-                detail: format!(
-                    "a receipt of {} entries is in no cosigned checkpoint after {waited} s (journal record {})",
-                    promise.seen.checkpoint.size, promise.last_seq
-                ),
-                checkpoints: [Some(promise.seen.note.clone()), newest.clone()]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            }
-        };
-        self.promises.iter_mut().filter(late).map(tell).collect()
+        Some(Trouble {
+            kind: FindingKind::LogUnwitnessed,
+            detail: format!(
+                "a receipt of {} entries is in no cosigned checkpoint after {} s (journal record {}; {} receipts wait)",
+                oldest.seen.checkpoint.size,
+                waited.as_secs(),
+                oldest.last_seq,
+                self.promises.len()
+            ),
+            checkpoints: [Some(oldest.seen.note.clone()), newest].into_iter().flatten().collect(),
+        })
+    }
+
+    fn judge(&mut self, held: &Seen, shown: &Seen, fault: Fault, now: Duration) -> Unsettled {
+        match fault {
+            Fault::Missing(words) => self.doubt(held, shown, words, now),
+            Fault::Wrong(words) => forked(held, shown, words),
+        }
+    }
+
+    /// The log showed something that nothing proves to continue what is held: a fault of the way, or a finding once it has
+    /// gone on for too long.
+    fn doubt(&mut self, held: &Seen, shown: &Seen, words: String, now: Duration) -> Unsettled {
+        let doubt = self.doubted.get_or_insert(Doubt { since: now, told: false });
+        if doubt.told || now.saturating_sub(doubt.since) <= PROMISE_KEPT_WITHIN {
+            return Unsettled::Unproven(words);
+        }
+        doubt.told = true;
+        let seconds = PROMISE_KEPT_WITHIN.as_secs();
+        forked(held, shown, format!("{words}; so for more than {seconds} s"))
     }
 
     fn read(&self, note: &str) -> Result<Checkpoint, Unsettled> {
@@ -244,25 +286,43 @@ fn agree(held: &Seen, shown: &Seen) -> Result<(), Unsettled> {
     Err(forked(held, shown, format!("the log signed two roots at {} entries", a.size)))
 }
 
-/// The tree of `shown` continues that of `held`.
-fn continues(held: &Seen, shown: &Seen, path: &[Hash]) -> Result<(), Unsettled> {
-    let (old, new) = (&held.checkpoint, &shown.checkpoint);
-    merkle::verify_consistency(old.size, &old.root, new.size, &new.root, path).map_err(|fault| {
-        let detail = format!(
-            "the log's tree of {} entries is not shown to continue that of {}: {fault}",
-            new.size, old.size
-        );
-        forked(held, shown, detail)
-    })
+/// Why something is not proven.
+enum Fault {
+    /// There is no proof.
+    Missing(String),
+    /// There is one, and it does not verify.
+    Wrong(String),
 }
 
-/// The entry that the receipt promised is where it said.
-fn includes(promise: &Seen, shown: &Seen, probe: Probe, path: &[Hash]) -> Result<(), Unsettled> {
+/// The tree of `shown` continues that of `held`.
+fn continues(held: &Seen, shown: &Seen, proof: &[Vec<u8>]) -> Result<(), Fault> {
+    let (old, new) = (&held.checkpoint, &shown.checkpoint);
+    let said = |fault: &dyn std::fmt::Display| {
+        format!(
+            "the log's tree of {} entries is not shown to continue that of {}: {fault}",
+            new.size, old.size
+        )
+    };
+    let path = path(proof).map_err(|fault| Fault::Missing(said(&fault)))?;
+    if path.is_empty() && old.size != 0 && old.size != new.size {
+        return Err(Fault::Missing(said(&"no proof can be had")));
+    }
+    merkle::verify_consistency(old.size, &old.root, new.size, &new.root, &path)
+        .map_err(|fault| Fault::Wrong(said(&fault)))
+}
+
+/// The entry that a receipt promised is where it said.
+fn includes(shown: &Seen, probe: Probe, proof: &[Vec<u8>]) -> Result<(), Fault> {
     let Checkpoint { size, root, .. } = &shown.checkpoint;
-    merkle::verify_inclusion(&probe.leaf, probe.index, *size, path, root).map_err(|fault| {
-        let detail = format!("entry {} is not the record that its receipt promised: {fault}", probe.index);
-        forked(promise, shown, detail)
-    })
+    let said = |fault: &dyn std::fmt::Display| {
+        format!("entry {} is not the record that its receipt promised: {fault}", probe.index)
+    };
+    let path = path(proof).map_err(|fault| Fault::Missing(said(&fault)))?;
+    if path.is_empty() && *size > 1 && probe.index < *size {
+        return Err(Fault::Missing(said(&"no proof can be had")));
+    }
+    merkle::verify_inclusion(&probe.leaf, probe.index, *size, &path, root)
+        .map_err(|fault| Fault::Wrong(said(&fault)))
 }
 
 fn forked(held: &Seen, shown: &Seen, detail: String) -> Unsettled {
@@ -274,13 +334,11 @@ fn forked(held: &Seen, shown: &Seen, detail: String) -> Unsettled {
 }
 
 /// A path as it travels.
-fn path(hashes: &[Vec<u8>]) -> Result<Vec<Hash>, Unsettled> {
+fn path(hashes: &[Vec<u8>]) -> Result<Vec<Hash>, String> {
     if hashes.len() > PROOF_HASHES_MAX {
-        return Err(Unsettled::Unproven("a path longer than any tree is high".to_owned()));
+        return Err("a path longer than any tree is high".to_owned());
     }
-    let hash = |bytes: &Vec<u8>| {
-        Hash::from_slice(bytes).ok_or_else(|| Unsettled::Unproven("a hash is not 32 bytes".to_owned()))
-    };
+    let hash = |bytes: &Vec<u8>| Hash::from_slice(bytes).ok_or_else(|| "a hash is not 32 bytes".to_owned());
     hashes.iter().map(hash).collect()
 }
 

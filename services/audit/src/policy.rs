@@ -94,6 +94,14 @@ impl Policy {
         !matches!(self.quorum, Quorum::None)
     }
 
+    /// Whether the witnesses whose positions `by` takes are enough for the quorum. Where none is asked for, nobody is.
+    pub fn is_quorum(&self, by: impl Fn(usize) -> bool) -> bool {
+        match self.quorum {
+            Quorum::None => true,
+            Quorum::Of(member) => self.reached(member, &by),
+        }
+    }
+
     /// Judges a signed checkpoint: a trusted log signed it, under its own origin, and the quorum cosigned it.
     pub fn judge(&self, checkpoint: &str) -> Result<Accepted, PolicyError> {
         let accepted = self.judge_signer(checkpoint)?;

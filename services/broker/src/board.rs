@@ -10,7 +10,7 @@ use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::Acknowledgement;
 use prost_types::Timestamp;
 
-use crate::limits::{BOARD_LISTS_MAX, BOARD_TEXT_BYTES_MAX};
+use crate::limits::{BOARD_LISTS_MAX, BOARD_TEXT_BYTES_MAX, BOARD_TIME_AHEAD_S_MAX};
 use crate::text;
 
 /// What is known of one node.
@@ -34,6 +34,8 @@ pub struct Row {
     pub trust_error: String,
     /// The revocation lists by which it judges.
     pub revocation: Vec<InForce>,
+    /// The newest epoch whose receipt of this node is on record, or about to be.
+    pub recorded_epoch: u64,
     /// What it cut when it last took a bundle that made it cut something.
     pub cut: Option<Cut>,
 }
@@ -148,10 +150,17 @@ impl Entry {
     }
 
     /// Notes what the node says about a bundle. Returns what is worth a place on record: that another revocation list
-    /// is in force, or that what had to be cut is gone. Once for an epoch that was handed over, so that no node fills
-    /// the log.
-    pub(crate) fn acknowledged(&self, said: &Acknowledgement) -> Option<String> {
-        self.with(|row| row.acknowledged(said)).flatten()
+    /// is in force, or that what had to be cut is gone. Once for an epoch that was handed over, whatever the node says and
+    /// however often, so that no node fills the log.
+    ///
+    /// # Errors
+    /// What cannot be: nothing of it is noted but that.
+    pub(crate) fn acknowledged(
+        &self,
+        said: &Acknowledgement,
+        now: Timestamp,
+    ) -> Result<Option<String>, &'static str> {
+        self.with(|row| row.acknowledged(said, now)).unwrap_or(Ok(None))
     }
 
     /// Notes which mesh trust file the node holds, and why not a newer one.
@@ -168,24 +177,38 @@ impl Entry {
 }
 
 impl Row {
-    fn acknowledged(&mut self, said: &Acknowledgement) -> Option<String> {
+    fn acknowledged(
+        &mut self,
+        said: &Acknowledgement,
+        now: Timestamp,
+    ) -> Result<Option<String>, &'static str> {
         cut(&said.error).clone_into(&mut self.error);
-        if !said.error.is_empty() || said.epoch < self.applied_epoch {
-            return None;
+        if !said.error.is_empty() {
+            return Ok(None);
         }
-        let again = said.epoch == self.applied_epoch && self.applied_time.is_some();
+        if let Err(why) = can_be(said, now) {
+            why.clone_into(&mut self.error);
+            return Err(why);
+        }
+        if said.epoch < self.applied_epoch {
+            return Ok(None);
+        }
         self.applied_epoch = said.epoch;
         self.applied_time = said.applied_time;
         let changed = self.judge_by(said);
-        let handed_over = said.epoch == self.sent_epoch;
-        if said.connections_cut == 0 {
-            return (changed && handed_over && !again).then(|| "revocation lists in force".to_owned());
+        let effect = if said.connections_cut == 0 {
+            changed.then(|| "revocation lists in force".to_owned())
+        } else {
+            let gone = said.cut_time;
+            self.cut = Some(Cut { epoch: said.epoch, connections: said.connections_cut, gone });
+            gone.map(|_| format!("{} connections cut and gone", said.connections_cut))
+        };
+        // What counts is what this broker handed over and has recorded, not what the node says it did.
+        if effect.is_none() || said.epoch != self.sent_epoch || said.epoch <= self.recorded_epoch {
+            return Ok(None);
         }
-        let told = self.cut.as_ref().is_some_and(|cut| cut.epoch == said.epoch && cut.gone.is_some());
-        let gone = said.cut_time;
-        self.cut = Some(Cut { epoch: said.epoch, connections: said.connections_cut, gone });
-        (gone.is_some() && handed_over && !told)
-            .then(|| format!("{} connections cut and gone", said.connections_cut))
+        self.recorded_epoch = said.epoch;
+        Ok(effect)
     }
 
     /// Whether that changes the lists in force.
@@ -212,6 +235,21 @@ impl Drop for Entry {
     }
 }
 
+/// Whether the times of an acknowledgement can be: one has taken effect at some time, and nothing happens later than now.
+fn can_be(said: &Acknowledgement, now: Timestamp) -> Result<(), &'static str> {
+    let possible = |time: &Timestamp| {
+        (0..1_000_000_000).contains(&time.nanos)
+            && (0..=now.seconds.saturating_add(BOARD_TIME_AHEAD_S_MAX)).contains(&time.seconds)
+    };
+    match (&said.applied_time, &said.cut_time) {
+        (None, _) => Err("the acknowledgement does not say since when the bundle is in effect"),
+        (Some(applied), cut) if !possible(applied) || !cut.iter().all(possible) => {
+            Err("the acknowledgement names a time that cannot be; see the clock of the node")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The beginning of a text that somebody else wrote.
 fn cut(text: &str) -> &str {
     text::cut(text, BOARD_TEXT_BYTES_MAX)
@@ -231,6 +269,11 @@ mod tests {
         Acknowledgement { epoch, applied_time: Some(time(seconds)), ..Acknowledgement::default() }
     }
 
+    /// What is worth a place on record, an hour into 1970.
+    fn heard(entry: &Entry, said: &Acknowledgement) -> Option<String> {
+        entry.acknowledged(said, time(3_600)).unwrap()
+    }
+
     fn list(number: u8) -> RevocationState {
         RevocationState { authority: vec![7; 32], issuer: "CN=DEMO".to_owned(), crl_number: vec![number] }
     }
@@ -242,25 +285,25 @@ mod tests {
         let idle = board.enter("agencies/G02/nodes/n1", "0.1.0", 0);
         entry.sent(3);
         let first = Acknowledgement { revocation: vec![list(4)], ..applied(3, 10) };
-        assert_eq!(entry.acknowledged(&first).as_deref(), Some("revocation lists in force"));
-        assert_eq!(entry.acknowledged(&first), None, "once an epoch");
+        assert_eq!(heard(&entry, &first).as_deref(), Some("revocation lists in force"));
+        assert_eq!(heard(&entry, &first), None, "once an epoch");
 
         entry.sent(4);
         let told = Acknowledgement { revocation: vec![list(5)], connections_cut: 2, ..applied(4, 20) };
-        assert_eq!(entry.acknowledged(&told), None, "they are not gone yet");
+        assert_eq!(heard(&entry, &told), None, "they are not gone yet");
         let receipts = board.receipts(&list(5));
         assert_eq!(receipts[0].since, Some(time(20)));
         assert_eq!(receipts[0].cut, Some(Cut { epoch: 4, connections: 2, gone: None }));
         assert_eq!((receipts[1].node.as_str(), receipts[1].since), ("agencies/G02/nodes/n1", None));
         let gone = Acknowledgement { cut_time: Some(time(21)), ..told };
-        assert_eq!(entry.acknowledged(&gone).as_deref(), Some("2 connections cut and gone"));
-        assert_eq!(entry.acknowledged(&gone), None, "once an epoch");
+        assert_eq!(heard(&entry, &gone).as_deref(), Some("2 connections cut and gone"));
+        assert_eq!(heard(&entry, &gone), None, "once an epoch");
         assert_eq!(board.receipts(&list(4))[0].cut.as_ref().and_then(|cut| cut.gone), Some(time(21)));
 
         // The same list under a later epoch: in force since it came.
         entry.sent(5);
         let later = Acknowledgement { revocation: vec![list(5)], ..applied(5, 30) };
-        assert_eq!(entry.acknowledged(&later), None);
+        assert_eq!(heard(&entry, &later), None);
         assert_eq!(board.receipts(&list(5))[0].since, Some(time(20)));
         assert_eq!(board.receipts(&list(6))[0].since, None);
         drop((entry, idle));
@@ -274,9 +317,65 @@ mod tests {
         entry.sent(3);
         for epoch in 4..100 {
             let made_up = Acknowledgement { revocation: vec![list(1); 1_000], ..applied(epoch, 1) };
-            assert_eq!(entry.acknowledged(&made_up), None);
+            assert_eq!(heard(&entry, &made_up), None);
         }
         assert_eq!(board.row(NODE).unwrap().revocation.len(), BOARD_LISTS_MAX);
+    }
+
+    #[test]
+    fn a_node_gets_one_place_on_record_an_epoch_whatever_it_says() {
+        let board = Board::default();
+        let entry = board.enter(NODE, "0.1.0", 0);
+        let mut records = 0;
+        for epoch in 1..=3 {
+            entry.sent(epoch);
+            for number in 0..200 {
+                let cut = u32::from(number % 3);
+                let cut_time = (number % 2 == 0).then(|| time(20));
+                let said = Acknowledgement {
+                    revocation: vec![list(number)],
+                    connections_cut: cut,
+                    cut_time,
+                    ..applied(epoch, 10)
+                };
+                records += usize::from(heard(&entry, &said).is_some());
+            }
+            // A node that connects again says the same again.
+            let again = board.enter(NODE, "0.1.0", 0);
+            records += usize::from(heard(&again, &applied(epoch, 10)).is_some());
+        }
+        assert_eq!((records, board.row(NODE).unwrap().recorded_epoch), (3, 3));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_shown() {
+        let board = Board::default();
+        let entry = board.enter(NODE, "0.1.0", 0);
+        entry.sent(1);
+        let now = time(1_000_000);
+        let at = |seconds: i64, nanos: i32| Some(Timestamp { seconds, nanos });
+        let said = |applied_time, cut_time| Acknowledgement {
+            revocation: vec![list(1)],
+            applied_time,
+            cut_time,
+            ..applied(1, 0)
+        };
+        for (applied_time, cut_time) in [
+            (None, None),
+            (None, at(5, 0)),
+            (at(-1, 0), None),
+            (at(i64::MAX, 0), None),
+            (at(1_000_000 + BOARD_TIME_AHEAD_S_MAX + 1, 0), None),
+            (at(5, -1), None),
+            (at(5, 1_000_000_000), None),
+            (at(5, 0), at(i64::MAX, 0)),
+        ] {
+            let why = entry.acknowledged(&said(applied_time, cut_time), now).unwrap_err();
+            let row = board.row(NODE).unwrap();
+            assert_eq!((row.error.as_str(), row.applied_epoch, row.revocation.len()), (why, 0, 0));
+        }
+        assert!(entry.acknowledged(&said(at(999_999, 0), None), now).unwrap().is_some());
+        assert_eq!(board.row(NODE).unwrap().error, "");
     }
 
     #[test]
@@ -285,7 +384,7 @@ mod tests {
         let entry = board.enter(NODE, "0.1.0", 0);
         entry.sent(3);
         assert_eq!((board.connected(), board.behind(3)), (1, 1));
-        entry.acknowledged(&applied(3, 9));
+        heard(&entry, &applied(3, 9));
         assert_eq!(board.behind(3), 0);
         assert_eq!(board.row(NODE).unwrap().applied_time.unwrap().seconds, 9);
         drop(entry);
@@ -296,7 +395,7 @@ mod tests {
     fn a_refused_bundle_leaves_the_epoch_and_shows_why() {
         let board = Board::default();
         let entry = board.enter(NODE, "0.1.0", 2);
-        entry.acknowledged(&Acknowledgement { error: "lỗi ".repeat(200), ..applied(3, 9) });
+        heard(&entry, &Acknowledgement { error: "lỗi ".repeat(200), ..applied(3, 9) });
         let row = board.row(NODE).unwrap();
         assert_eq!(row.applied_epoch, 2);
         assert!(row.error.starts_with("lỗi") && row.error.len() <= BOARD_TEXT_BYTES_MAX);

@@ -14,6 +14,7 @@ use lienthong_transport::{
     Connections, Drain, FileWatch, Limits, SharedMaterial, TlsMaterial, bind, serve_tower,
 };
 use lienthong_trust::{SignedTrust, TrustKeeper};
+use lienthong_watch::Rules;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -46,6 +47,7 @@ use crate::service::{Ground, routes};
 use crate::state::{State, log_dir};
 use crate::steward::Steward;
 use crate::trust::{self, MeshTrusts, Trust};
+use crate::watch_rules;
 use crate::witnesses;
 
 /// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust; the mesh trust
@@ -91,6 +93,7 @@ pub fn check(config: &BrokerConfig) -> Result<(), BrokerError> {
     let mesh = TrustKeeper::peek(&config.trust, trust::owner(config), OffsetDateTime::now_utc())?;
     mesh_keys::log_keys(config, mesh.trust())?;
     witnesses::policy(mesh.trust())?;
+    watch_rules::read(config.watch_rules.as_deref())?;
     let (_, trust) = Declared::load(config, MeshTrusts::just(mesh))?;
     TlsMaterial::new(&trust.credentials, trust.judge)?;
     Ok(())
@@ -155,6 +158,7 @@ impl Broker {
         let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
         let (listener, address) = listen(config.listen)?;
         let policy = witnesses::policy(keeper.held().trust())?;
+        let rules = watch_rules::read(config.watch_rules.as_deref())?;
 
         let State { log, checkpoint, shelf, positions } =
             State::open(&config, log_signer.clone(), policy.as_deref()).await?;
@@ -216,7 +220,7 @@ impl Broker {
         broker.metrics.certificate_expiry(*broker.not_after.borrow());
         broker.open_admin().await?;
         let heard = Heard::default();
-        let (matching, progress) = broker.open_matching(heard.clone()).await?;
+        let (matching, progress) = Box::pin(broker.open_matching(heard.clone(), rules)).await?;
         broker.open_doors(listener, (heard, progress));
         broker.run_matching(matching);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
@@ -357,9 +361,10 @@ impl Broker {
         }
     }
 
-    async fn open_matching(&self, heard: Heard) -> Result<(Matching, Progress), BrokerError> {
+    async fn open_matching(&self, heard: Heard, rules: Rules) -> Result<(Matching, Progress), BrokerError> {
         let (ledger, store) = (self.ledger.clone(), self.saver.shelf.clone());
-        Ok(Matching::open(ledger, store, heard, &self.config.matching, self.metrics.clone()).await?)
+        let (config, metrics) = (&self.config.matching, self.metrics.clone());
+        Ok(Matching::open(ledger, store, heard, config, rules, metrics).await?)
     }
 
     /// Matching may fail without the broker: records come in all the same, and are matched at the next start.

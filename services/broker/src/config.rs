@@ -15,8 +15,7 @@ use crate::error::BrokerError;
 use crate::limits::{
     BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, KEY_SLOTS_MAX,
     MATCHING_GRACE_MS, MATCHING_LATE_MS, MATCHING_SILENT_AFTER_MS, POSITIONS_SAVE_INTERVAL_MS,
-    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_ANSWERS_MIN,
-    WITNESS_START_PATIENCE_MS,
+    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_PATIENCE_MS,
 };
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
@@ -65,6 +64,10 @@ pub struct BrokerConfig {
     pub log_keys: Vec<PathBuf>,
     /// Origin of the log: a schema-less URL that names it for ever (C2SP tlog-checkpoint).
     pub log_origin: String,
+    /// Rules by which the records are watched, TOML; docs/config/watch.toml is a file to begin from. Without it, those rules
+    /// apply. Read at start.
+    #[serde(default)]
+    pub watch_rules: Option<PathBuf>,
     /// How those who cosign the log's checkpoints are asked.
     #[serde(default)]
     pub witnesses: WitnessesConfig,
@@ -127,9 +130,10 @@ pub struct OfficerConfig {
 pub struct WitnessesConfig {
     /// Milliseconds that a witness gets to answer, 1 to 10000. Publishing waits so long at most.
     pub deadline_ms: u64,
-    /// Witnesses that must say what they have seen of the log before the broker opens it: one that was restored from an
-    /// old copy must not sign.
-    pub start_answers_min: usize,
+    /// Before the broker opens the log, so many witnesses must say what they have seen of it that the others cannot make a
+    /// quorum: a broker that was restored from an old copy must not sign. True: it opens the log unheard; only where they
+    /// will never answer again, and whoever sets it answers for that.
+    pub start_unheard: bool,
     /// Milliseconds to wait for them.
     pub start_patience_ms: u64,
 }
@@ -182,6 +186,7 @@ impl BrokerConfig {
             log_keys: vec!["/etc/lienthong/keys/log-1.key".into(), "/etc/lienthong/keys/log-2.key".into()],
             log_origin: "log.example.vn/2026".to_owned(),
             witnesses: WitnessesConfig::default(),
+            watch_rules: None,
             matching: MatchingConfig::default(),
             development: false,
             limits: LimitsConfig::default(),
@@ -194,7 +199,7 @@ impl Default for WitnessesConfig {
     fn default() -> Self {
         WitnessesConfig {
             deadline_ms: WITNESS_DEADLINE_MS,
-            start_answers_min: WITNESS_START_ANSWERS_MIN,
+            start_unheard: false,
             start_patience_ms: WITNESS_START_PATIENCE_MS,
         }
     }

@@ -128,14 +128,14 @@ pub enum BrokerError {
     },
     /// Too few witnesses said what they have seen of the log.
     #[error(
-        "{answered} of the {wanted} witnesses that must answer before the log is opened did ({problems}); start them, or \
-         see the network, then start the broker again"
+        "before the log is opened, so many witnesses must say what they have seen of it that the others cannot make a \
+         quorum; {answered} of {of} did ({problems}): start them, or see the network, then start the broker again (R-48)"
     )]
     Witnesses {
         /// How many answered.
         answered: usize,
-        /// How many must (`witnesses.start_answers_min`).
-        wanted: usize,
+        /// How many there are.
+        of: usize,
         /// What was wrong with the others.
         problems: String,
     },

@@ -158,11 +158,12 @@ impl Ledger {
         let Ok(held) = Checkpoint::open(note, &self.key) else {
             return Ok(());
         };
-        let newest = Checkpoint::open(&self.checkpoint(), &self.key).map_or(0, |newest| newest.size);
+        // Not the checkpoint that was announced last: the log may have published a later one already, or be about to.
+        let durable = self.brake.durable_size();
         let (reader, published) = (self.reader.clone(), *self.published.borrow());
-        let proof = if held.size > newest {
+        let proof = if held.size > durable {
             format!(
-                "{who} holds a checkpoint of {} entries of this log, which ends at {newest}: it was restored from an old \
+                "{who} holds a checkpoint of {} entries of this log, which ends at {durable}: it was restored from an old \
                  copy, or another broker signs for it",
                 held.size
             )

@@ -41,14 +41,14 @@
 //! | [`positions`] | how much of each journal the log holds |
 //! | [`findings`] | what is wrong with a journal, on record once |
 //! | [`receipts`] | since when a node judges by another revocation list, on record |
-//! | [`matching`] | both sides' records laid side by side |
+//! | [`matching`] | both sides' records laid side by side, and watched |
 //! | [`records`] | the broker's own records |
 //! | [`revocation`] | which revocation lists the bundles carry |
 //! | [`refusals`] | refused handshakes, on record |
 //! | [`state`] | log and store, opened as a whole |
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
-//! | [`declared`], [`sources`], [`trust`], [`own_files`], [`mesh_keys`] | the operator's files |
+//! | [`declared`], [`sources`], [`trust`], [`own_files`], [`mesh_keys`], [`watch_rules`] | the operator's files |
 //! | [`knocks`], [`paging`], [`query`], [`places`], [`quiet`], [`text`], [`metrics`], [`limits`], [`clock`], [`error`] | the small things |
 
 pub mod access;
@@ -101,6 +101,7 @@ pub mod stored;
 pub mod suspensions;
 pub mod text;
 pub mod trust;
+pub mod watch_rules;
 pub mod witnesses;
 
 pub use board::Board;

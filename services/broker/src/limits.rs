@@ -79,6 +79,10 @@ pub const BOARD_TEXT_BYTES_MAX: usize = 256;
 /// Revocation lists of one node that the board shows; there are as many as authorities.
 pub const BOARD_LISTS_MAX: usize = 64;
 
+/// How far ahead of the broker's clock a node may say that a bundle took effect, seconds: as far as clocks go wrong by
+/// themselves. One that is further off cannot decide anyway.
+pub const BOARD_TIME_AHEAD_S_MAX: i64 = 3_600;
+
 /// Longest detail of an administration record, characters (record.proto).
 pub const DETAIL_CHARS_MAX: usize = 256;
 
@@ -221,10 +225,7 @@ pub const WITNESS_GRACE_MS: u64 = 50;
 /// Pause between two rounds of questions at start, milliseconds.
 pub const WITNESS_RETRY_MS: u64 = 200;
 
-/// Witnesses that must answer before the log is opened.
-pub const WITNESS_START_ANSWERS_MIN: usize = 1;
-
-/// Time that they get for it, milliseconds: a data centre that starts as a whole.
+/// Time that the witnesses get to say what they have seen of the log before it is opened, milliseconds: a data centre that starts as a whole.
 pub const WITNESS_START_PATIENCE_MS: u64 = 15_000;
 
 /// Log entries that matching takes in at once.
@@ -272,6 +273,12 @@ pub const MATCHING_SILENT_AFTER_MS: u64 = 5 * 60_000;
 
 /// How long a reported gap is remembered, milliseconds: as long as a node may be cut off (open data, 7 days).
 pub const MATCHING_LATE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Largest file of watch rules, bytes.
+pub const WATCH_RULES_BYTES_MAX: u64 = 256 * 1024;
+
+/// Newest log entries that the watch rules count again after a start: what is usual follows from them.
+pub const WATCH_REPLAY_ENTRIES_MAX: u64 = 100_000;
 
 /// Findings of a page when the caller does not say.
 pub const FINDINGS_PAGE_DEFAULT: usize = 50;

@@ -1,5 +1,5 @@
-//! Matching at the broker: follows the published log, lays both sides of each exchange side by side, and puts what does
-//! not match on record. The rules are `lienthong-matching`'s; here are its memory, its clock and its place in the log.
+//! Matching at the broker: follows the published log, lays both sides of each exchange side by side, has the watch rules
+//! look at each record, and puts what does not match or trips a rule on record. The rules of matching are `lienthong-matching`'s; here are its memory, its clock and its place in the log.
 //!
 //! The log is read up to a *mark*. Pairs that are open there lie in the `Store`: the newest, in memory too, as one
 //! snapshot; older ones put away, a row each, so that memory stays bounded however many wait for a silent node.
@@ -16,6 +16,7 @@ use lienthong_matching::{Bounds, ExchangeId, Half, Matcher, Verdict};
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{FindingClosed, Record};
 use lienthong_transport::Drain;
+use lienthong_watch::{Event, Rules, Watcher};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -28,6 +29,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::limits::{
     MATCHING_AWAY_AT_ONCE, MATCHING_CHANGES_MAX, MATCHING_ENTRIES_AT_ONCE, MATCHING_PAIRS_HELD_MAX,
     MATCHING_SAVE_MS, MATCHING_SNAPSHOT_BYTES_MAX, MATCHING_SWEEP_MS, NODE_CLOCK_SKEW_MS_MAX,
+    WATCH_REPLAY_ENTRIES_MAX,
 };
 use crate::metrics::BrokerMetrics;
 use crate::records::RECORDER;
@@ -48,6 +50,7 @@ pub struct Matching {
     matcher: Matcher,
     pairs: PairFile,
     findings: FindingFile,
+    watcher: Watcher,
     /// Log entries that are taken in.
     position: u64,
     /// Rows that went back into memory, or are done, since the last save.
@@ -101,6 +104,7 @@ impl Matching {
         shelf: Shelf,
         heard: Heard,
         config: &MatchingConfig,
+        rules: Rules,
         metrics: BrokerMetrics,
     ) -> Result<(Matching, Progress), MatchingError> {
         let (mut pairs, findings) = (PairFile::new(shelf.clone()), FindingFile::new(shelf));
@@ -127,6 +131,7 @@ impl Matching {
             matcher,
             pairs,
             findings,
+            watcher: Watcher::new(rules),
             position: saved.position,
             returned,
             told: HashSet::new(),
@@ -134,6 +139,7 @@ impl Matching {
             away_seen: 0,
             progress: Arc::new(progress),
         };
+        matching.count_again().await?;
         matching.recall().await?;
         Ok((matching, Progress(reached)))
     }
@@ -168,6 +174,22 @@ impl Matching {
             }
         }
         self.save().await
+    }
+
+    /// Has the watch rules count the entries before the mark again: what they found was told then.
+    async fn count_again(&mut self) -> Result<(), MatchingError> {
+        let mut at = self.position.saturating_sub(WATCH_REPLAY_ENTRIES_MAX);
+        while at < self.position {
+            let entries = self.entries(at, self.position).await?;
+            for (index, entry) in (at..).zip(&entries) {
+                let record = Record::decode(entry.as_slice()).ok();
+                if let Some(event) = record.and_then(|record| Event::read(index, &record)) {
+                    self.watcher.take(&event);
+                }
+            }
+            at += entries.len() as u64;
+        }
+        Ok(())
     }
 
     /// Reads what was told of after the mark, so that the piece of the log that is read again tells nothing twice.
@@ -221,7 +243,9 @@ impl Matching {
             }
             _ => {}
         }
-        let Some((id, _)) = Half::read(index, record) else { return Ok(Vec::new()) };
+        let watched = Event::read(index, record).map(|event| self.watcher.take(&event)).unwrap_or_default();
+        let watched = watched.into_iter().map(Verdict::Found);
+        let Some((id, _)) = Half::read(index, record) else { return Ok(watched.collect()) };
         if self.pairs.any_away()
             && !self.matcher.holds(&id)
             && !self.returned.contains(&id)
@@ -230,7 +254,7 @@ impl Matching {
             self.matcher.restore(id, pair);
             self.returned.insert(id);
         }
-        Ok(self.matcher.take(index, record))
+        Ok(watched.chain(self.matcher.take(index, record)).collect())
     }
 
     /// Looks at what waits: in memory, and a page of what was put away.

@@ -63,7 +63,11 @@ impl State {
         }
         let origin = config.log_origin.clone();
         let seen = match policy {
-            Some(policy) => witnesses::seen(policy, &key.verifier(), &config.witnesses).await?,
+            Some(policy) => {
+                let dir = log_dir.clone();
+                let published = blocking(move || Ok(LogReader::new(&dir).checkpoint_note().ok())).await?;
+                witnesses::seen(policy, &key.verifier(), published.as_deref(), &config.witnesses).await?
+            }
             None => Vec::new(),
         };
         let log = blocking(move || open_log(&log_dir, &origin, key, seen)).await?;

@@ -45,33 +45,58 @@ pub fn policy(mesh: &MeshTrust) -> Result<Option<Arc<Policy>>, BrokerError> {
     Ok((!policy.witnesses().is_empty()).then(|| Arc::new(policy.clone())))
 }
 
-/// Asks every witness for the newest checkpoint of the log that it has cosigned, until as many have answered as the
-/// configuration wants. What `log` has signed of it is returned: the log opens only if it holds all of that.
+/// Asks every witness for the newest checkpoint of the log that it has cosigned, until so many have answered that the
+/// others cannot have made a quorum without them: of n witnesses with a quorum of k, n − k + 1. What `log` has signed of it
+/// is returned: the log opens only if it holds all of that. `published` is the checkpoint that lies in the log's folder:
+/// whoever cosigned it must remember it.
 ///
 /// # Errors
 /// [`BrokerError::Witnesses`] when too few answer in time.
 pub async fn seen(
     policy: &Policy,
     log: &VerifierKey,
+    published: Option<&str>,
     config: &WitnessesConfig,
 ) -> Result<Vec<String>, BrokerError> {
     let mut witnesses = open(policy);
-    let wanted = config.start_answers_min.min(witnesses.len());
+    let known = known(policy, published, witnesses.len());
     let until = Instant::now() + config.start_patience();
     loop {
         let deadline = Instant::now() + config.deadline();
-        let asked = witnesses.iter_mut().map(|witness| witness.newest(log, deadline));
+        let asked = witnesses.iter_mut().zip(&known).map(|(one, known)| one.newest(log, *known, deadline));
         let answers = futures_util::future::join_all(asked).await;
-        let answered = answers.iter().filter(|answer| answer.is_ok()).count();
-        if answered >= wanted {
+        let answered: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+        if config.start_unheard || are_enough(policy, &answered) {
             return Ok(answers.into_iter().filter_map(Result::ok).flatten().collect());
         }
         if Instant::now() >= until {
+            let (answered, of) = (answered.iter().filter(|yes| **yes).count(), answered.len());
             let problems = answers.into_iter().filter_map(Result::err).collect::<Vec<_>>().join("; ");
-            return Err(BrokerError::Witnesses { answered, wanted, problems });
+            return Err(BrokerError::Witnesses { answered, of, problems });
         }
         sleep(Duration::from_millis(WITNESS_RETRY_MS)).await;
     }
+}
+
+/// For each witness, how many entries of the log it has cosigned by the published checkpoint.
+fn known(policy: &Policy, published: Option<&str>, witnesses: usize) -> Vec<u64> {
+    let mut known = vec![0; witnesses];
+    if let Some(accepted) = published.and_then(|note| policy.judge_signer(note).ok()) {
+        for cosigned in &accepted.cosigned {
+            known
+                .iter_mut()
+                .skip(cosigned.witness)
+                .take(1)
+                .for_each(|known| *known = accepted.checkpoint.size);
+        }
+    }
+    known
+}
+
+/// Whether those who did not answer are too few for a quorum. Where no quorum is asked for, one answer is enough.
+fn are_enough(policy: &Policy, answered: &[bool]) -> bool {
+    let silent = |index: usize| answered.get(index).is_some_and(|answered| !answered);
+    answered.contains(&true) && (!policy.asks_for_witnesses() || !policy.is_quorum(silent))
 }
 
 /// Asks the witnesses for cosignatures, for as long as the log lives. The first value is for the log; the second must
@@ -217,4 +242,40 @@ fn reached(policy: &Policy, checkpoint: &str, signatures: &[NoteSignature]) -> b
         note.add(signature.clone());
     }
     policy.judge(&note.to_string()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_audit::note::{KeyKind, SigningKey};
+
+    use super::*;
+
+    fn policy(quorum: &str) -> Policy {
+        let log = SigningKey::generate("log", KeyKind::Ed25519).unwrap();
+        let witness = |name| SigningKey::generate(name, KeyKind::CosignatureV1).unwrap().verifier().clone();
+        let known: String =
+            ["a", "b", "c", "d"].map(|name| format!("witness {name} {}\n", witness(name))).concat();
+        Policy::parse(format!("log {}\n{known}{quorum}\n", log.verifier()).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_quorum_must_have_been_heard_in_one_of_its_members() {
+        let enough =
+            |quorum: &str, answered: [u8; 4]| are_enough(&policy(quorum), &answered.map(|yes| yes == 1));
+        for (threshold, wanted) in [(1, 4), (2, 3), (3, 2), (4, 1)] {
+            let quorum = format!("group g {threshold} a b c d\nquorum g");
+            for answers in 0..=4 {
+                let answered = [1, 2, 3, 4].map(|place| u8::from(place <= answers));
+                assert_eq!(
+                    enough(&quorum, answered),
+                    answers >= wanted,
+                    "{threshold} of 4, {answers} answer"
+                );
+            }
+        }
+        let groups = "group north any a b\ngroup south any c d\ngroup all all north south\nquorum all";
+        assert!(enough(groups, [1, 1, 0, 0]), "the south alone makes no quorum");
+        assert!(!enough(groups, [1, 0, 1, 0]), "b and d do");
+        assert!(enough("quorum none", [0, 0, 1, 0]) && !enough("quorum none", [0; 4]));
+    }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use lienthong_audit::batch::Position;
+use lienthong_audit::checkpoint::Checkpoint;
 use lienthong_audit::hash::leaf_hash;
 use lienthong_audit::log::{ENTRY_BYTES_MAX, Log};
 use lienthong_audit::log::{LogKey, LogOptions};
@@ -136,6 +137,29 @@ async fn a_late_opening_is_on_record_once() {
     drop(ledger);
     closed.await.unwrap();
     assert_eq!(open(&folder, &key).size(), 4 + 2);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_all_that_is_durable_condemns_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = new_key();
+    let log = open(&folder, &key);
+    let mut published = log.published();
+    let receipt = log.append(vec![b"one".to_vec()]).await.unwrap();
+    published.wait_for(|size| *size == 1).await.unwrap();
+    // The ledger has announced nothing yet: a node may be told of a checkpoint before.
+    let (ledger, closed) = Ledger::start(log, "", Arc::default());
+    ledger.compare("a node", &receipt.checkpoint).await.unwrap();
+    assert!(ledger.is_open());
+    // More than is durable is another history, whoever shows it.
+    let signer = LogKey::from_skey(&key).unwrap();
+    let checkpoint = Checkpoint::new(ORIGIN, 2, leaf_hash(b"two"));
+    let ahead = checkpoint.sign(signer.signing_key()).unwrap().to_string();
+    let proof = ledger.compare("a node", &ahead).await.unwrap_err();
+    assert!(proof.contains("2 entries") && proof.contains("ends at 1"), "{proof}");
+    assert!(!ledger.is_open());
+    drop(ledger);
+    closed.await.unwrap_err();
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use lienthong_certs::pki::Issued;
 use lienthong_proto::lienthong::audit::v1::finding_service_client::FindingServiceClient;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{
-    CloseFindingRequest, Closing, Digest, Exchange, FindingEntry, FindingKind, ListFindingsRequest, Record,
-    Side, Status, WatchFindingsRequest, WatchFindingsResponse,
+    CloseFindingRequest, Closing, Denial, Digest, Exchange, FindingEntry, FindingKind, ListFindingsRequest,
+    Record, Side, Status, WatchFindingsRequest, WatchFindingsResponse,
 };
 use prost::Message as _;
 use tonic::{Code, Streaming};
@@ -201,6 +201,63 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     let refused = self::desk(&mesh, &broker, &mesh.h26).watch_findings(WatchFindingsRequest::default()).await;
     assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    broker.stop().await.unwrap();
+}
+
+/// Somebody was denied, now.
+fn denial(journal: &Journal, number: u8, user: &str) -> Vec<u8> {
+    let exchange = Exchange {
+        id: vec![number; 16],
+        side: Side::Consumer.into(),
+        consumer: "H26.90".into(),
+        system: "agencies/H26.90/systems/mot-cua".into(),
+        user: user.into(),
+        ..Exchange::default()
+    };
+    let denial = Denial { exchange: Some(exchange), reason: "DENY_PURPOSE".into(), ..Denial::default() };
+    let record = Record::decode(journal.encode(Body::Denial(denial)).as_slice()).unwrap();
+    Record { time: Some(SystemTime::now().into()), ..record }.encode_to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_rule_that_trips_is_a_finding_once_also_across_a_restart() {
+    const RULE: &str = "[[rule]]\nkind = \"repeated-denials\"\nname = \"tries\"\nof = \"user\"\n\
+                        window_minutes = 1440\nleast = 5\n";
+    let mesh = Mesh::new();
+    let rules = mesh.path("watch.toml");
+    std::fs::write(&rules, RULE.replace("least", "leats")).unwrap();
+    let config = BrokerConfig { watch_rules: Some(rules.clone()), ..config(&mesh) };
+    let refused = Broker::start(config.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("watch_rules") && refused.contains("leats"), "{refused}");
+    std::fs::write(&rules, RULE).unwrap();
+
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut h26 = Journal::new(H26, &mesh.h26, 7, "h26");
+    let (mut consumer, _) = Shipper::new(&mesh, &broker, &mesh.h26, 7).await;
+    let some =
+        (0..4).flat_map(|n| [denial(&h26, n, "canbo.17"), denial(&h26, 100 + n, "canbo.18")]).collect();
+    ship(&mut consumer, &mut h26, some).await;
+    // Four are not five, though the broker is started anew between them.
+    drop(consumer);
+    broker.stop().await.unwrap();
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut desk = desk(&mesh, &broker, &mesh.officer);
+    assert!(findings(&mut desk, true).await.is_empty());
+    let (mut consumer, _) = Shipper::new(&mesh, &broker, &mesh.h26, 7).await;
+    let one = vec![denial(&h26, 9, "canbo.17")];
+    ship(&mut consumer, &mut h26, one).await;
+    let found = open(&mut desk, 1).await[0].finding.clone().unwrap();
+    assert_eq!((found.kind(), found.user.as_str()), (FindingKind::RepeatedDenials, "canbo.17"));
+    assert_eq!((found.rule.as_str(), found.entries.len()), ("tries", 1));
+    assert_eq!(found.nodes, ["agencies/H26.90/systems/mot-cua"]);
+    // It is not told again by more of the same, nor by a broker that reads it again.
+    let more = vec![denial(&h26, 10, "canbo.17")];
+    ship(&mut consumer, &mut h26, more).await;
+    drop(consumer);
+    broker.stop().await.unwrap();
+    let broker = Broker::start(config).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(findings(&mut self::desk(&mesh, &broker, &mesh.officer), true).await.len(), 1);
     broker.stop().await.unwrap();
 }
 

@@ -207,9 +207,28 @@ async fn a_broker_waits_for_the_word_of_a_witness_before_it_opens_its_log() {
         mesh.stop(place).await;
     }
     let refused = Broker::start(mesh.config()).await.unwrap_err();
-    assert!(matches!(refused, BrokerError::Witnesses { answered: 0, wanted: 1, .. }), "{refused}");
+    assert!(matches!(refused, BrokerError::Witnesses { answered: 0, of: 3, .. }), "{refused}");
     assert!(!mesh.log_dir().exists());
+    // Two must cosign: what one says, two others may know better.
     mesh.start(2).await;
+    let refused = Broker::start(mesh.config()).await.unwrap_err();
+    assert!(matches!(refused, BrokerError::Witnesses { answered: 1, of: 3, .. }), "{refused}");
+    mesh.start(0).await;
+    let broker = Broker::start(mesh.config()).await.unwrap();
+    mesh.until("two cosign", |seen| seen.is_ok_and(|seen| seen.cosigned.len() == 2)).await;
+    broker.stop().await.unwrap();
+    // One that has lost its memory says nothing, though it answers.
+    mesh.stop(0).await;
+    fs::remove_dir_all(&mesh.configs[0].data_dir).unwrap();
+    mesh.start(0).await;
+    let refused = Broker::start(mesh.config()).await.unwrap_err();
+    assert!(
+        matches!(&refused, BrokerError::Witnesses { answered: 1, problems, .. } if problems.contains("forgotten")),
+        "{refused}"
+    );
+    let unheard = WitnessesConfig { start_unheard: true, ..mesh.config().witnesses };
+    Broker::start(BrokerConfig { witnesses: unheard, ..mesh.config() }).await.unwrap().stop().await.unwrap();
+    mesh.start(1).await;
     Broker::start(mesh.config()).await.unwrap().stop().await.unwrap();
     // A witness without an address is named before anything is touched.
     mesh.mesh.next_trust(|parts| parts.witnesses.known[1].url = None);

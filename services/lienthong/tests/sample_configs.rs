@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use lienthong_broker::BrokerConfig;
+use lienthong_broker::{BrokerConfig, watch_rules};
 use lienthong_gateway::GatewayConfig;
 use lienthong_node::NodeConfig;
 use lienthong_telemetry::{load, sample_toml};
@@ -15,6 +15,7 @@ fn the_sample_configurations_are_up_to_date_and_read_back() {
         ("node.toml", sample_toml(&NodeConfig::sample())),
         ("broker.toml", sample_toml(&BrokerConfig::sample())),
         ("witness.toml", sample_toml(&WitnessConfig::sample())),
+        ("watch.toml", watch_rules::DEFAULTS.to_owned()),
         ("gateway.toml", sample_toml(&GatewayConfig::default())),
     ];
     for (name, printed) in samples {
@@ -27,6 +28,7 @@ fn the_sample_configurations_are_up_to_date_and_read_back() {
         match name {
             "node.toml" => assert_eq!(load::<NodeConfig>(&path).unwrap(), NodeConfig::sample()),
             "witness.toml" => assert_eq!(load::<WitnessConfig>(&path).unwrap(), WitnessConfig::sample()),
+            "watch.toml" => drop(watch_rules::read(Some(&path)).unwrap()),
             "broker.toml" => drop(load::<BrokerConfig>(&path).unwrap()),
             _ => assert_eq!(load::<GatewayConfig>(&path).unwrap(), GatewayConfig::default()),
         }

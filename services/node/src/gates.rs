@@ -6,6 +6,8 @@
 //! denied with the reason (`DENY_AUDIT_UNAVAILABLE`), before anything is asked of a backend where that is known by then.
 
 use std::{
+    collections::VecDeque,
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +22,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{call::deadline::Deadline, limits::GATE_ANSWER_MS};
+use crate::{
+    call::deadline::Deadline,
+    limits::{GATE_ANSWER_MS, UNPROVEN_RANGES_MAX},
+};
 
 /// How far the records of this node have come.
 #[derive(Debug)]
@@ -29,12 +34,14 @@ pub struct Gates {
     receipted: watch::Sender<u64>,
     /// The last record under a cosigned checkpoint.
     cosigned: watch::Sender<u64>,
+    /// Records that the broker says it holds, and for which no receipt came.
+    unproven: Mutex<VecDeque<RangeInclusive<u64>>>,
     /// Tells shipping that somebody waits for a receipt.
     hurry: Notify,
     /// Why no receipts come; `None` while they do.
-    unshipped: Mutex<Option<Arc<str>>>,
+    unshipped: Mutex<Option<Closed>>,
     /// Why no cosigned checkpoints come; `None` while they do.
-    unwitnessed: Mutex<Option<Arc<str>>>,
+    unwitnessed: Mutex<Option<Closed>>,
     /// Whether checkpoints must be cosigned.
     witnessed: AtomicBool,
     /// The longest wait at a gate.
@@ -47,9 +54,12 @@ impl Gates {
         Self {
             receipted: watch::Sender::new(0),
             cosigned: watch::Sender::new(0),
+            unproven: Mutex::default(),
             hurry: Notify::new(),
-            unshipped: Mutex::new(Some("the broker was not reached since this node started".into())),
-            unwitnessed: Mutex::new(Some("no cosigned checkpoint was seen since this node started".into())),
+            unshipped: Mutex::new(Some(Closed::now("the broker was not reached since this node started"))),
+            unwitnessed: Mutex::new(Some(Closed::now(
+                "no cosigned checkpoint was seen since this node started",
+            ))),
             witnessed: AtomicBool::new(policy.asks_for_witnesses()),
             wait: Duration::from_millis(wait_ms),
         }
@@ -65,13 +75,24 @@ impl Gates {
     /// # Errors
     /// `DENY_AUDIT_UNAVAILABLE` with the reason.
     pub fn offers(&self, gate: ReleaseGate) -> Result<(), MeshError> {
+        self.open_but_for(gate, Duration::ZERO)
+    }
+
+    /// The same of a stream that lives: a gate that has not been closed for longer than a call may wait at it, ends none.
+    ///
+    /// # Errors
+    /// `DENY_AUDIT_UNAVAILABLE` with the reason.
+    pub fn still_offers(&self, gate: ReleaseGate) -> Result<(), MeshError> {
+        self.open_but_for(gate, self.wait)
+    }
+
+    fn open_but_for(&self, gate: ReleaseGate, forgiven: Duration) -> Result<(), MeshError> {
+        let longer = |closed: &Mutex<Option<Closed>>| closed_for(closed, forgiven);
         let reason = match gate {
             ReleaseGate::Unspecified | ReleaseGate::Journal => None,
-            ReleaseGate::Receipt => self.unshipped(),
-            ReleaseGate::Witnessed if !self.witnessed.load(Ordering::Relaxed) => {
-                Some("the mesh trust file asks for no witness".into())
-            }
-            ReleaseGate::Witnessed => self.unshipped().or_else(|| self.unwitnessed()),
+            ReleaseGate::Receipt => longer(&self.unshipped),
+            ReleaseGate::Witnessed if !self.witnessed.load(Ordering::Relaxed) => Some(UNWITNESSED.into()),
+            ReleaseGate::Witnessed => longer(&self.unshipped).or_else(|| longer(&self.unwitnessed)),
         };
         reason.map_or(Ok(()), |reason| Err(denied(gate, &reason)))
     }
@@ -95,12 +116,16 @@ impl Gates {
             ReleaseGate::Receipt => &self.receipted,
             ReleaseGate::Witnessed => &self.cosigned,
         };
+        // The policy may have changed since the call began.
+        if gate == ReleaseGate::Witnessed && !self.witnessed.load(Ordering::Relaxed) {
+            return Err(denied(gate, UNWITNESSED));
+        }
         self.hurry();
         let mut level = level.subscribe();
         let passed =
             tokio::time::timeout_at(self.until(deadline), level.wait_for(|level| *level >= seq)).await;
         if matches!(passed, Ok(Ok(_))) {
-            return Ok(());
+            return if self.is_unproven(seq) { Err(denied(gate, NO_RECEIPT)) } else { Ok(()) };
         }
         let reason = match gate {
             ReleaseGate::Receipt => self.unshipped(),
@@ -125,6 +150,28 @@ impl Gates {
         rise(&self.receipted, seq);
     }
 
+    /// The broker says, unsigned, that its log holds everything up to record `seq`: what no receipt has named by now passes
+    /// no gate any more, for none will come.
+    pub fn unproven(&self, seq: u64) {
+        let first = *self.receipted.borrow() + 1;
+        if seq < first {
+            return;
+        }
+        let mut unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        if unproven.len() == UNPROVEN_RANGES_MAX
+            && let (Some(oldest), Some(next)) = (unproven.pop_front(), unproven.pop_front())
+        {
+            // What lies between them was decided long ago.
+            unproven.push_front(*oldest.start()..=*next.end());
+        }
+        unproven.push_back(first..=seq);
+    }
+
+    fn is_unproven(&self, seq: u64) -> bool {
+        let unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        unproven.iter().any(|range| range.contains(&seq))
+    }
+
     /// Everything up to record `seq` lies under a cosigned checkpoint.
     pub fn cosigned(&self, seq: u64) {
         rise(&self.cosigned, seq);
@@ -142,11 +189,11 @@ impl Gates {
 
     /// Why no cosigned checkpoints come, if none do.
     pub fn unwitnessed(&self) -> Option<Arc<str>> {
-        self.unwitnessed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        closed_for(&self.unwitnessed, Duration::ZERO)
     }
 
     fn unshipped(&self) -> Option<Arc<str>> {
-        self.unshipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        closed_for(&self.unshipped, Duration::ZERO)
     }
 
     /// The caller must hear the reason before its own deadline: a part of what is left is for the way back.
@@ -159,6 +206,9 @@ impl Gates {
         now + left.min(self.wait)
     }
 }
+
+const UNWITNESSED: &str = "the mesh trust file asks for no witness";
+const NO_RECEIPT: &str = "the connection to the broker broke, and it gave no receipt for this record";
 
 fn denied(gate: ReleaseGate, reason: &str) -> MeshError {
     let name = gate.as_str_name().trim_start_matches("RELEASE_GATE_");
@@ -173,14 +223,34 @@ fn rise(level: &watch::Sender<u64>, seq: u64) {
     });
 }
 
-fn set(reason: &Mutex<Option<Arc<str>>>, state: Result<(), &str>) {
-    let mut reason = reason.lock().unwrap_or_else(PoisonError::into_inner);
-    match (state, reason.as_deref()) {
-        (Ok(()), None) => {}
-        (Ok(()), Some(_)) => *reason = None,
-        (Err(new), old) if old == Some(new) => {}
-        (Err(new), _) => *reason = Some(new.into()),
+/// Why a gate is closed, and since when.
+#[derive(Debug)]
+struct Closed {
+    reason: Arc<str>,
+    since: Instant,
+}
+
+impl Closed {
+    fn now(reason: &str) -> Self {
+        Self { reason: reason.into(), since: Instant::now() }
     }
+}
+
+fn set(closed: &Mutex<Option<Closed>>, state: Result<(), &str>) {
+    let mut closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
+    match (state, closed.as_mut()) {
+        (Ok(()), _) => *closed = None,
+        (Err(reason), None) => *closed = Some(Closed::now(reason)),
+        (Err(reason), Some(held)) if *held.reason != *reason => held.reason = reason.into(),
+        (Err(_), Some(_)) => {}
+    }
+}
+
+/// Why it is closed, where it has been for longer than that.
+fn closed_for(closed: &Mutex<Option<Closed>>, forgiven: Duration) -> Option<Arc<str>> {
+    let closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
+    let held = closed.as_ref()?;
+    (forgiven.is_zero() || held.since.elapsed() > forgiven).then(|| Arc::clone(&held.reason))
 }
 
 #[cfg(test)]
@@ -224,6 +294,68 @@ mod tests {
         for gate in [ReleaseGate::Receipt, ReleaseGate::Witnessed] {
             assert!(reason(gates.offers(gate)).ends_with("the line is cut"));
         }
+    }
+
+    #[test]
+    fn a_live_stream_outlives_a_moment_at_a_closed_gate_and_no_more() {
+        let closed = |wait_ms| {
+            let gates = Gates::new(&policy(true), wait_ms);
+            gates.shipping(Ok(()));
+            gates.witnessing(Ok(()));
+            gates.shipping(Err("the line is cut"));
+            std::thread::sleep(Duration::from_millis(20));
+            // Another reason is the same outage.
+            gates.shipping(Err("the broker is away"));
+            gates
+        };
+        let patient = closed(600_000);
+        assert!(patient.offers(ReleaseGate::Receipt).is_err());
+        patient.still_offers(ReleaseGate::Receipt).unwrap();
+        patient.still_offers(ReleaseGate::Witnessed).unwrap();
+        let gates = closed(1);
+        assert!(reason(gates.still_offers(ReleaseGate::Receipt)).ends_with("away"));
+        assert!(gates.still_offers(ReleaseGate::Witnessed).is_err());
+        gates.still_offers(ReleaseGate::Journal).unwrap();
+        gates.shipping(Ok(()));
+        gates.still_offers(ReleaseGate::Witnessed).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_broker_says_without_a_receipt_opens_no_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal =
+            Journal::open(dir.path(), JournalOptions::new("n".to_owned()), SystemTime::now()).unwrap();
+        let journal = journal.handle();
+        let gates = Gates::new(&policy(true), 200);
+        gates.shipping(Ok(()));
+        gates.witnessing(Ok(()));
+        let pass = async |gate, seq| gates.pass(gate, seq, Deadline::none(), &journal).await;
+        gates.receipted(3);
+        // It has 3 by receipts, and says that it holds 6.
+        gates.unproven(6);
+        assert!(reason(pass(ReleaseGate::Receipt, 6).await).contains("did not come in time"));
+        gates.receipted(8);
+        gates.cosigned(8);
+        for gate in [ReleaseGate::Receipt, ReleaseGate::Witnessed] {
+            for seq in [3, 7, 8] {
+                pass(gate, seq).await.unwrap();
+            }
+            for seq in 4..=6 {
+                assert!(reason(pass(gate, seq).await).contains("no receipt"), "{seq}");
+            }
+        }
+        // A position that tells nothing new takes nothing away.
+        gates.unproven(8);
+        pass(ReleaseGate::Receipt, 8).await.unwrap();
+        for seq in (100..200).step_by(2) {
+            gates.unproven(seq);
+            gates.receipted(seq + 1);
+        }
+        assert_eq!(gates.unproven.lock().unwrap().len(), UNPROVEN_RANGES_MAX);
+        assert!(gates.is_unproven(198) && gates.is_unproven(4) && !gates.is_unproven(199));
+        // Where the trust file asks for no witness any more, nobody passes as witnessed.
+        gates.believe(&policy(false));
+        assert!(reason(pass(ReleaseGate::Witnessed, 8).await).contains("no witness"));
     }
 
     #[tokio::test]

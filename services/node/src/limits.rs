@@ -145,6 +145,15 @@ pub const WITNESS_SAVE_MS: u64 = 5_000;
 /// Proofs against the log that are kept on disk; each is a few kilobytes.
 pub const EVIDENCE_FILES_MAX: usize = 1_000;
 
+/// Evidence files that are kept free for contradictions of the log, so that no outage leaves them without room.
+pub const EVIDENCE_FILES_FORKED_RESERVED: usize = 500;
+
+/// Findings about the log whose ids are remembered, so that each is told once.
+pub const FINDINGS_TOLD_MAX: usize = 4_096;
+
+/// Ranges of records that the broker says it holds without a receipt; beyond it the two oldest become one.
+pub const UNPROVEN_RANGES_MAX: usize = 16;
+
 /// Contradictions of receipts that wait to be put on record.
 pub const TROUBLES_WAITING_MAX: usize = 16;
 

@@ -165,6 +165,12 @@ impl Memory {
         kept.heads.get(log.name()).map(|cosigned| cosigned.note.clone())
     }
 
+    /// Holds up whoever wants a cosignature.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Logs and the sizes that were cosigned last.
     pub fn sizes(&self) -> Vec<(String, u64)> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

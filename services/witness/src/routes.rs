@@ -50,13 +50,18 @@ async fn add_checkpoint(State(desk): State<Desk>, body: Result<String, StringRej
 }
 
 async fn judged(desk: &Desk, body: String) -> Response {
-    let Ok(_seat) = desk.seats.try_acquire() else {
+    let Ok(seat) = Arc::clone(&desk.seats).try_acquire_owned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; ask again\n".to_owned());
     };
     let memory = Arc::clone(&desk.memory);
     // The clock is read before the lock and the disk; a cosignature may say that it is a moment old, never young.
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    match spawn_blocking(move || memory.add(&body, now_s)).await {
+    // The seat belongs to the work, not to who waits for it: a client that hangs up frees none early.
+    let work = spawn_blocking(move || {
+        let _seat = seat;
+        memory.add(&body, now_s)
+    });
+    match work.await {
         Ok(Ok(given)) => {
             tracing::debug!(origin = given.origin, size = given.size, "cosigned");
             text(StatusCode::OK, given.line)
@@ -98,3 +103,44 @@ const PLAIN: [(HeaderName, HeaderValue); 3] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use lienthong_audit::checkpoint::Checkpoint;
+    use lienthong_audit::hash::leaf_hash;
+    use lienthong_audit::note::{KeyKind, SigningKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_frees_no_seat_while_its_request_is_judged() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate("w", KeyKind::CosignatureV1).unwrap();
+        let log = SigningKey::generate("log", KeyKind::Ed25519).unwrap();
+        let memory = Arc::new(Memory::open(dir.path(), key, vec![log.verifier().clone()]).unwrap());
+        let checkpoint = Checkpoint::new("log", 1, leaf_hash(b"x"));
+        let request = format!("old 0\n\n{}", checkpoint.sign(&log).unwrap());
+        let desk = Desk {
+            memory: Arc::clone(&memory),
+            metrics: WitnessMetrics::default(),
+            seats: Arc::new(Semaphore::new(1)),
+        };
+        let held = memory.hold();
+        let waiting = tokio::spawn({
+            let (desk, request) = (desk.clone(), request.clone());
+            async move { judged(&desk, request).await }
+        });
+        while desk.seats.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert_eq!(judged(&desk, request.clone()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(held);
+        // Once it is judged, there is room again.
+        while desk.seats.available_permits() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(judged(&desk, request).await.status(), StatusCode::CONFLICT);
+    }
+}

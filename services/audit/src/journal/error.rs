@@ -195,14 +195,9 @@ pub enum ShipError {
         /// First record that is still here.
         first: u64,
     },
-    /// An acknowledgement of records that were not sent.
-    #[error("the broker acknowledged record {acknowledged}, but only {sent} were sent")]
-    NotSent {
-        /// Last record acknowledged.
-        acknowledged: u64,
-        /// Last record sent.
-        sent: u64,
-    },
+    /// A receipt that is not for what was sent: nothing is released on its word.
+    #[error("the broker's receipt is not for what was sent: {0}")]
+    Receipt(String),
     /// The position that the broker told is not one.
     #[error("the broker told a malformed journal position")]
     Position,

@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use lienthong_proto::lienthong::audit::v1::{
-    BatchHeader, BatchItem, JournalPosition, SealedSubjects, SignedBatch, SubjectIdsOfRecord, batch_item,
+    BatchHeader, BatchItem, JournalPosition, Receipt, SealedSubjects, SignedBatch, SubjectIdsOfRecord,
+    batch_item,
 };
 
 pub use super::openings::{LATE_OPENING_AFTER, OPENINGS_TRACKED_MAX};
@@ -26,7 +27,8 @@ use super::watermark::Wait;
 use super::{Shared, lock};
 use crate::batch::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Position};
 use crate::chain;
-use crate::hash::Hash;
+use crate::hash::{Hash, leaf_hash};
+use crate::light_witness::Probe;
 use crate::record::{self, Kind};
 use crate::sealed::{SUBJECT_IDS_BYTES_MAX, SubjectSealer};
 
@@ -50,8 +52,15 @@ pub struct Shipper {
 struct InFlight {
     last_seq: u64,
     late: Vec<u64>,
-    /// The last record in full: its place among those, and its leaf hash.
-    probe: Option<(u64, Hash)>,
+    /// Leaf hashes of what the log must hold of it, in order: the records in full, then the late openings.
+    entries: Vec<Hash>,
+}
+
+impl InFlight {
+    /// Entries that the log adds for certain; a late opening may be on record from a batch whose receipt was lost.
+    fn entries_min(&self) -> usize {
+        self.entries.len() - self.late.len()
+    }
 }
 
 impl Shipper {
@@ -129,34 +138,58 @@ impl Shipper {
         self.seal(Draft::new(self.sent), now, sign)
     }
 
-    /// Takes the broker's receipt: everything up to `last_seq` is on record there. The position reaches the disk
-    /// within about a second (a crash before that costs nothing: the broker tells its position again), and
-    /// segments past their retention are dropped.
+    /// Judges a receipt: it must be for the oldest batch in flight, and promise every entry of it. Returns the entry by which
+    /// the log must prove it, chosen by `pick`, any number that the broker cannot foresee; `None` where the batch adds
+    /// no entry. To be followed by [`Shipper::acknowledge`] once its signature is known to be good.
+    ///
+    /// # Errors
+    /// [`ShipError::Receipt`]: it is not to be believed.
+    pub fn judge(&self, receipt: &Receipt, pick: u64) -> Result<Option<Probe>, ShipError> {
+        let wrong = |what: String| Err(ShipError::Receipt(what));
+        let own = self.shared.epoch;
+        if receipt.journal_epoch != own {
+            return wrong(format!("it is of journal epoch {}, this one is {own}", receipt.journal_epoch));
+        }
+        let Some(batch) = self.in_flight.front() else {
+            return wrong(format!("it is for record {}, but no batch is on its way", receipt.last_seq));
+        };
+        if receipt.last_seq != batch.last_seq {
+            let (found, due) = (receipt.last_seq, batch.last_seq);
+            return wrong(format!("it is for record {found}, the oldest batch on its way ends at {due}"));
+        }
+        let sent = batch.entries_min() as u64..=batch.entries.len() as u64;
+        if !sent.contains(&receipt.entries) {
+            let (found, min, max) = (receipt.entries, sent.start(), sent.end());
+            return wrong(format!("it promises {found} entries of a batch that has {min} to {max}"));
+        }
+        // Which of the late openings were on record before is not known: then one of the records proves it.
+        let certain = if *sent.end() == receipt.entries { *sent.end() } else { *sent.start() };
+        let Some(place) = pick.checked_rem(certain) else { return Ok(None) };
+        let leaf = usize::try_from(place).ok().and_then(|at| batch.entries.get(at));
+        match (leaf, receipt.first_index.checked_add(place)) {
+            (Some(leaf), Some(index)) => Ok(Some(Probe { index, leaf: *leaf })),
+            _ => wrong("its entries lie beyond any log".to_owned()),
+        }
+    }
+
+    /// Takes the broker's receipt for the oldest batch in flight, which ends at `last_seq`: everything up to there is on
+    /// record. The position reaches the disk within about a second (a crash before that costs nothing: the broker tells
+    /// its position again), and segments past their retention are dropped.
+    ///
+    /// # Errors
+    /// [`ShipError::Receipt`]: it is for another batch.
     pub fn acknowledge(&mut self, last_seq: u64) -> Result<(), ShipError> {
-        if last_seq > self.sent.last_seq {
-            return Err(ShipError::NotSent { acknowledged: last_seq, sent: self.sent.last_seq });
+        let due = self.in_flight.front().map(|batch| batch.last_seq);
+        if due != Some(last_seq) {
+            let due = due.map_or_else(|| "none".to_owned(), |due| due.to_string());
+            let what = format!("it is for record {last_seq}, the oldest batch on its way ends at {due}");
+            return Err(ShipError::Receipt(what));
         }
-        while self.in_flight.front().is_some_and(|batch| batch.last_seq < last_seq) {
-            self.confirm_oldest();
-        }
-        // Batches without items end where others end: one receipt confirms one of them.
-        if self.in_flight.front().is_some_and(|batch| batch.last_seq == last_seq) {
-            self.confirm_oldest();
-        }
-        self.hold(last_seq);
-        Ok(())
-    }
-
-    /// An entry by which the receipt for the batch that ends at `last_seq` can be checked: its place among the entries that
-    /// the batch adds to the log, and its leaf hash. To be asked before [`Shipper::acknowledge`].
-    pub fn probe(&self, last_seq: u64) -> Option<(u64, Hash)> {
-        self.in_flight.iter().find(|batch| batch.last_seq == last_seq)?.probe
-    }
-
-    fn confirm_oldest(&mut self) {
         for seq in self.in_flight.pop_front().into_iter().flat_map(|batch| batch.late) {
             self.openings.held(seq);
         }
+        self.hold(last_seq);
+        Ok(())
     }
 
     /// Notes what the broker holds.
@@ -273,6 +306,8 @@ impl Shipper {
             seal_time: Some(prost_types::Timestamp::from(now)),
             ..BatchHeader::default()
         };
+        let mut entries = draft.full;
+        entries.extend(draft.late.iter().map(|(_, bytes)| leaf_hash(bytes)));
         let (late, late_openings) = draft.late.into_iter().unzip();
         let mut batch = batch::seal(&header, draft.items, late_openings, sign)
             .map_err(|error| ShipError::Sign(error.to_string()))?;
@@ -290,11 +325,7 @@ impl Shipper {
         for seq in &late {
             self.openings.sent_late(*seq);
         }
-        self.in_flight.push_back(InFlight {
-            last_seq: draft.position.last_seq,
-            late,
-            probe: draft.last_full,
-        });
+        self.in_flight.push_back(InFlight { last_seq: draft.position.last_seq, late, entries });
         self.sent = draft.position;
         Ok(batch)
     }
@@ -313,8 +344,8 @@ struct Draft {
     opened: Vec<Opened>,
     /// Leaf hashes of openings of earlier batches that this one closes.
     closed: Vec<Hash>,
-    /// The last record in full: its place among those, and its leaf hash.
-    last_full: Option<(u64, Hash)>,
+    /// Leaf hashes of the records in full, in order.
+    full: Vec<Hash>,
 }
 
 struct Opened {
@@ -335,7 +366,7 @@ impl Draft {
             position,
             opened: Vec::new(),
             closed: Vec::new(),
-            last_full: None,
+            full: Vec::new(),
         }
     }
 
@@ -372,7 +403,7 @@ impl Draft {
         let item = if elided {
             batch_item::Item::ElidedLeafHash(Bytes::copy_from_slice(leaf.as_bytes()))
         } else {
-            self.last_full = Some((self.last_full.map_or(0, |(place, _)| place + 1), leaf));
+            self.full.push(leaf);
             batch_item::Item::Entry(bytes)
         };
         self.items.push(BatchItem { item: Some(item) });

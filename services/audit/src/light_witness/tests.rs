@@ -91,14 +91,14 @@ fn an_honest_log_settles_its_promises() {
     let asked = node.question(Duration::from_secs(1));
     assert_eq!((asked.held_size, asked.receipts.len(), asked.wait_ms), (10, 2, 1000));
     // A checkpoint between the two settles the first one.
-    assert_eq!(node.answer(&asked, &HONEST.answer(14, &asked)), Ok(Some(3)));
+    assert_eq!(node.answer(&asked, &HONEST.answer(14, &asked), NOW), Ok(Some(3)));
     assert_eq!((node.waiting(), node.verified_size()), (1, 14));
     let asked = node.question(Duration::ZERO);
-    assert_eq!(node.answer(&asked, &HONEST.answer(15, &asked)), Ok(Some(5)));
+    assert_eq!(node.answer(&asked, &HONEST.answer(15, &asked), NOW), Ok(Some(5)));
     let asked = node.question(Duration::ZERO);
-    assert_eq!(node.answer(&asked, &HONEST.answer(15, &asked)), Ok(None));
+    assert_eq!(node.answer(&asked, &HONEST.answer(15, &asked), NOW), Ok(None));
     assert!(node.newest_held().unwrap().contains("\n15\n"));
-    assert!(node.overdue(NOW * 2).is_empty());
+    assert_eq!(node.overdue(NOW * 2), None);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn every_contradiction_is_found_with_two_signed_texts() {
     let forked = |fork: u64, size: u64| {
         let mut node = node();
         let asked = node.question(Duration::ZERO);
-        let found = node.answer(&asked, &Log { fork }.answer(size, &asked)).unwrap_err();
+        let found = node.answer(&asked, &Log { fork }.answer(size, &asked), NOW).unwrap_err();
         assert_eq!(node.waiting(), 2, "what is not settled stays");
         found
     };
@@ -122,7 +122,7 @@ fn every_contradiction_is_found_with_two_signed_texts() {
     let mut node = LightWitness::new(policy(), None);
     node.receive(&HONEST.signed(12), 3, Some(Probe { index: 11, leaf: leaf_hash(b"mine") }), NOW).unwrap();
     let asked = node.question(Duration::ZERO);
-    let found = node.answer(&asked, &HONEST.answer(20, &asked)).unwrap_err();
+    let found = node.answer(&asked, &HONEST.answer(20, &asked), NOW).unwrap_err();
     assert!(matches!(&found, Unsettled::Trouble(t) if t.detail.contains("entry 11")), "{found:?}");
     // Two receipts that differ need no answer at all.
     let twin = Log { fork: 5 }.signed(12);
@@ -139,7 +139,7 @@ fn what_proves_nothing_is_no_accusation() {
     let asked = node.question(Duration::ZERO);
     let good = HONEST.answer(20, &asked);
     let unproven = |node: &mut LightWitness, answer: ProveReceiptsResponse| {
-        matches!(node.answer(&asked, &answer), Err(Unsettled::Unproven(_)))
+        matches!(node.answer(&asked, &answer, NOW), Err(Unsettled::Unproven(_)))
     };
     assert!(unproven(&mut node, ProveReceiptsResponse { proofs: Vec::new(), ..good.clone() }));
     assert!(unproven(&mut node, ProveReceiptsResponse { checkpoint: "hello".to_owned(), ..good.clone() }));
@@ -152,21 +152,91 @@ fn what_proves_nothing_is_no_accusation() {
     assert!(matches!(node.receive(&HONEST.signed(11), 9, None, NOW), Err(Unsettled::Unproven(_))));
     // The log's, but no witness's.
     let alone = ProveReceiptsResponse { checkpoint: HONEST.signed(20), ..good.clone() };
-    assert!(matches!(node.answer(&asked, &alone), Err(Unsettled::NotCosigned(_))));
-    assert_eq!(node.answer(&asked, &good), Ok(Some(5)));
+    assert!(matches!(node.answer(&asked, &alone, NOW), Err(Unsettled::NotCosigned(_))));
+    assert_eq!(node.answer(&asked, &good, NOW), Ok(Some(5)));
 }
 
 #[test]
-fn a_promise_that_waits_too_long_is_told_once() {
+fn an_outage_is_told_once_however_many_wait() {
     let mut node = node();
-    assert!(node.overdue(NOW + PROMISE_KEPT_WITHIN).is_empty());
-    let late = node.overdue(NOW + PROMISE_KEPT_WITHIN + Duration::from_secs(1));
-    assert_eq!(late.len(), 2);
-    assert_eq!((late[0].kind, &late[0].checkpoints[0]), (FindingKind::LogUnwitnessed, &HONEST.signed(12)));
-    assert!(node.overdue(NOW * 9).is_empty());
-    // It may still be kept.
+    assert_eq!(node.overdue(NOW + PROMISE_KEPT_WITHIN), None);
+    let late = NOW + PROMISE_KEPT_WITHIN + Duration::from_secs(1);
+    let told = node.overdue(late).unwrap();
+    assert_eq!((told.kind, &told.checkpoints[0]), (FindingKind::LogUnwitnessed, &HONEST.signed(12)));
+    assert!(told.detail.contains("2 receipts wait"), "{}", told.detail);
+    for seq in 6..100 {
+        node.receive(&HONEST.signed(15), seq, None, late).unwrap();
+        assert_eq!(node.overdue(late * 2), None);
+    }
+    // They may still be kept. After that, the next outage is another one.
     let asked = node.question(Duration::ZERO);
-    assert_eq!(node.answer(&asked, &HONEST.answer(20, &asked)), Ok(Some(5)));
+    node.answer(&asked, &HONEST.answer(20, &asked), late).unwrap();
+    node.receive(&HONEST.signed(21), 101, None, late).unwrap();
+    let asked = node.question(Duration::ZERO);
+    node.answer(&asked, &HONEST.answer(30, &asked), late).unwrap();
+    node.receive(&HONEST.signed(31), 102, None, late).unwrap();
+    assert!(node.overdue(late * 3).unwrap().detail.contains("receipt of 31 entries"));
+}
+
+#[test]
+fn a_log_that_is_rolled_back_or_gives_no_proof_is_told_once_it_goes_on_so() {
+    let asked_of = |node: &LightWitness| node.question(Duration::ZERO);
+    let silent = |asked: &ProveReceiptsRequest| ProveReceiptsResponse {
+        consistency: Vec::new(),
+        ..HONEST.answer(20, asked)
+    };
+    let unproving = |asked: &ProveReceiptsRequest| {
+        let mut answer = HONEST.answer(20, asked);
+        answer.proofs[1].inclusion.clear();
+        answer
+    };
+    let older = |asked: &ProveReceiptsRequest| HONEST.answer(9, asked);
+    type Answer<'a> = &'a dyn Fn(&ProveReceiptsRequest) -> ProveReceiptsResponse;
+    let ways: [(&str, Answer); 3] =
+        [("no proof", &silent), ("entry 13", &unproving), ("after it had shown 10", &older)];
+    for (words, answer) in ways {
+        let mut node = node();
+        let asked = asked_of(&node);
+        let later = NOW + PROMISE_KEPT_WITHIN;
+        for now in [NOW, later] {
+            assert!(matches!(node.answer(&asked, &answer(&asked), now), Err(Unsettled::Unproven(_))));
+        }
+        let found = node.answer(&asked, &answer(&asked), later + Duration::from_secs(1)).unwrap_err();
+        let Unsettled::Trouble(trouble) = found else { panic!("{words}: {found:?}") };
+        assert_eq!((trouble.kind, trouble.checkpoints.len()), (FindingKind::LogForked, 2));
+        assert!(trouble.detail.contains(words), "{}", trouble.detail);
+        assert!(
+            matches!(node.answer(&asked, &answer(&asked), later * 2), Err(Unsettled::Unproven(_))),
+            "once"
+        );
+        // A proof ends the doubt; the next one begins anew.
+        node.answer(&asked, &HONEST.answer(20, &asked), later * 2).unwrap();
+        let asked = asked_of(&node);
+        assert!(matches!(node.answer(&asked, &older(&asked), later * 3), Err(Unsettled::Unproven(_))));
+    }
+    // Receipts that go back are doubted in the same way.
+    let mut node = node();
+    assert!(matches!(node.receive(&HONEST.signed(11), 9, None, NOW), Err(Unsettled::Unproven(_))));
+    let found = node.receive(&HONEST.signed(11), 9, None, NOW * 2).unwrap_err();
+    assert!(matches!(&found, Unsettled::Trouble(t) if t.kind == FindingKind::LogForked), "{found:?}");
+}
+
+#[test]
+fn a_second_root_at_the_size_of_any_receipt_that_waits_is_found() {
+    let mut node = LightWitness::new(policy(), Some(HONEST.cosigned(10)));
+    for size in 11..200 {
+        node.receive(&HONEST.signed(size), size, None, NOW).unwrap();
+    }
+    let asked = node.question(Duration::ZERO);
+    // The first of 189 that wait, far behind those that are asked about, and the last.
+    for size in [11, 150, 199] {
+        let twin = Log { fork: 10 }.answer(size, &asked);
+        let found = node.answer(&asked, &twin, NOW).unwrap_err();
+        assert!(
+            matches!(&found, Unsettled::Trouble(t) if t.detail.contains("two roots")),
+            "{size}: {found:?}"
+        );
+    }
 }
 
 #[test]
@@ -186,7 +256,7 @@ proptest! {
     fn any_fork_before_what_was_promised_is_found(fork in 0..15_u64, size in 15..40_u64) {
         let mut node = node();
         let asked = node.question(Duration::ZERO);
-        let found = node.answer(&asked, &Log { fork }.answer(size, &asked));
+        let found = node.answer(&asked, &Log { fork }.answer(size, &asked), NOW);
         prop_assert!(matches!(found, Err(Unsettled::Trouble(_))), "{found:?}");
     }
 
@@ -194,6 +264,6 @@ proptest! {
     fn any_growth_behind_what_was_promised_is_taken(fork in 15..40_u64, size in 15..40_u64) {
         let mut node = node();
         let asked = node.question(Duration::ZERO);
-        prop_assert_eq!(node.answer(&asked, &Log { fork }.answer(size, &asked)), Ok(Some(5)));
+        prop_assert_eq!(node.answer(&asked, &Log { fork }.answer(size, &asked), NOW), Ok(Some(5)));
     }
 }

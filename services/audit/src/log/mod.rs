@@ -126,6 +126,11 @@ impl Brake {
     pub fn pull(&self, proof: &str) {
         self.0.fail(&LogError::Condemned(proof.to_owned()).to_string());
     }
+
+    /// Entries that are durable by now: nobody can hold a checkpoint of more, for none was signed.
+    pub fn durable_size(&self) -> u64 {
+        self.0.written().size
+    }
 }
 
 /// How a log is doing.

@@ -18,7 +18,7 @@ use lienthong_proto::lienthong::control::v1::{
 };
 use lienthong_transport::Drain;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -131,6 +131,7 @@ impl Opening {
             said,
             beat,
             held: Held::Told(held_hash),
+            recording: None,
             trust_version,
             _place: place,
         })
@@ -148,6 +149,8 @@ struct Watch {
     said: Streaming<WatchRightsRequest>,
     beat: Interval,
     held: Held,
+    /// The node's receipt on its way into the log.
+    recording: Option<JoinHandle<()>>,
     /// Version of the trust file that it holds, or is about to.
     trust_version: u64,
     _place: Place,
@@ -198,7 +201,7 @@ impl Watch {
                     changed.map_err(|_| Status::unavailable("the broker is stopping; connect again"))?;
                 }
                 said = self.said.message() => match said? {
-                    Some(said) => self.hear(said)?,
+                    Some(said) => self.hear(said).await?,
                     None => return Ok(None),
                 },
                 _ = self.beat.tick() => {
@@ -222,7 +225,7 @@ impl Watch {
         Ok((generation, bundle))
     }
 
-    fn hear(&mut self, said: WatchRightsRequest) -> Result<(), Status> {
+    async fn hear(&mut self, said: WatchRightsRequest) -> Result<(), Status> {
         match said.event {
             Some(Said::Acknowledgement(acknowledgement)) => {
                 let (node, epoch) = (&self.node.name, acknowledgement.epoch);
@@ -238,8 +241,18 @@ impl Watch {
                     (true, error) => tracing::error!(node, epoch, error, "node did not take the bundle"),
                     (false, _) => {}
                 }
-                if let Some(effect) = self.entry.acknowledged(&acknowledgement) {
-                    tokio::spawn(receipts::keep(self.ledger.clone(), node.clone(), epoch, effect));
+                match self.entry.acknowledged(&acknowledgement, clock::now()) {
+                    Ok(Some(effect)) => {
+                        let keeping = receipts::keep(self.ledger.clone(), node.clone(), epoch, effect);
+                        // One at a time: a node that says more than can be recorded is not heard meanwhile.
+                        if let Some(before) = self.recording.replace(tokio::spawn(keeping)) {
+                            drop(before.await);
+                        }
+                    }
+                    Err(why) if self.door.may_log() => {
+                        tracing::error!(node, epoch, why, "acknowledgement refused");
+                    }
+                    Ok(None) | Err(_) => {}
                 }
                 Ok(())
             }

@@ -67,21 +67,39 @@ impl Witness {
         }
     }
 
-    /// The newest checkpoint of the log that it has cosigned, if the log signed it; `None` when it has none.
-    pub async fn newest(&mut self, log: &VerifierKey, deadline: Instant) -> Result<Option<String>, String> {
+    /// The newest checkpoint of the log that it has cosigned, if the log signed it; `None` when it has none. `known` is the
+    /// size up to which it has cosigned the log for certain: one that has forgotten it, or something else that answers in its
+    /// place, says nothing.
+    pub async fn newest(
+        &mut self,
+        log: &VerifierKey,
+        known: u64,
+        deadline: Instant,
+    ) -> Result<Option<String>, String> {
         let asked = async {
             let path = format!("{}/checkpoint", origin_hash(log.name()));
             let said = self.client.send(Method::GET, &path, String::new()).await?;
             match said.status {
-                404 => Ok(None),
-                200 if Checkpoint::open(&said.body, log).is_ok() => Ok(Some(said.body)),
-                200 => Err("what it shows is not signed by the log".to_owned()),
+                404 if known == 0 => Ok(None),
+                404 => Err(format!("it has forgotten the log, of which it cosigned {known} entries")),
+                200 => self.shown(said.body, log, known).map(Some),
                 other => Err(format!("it answered {other}")),
             }
         };
         let newest =
             timeout_at(deadline, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         newest.map_err(|reason| format!("{}: {reason}", self.name))
+    }
+
+    /// A checkpoint that counts: the log's, cosigned by this witness, and no older than what it is known to have cosigned.
+    fn shown(&self, note: String, log: &VerifierKey, known: u64) -> Result<String, String> {
+        let shown = Checkpoint::open(&note, log).map_err(|_| "what it shows is not signed by the log")?;
+        let parsed: Note = note.parse().map_err(text)?;
+        parsed.verify([&self.key]).map_err(|_| "what it shows is not cosigned by it")?;
+        if shown.size < known {
+            return Err(format!("it shows {} entries of the log, and cosigned {known}", shown.size));
+        }
+        Ok(note)
     }
 
     async fn try_add(&mut self, checkpoint: &str, size: u64, log: &Log<'_>) -> Result<Answer, String> {

@@ -215,6 +215,7 @@ impl Mesh {
             log_keys: vec![self.path("log.key"), self.path("log-next.key")],
             log_origin: ORIGIN.to_owned(),
             witnesses: WitnessesConfig::default(),
+            watch_rules: None,
             matching: MatchingConfig::default(),
             development: true,
             limits: LimitsConfig {

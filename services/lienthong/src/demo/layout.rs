@@ -343,6 +343,8 @@ impl Builder<'_> {
     fn broker(&self, listen: SocketAddr, admin: SocketAddr, people: People) -> Result<(PathBuf, SocketAddr)> {
         let (code, name) = &self.plan.operator;
         let issued = self.pki.issue_node(code, name, "broker", &[&self.host("broker")])?;
+        let watch_rules = self.dir.join("config/watch.toml");
+        fs::write(&watch_rules, include_str!("watch.toml"))?;
         let config = BrokerConfig {
             mesh: self.plan.mesh.clone(),
             data_dir: self.dir.join("broker"),
@@ -359,6 +361,7 @@ impl Builder<'_> {
             bundle_keys: self.slots("bundle"),
             log_keys: self.slots("log"),
             log_origin: self.plan.log_origin.clone(),
+            watch_rules: Some(watch_rules),
             witnesses: WitnessesConfig::default(),
             matching: MatchingConfig::default(),
             development: true,

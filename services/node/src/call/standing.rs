@@ -75,6 +75,8 @@ impl Standing {
             }
             *permitted = again;
         }
+        // What its messages need to be released may have gone meanwhile.
+        node.gates.still_offers(permitted.release_gate()).map_err(|error| revoked(&error.to_string()))?;
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lienthong_audit::{journal::Shipper, light_witness::Probe};
+use aws_lc_rs::rand;
+use lienthong_audit::journal::Shipper;
 use lienthong_certs::Signer;
 use lienthong_proto::lienthong::audit::v1::{
     Receipt, ShipHello, ShipJournalRequest, audit_service_client::AuditServiceClient,
@@ -108,7 +109,8 @@ impl Shipping {
         };
         patience.reset();
         tracing::info!(last_seq = position.last_seq, "the journal ships");
-        self.node.gates.receipted(position.last_seq);
+        // Nobody has signed where the journal stands: what no receipt has named passes no gate.
+        self.node.gates.unproven(position.last_seq);
         self.node.gates.shipping(Ok(()));
 
         let mut not_before = tokio::time::Instant::now();
@@ -171,15 +173,12 @@ impl Shipping {
         shipper.ready(SystemTime::now()).await.map_err(text)
     }
 
-    /// A receipt must be of this journal, and a promise that the node can hold the log to. The entry by which it will be
-    /// proven is the batch's last one that is in the log in full.
+    /// A receipt must be for what was sent, all of it, and a promise that the node can hold the log to. The entry by which it
+    /// will be proven is chosen at random: the broker cannot know which one it may leave out.
     fn check(&self, receipt: &Receipt, shipper: &Shipper) -> Result<(), String> {
-        if receipt.journal_epoch != self.node.journal.epoch() {
-            return Err(format!("a receipt is of journal epoch {}", receipt.journal_epoch));
-        }
-        let probe = shipper.probe(receipt.last_seq).filter(|(place, _)| *place < receipt.entries);
-        let probe =
-            probe.map(|(place, leaf)| Probe { index: receipt.first_index.saturating_add(place), leaf });
+        let mut pick = [0; 8];
+        rand::fill(&mut pick).map_err(|_| "the system's random numbers failed".to_owned())?;
+        let probe = shipper.judge(receipt, u64::from_be_bytes(pick)).map_err(text)?;
         let mesh = self.trust.mesh();
         self.node.promises.light().believe(mesh.trust().witness_policy());
         self.node

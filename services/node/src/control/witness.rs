@@ -2,9 +2,10 @@
 //! puts on record, with the signed texts beside its journal, what does not fit (design §6, *Trust*).
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,8 +17,9 @@ use lienthong_audit::{
 };
 use lienthong_certs::files;
 use lienthong_proto::lienthong::audit::v1::{
-    Finding, Record, log_service_client::LogServiceClient, record::Body,
+    Finding, FindingKind, Record, log_service_client::LogServiceClient, record::Body,
 };
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +27,8 @@ use crate::{
     clock,
     control::broker::Broker,
     limits::{
-        BROKER_SILENCE_MS_MAX, EVIDENCE_FILES_MAX, PROOF_BREATH_MS, PROOF_IDLE_MS, PROOF_PAUSE_MS,
-        PROOF_WAIT_MS, WITNESS_SAVE_MS,
+        BROKER_SILENCE_MS_MAX, EVIDENCE_FILES_FORKED_RESERVED, EVIDENCE_FILES_MAX, FINDINGS_TOLD_MAX,
+        PROOF_BREATH_MS, PROOF_IDLE_MS, PROOF_PAUSE_MS, PROOF_WAIT_MS, WITNESS_SAVE_MS,
     },
     node::Node,
     promises::Promises,
@@ -62,16 +64,16 @@ pub async fn run(
     data_dir: PathBuf,
     stop: CancellationToken,
 ) {
-    let desk = Desk { node, trust, broker, data_dir };
+    let desk = Desk { node, trust, broker, data_dir, told: Mutex::default() };
     let mut saved = Saved { note: None, due: Instant::now() };
     loop {
         let pause = tokio::select! {
             () = stop.cancelled() => break,
             pause = desk.ask() => pause,
         };
-        desk.tell_overdue();
+        desk.tell_overdue().await;
         desk.count();
-        desk.save(&mut saved);
+        desk.save(&mut saved).await;
         tokio::select! {
             () = stop.cancelled() => break,
             () = sleep(pause) => {}
@@ -79,7 +81,7 @@ pub async fn run(
         }
     }
     saved.due = Instant::now();
-    desk.save(&mut saved);
+    desk.save(&mut saved).await;
 }
 
 /// What was written to disk last, and when to write again.
@@ -93,6 +95,8 @@ struct Desk {
     trust: Arc<Trust>,
     broker: Broker,
     data_dir: PathBuf,
+    /// Ids of findings that this process has told.
+    told: Mutex<HashSet<String>>,
 }
 
 impl Desk {
@@ -131,7 +135,8 @@ impl Desk {
                 return Duration::from_millis(PROOF_PAUSE_MS);
             }
         };
-        let settled = self.promises().light().answer(&asked, &answer);
+        let now = self.promises().began().elapsed();
+        let settled = self.promises().light().answer(&asked, &answer, now);
         match settled {
             Ok(settled) => {
                 self.node.gates.witnessing(Ok(()));
@@ -148,7 +153,7 @@ impl Desk {
             Err(unsettled) => {
                 self.node.gates.witnessing(Err(&unsettled.to_string()));
                 if let Unsettled::Trouble(trouble) = &unsettled {
-                    self.tell(trouble);
+                    self.tell(trouble).await;
                 } else {
                     tracing::warn!(reason = %unsettled, "receipts are not proven");
                 }
@@ -162,28 +167,26 @@ impl Desk {
         self.node.metrics.promises.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    fn tell_overdue(&self) {
+    async fn tell_overdue(&self) {
         let now = self.promises().began().elapsed();
         let overdue = self.promises().light().overdue(now);
         for trouble in overdue.iter().chain(&self.promises().take_troubles()) {
-            self.tell(trouble);
+            self.tell(trouble).await;
         }
     }
 
-    /// Puts a finding on record, and its proof on this node's own disk: the log itself may be what cannot be trusted.
-    fn tell(&self, trouble: &Trouble) {
+    /// Puts a finding on record, and its proof on this node's own disk: the log itself may be what cannot be trusted. The
+    /// record comes first; nothing that happens to the disk keeps it back.
+    async fn tell(&self, trouble: &Trouble) {
         let about: Vec<&[u8]> = trouble.checkpoints.iter().map(String::as_bytes).collect();
         let id = finding::id(trouble.kind, &about);
-        match keep_evidence(&self.data_dir, &id, trouble) {
-            Ok(true) => {}
-            // Told before, perhaps by the process before this one.
-            Ok(false) => return,
-            Err(error) => tracing::error!(%error, id, "the proof of a finding cannot be kept"),
+        if !self.is_new(&id) {
+            return;
         }
         tracing::error!(id, detail = trouble.detail, "the log does not keep its promise");
         self.node.metrics.log_findings.inc();
         let found = Finding {
-            id,
+            id: id.clone(),
             kind: trouble.kind.into(),
             nodes: vec![THE_LOG.to_owned(), self.node.name.clone()],
             detail: finding::detail(&trouble.detail),
@@ -193,6 +196,19 @@ impl Desk {
         if let Err(error) = self.record(found) {
             tracing::error!(error, "a finding cannot be put on record");
         }
+        let (data_dir, trouble) = (self.data_dir.clone(), trouble.clone());
+        let kept = spawn_blocking(move || keep_evidence(&data_dir, &id, &trouble)).await;
+        if let Err(error) = kept.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::error!(%error, "the proof of a finding cannot be kept");
+        }
+    }
+
+    fn is_new(&self, id: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= FINDINGS_TOLD_MAX {
+            told.clear();
+        }
+        told.insert(id.to_owned())
     }
 
     fn record(&self, found: Finding) -> Result<(), String> {
@@ -213,7 +229,7 @@ impl Desk {
     }
 
     /// Keeps the newest checkpoint on disk, so that a restart forgets nothing of what the log has shown.
-    fn save(&self, saved: &mut Saved) {
+    async fn save(&self, saved: &mut Saved) {
         if Instant::now() < saved.due {
             return;
         }
@@ -222,31 +238,71 @@ impl Desk {
         if newest == saved.note {
             return;
         }
-        let Some(note) = &newest else { return };
-        match files::replace(&checkpoint_file(&self.data_dir), note.as_bytes()) {
-            Ok(()) => saved.note = newest,
+        let Some(note) = newest else { return };
+        let path = checkpoint_file(&self.data_dir);
+        let written = spawn_blocking(move || files::replace(&path, note.as_bytes()).map(|()| note)).await;
+        match written {
+            Ok(Ok(note)) => saved.note = Some(note),
+            Ok(Err(error)) => tracing::error!(%error, "the newest checkpoint is not kept on disk"),
             Err(error) => tracing::error!(%error, "the newest checkpoint is not kept on disk"),
         }
     }
 }
 
-/// Writes the signed texts beside the journal; false if they are there already, or as many as are kept.
-fn keep_evidence(data_dir: &Path, id: &str, trouble: &Trouble) -> io::Result<bool> {
+/// Writes the signed texts beside the journal, if they are not there already. A part of the room is for contradictions of
+/// the log alone.
+fn keep_evidence(data_dir: &Path, id: &str, trouble: &Trouble) -> io::Result<()> {
     let folder = data_dir.join("evidence");
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{id}.txt"));
-    if path.exists() || fs::read_dir(&folder)?.count() >= EVIDENCE_FILES_MAX {
-        return Ok(false);
+    if path.exists() {
+        return Ok(());
+    }
+    let room = match trouble.kind {
+        FindingKind::LogForked => EVIDENCE_FILES_MAX,
+        _ => EVIDENCE_FILES_MAX - EVIDENCE_FILES_FORKED_RESERVED,
+    };
+    if fs::read_dir(&folder)?.count() >= room {
+        return Err(io::Error::other(format!(
+            "{} holds {room} files: move them to a safe place",
+            folder.display()
+        )));
     }
     let mut text = format!("{}: {}\n", trouble.kind.as_str_name(), trouble.detail);
     for note in &trouble.checkpoints {
         text.push_str("--\n");
         text.push_str(note);
     }
-    files::replace(&path, text.as_bytes()).map_err(io::Error::other)?;
-    Ok(true)
+    files::replace(&path, text.as_bytes()).map_err(io::Error::other)
 }
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_outage_leaves_a_contradiction_without_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let trouble = |kind| Trouble {
+            kind,
+            detail: "đã thử".to_owned(),
+            checkpoints: vec!["one\n".to_owned(), "two\n".to_owned()],
+        };
+        let outage = trouble(FindingKind::LogUnwitnessed);
+        let room = EVIDENCE_FILES_MAX - EVIDENCE_FILES_FORKED_RESERVED;
+        for number in 0..room {
+            keep_evidence(dir.path(), &format!("u{number}"), &outage).unwrap();
+        }
+        assert!(
+            keep_evidence(dir.path(), "one more", &outage).unwrap_err().to_string().contains("move them")
+        );
+        keep_evidence(dir.path(), "u0", &outage).unwrap();
+        keep_evidence(dir.path(), "forked", &trouble(FindingKind::LogForked)).unwrap();
+        let kept = fs::read_to_string(dir.path().join("evidence/forked.txt")).unwrap();
+        assert_eq!(kept, "FINDING_KIND_LOG_FORKED: đã thử\n--\none\n--\ntwo\n");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use lienthong_proto::lienthong::audit::v1::{
-    Closing, JournalPosition, SignedBatch, batch_item, record::Body,
+    Closing, JournalPosition, Receipt, SignedBatch, batch_item, record::Body,
 };
 
 use super::*;
@@ -245,7 +245,7 @@ fn positions_that_are_not_this_journals_are_named() {
     settle(&journal);
     let mut broker = Broker::new(&journal);
     let mut shipper = journal.shipper(&start(&journal)).unwrap();
-    assert!(matches!(shipper.acknowledge(1), Err(ShipError::NotSent { .. })));
+    assert!(matches!(shipper.acknowledge(1), Err(ShipError::Receipt(_))));
     broker.drain(&mut shipper, now());
     let held = broker.position();
     let told = |change: &dyn Fn(&mut JournalPosition)| {
@@ -347,6 +347,66 @@ fn everything_arrives_once_and_in_order_under_load() {
     assert_eq!(broker.log.len() as u64, threads * records);
     let unique: std::collections::HashSet<_> = broker.log.iter().collect();
     assert_eq!(unique.len(), broker.log.len());
+}
+
+#[test]
+fn a_receipt_is_for_the_oldest_batch_and_for_all_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), wide(), now()).unwrap();
+    let handle = journal.handle();
+    for n in 0..5 {
+        handle.append(denial(n)).unwrap();
+    }
+    settle(&journal);
+    let mut shipper = journal.shipper(&start(&journal)).unwrap();
+    let receipt = |last_seq, entries| Receipt {
+        journal_epoch: journal.epoch(),
+        last_seq,
+        first_index: 100,
+        entries,
+        checkpoint: String::new(),
+    };
+    let wrong = |shipper: &Shipper, receipt: &Receipt| {
+        matches!(shipper.judge(receipt, 0), Err(ShipError::Receipt(_)))
+    };
+    assert!(wrong(&shipper, &receipt(5, 5)), "nothing is on its way");
+    shipper.next_batch(now(), sign).unwrap().unwrap();
+    handle.append(denial(5)).unwrap();
+    let lonely = handle.append(opening(6)).unwrap();
+    settle(&journal);
+    shipper.next_batch(now(), sign).unwrap().unwrap();
+    assert_eq!(shipper.in_flight(), 2);
+
+    // Fewer or more entries than were sent, another batch, another journal: nothing is believed.
+    for entries in [0, 1, 4, 6, u64::MAX] {
+        assert!(wrong(&shipper, &receipt(5, entries)), "{entries}");
+    }
+    for last_seq in [0, 4, 6, 7, u64::MAX] {
+        assert!(wrong(&shipper, &receipt(last_seq, 5)), "{last_seq}");
+        assert!(matches!(shipper.acknowledge(last_seq), Err(ShipError::Receipt(_))), "{last_seq}");
+    }
+    assert!(wrong(&shipper, &Receipt { journal_epoch: journal.epoch() + 1, ..receipt(5, 5) }));
+    assert!(shipper.judge(&Receipt { first_index: u64::MAX, ..receipt(5, 5) }, 3).is_err());
+    assert_eq!(journal.backlog().records, 7, "nothing was taken as held");
+
+    // Whichever entry is picked can be asked for.
+    for pick in 0..10_u64 {
+        let probe = shipper.judge(&receipt(5, 5), pick).unwrap().unwrap();
+        assert_eq!((probe.index, probe.leaf), (100 + pick % 5, crate::hash::leaf_hash(&denial(pick % 5))));
+    }
+    shipper.acknowledge(5).unwrap();
+    // The second batch has one record in full; its opening is a hash only.
+    assert!(wrong(&shipper, &receipt(7, 2)));
+    assert!(shipper.judge(&receipt(7, 1), 9).unwrap().is_some());
+    shipper.acknowledge(7).unwrap();
+
+    // A late opening may be on record already, but nothing else may be missing.
+    let late = now() + LATE_OPENING_AFTER;
+    assert_eq!(shipper.next_batch(late, sign).unwrap().unwrap().late_openings, [opening(6)]);
+    assert_eq!(shipper.judge(&receipt(7, 0), 4).unwrap(), None);
+    let probe = shipper.judge(&receipt(7, 1), 4).unwrap().unwrap();
+    assert_eq!((probe.index, probe.leaf), (100, lonely.leaf_hash));
+    assert!(wrong(&shipper, &receipt(7, 2)));
 }
 
 /// A closing record about these people, and what opens its commitments.
