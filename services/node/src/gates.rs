@@ -296,23 +296,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_live_stream_outlives_a_moment_at_a_closed_gate_and_no_more() {
-        let closed = |wait_ms| {
+    #[tokio::test]
+    async fn a_live_stream_outlives_a_moment_at_a_closed_gate_and_no_more() {
+        let closed = async |wait_ms| {
             let gates = Gates::new(&policy(true), wait_ms);
             gates.shipping(Ok(()));
             gates.witnessing(Ok(()));
             gates.shipping(Err("the line is cut"));
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
             // Another reason is the same outage.
             gates.shipping(Err("the broker is away"));
             gates
         };
-        let patient = closed(600_000);
+        let patient = closed(600_000).await;
         assert!(patient.offers(ReleaseGate::Receipt).is_err());
         patient.still_offers(ReleaseGate::Receipt).unwrap();
         patient.still_offers(ReleaseGate::Witnessed).unwrap();
-        let gates = closed(1);
+        let gates = closed(1).await;
         assert!(reason(gates.still_offers(ReleaseGate::Receipt)).ends_with("away"));
         assert!(gates.still_offers(ReleaseGate::Witnessed).is_err());
         gates.still_offers(ReleaseGate::Journal).unwrap();

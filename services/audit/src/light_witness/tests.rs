@@ -178,6 +178,8 @@ fn an_outage_is_told_once_however_many_wait() {
     assert!(node.overdue(late * 3).unwrap().detail.contains("receipt of 31 entries"));
 }
 
+type Answer<'a> = &'a dyn Fn(&ProveReceiptsRequest) -> ProveReceiptsResponse;
+
 #[test]
 fn a_log_that_is_rolled_back_or_gives_no_proof_is_told_once_it_goes_on_so() {
     let asked_of = |node: &LightWitness| node.question(Duration::ZERO);
@@ -191,7 +193,6 @@ fn a_log_that_is_rolled_back_or_gives_no_proof_is_told_once_it_goes_on_so() {
         answer
     };
     let older = |asked: &ProveReceiptsRequest| HONEST.answer(9, asked);
-    type Answer<'a> = &'a dyn Fn(&ProveReceiptsRequest) -> ProveReceiptsResponse;
     let ways: [(&str, Answer); 3] =
         [("no proof", &silent), ("entry 13", &unproving), ("after it had shown 10", &older)];
     for (words, answer) in ways {
