@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::arbiter::Arbiter;
+use crate::backup;
 use crate::board::Board;
 use crate::bundle::sha256;
 use crate::chancery::Chancery;
@@ -172,6 +173,7 @@ impl Broker {
         };
         let reader = log.reader();
         let (ledger, closed) = Ledger::start(log, &checkpoint, positions);
+        backup::put_on_record(&config.data_dir, &ledger).await?;
         let (index, following) = open_index(&config, reader, &ledger).await?;
         let log = LogTask::Running(tokio::spawn(closed));
         if let Some(condemned) = condemned {

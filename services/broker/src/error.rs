@@ -15,6 +15,7 @@ use lienthong_telemetry::admin::AdminError;
 use lienthong_transport::{ListenError, MaterialError};
 use lienthong_trust::KeeperError;
 
+use crate::backup::BackupError;
 use crate::generation::BoundTwice;
 use crate::ledger::LedgerError;
 use crate::matching::MatchingError;
@@ -126,6 +127,9 @@ pub enum BrokerError {
         /// What is wrong.
         source: NoteError,
     },
+    /// The data folder was restored, and that cannot be put on record.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Too few witnesses said what they have seen of the log.
     #[error(
         "before the log is opened, so many witnesses must say what they have seen of it that the others cannot make a \

@@ -46,6 +46,7 @@
 //! | [`revocation`] | which revocation lists the bundles carry |
 //! | [`refusals`] | refused handshakes, on record |
 //! | [`state`] | log and store, opened as a whole |
+//! | [`backup`] | a data folder as a copy that proves itself |
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
 //! | [`declared`], [`sources`], [`trust`], [`own_files`], [`mesh_keys`], [`watch_rules`] | the operator's files |
@@ -54,6 +55,7 @@
 pub mod access;
 pub mod activated;
 pub mod arbiter;
+pub mod backup;
 pub mod board;
 pub mod breakage;
 pub mod broker;

@@ -182,6 +182,10 @@ pub enum AuditCommand {
     Subject(crate::commands::audit::subject::SubjectArgs),
     /// Say when the subjects of an exchange may hear of it
     Disclose(crate::commands::audit::subject::DiscloseArgs),
+    /// Copy the data folder of a stopped broker, with a manifest of every file
+    Backup(crate::commands::audit::backup::BackupArgs),
+    /// Bring a backup back: every file is hashed and the log verified before it takes its place
+    Restore(crate::commands::audit::backup::RestoreArgs),
     /// Make the index of a stopped broker anew from its log
     Reindex(crate::commands::audit::reindex::ReindexArgs),
 }

@@ -15,6 +15,7 @@ use crate::{
     out,
 };
 
+pub mod backup;
 pub mod evidence;
 pub mod export;
 pub mod reindex;
@@ -33,6 +34,8 @@ pub fn run(command: AuditCommand) -> Result<ExitCode> {
         AuditCommand::VerifyEvidence(args) => evidence::verify(&args),
         AuditCommand::Subject(args) => block_on(subject::run(&args)),
         AuditCommand::Disclose(args) => block_on(subject::disclose(&args)),
+        AuditCommand::Backup(args) => backup::run(&args),
+        AuditCommand::Restore(args) => backup::run_restore(&args),
         AuditCommand::Reindex(args) => reindex::run(&args),
     }
 }

@@ -35,7 +35,8 @@ impl Standing {
         Self { caller, stated, peer, next_look: Box::pin(tokio::time::sleep(pause())) }
     }
 
-    /// Judges again if it is time to; `DENY_REVOKED_LIVE` where the stream may not go on. Wakes the task when the
+    /// Judges again if it is time to; `DENY_REVOKED_LIVE` where the stream may not go on, `DENY_AUDIT_UNAVAILABLE` where its
+    /// release gate stays closed. Wakes the task when the
     /// next look is due, also when no message comes.
     pub fn look(
         &mut self,
@@ -76,8 +77,7 @@ impl Standing {
             *permitted = again;
         }
         // What its messages need to be released may have gone meanwhile.
-        node.gates.still_offers(permitted.release_gate()).map_err(|error| revoked(&error.to_string()))?;
-        Ok(())
+        node.gates.still_offers(permitted.release_gate())
     }
 
     /// Waits until the stream may not go on, whether or not anything of it moves.
