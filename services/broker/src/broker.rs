@@ -425,6 +425,8 @@ impl Broker {
         let metrics = Metrics::new(&identity);
         self.metrics.register(&metrics, &self.board, &self.saver.positions);
         self.metrics.register_doors(&metrics, &self.connections);
+        let (index, published) = (self.index.clone(), self.ledger.published_size());
+        self.metrics.register_index(&metrics, move || published.borrow().saturating_sub(index.upto()));
         let health = self.health(identity);
         let server = AdminServer::bind(listen, health, metrics).await?;
         let unknown = |source| BrokerError::Address { address: listen, source };

@@ -143,6 +143,12 @@ impl BrokerMetrics {
         metrics.register("broker_connections", "Live connections", inside);
     }
 
+    /// How far the index is behind the log, read when somebody asks.
+    pub fn register_index(&self, metrics: &Metrics, lag: impl Fn() -> u64 + Send + Sync + 'static) {
+        let lag = Reading::new(lag);
+        metrics.register("broker_index_lag_entries", "Published entries that are not indexed yet", lag);
+    }
+
     /// What vouches for the log, and what it says.
     fn register_audit(&self, metrics: &Metrics) {
         let Families { witnesses, cosigned, findings, findings_open, pairs_open, .. } = &*self.0;
@@ -282,6 +288,7 @@ mod tests {
         let (broker, board, positions) = (BrokerMetrics::default(), Board::default(), Arc::default());
         broker.register(&metrics, &board, &positions);
         broker.register_doors(&metrics, &Connections::new());
+        broker.register_index(&metrics, || 9);
         metrics.check_golden(include_str!("../tests/golden/metrics.txt")).unwrap();
 
         broker.epoch(3);
@@ -292,6 +299,7 @@ mod tests {
             "lienthong_broker_nodes_connected 1",
             "lienthong_broker_nodes_behind 1",
             "lienthong_broker_log_entries 7",
+            "lienthong_broker_index_lag_entries 9",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
         }

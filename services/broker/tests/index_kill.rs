@@ -1,0 +1,151 @@
+//! A process that indexes a growing log, killed with SIGKILL while it builds, states and merges blocks: the index that is
+//! taken up afterwards finds what a reader of the whole log finds, no more and no less.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lienthong_audit::log::{Log, LogKey, LogOptions, LogReader};
+use lienthong_audit::record;
+use lienthong_broker::index::Index;
+use lienthong_broker::index::indexer::Indexer;
+use lienthong_broker::records;
+use lienthong_index::{Clause, Dimension, Query, Row, Term, Want};
+use lienthong_proto::lienthong::audit::v1::record::Body;
+use lienthong_proto::lienthong::audit::v1::{Closing, Exchange};
+use prost_types::Timestamp;
+
+const ORIGIN: &str = "example.test/log";
+const FOLDER: &str = "LIENTHONG_TEST_INDEX_FOLDER";
+/// Small, so that a short log has many of them.
+const BLOCK_ENTRIES: u32 = 64;
+const ROUNDS: u64 = 25;
+const USERS: u64 = 7;
+
+/// The log at work in a folder, and its index.
+struct Desk {
+    log: Log,
+    index: Index,
+    indexer: Indexer,
+}
+
+impl Desk {
+    fn open(folder: &Path) -> Desk {
+        let (dir, key) = (folder.join("log"), std::fs::read_to_string(folder.join("key")).unwrap());
+        let options = LogOptions { publish_interval_ms: 1, ..LogOptions::default() };
+        let log = Log::open(&dir, ORIGIN, LogKey::from_skey(&key).unwrap(), &options).unwrap();
+        let (index, indexer) = Index::open(folder, log.reader(), BLOCK_ENTRIES).unwrap();
+        Desk { log, index, indexer }
+    }
+
+    /// One step of the indexer; false when there is nothing to do. Counts what was merged.
+    fn step(&mut self, merged: &mut u64) -> bool {
+        if self.indexer.advance().unwrap() {
+            return true;
+        }
+        let owed = self.indexer.manifests_owed().unwrap();
+        if !owed.is_empty() {
+            self.append(owed);
+            return true;
+        }
+        let did = self.indexer.merge().unwrap();
+        *merged += u64::from(did);
+        did
+    }
+
+    fn append(&self, bodies: Vec<Body>) {
+        let salt = records::salt().unwrap();
+        let entries = bodies.into_iter().map(|body| records::encode(body, Timestamp::default(), salt));
+        self.log.append_blocking(entries.collect()).unwrap();
+    }
+
+    /// Records of several users, as many as a few blocks hold.
+    fn grow(&self) {
+        let size = self.log.size();
+        self.append((size..size + 200).map(closing).collect());
+    }
+}
+
+fn closing(number: u64) -> Body {
+    let user = format!("u{}", number % USERS);
+    let exchange = Exchange { user, dataset: "dancu.cong_dan".to_owned(), ..Exchange::default() };
+    Body::Closing(Closing { exchange: Some(exchange), ..Closing::default() })
+}
+
+/// The child: indexes and lets the log grow until it is killed. Does nothing when the tests are run as usual.
+#[test]
+fn child() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let (mut desk, mut merged) = (Desk::open(Path::new(&folder)), 0);
+    loop {
+        while desk.step(&mut merged) {}
+        desk.grow();
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // nothing runs here beside the child
+fn killed_while_it_builds_and_merges() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let key = LogKey::generate(ORIGIN).unwrap();
+    std::fs::write(folder.join("key"), &*key.signing_key().to_skey().unwrap()).unwrap();
+    Log::create(&folder.join("log"), ORIGIN, key, &LogOptions::default()).unwrap().close().unwrap();
+    for round in 0..ROUNDS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .env(FOLDER, folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(60 + round * 23));
+        assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself in round {round}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (mut desk, mut merged) = (Desk::open(folder), 0);
+    check(&desk.index, &desk.log.reader());
+    // To its end: everything is indexed, and merged as far as it goes.
+    desk.grow();
+    let mut published = desk.log.published();
+    while desk.step(&mut merged) || *published.borrow_and_update() < desk.log.size() {}
+    while desk.step(&mut merged) {}
+    let reader = desk.log.reader();
+    assert!(reader.size().unwrap() > 16 * u64::from(BLOCK_ENTRIES) * 2, "nothing could be merged");
+    let files = names(&folder.join("index/blocks")).len() as u64;
+    let blocks = reader.size().unwrap() / u64::from(BLOCK_ENTRIES);
+    assert!(files < 2 * blocks, "{files} files for {blocks} blocks: nothing was merged");
+    check(&desk.index, &reader);
+    assert_eq!(desk.index.upto(), reader.size().unwrap());
+}
+
+/// What the index finds is what is there, up to where it says that it is complete.
+fn check(index: &Index, reader: &LogReader) {
+    let size = reader.size().unwrap();
+    let mut rows = Vec::new();
+    for first in (0..size).step_by(4_096) {
+        let entries = reader.entries(first..size.min(first + 4_096)).unwrap();
+        rows.extend(
+            entries
+                .iter()
+                .map(|entry| record::decode(entry).map_or_else(|_| Row::unreadable(), |one| Row::of(&one))),
+        );
+    }
+    let user = |number: u64| Term::text(Dimension::User, &format!("u{number}"));
+    let terms = (0..=USERS).map(user).chain([Term::text(Dimension::Kind, "manifest")]);
+    for term in terms {
+        let query = Query { clauses: vec![Clause(vec![Want::Exactly(term.clone())])], times_ms: None };
+        let found = index.search(&query, u64::MAX, None, usize::MAX - 1).unwrap();
+        let there = (0..).zip(&rows).filter(|(at, row)| *at < found.complete_up_to && query.accepts(row));
+        let mut there: Vec<u64> = there.map(|(at, _)| at).collect();
+        there.reverse();
+        assert_eq!(found.entries, there, "{term:?} up to {}", found.complete_up_to);
+    }
+}
+
+fn names(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
