@@ -294,7 +294,9 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         }
         // A decision is explained to the parties of its exchange. Who may read a provider's data is known to the provider
         // and to the operator.
-        Rpc::Explain | Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
+        // To the parties, and to whoever sees the exchange on record anyway.
+        Rpc::Explain => matches!(role, Role::Node | Role::Operator | Role::Auditor | Role::Officer),
+        Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
         Rpc::WhatIf => matches!(role, Role::Operator),
         // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only.
         Rpc::GetCheckpoint | Rpc::GetEnrollment => true,

@@ -8,6 +8,8 @@ use std::fs;
 
 use common::journal::{Journal, Shipper};
 use common::{G01, Mesh, soon};
+use lienthong_broker::config::OfficerConfig;
+use lienthong_broker::{Broker, BrokerConfig};
 use lienthong_certs::pki::Issued;
 use lienthong_proto::descriptors;
 use lienthong_proto::lienthong::audit::v1::record::Body;
@@ -22,11 +24,11 @@ use tonic::Code;
 
 type Client = DecisionServiceClient<common::Line>;
 
-fn decisions(mesh: &Mesh, broker: &lienthong_broker::Broker, who: &Issued) -> Client {
+fn decisions(mesh: &Mesh, broker: &Broker, who: &Issued) -> Client {
     DecisionServiceClient::new(mesh.line(broker, who)).max_decoding_message_size(64 << 20)
 }
 
-async fn publish(mesh: &Mesh, broker: &lienthong_broker::Broker) {
+async fn publish(mesh: &Mesh, broker: &Broker) {
     let request = PublishContractRequest { descriptor_set: descriptors::DANCU.to_vec() };
     soon(mesh.registry(broker, &mesh.g01).publish_contract(request)).await.unwrap();
 }
@@ -128,9 +130,21 @@ async fn who_can_and_what_if_are_answered() {
 }
 
 #[tokio::test]
-async fn a_decision_on_record_is_explained_to_its_parties_and_in_full_to_the_operator() {
+async fn a_decision_on_record_is_explained_to_its_parties_and_in_full_to_operator_auditor_and_officer() {
     let mesh = Mesh::new();
-    let broker = mesh.start().await;
+    let person = |code: &str, id: &str| mesh.pki.issue_person(code, "Người Mẫu", id).unwrap();
+    let (auditor, party, stranger) =
+        (person("G01.90", "kiem-toan"), person("H26.90", "an-toan"), person("G12", "an-toan-2"));
+    let officer = |issued: &Issued, agency: &str| OfficerConfig {
+        certificate: issued.certificate.clone(),
+        agency: agency.to_owned(),
+    };
+    let config = BrokerConfig {
+        auditors: vec![auditor.certificate.clone()],
+        officers: vec![officer(&party, "H26.90"), officer(&stranger, "G12")],
+        ..mesh.config()
+    };
+    let broker = Broker::start(config).await.unwrap();
     let id = uuid::Uuid::parse_str("0195f3a2-7c1e-7000-8000-000000000001").unwrap();
     let mut journal = Journal::new(G01, &mesh.g01, 1, "decisions");
     let exchange = Exchange {
@@ -170,8 +184,13 @@ async fn a_decision_on_record_is_explained_to_its_parties_and_in_full_to_the_ope
     assert_eq!(told.decision, format!("decisions/{id}/PROVIDER/1"));
     assert_eq!((told.permitted, told.reason.as_str(), told.rule.as_str()), (false, "DENY_FIELD", "R-25"));
     assert!(!told.text_vi.is_ascii() && told.inside.is_none(), "{told:?}");
-    let full = soon(decisions(&mesh, &broker, &mesh.officer).explain(asked())).await.unwrap().into_inner();
-    assert_eq!(full.inside.unwrap().detail, "ngay_sinh is not granted");
+    for sees_all in [&mesh.officer, &auditor, &party] {
+        let full = soon(decisions(&mesh, &broker, sees_all).explain(asked())).await.unwrap().into_inner();
+        assert_eq!(full.inside.unwrap().detail, "ngay_sinh is not granted");
+    }
+    // Whether there is such an exchange is no business of another agency's officer.
+    let other = soon(decisions(&mesh, &broker, &stranger).explain(asked())).await.unwrap_err();
+    assert_eq!(other.code(), Code::NotFound, "{other}");
     let unknown = ExplainRequest { decision: format!("decisions/{id}/CONSUMER") };
     let error = soon(decisions(&mesh, &broker, &mesh.h26).explain(unknown)).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);

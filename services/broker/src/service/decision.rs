@@ -173,7 +173,7 @@ fn explain(
     let explanation = inquiry::explain(&record).ok_or_else(unknown)?;
     let exchange = explanation.exchange;
     // Whether there is such a decision is itself no business of others.
-    if let Caller::Node { agency, .. } = caller
+    if let Caller::Node { agency, .. } | Caller::Officer { agency, .. } = caller
         && *agency != exchange.consumer
         && *agency != exchange.provider
     {
@@ -181,7 +181,9 @@ fn explain(
     }
     let info = explanation.reason.map(Reason::info);
     let inside = match caller {
-        Caller::Operator { .. } => Some(inside(generation, &explanation, log_index)),
+        Caller::Operator { .. } | Caller::Auditor { .. } | Caller::Officer { .. } => {
+            Some(inside(generation, &explanation, log_index))
+        }
         _ => None,
     };
     let text = |of: fn(&ReasonInfo) -> &'static str, otherwise: &str| info.map_or(otherwise, of).to_owned();
