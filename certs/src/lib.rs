@@ -51,5 +51,5 @@ pub use judge::{Branch, CertificateRefusal, Freshness, Judge, Profile, Revocatio
 pub use key_source::{KeySource, TokenKey};
 pub use mesh_key::MeshKey;
 pub use pki::DevPki;
-pub use signer::{SignError, SignatureError, Signer, verify};
+pub use signer::{Errand, SignError, SignatureError, Signer, verify};
 pub use token::TokenError;

@@ -3,6 +3,9 @@
 //! The algorithm always follows from the key, never from the message: a signature cannot talk a verifier
 //! into a weaker scheme. [`Signer`] is a trait because the key may live in a file or in a token (PKCS #11).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1,
@@ -24,6 +27,15 @@ pub trait Signer: Send + Sync {
     /// [`SignError`] if the key or the token behind it cannot sign now.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 
+    /// The same, where it may be known for whom: a key that keeps others waiting serves us before strangers.
+    ///
+    /// # Errors
+    /// As [`Signer::sign`].
+    fn sign_for(&self, message: &[u8], errand: &Errand) -> Result<Vec<u8>, SignError> {
+        let _ = errand;
+        self.sign(message)
+    }
+
     /// The algorithm of every signature this key makes.
     fn algorithm(&self) -> SignatureAlgorithm;
 
@@ -38,6 +50,40 @@ pub trait Signer: Send + Sync {
     /// Why the newest signature failed, where it did.
     fn trouble(&self) -> Option<SignError> {
         None
+    }
+}
+
+/// For whom a key signs, and whether they still wait. Clones are the same errand.
+#[derive(Debug, Clone, Default)]
+pub struct Errand {
+    for_stranger: bool,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Errand {
+    /// Ours: a batch, a connection that we begin.
+    pub fn own() -> Errand {
+        Errand::default()
+    }
+
+    /// Of somebody who knocked, and of whom nothing is known yet.
+    pub fn for_stranger() -> Errand {
+        Errand { for_stranger: true, ..Errand::default() }
+    }
+
+    /// True where somebody knocked.
+    pub fn is_for_stranger(&self) -> bool {
+        self.for_stranger
+    }
+
+    /// Nobody waits any more: what is not signed yet need not be.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// True once nobody waits.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
     }
 }
 

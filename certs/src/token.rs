@@ -2,12 +2,13 @@
 //!
 //! A token is a machine behind a wire: it may be slow, be taken away, or forget who is logged in. So nobody who wants a
 //! signature talks to it. [`SESSIONS`] threads do, a session each; whoever wants a signature puts the message into a
-//! bounded queue and waits at most [`SIGNATURE_TIMEOUT_MS`]. A session that broke is made anew for the next message, with
+//! bounded queue, our own apart from strangers', and waits at most [`SIGNATURE_TIMEOUT_MS`]. A session that broke is made anew for the next message, with
 //! login, so that a token that comes back is used again without anybody's doing. A PIN that the token refused is not tried
-//! a second time until its file changes: tokens lock themselves.
+//! a second time by this process until its file changes, and never as the last try that the token allows: tokens lock
+//! themselves.
 //!
 //! ```text
-//! sign() ── queue ──▶ pool (threads, time limit) ──▶ device (session, login, key) ──▶ module (the vendor's library)
+//! sign() ── queues ─▶ pool (threads, time limit) ──▶ device (session, login, key) ──▶ module (the vendor's library)
 //! ```
 //!
 //! The vendor's library is loaded into this process and trusted like a part of it; so is `cryptoki`, which holds the calls
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use crate::algorithm::{KeyAlgorithm, SignatureAlgorithm};
 use crate::key_source::TokenKey;
-use crate::signer::{SignError, Signer};
+use crate::signer::{Errand, SignError, Signer};
 
 mod device;
 mod module;
@@ -28,9 +29,9 @@ mod pool;
 use device::Device;
 use pool::Pool;
 
-/// Sessions with one token for one key, and threads that hold them: a token signs one after the other anyway.
-pub const SESSIONS: usize = 2;
-/// Signatures that may wait for a session.
+/// Sessions with one token for one key, and threads that hold them. One of them signs for us alone, never for strangers.
+pub const SESSIONS: usize = 3;
+/// Signatures of ours that may wait for a session; as many of strangers' may.
 pub const SIGNATURES_WAITING_MAX: usize = 64;
 /// Longest wait for one signature, milliseconds: well below what a handshake may take.
 pub const SIGNATURE_TIMEOUT_MS: u64 = 4_000;
@@ -53,8 +54,8 @@ impl TokenSigner {
             let found = kind.map_or_else(|| "unreadable".to_owned(), |kind| kind.to_string());
             TokenError::Unsupported { token: key.token.clone(), what: format!("signing with a {found} key") }
         })?;
-        let shared = Arc::new(device::Login::default());
-        let devices = (0..SESSIONS).map(|_| Device::new(key.clone(), algorithm, Arc::clone(&shared)));
+        let login = device::Login::with(key);
+        let devices = (0..SESSIONS).map(|_| Device::new(key.clone(), algorithm, Arc::clone(&login)));
         let timeout = Duration::from_millis(SIGNATURE_TIMEOUT_MS);
         let pool = Pool::start(&key.token, devices, SIGNATURES_WAITING_MAX, timeout)?;
         Ok(TokenSigner { pool, algorithm, spki_der: spki_der.to_vec() })
@@ -63,7 +64,11 @@ impl TokenSigner {
 
 impl Signer for TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        Ok(self.pool.sign(message)?)
+        Ok(self.pool.sign(message, &Errand::own())?)
+    }
+
+    fn sign_for(&self, message: &[u8], errand: &Errand) -> Result<Vec<u8>, SignError> {
+        Ok(self.pool.sign(message, errand)?)
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
@@ -133,6 +138,15 @@ pub enum TokenError {
         token: String,
         /// What the token said.
         detail: String,
+    },
+    /// One more wrong PIN locks the token.
+    #[error(
+        "the token \"{token}\" allows one more try of its PIN before it locks itself, and that is not spent here: log in \
+         once with the vendor's tool, correct `pin_file`, and it is used again"
+    )]
+    LastTry {
+        /// The token.
+        token: String,
     },
     /// The token does not do what the key needs.
     #[error("the token \"{token}\" does not offer {what}: use another kind of key, such as ECDSA P-256")]

@@ -211,6 +211,11 @@ fn a_wrong_pin_is_tried_once_until_its_file_changes() {
     for _ in 0..20 {
         assert!(refused("refused this PIN before"), "{:?}", signer.trouble());
     }
+    // Whoever reads the configuration again, as at every reload, does not spend another try.
+    for _ in 0..3 {
+        let again = open(&issued.certificate, &token).unwrap_err().to_string();
+        assert!(again.contains("refused this PIN before"), "{again}");
+    }
     fs::write(&token.pin_file, good).unwrap();
     signer.sign(b"good again").unwrap();
     // A PIN that others may read is none.

@@ -1,7 +1,8 @@
 //! Revocation that bites: from the steward's act to the last stream closed, over up to a hundred nodes (R-36, design §6).
 //!
 //! Broker and nodes are the real ones, each node with its listeners, its journal and its watch; they share this process,
-//! because a hundred more would measure the machine. The condemned hold a live stream over mutual TLS at every node.
+//! because a hundred more would measure the machine. At every node the condemned hold an exchange: a stream of a dataset,
+//! which comes over mutual TLS from the provider's node and its backend, and does not end by itself.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // test code, and what it measures is worth reading
 
 use std::{
@@ -11,22 +12,34 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use lienthong::demo::{layout::Layout, plan::Plan};
+use lienthong::{
+    commands::backend::BackendFile,
+    demo::{layout::Layout, plan::Plan},
+};
 use lienthong_broker::{Broker, BrokerConfig};
 use lienthong_certs::{
     judge::RevocationReason,
     pki::{DevPki, Issued},
 };
 use lienthong_node::{NodeConfig, run::Addresses};
-use lienthong_tests::eventually;
+use lienthong_proto::vn::thunghiem::v1::{
+    Instruction, ListRecordsRequest, ListRecordsResponse, trial_service_client::TrialServiceClient,
+};
+use lienthong_samples::backend::{Backend, BackendConfig, BackendKind, Listen};
+use lienthong_tests::{
+    eventually,
+    trial::{Trial, asked, get},
+};
 use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic::Streaming;
 
 const AGENCY: &str = "H26.90";
 const SYSTEM: &str = "mot-cua";
+/// Serves the dataset.
+const PROVIDER: &str = "G09";
 /// Nodes of the long run; the quick one has a quarter of them.
 const NODES: usize = 100;
 /// Certificates that are revoked one after the other, each with a stream at every node.
@@ -44,20 +57,17 @@ async fn a_revocation_closes_the_last_stream_at_every_node_and_each_gives_its_re
     let condemned = bind_more_certificates(&layout, &pki)?;
     let broker = Broker::start(lienthong_telemetry::load::<BrokerConfig>(&layout.broker.0)?).await?;
     let stop = CancellationToken::new();
+    let backend = start_backend(&layout, &pki, &stop)?;
     let nodes = start_nodes(&layout, &stop).await?;
     eventually("every node decides by the newest rights", async || {
-        Ok(broker.board().connected() == count && broker.board().behind(broker.epoch()) == 0)
+        Ok(broker.board().connected() == nodes.len() && broker.board().behind(broker.epoch()) == 0)
     })
     .await?;
 
-    let mut streams = Vec::new();
-    for certificate in &condemned {
-        let opened =
-            nodes.iter().map(|node| Stream::open(&pki, certificate, &node.addresses, &node.server_name));
-        streams.push(try_join_all(opened).await?);
-    }
     let mut took = Vec::new();
-    for (round, streams) in streams.into_iter().enumerate() {
+    for (round, certificate) in condemned.iter().enumerate() {
+        let consumers = nodes.iter().filter(|node| node.agency == AGENCY);
+        let mut streams = try_join_all(consumers.map(|node| Exchange::open(&pki, certificate, node))).await?;
         // The steward's act: a new list, or a binding less; and the word to take it over.
         let begun = Instant::now();
         if round % 2 == 0 {
@@ -67,8 +77,9 @@ async fn a_revocation_closes_the_last_stream_at_every_node_and_each_gives_its_re
         }
         assert!(broker.reload().await?, "nothing changed");
         let mut last = 0;
-        for stream in streams {
-            let ended = tokio::time::timeout(Duration::from_secs(60), stream.ended).await??;
+        for stream in &mut streams {
+            let ended = tokio::time::timeout(Duration::from_secs(60), &mut stream.ended).await???;
+            anyhow::ensure!(ended >= begun, "it ended before the act");
             let ms = ended.saturating_duration_since(begun).as_millis();
             took.push(ms);
             last = last.max(ms);
@@ -89,6 +100,7 @@ async fn a_revocation_closes_the_last_stream_at_every_node_and_each_gives_its_re
     for node in nodes {
         node.running.await?.context("a node")?;
     }
+    backend.await?;
     Ok(broker.stop().await?)
 }
 
@@ -98,9 +110,12 @@ async fn every_node_gives_its_receipt(broker: &Broker, count: usize) -> Result<(
     eventually("every node has given its receipt", async || {
         for list in &lists {
             let receipts = broker.board().receipts(list);
-            anyhow::ensure!(receipts.len() == count, "{} receipts", receipts.len());
+            anyhow::ensure!(receipts.len() == count + 1, "{} receipts", receipts.len());
             for receipt in receipts {
                 anyhow::ensure!(receipt.connected && receipt.since.is_some(), "{receipt:?}");
+                if receipt.node.contains(PROVIDER) {
+                    continue;
+                }
                 let cut = receipt.cut.as_ref().with_context(|| format!("{} cut nothing", receipt.node))?;
                 anyhow::ensure!(cut.epoch == epoch && cut.connections >= 1 && cut.gone.is_some(), "{cut:?}");
             }
@@ -110,14 +125,16 @@ async fn every_node_gives_its_receipt(broker: &Broker, count: usize) -> Result<(
     .await
 }
 
-/// One agency with so many nodes, and one system of it.
+/// One agency with so many nodes, and one system of it; and one that serves.
 fn plan(count: usize) -> Plan {
     let mut plan = Plan::demo();
     let (agency, name) = plan.nodes.iter().find(|(code, _)| code == AGENCY).cloned().unwrap();
+    let provider = plan.nodes.iter().find(|(code, _)| code == PROVIDER).cloned().unwrap();
     plan.nodes = vec![(agency, name); count];
+    plan.nodes.push(provider);
     plan.systems.retain(|(agency, _)| agency == AGENCY);
     plan.outsider = None;
-    plan.backends.clear();
+    plan.backends.retain(|backend| backend.kind == BackendKind::Thunghiem.name());
     plan.witnesses.clear();
     plan
 }
@@ -149,6 +166,7 @@ fn change_certificates(layout: &Layout, change: impl FnOnce(&mut Vec<Value>)) ->
 
 /// A node in this process.
 struct Node {
+    agency: String,
     addresses: Addresses,
     server_name: String,
     running: JoinHandle<Result<(), lienthong_node::NodeError>>,
@@ -160,7 +178,10 @@ async fn start_nodes(layout: &Layout, stop: &CancellationToken) -> Result<Vec<No
         let mut config: NodeConfig = lienthong_telemetry::load(config)?;
         config.threads = 1;
         config.telemetry.admin_listen = None;
+        // What is measured is the broker's word: a node that saw the file first would have nothing left to cut.
+        config.trust.revocation_lists.clear();
         config.limits.journal_backlog_bytes_max = 1024 * 1024;
+        let agency = config.name.split('/').nth(1).unwrap_or_default().to_owned();
         let (ready, listening) = oneshot::channel();
         let mut running = tokio::spawn(lienthong_node::run(config, ready, stop.clone()));
         let addresses = tokio::select! {
@@ -168,38 +189,66 @@ async fn start_nodes(layout: &Layout, stop: &CancellationToken) -> Result<Vec<No
             ended = &mut running => anyhow::bail!("node {place} ended: {:?}", ended?),
             addresses = listening => addresses.with_context(|| format!("node {place} did not start"))?,
         };
-        let server_name = format!("n{}.{}.demo.invalid", place + 1, AGENCY.to_lowercase().replace('.', "-"));
-        nodes.push(Node { addresses, server_name, running });
+        let server_name = format!("n{}.{}.demo.invalid", place + 1, agency.to_lowercase().replace('.', "-"));
+        nodes.push(Node { agency, addresses, server_name, running });
     }
     Ok(nodes)
 }
 
-/// A live stream of the condemned at one node; tells when it ended.
-struct Stream {
-    ended: JoinHandle<Instant>,
+/// The backend of the provider, in this process.
+fn start_backend(layout: &Layout, pki: &DevPki, stop: &CancellationToken) -> Result<JoinHandle<()>> {
+    let planned = layout.backends.first().context("no backend")?;
+    let file: BackendFile = lienthong_telemetry::load(&planned.config)?;
+    let credentials = lienthong_certs::Credentials::load(&file.certificate, &file.key)?;
+    let tls = SharedMaterial::new(TlsMaterial::new(credentials, judge(pki)?)?);
+    let config = BackendConfig { listen: Listen::Tcp(file.listen), tls: Some(tls), dvhc_csv: None };
+    let (backend, stop) = (Backend::open(BackendKind::Thunghiem, config)?, stop.clone());
+    Ok(tokio::spawn(async move {
+        backend.serve(stop.cancelled()).await;
+    }))
 }
 
-impl Stream {
-    async fn open(pki: &DevPki, who: &Issued, node: &Addresses, server_name: &str) -> Result<Self> {
-        let judge = lienthong_certs::Judge::new(
-            pki.anchors()?,
-            pki.lists()?,
-            lienthong_certs::Profile::development(),
-        )?;
+fn judge(pki: &DevPki) -> Result<lienthong_certs::Judge> {
+    let profile = lienthong_certs::Profile::development();
+    Ok(lienthong_certs::Judge::new(pki.anchors()?, pki.lists()?, profile)?)
+}
+
+/// A live exchange of the condemned at one node; tells when its stream ended.
+struct Exchange {
+    /// Holds the connection: that it goes is the node's doing.
+    _client: Trial,
+    ended: JoinHandle<Result<Instant>>,
+}
+
+impl Exchange {
+    async fn open(pki: &DevPki, who: &Issued, node: &Node) -> Result<Self> {
         let endpoint = Endpoint::Mesh {
-            address: node.local.context("no local listener")?.to_string(),
-            server_name: Some(server_name.to_owned()),
-            material: SharedMaterial::new(TlsMaterial::new(who.credentials()?, judge)?),
+            address: node.addresses.local.context("no local listener")?.to_string(),
+            server_name: Some(node.server_name.clone()),
+            material: SharedMaterial::new(TlsMaterial::new(who.credentials()?, judge(pki)?)?),
         };
         let channel: Channel<tonic::body::Body> =
             Channel::new(endpoint, ChannelOptions::new(Connections::new()));
-        let mut client = HealthClient::new(channel);
-        let mut answers = client.watch(HealthCheckRequest::default()).await?.into_inner();
-        anyhow::ensure!(answers.message().await?.is_some(), "the stream ended before it began");
-        let ended = tokio::spawn(async move {
-            while let Ok(Some(_)) = answers.message().await {}
-            Instant::now()
-        });
-        Ok(Self { ended })
+        let mut client: Trial = TrialServiceClient::new(channel);
+        eventually("the dataset is shared", async || {
+            Ok(client.clone().get_record(asked(get(Instruction::default()))).await.is_ok())
+        })
+        .await?;
+        let instruction = Instruction { wait_for_cancellation: true, ..Instruction::default() };
+        let list = ListRecordsRequest { count: 1, instruction: Some(instruction), ..Default::default() };
+        let mut records = client.list_records(asked(list)).await?.into_inner();
+        let first = records.message().await?.context("the stream ended before it began")?;
+        anyhow::ensure!(first.record.is_some(), "no record came");
+        Ok(Self { _client: client, ended: tokio::spawn(async move { until_cut(&mut records).await }) })
+    }
+}
+
+async fn until_cut(records: &mut Streaming<ListRecordsResponse>) -> Result<Instant> {
+    loop {
+        match records.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => anyhow::bail!("the stream ended well"),
+            Err(_) => return Ok(Instant::now()),
+        }
     }
 }

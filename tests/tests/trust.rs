@@ -73,7 +73,7 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
     let pid = mesh.mesh.node_pid("G01")?.to_string();
     ensure!(Command::new("kill").args(["-HUP", &pid]).status().await?.success());
     eventually("the node of G01 uses a certificate of the second generation", async || {
-        Ok(mesh.log_of("node-G01")?.contains("certificate is in use"))
+        Ok(mesh.log_of("node-G01")?.contains("on disk are those in use"))
     })
     .await?;
     load.goes_on("a node works under the second generation").await?;

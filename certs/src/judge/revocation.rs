@@ -387,7 +387,9 @@ pub enum RevocationError {
 }
 
 impl RevocationError {
-    fn at(self, path: &Path) -> RevocationError {
+    /// The same, naming the file in which it was found.
+    #[must_use]
+    pub fn at(self, path: &Path) -> RevocationError {
         RevocationError::At { path: path.to_owned(), source: Box::new(self) }
     }
 }

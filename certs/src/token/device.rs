@@ -1,6 +1,8 @@
 //! One session with one token: found, opened, logged in, and the key in it.
 
+use std::collections::BTreeMap;
 use std::mem;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
@@ -28,11 +30,23 @@ const PIN_FILE_BYTES_MAX: u64 = 1024;
 /// Salt of an RSA-PSS signature, bytes: as long as the hash (RFC 8446 §4.2.3).
 const PSS_SALT_BYTES: u64 = 32;
 
-/// What all sessions of one key know together.
+/// What this process knows of the PIN of each token, by library and label: a key that is read again, as at every reload,
+/// must not forget that its PIN was refused.
+static LOGINS: Mutex<BTreeMap<(PathBuf, String), Arc<Login>>> = Mutex::new(BTreeMap::new());
+
+/// What all sessions with one token know together.
 #[derive(Default)]
 pub(super) struct Login {
     /// Hash of a PIN that the token refused.
     refused: Mutex<Option<[u8; 32]>>,
+}
+
+impl Login {
+    /// What is known of the token in which this key lies.
+    pub(super) fn with(key: &TokenKey) -> Arc<Login> {
+        let mut logins = LOGINS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(logins.entry((key.module.clone(), key.token.clone())).or_default())
+    }
 }
 
 /// One session, made when it is needed and again when it broke.
@@ -84,7 +98,7 @@ impl Device {
         let context = state.context().ok_or_else(|| module.not_begun())?;
         let slot = self.slot(context)?;
         let session = context.open_ro_session_no_drop(slot).map_err(|error| self.failed(&error))?;
-        let prepared = self.log_in(&session).and_then(|()| {
+        let prepared = self.log_in(context, slot, &session).and_then(|()| {
             let key = self.find(&session)?;
             Ok((key, self.hashes(context, slot)?))
         });
@@ -110,7 +124,7 @@ impl Device {
         slots.into_iter().find(named).ok_or_else(absent)
     }
 
-    fn log_in(&self, session: &Session) -> Result<(), TokenError> {
+    fn log_in(&self, context: &Pkcs11, slot: Slot, session: &Session) -> Result<(), TokenError> {
         let token = || self.key.token.clone();
         let pin = self.pin()?;
         let hash = sha256(pin.as_bytes());
@@ -118,6 +132,11 @@ impl Device {
         let mut refused = self.login.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if *refused == Some(hash) {
             return Err(TokenError::Pin { token: token(), detail: "it refused this PIN before".to_owned() });
+        }
+        // A process that is started again and again with a wrong PIN would lock it.
+        let info = context.get_token_info(slot).map_err(|error| self.failed(&error))?;
+        if info.user_pin_final_try() {
+            return Err(TokenError::LastTry { token: token() });
         }
         match session.login(UserType::User, Some(&AuthPin::new(pin.as_str().into()))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {

@@ -1,11 +1,18 @@
 //! Threads that wait for a slow device, so that nobody else has to for long.
+//!
+//! Whoever knocks at our door makes us sign, and costs nothing who then hangs up. So there are two queues: our own
+//! signatures (batches, connections that we begin) and those for strangers. A thread takes our own first, and one thread
+//! takes nothing else: whatever strangers do, what we want signed waits for one signature, not for theirs. Nobody's
+//! signature is made who has gone meanwhile.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::TokenError;
+use crate::signer::Errand;
 
 /// Something that signs, one message at a time, and takes its time.
 pub(super) trait Signs: Send + 'static {
@@ -15,7 +22,7 @@ pub(super) trait Signs: Send + 'static {
 
 /// The threads of one key. They end with it, each after the signature it is at.
 pub(super) struct Pool {
-    jobs: SyncSender<Job>,
+    queues: Arc<Queues>,
     token: String,
     waiting_max: usize,
     timeout: Duration,
@@ -23,36 +30,67 @@ pub(super) struct Pool {
     trouble: Mutex<Option<TokenError>>,
 }
 
+#[derive(Default)]
+struct Queues {
+    jobs: Mutex<Jobs>,
+    come: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    ours: VecDeque<Job>,
+    strangers: VecDeque<Job>,
+    /// Nobody asks any more.
+    closed: bool,
+    /// Threads that are there to take them.
+    threads: usize,
+}
+
 struct Job {
     message: Vec<u8>,
+    errand: Errand,
     /// Nobody waits for the answer any longer than this.
     until: Instant,
     answer: SyncSender<Result<Vec<u8>, TokenError>>,
 }
 
+impl Job {
+    /// Whether somebody still waits for it.
+    fn is_wanted(&self) -> bool {
+        !self.errand.is_abandoned() && Instant::now() < self.until
+    }
+}
+
 impl Pool {
-    /// Starts a thread for each of `devices`.
+    /// Starts a thread for each of `devices`; the first of them, where there are several, signs for us alone.
     pub(super) fn start(
         token: &str,
         devices: impl IntoIterator<Item = impl Signs>,
         waiting_max: usize,
         timeout: Duration,
     ) -> Result<Pool, TokenError> {
-        let (jobs, queue) = sync_channel(waiting_max);
-        let queue = Arc::new(Mutex::new(queue));
-        for device in devices {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new().name("token".to_owned()).spawn(move || work(device, &queue)).map_err(
+        let queues = Arc::new(Queues::default());
+        let pool = Pool { queues, token: token.to_owned(), waiting_max, timeout, trouble: Mutex::default() };
+        let mut devices = devices.into_iter().peekable();
+        let mut for_us_alone = true;
+        while let Some(device) = devices.next() {
+            let alone = for_us_alone && devices.peek().is_some();
+            for_us_alone = false;
+            let at = AtWork::new(&pool.queues);
+            thread::Builder::new().name("token".to_owned()).spawn(move || work(device, &at, alone)).map_err(
                 |error| TokenError::Failed { token: token.to_owned(), detail: format!("no thread: {error}") },
             )?;
         }
-        Ok(Pool { jobs, token: token.to_owned(), waiting_max, timeout, trouble: Mutex::default() })
+        Ok(pool)
     }
 
     /// Has `message` signed. Blocks for at most the timeout.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
-        let signed = self.ask(message);
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = signed.as_ref().err().cloned();
+    pub(super) fn sign(&self, message: &[u8], errand: &Errand) -> Result<Vec<u8>, TokenError> {
+        let signed = self.ask(message, errand);
+        // Who went away says nothing about the token.
+        if !errand.is_abandoned() {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = signed.as_ref().err().cloned();
+        }
         signed
     }
 
@@ -61,41 +99,110 @@ impl Pool {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn ask(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+    fn ask(&self, message: &[u8], errand: &Errand) -> Result<Vec<u8>, TokenError> {
         let (answer, answered) = sync_channel(1);
-        let job = Job { message: message.to_vec(), until: Instant::now() + self.timeout, answer };
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                TokenError::Busy { token: self.token.clone(), waiting: self.waiting_max }
-            }
-            TrySendError::Disconnected(_) => self.gone(),
-        })?;
+        let until = Instant::now() + self.timeout;
+        self.put(Job { message: message.to_vec(), errand: errand.clone(), until, answer })?;
+        self.wait(&answered)
+    }
+
+    fn put(&self, job: Job) -> Result<(), TokenError> {
+        let mut jobs = self.queues.jobs();
+        if jobs.threads == 0 {
+            return Err(self.gone());
+        }
+        let queue = if job.errand.is_for_stranger() { &mut jobs.strangers } else { &mut jobs.ours };
+        if queue.len() >= self.waiting_max {
+            queue.retain(Job::is_wanted);
+        }
+        if queue.len() >= self.waiting_max {
+            return Err(TokenError::Busy { token: self.token.clone(), waiting: self.waiting_max });
+        }
+        queue.push_back(job);
+        drop(jobs);
+        // Not only one: it may be the thread that takes no stranger's.
+        self.queues.come.notify_all();
+        Ok(())
+    }
+
+    fn wait(&self, answered: &Receiver<Result<Vec<u8>, TokenError>>) -> Result<Vec<u8>, TokenError> {
         answered.recv_timeout(self.timeout).unwrap_or_else(|error| {
             Err(match error {
-                RecvTimeoutError::Timeout => TokenError::Slow {
-                    token: self.token.clone(),
-                    after_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
-                },
+                RecvTimeoutError::Timeout => self.slow(),
+                // Its turn came when nobody waited any more, or the library took the thread down with it.
+                RecvTimeoutError::Disconnected if self.queues.jobs().threads > 0 => self.slow(),
                 RecvTimeoutError::Disconnected => self.gone(),
             })
         })
     }
 
-    /// The library took the thread down with it.
+    fn slow(&self) -> TokenError {
+        let after_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        TokenError::Slow { token: self.token.clone(), after_ms }
+    }
+
+    /// The library took the threads down with it.
     fn gone(&self) -> TokenError {
         TokenError::Failed { token: self.token.clone(), detail: "its thread has ended".to_owned() }
     }
 }
 
-fn work(mut device: impl Signs, queue: &Mutex<Receiver<Job>>) {
-    loop {
-        // The guard ends with the statement: one thread waits, the others work.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        if Instant::now() < job.until {
-            // Whoever waited may have gone meanwhile.
-            let _ = job.answer.try_send(device.sign(&job.message));
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queues.jobs().closed = true;
+        self.queues.come.notify_all();
+    }
+}
+
+impl Queues {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job that somebody waits for; `None` when nobody asks any more.
+    fn next(&self, for_us_alone: bool) -> Option<Job> {
+        let mut jobs = self.jobs();
+        loop {
+            let job = match jobs.ours.pop_front() {
+                None if !for_us_alone => jobs.strangers.pop_front(),
+                job => job,
+            };
+            match job {
+                Some(job) if job.is_wanted() => return Some(job),
+                Some(_) => {}
+                None if jobs.closed => return None,
+                None => jobs = self.come.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+            }
         }
+    }
+}
+
+/// One thread, counted for as long as it is there, however it ends.
+struct AtWork(Arc<Queues>);
+
+impl AtWork {
+    fn new(queues: &Arc<Queues>) -> AtWork {
+        queues.jobs().threads += 1;
+        AtWork(Arc::clone(queues))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut jobs = self.0.jobs();
+        jobs.threads -= 1;
+        if jobs.threads == 0 {
+            // Whoever waits is told at once.
+            jobs.ours.clear();
+            jobs.strangers.clear();
+        }
+    }
+}
+
+fn work(mut device: impl Signs, at: &AtWork, for_us_alone: bool) {
+    while let Some(job) = at.0.next(for_us_alone) {
+        // Whoever waited may have gone meanwhile.
+        let _ = job.answer.try_send(device.sign(&job.message));
     }
 }
 
@@ -105,51 +212,123 @@ mod tests {
 
     use super::*;
 
-    /// Signs when it is let.
-    struct Gated(Arc<Mutex<Receiver<()>>>);
+    /// Signs when it is let, and keeps what it signed.
+    struct Gated {
+        gate: Arc<Mutex<Receiver<()>>>,
+        signed: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
 
     impl Signs for Gated {
         fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+            self.signed.lock().unwrap().push(message.to_vec());
             // Disconnected means: always open.
-            let _ = self.0.lock().unwrap().recv();
+            let _ = self.gate.lock().unwrap().recv();
             Ok(message.to_vec())
         }
     }
 
-    fn pool(waiting_max: usize, timeout: Duration) -> (Pool, mpsc::Sender<()>) {
-        let (gate, closed) = mpsc::channel();
-        let closed = Arc::new(Mutex::new(closed));
-        (Pool::start("H26", [Gated(closed)], waiting_max, timeout).unwrap(), gate)
+    struct Bench {
+        pool: Pool,
+        /// One gate a thread.
+        gates: Vec<mpsc::Sender<()>>,
+        signed: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
+
+    impl Bench {
+        fn new(threads: usize, waiting_max: usize, timeout: Duration) -> Bench {
+            let signed: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+            let (gates, devices): (Vec<_>, Vec<_>) = (0..threads)
+                .map(|_| {
+                    let (gate, closed) = mpsc::channel();
+                    (gate, Gated { gate: Arc::new(Mutex::new(closed)), signed: Arc::clone(&signed) })
+                })
+                .unzip();
+            Bench { pool: Pool::start("H26", devices, waiting_max, timeout).unwrap(), gates, signed }
+        }
+
+        fn waiting(&self) -> (usize, usize) {
+            let jobs = self.pool.queues.jobs();
+            (jobs.ours.len(), jobs.strangers.len())
+        }
+
+        fn signed(&self) -> Vec<Vec<u8>> {
+            self.signed.lock().unwrap().clone()
+        }
+    }
+
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(Instant::now() < end, "{what}");
+            thread::yield_now();
+        }
     }
 
     #[test]
-    fn a_token_that_hangs_is_slow_then_busy_and_good_again_once_it_answers() {
-        let (pool, gate) = pool(2, Duration::from_millis(50));
+    fn a_token_that_hangs_is_slow_and_good_again_once_it_answers() {
+        let Bench { pool, gates, .. } = Bench::new(1, 2, Duration::from_millis(50));
+        let ours = Errand::own();
         let slow = TokenError::Slow { token: "H26".to_owned(), after_ms: 50 };
-        assert_eq!(pool.sign(b"1"), Err(slow.clone()));
-        assert_eq!(pool.trouble(), Some(slow.clone()));
-        // Two more wait behind the one that hangs; a third finds no place, and is told at once.
-        assert_eq!(pool.sign(b"2"), Err(slow.clone()));
-        assert_eq!(pool.sign(b"3"), Err(slow));
-        assert_eq!(pool.sign(b"4"), Err(TokenError::Busy { token: "H26".to_owned(), waiting: 2 }));
-        drop(gate);
+        assert_eq!(pool.sign(b"1", &ours), Err(slow.clone()));
+        assert_eq!(pool.trouble(), Some(slow));
+        drop(gates);
         // What nobody waits for any more is not signed; what is asked now, is.
-        let until = Instant::now() + Duration::from_secs(30);
-        while pool.sign(b"5") != Ok(b"5".to_vec()) {
-            assert!(Instant::now() < until, "it never came back");
-        }
+        until("it never came back", || pool.sign(b"5", &ours) == Ok(b"5".to_vec()));
         assert_eq!(pool.trouble(), None);
     }
 
     #[test]
     fn every_message_gets_its_own_signature() {
-        let (pool, gate) = pool(64, Duration::from_secs(30));
-        drop(gate);
+        let Bench { pool, gates, .. } = Bench::new(2, 64, Duration::from_secs(30));
+        drop(gates);
         thread::scope(|scope| {
             for number in 0..32_u8 {
                 let pool = &pool;
-                scope.spawn(move || assert_eq!(pool.sign(&[number]).unwrap(), [number]));
+                let errand = if number % 2 == 0 { Errand::own() } else { Errand::for_stranger() };
+                scope.spawn(move || assert_eq!(pool.sign(&[number], &errand).unwrap(), [number]));
             }
         });
+    }
+
+    #[test]
+    fn strangers_fill_their_own_queue_and_never_keep_us_waiting() {
+        let Bench { ref pool, ref gates, .. } = Bench::new(2, 3, Duration::from_secs(30));
+        thread::scope(|scope| {
+            // The thread that strangers share hangs with one of theirs; three wait, the next is turned away.
+            for _ in 0..4 {
+                scope.spawn(|| pool.sign(b"stranger", &Errand::for_stranger()));
+            }
+            until("strangers are never turned away", || {
+                pool.queues.jobs().strangers.len() == 3
+                    && matches!(pool.ask(b"one more", &Errand::for_stranger()), Err(TokenError::Busy { .. }))
+            });
+            // Ours are signed all the same, by the thread that takes nothing else.
+            for round in 0..8_u8 {
+                gates[0].send(()).unwrap();
+                assert_eq!(pool.sign(&[round], &Errand::own()).unwrap(), [round]);
+            }
+            (0..4).for_each(|_| gates[1].send(()).unwrap());
+        });
+    }
+
+    #[test]
+    fn nobody_s_signature_is_made_who_has_gone() {
+        let bench = Bench::new(1, 8, Duration::from_secs(30));
+        let errands: Vec<Errand> = (0..3).map(|_| Errand::for_stranger()).collect();
+        thread::scope(|scope| {
+            let mut asking = Vec::new();
+            for (number, errand) in (0_u8..).zip(&errands) {
+                let pool = &bench.pool;
+                asking.push(scope.spawn(move || pool.sign(&[number], errand)));
+                let taken = usize::from(number);
+                until("it is not asked", || bench.signed().len() + bench.waiting().1 == taken + 1);
+            }
+            until("the first is not at it", || !bench.signed().is_empty());
+            errands[1].abandon();
+            (0..2).for_each(|_| bench.gates[0].send(()).unwrap());
+            let answers: Vec<_> = asking.into_iter().map(|one| one.join().unwrap()).collect();
+            assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok(), "{answers:?}");
+        });
+        assert_eq!(bench.signed(), [[0], [2]]);
     }
 }

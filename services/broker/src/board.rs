@@ -1,7 +1,8 @@
 //! The acknowledgement board: which node decides by which epoch, judges by which revocation lists, and since when; and
 //! when the last connection was gone that may not go on.
 //!
-//! Kept in memory only: after a restart every node reconnects and says again what it holds.
+//! Kept in memory only: whenever a node connects it says again what it holds and what it last cut. What of that is on
+//! record already is known from the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,10 @@ use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::Acknowledgement;
 use prost_types::Timestamp;
 
+use crate::bundle::sha256;
 use crate::limits::{BOARD_LISTS_MAX, BOARD_TEXT_BYTES_MAX, BOARD_TIME_AHEAD_S_MAX};
+use crate::receipts::Effect;
+use crate::stored::StoredReceipt;
 use crate::text;
 
 /// What is known of one node.
@@ -34,10 +38,12 @@ pub struct Row {
     pub trust_error: String,
     /// The revocation lists by which it judges.
     pub revocation: Vec<InForce>,
-    /// The newest epoch whose receipt of this node is on record, or about to be.
-    pub recorded_epoch: u64,
     /// What it cut when it last took a bundle that made it cut something.
     pub cut: Option<Cut>,
+    /// The newest epoch there was when it said hello, or that it was handed: it can speak of no later one.
+    known_epoch: u64,
+    /// What of its receipts is on record.
+    on_record: StoredReceipt,
 }
 
 /// A revocation list by which a node judges.
@@ -75,9 +81,18 @@ pub struct Receipt {
 
 /// The board. Cheap to clone; all clones show the same rows.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<String, Row>>>);
+pub struct Board {
+    rows: Arc<Mutex<BTreeMap<String, Row>>>,
+    /// What was on record when the broker started.
+    on_record: Arc<BTreeMap<String, StoredReceipt>>,
+}
 
 impl Board {
+    /// An empty board, which knows what of the nodes' receipts is on record.
+    pub fn knowing(on_record: BTreeMap<String, StoredReceipt>) -> Board {
+        Board { rows: Arc::default(), on_record: Arc::new(on_record) }
+    }
+
     /// Every node that has watched since the broker started, by resource name.
     pub fn rows(&self) -> BTreeMap<String, Row> {
         self.lock().clone()
@@ -119,11 +134,21 @@ impl Board {
         self.lock().iter().map(receipt).collect()
     }
 
-    /// Enters a watch stream of `node`; it leaves when the entry is dropped.
-    pub(crate) fn enter(&self, node: &str, software_version: &str, held_epoch: u64) -> Entry {
+    /// Enters a watch stream of `node`, while `newest_epoch` is in force; it leaves when the entry is dropped.
+    pub(crate) fn enter(
+        &self,
+        node: &str,
+        software_version: &str,
+        held_epoch: u64,
+        newest_epoch: u64,
+    ) -> Entry {
         let mut rows = self.lock();
-        let row = rows.entry(node.to_owned()).or_default();
+        let row = rows.entry(node.to_owned()).or_insert_with(|| {
+            let on_record = self.on_record.get(node).cloned().unwrap_or_default();
+            Row { on_record, ..Row::default() }
+        });
         row.watches += 1;
+        row.known_epoch = row.known_epoch.max(newest_epoch);
         cut(software_version).clone_into(&mut row.software_version);
         row.applied_epoch = held_epoch;
         drop(rows);
@@ -132,7 +157,7 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
         // Rows are plain values; a panic elsewhere cannot leave one half written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,11 +171,14 @@ pub(crate) struct Entry {
 impl Entry {
     /// Notes that a bundle was handed over.
     pub(crate) fn sent(&self, epoch: u64) {
-        self.with(|row| row.sent_epoch = row.sent_epoch.max(epoch));
+        self.with(|row| {
+            row.sent_epoch = row.sent_epoch.max(epoch);
+            row.known_epoch = row.known_epoch.max(epoch);
+        });
     }
 
     /// Notes what the node says about a bundle. Returns what is worth a place on record: that another revocation list
-    /// is in force, or that what had to be cut is gone. Once for an epoch that was handed over, whatever the node says and
+    /// is in force, or that what had to be cut is gone. Each once for an epoch that there is, whatever the node says and
     /// however often, so that no node fills the log.
     ///
     /// # Errors
@@ -159,7 +187,7 @@ impl Entry {
         &self,
         said: &Acknowledgement,
         now: Timestamp,
-    ) -> Result<Option<String>, &'static str> {
+    ) -> Result<Option<Effect>, &'static str> {
         self.with(|row| row.acknowledged(said, now)).unwrap_or(Ok(None))
     }
 
@@ -181,52 +209,85 @@ impl Row {
         &mut self,
         said: &Acknowledgement,
         now: Timestamp,
-    ) -> Result<Option<String>, &'static str> {
-        cut(&said.error).clone_into(&mut self.error);
+    ) -> Result<Option<Effect>, &'static str> {
         if !said.error.is_empty() {
+            cut(&said.error).clone_into(&mut self.error);
             return Ok(None);
         }
         if let Err(why) = can_be(said, now) {
             why.clone_into(&mut self.error);
             return Err(why);
         }
-        if said.epoch < self.applied_epoch {
-            return Ok(None);
+        if said.epoch >= self.applied_epoch {
+            self.error.clear();
+            self.applied_epoch = said.epoch;
+            self.applied_time = said.applied_time;
+            self.judge_by(said);
         }
-        self.applied_epoch = said.epoch;
-        self.applied_time = said.applied_time;
-        let changed = self.judge_by(said);
-        let effect = if said.connections_cut == 0 {
-            changed.then(|| "revocation lists in force".to_owned())
-        } else {
-            let gone = said.cut_time;
+        // What an earlier bundle made it cut is told later than what the newest one did, where the stream broke between.
+        let gone = said.cut_time;
+        if said.connections_cut > 0 && self.cut.as_ref().is_none_or(|held| held.epoch <= said.epoch) {
+            let told = self.cut.as_ref().filter(|held| held.epoch == said.epoch).and_then(|held| held.gone);
+            let gone = gone.or(told);
             self.cut = Some(Cut { epoch: said.epoch, connections: said.connections_cut, gone });
-            gone.map(|_| format!("{} connections cut and gone", said.connections_cut))
-        };
-        // What counts is what this broker handed over and has recorded, not what the node says it did.
-        if effect.is_none() || said.epoch != self.sent_epoch || said.epoch <= self.recorded_epoch {
-            return Ok(None);
         }
-        self.recorded_epoch = said.epoch;
-        Ok(effect)
+        let what = match (said.connections_cut, gone) {
+            (0, _) => "revocation lists in force".to_owned(),
+            (count, Some(_)) => format!("{count} connections cut and gone"),
+            // Told once they are gone.
+            (_, None) => return Ok(None),
+        };
+        let Some(on_record) = self.due(said) else { return Ok(None) };
+        self.on_record.clone_from(&on_record);
+        Ok(Some(Effect { epoch: said.epoch, what, on_record }))
     }
 
-    /// Whether that changes the lists in force.
-    fn judge_by(&mut self, said: &Acknowledgement) -> bool {
+    /// What is on record once this receipt is, if it is not yet, and there is such an epoch.
+    fn due(&self, said: &Acknowledgement) -> Option<StoredReceipt> {
+        let before = &self.on_record;
+        let lists = digest(said);
+        let listed = said.epoch > before.lists_epoch;
+        if said.epoch > self.known_epoch {
+            return None;
+        }
+        if said.connections_cut > 0 {
+            let (lists_epoch, lists) =
+                if listed { (said.epoch, lists) } else { (before.lists_epoch, before.lists.clone()) };
+            let due = StoredReceipt { lists_epoch, lists, cut_epoch: said.epoch };
+            return (said.epoch > before.cut_epoch && said.epoch != before.lists_epoch).then_some(due);
+        }
+        (listed && lists != before.lists).then_some(StoredReceipt {
+            lists_epoch: said.epoch,
+            lists,
+            ..before.clone()
+        })
+    }
+
+    /// Which lists are in force, and since when: a list that was in force before is since then.
+    fn judge_by(&mut self, said: &Acknowledgement) {
         let before = std::mem::take(&mut self.revocation);
-        let mut changed = false;
         for list in said.revocation.iter().take(BOARD_LISTS_MAX) {
             let same = |held: &&InForce| {
                 held.list.authority == list.authority && held.list.crl_number == list.crl_number
             };
             let held = before.iter().find(same);
-            changed |= held.is_none();
             let list = RevocationState { issuer: cut(&list.issuer).to_owned(), ..list.clone() };
             let since = held.map_or(said.applied_time, |held| held.since);
             self.revocation.push(InForce { list, since });
         }
-        changed
     }
+}
+
+/// SHA-256 over the lists that a node says it judges by.
+fn digest(said: &Acknowledgement) -> Vec<u8> {
+    let mut lists: Vec<_> = said.revocation.iter().take(BOARD_LISTS_MAX).collect();
+    lists.sort_by_key(|list| &list.authority);
+    let mut bytes = Vec::new();
+    for part in lists.iter().flat_map(|list| [&list.authority, &list.crl_number]) {
+        bytes.extend((part.len() as u64).to_be_bytes());
+        bytes.extend(part);
+    }
+    sha256(&bytes).to_vec()
 }
 
 impl Drop for Entry {
@@ -271,7 +332,7 @@ mod tests {
 
     /// What is worth a place on record, an hour into 1970.
     fn heard(entry: &Entry, said: &Acknowledgement) -> Option<String> {
-        entry.acknowledged(said, time(3_600)).unwrap()
+        entry.acknowledged(said, time(3_600)).unwrap().map(|effect| effect.what)
     }
 
     fn list(number: u8) -> RevocationState {
@@ -279,10 +340,42 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_that_is_said_again_is_put_on_record_once_also_by_the_next_broker() {
+        let board = Board::default();
+        let entry = board.enter(NODE, "0.1.0", 0, 4);
+        entry.sent(4);
+        let cut = Acknowledgement { revocation: vec![list(5)], connections_cut: 2, ..applied(4, 20) };
+        assert_eq!(heard(&entry, &cut), None);
+        // The stream breaks before the node says that they are gone; meanwhile another epoch comes.
+        drop(entry);
+        let entry = board.enter(NODE, "0.1.0", 4, 5);
+        entry.sent(5);
+        let newest = Acknowledgement { revocation: vec![list(5)], ..applied(5, 30) };
+        assert_eq!(heard(&entry, &newest).as_deref(), Some("revocation lists in force"));
+        let gone = Acknowledgement { cut_time: Some(time(21)), ..cut };
+        let effect = entry.acknowledged(&gone, time(3_600)).unwrap().unwrap();
+        assert_eq!((effect.epoch, effect.what.as_str()), (4, "2 connections cut and gone"));
+        let row = board.row(NODE).unwrap();
+        assert_eq!((row.applied_epoch, row.cut.unwrap().gone), (5, Some(time(21))));
+        drop(entry);
+
+        let next = Board::knowing([(NODE.to_owned(), effect.on_record)].into());
+        let entry = next.enter(NODE, "0.1.0", 5, 5);
+        for _ in 0..3 {
+            assert_eq!((heard(&entry, &gone), heard(&entry, &newest)), (None, None));
+        }
+        let receipt = &next.receipts(&list(5))[0];
+        assert_eq!(receipt.cut.as_ref().and_then(|cut| cut.gone), Some(time(21)), "the board shows it again");
+        // A broker that does not know it puts it on record.
+        let other = Board::default().enter(NODE, "0.1.0", 5, 5);
+        assert!(heard(&other, &newest).is_some());
+    }
+
+    #[test]
     fn a_revocation_is_in_effect_where_a_node_says_so_and_since_then() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0);
-        let idle = board.enter("agencies/G02/nodes/n1", "0.1.0", 0);
+        let entry = board.enter(NODE, "0.1.0", 0, 0);
+        let idle = board.enter("agencies/G02/nodes/n1", "0.1.0", 0, 0);
         entry.sent(3);
         let first = Acknowledgement { revocation: vec![list(4)], ..applied(3, 10) };
         assert_eq!(heard(&entry, &first).as_deref(), Some("revocation lists in force"));
@@ -313,7 +406,7 @@ mod tests {
     #[test]
     fn a_node_that_makes_up_epochs_gets_no_place_on_record() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0);
+        let entry = board.enter(NODE, "0.1.0", 0, 0);
         entry.sent(3);
         for epoch in 4..100 {
             let made_up = Acknowledgement { revocation: vec![list(1); 1_000], ..applied(epoch, 1) };
@@ -325,7 +418,7 @@ mod tests {
     #[test]
     fn a_node_gets_one_place_on_record_an_epoch_whatever_it_says() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0);
+        let entry = board.enter(NODE, "0.1.0", 0, 0);
         let mut records = 0;
         for epoch in 1..=3 {
             entry.sent(epoch);
@@ -341,16 +434,16 @@ mod tests {
                 records += usize::from(heard(&entry, &said).is_some());
             }
             // A node that connects again says the same again.
-            let again = board.enter(NODE, "0.1.0", 0);
+            let again = board.enter(NODE, "0.1.0", 0, 0);
             records += usize::from(heard(&again, &applied(epoch, 10)).is_some());
         }
-        assert_eq!((records, board.row(NODE).unwrap().recorded_epoch), (3, 3));
+        assert_eq!((records, board.row(NODE).unwrap().on_record.lists_epoch), (3, 3));
     }
 
     #[test]
     fn what_cannot_be_is_refused_and_shown() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0);
+        let entry = board.enter(NODE, "0.1.0", 0, 0);
         entry.sent(1);
         let now = time(1_000_000);
         let at = |seconds: i64, nanos: i32| Some(Timestamp { seconds, nanos });
@@ -381,7 +474,7 @@ mod tests {
     #[test]
     fn a_node_is_behind_until_it_says_otherwise() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0);
+        let entry = board.enter(NODE, "0.1.0", 0, 0);
         entry.sent(3);
         assert_eq!((board.connected(), board.behind(3)), (1, 1));
         heard(&entry, &applied(3, 9));
@@ -394,7 +487,7 @@ mod tests {
     #[test]
     fn a_refused_bundle_leaves_the_epoch_and_shows_why() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 2);
+        let entry = board.enter(NODE, "0.1.0", 2, 2);
         heard(&entry, &Acknowledgement { error: "lỗi ".repeat(200), ..applied(3, 9) });
         let row = board.row(NODE).unwrap();
         assert_eq!(row.applied_epoch, 2);

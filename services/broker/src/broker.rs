@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lienthong_audit::log::{Log, LogKey, LogReader, LogSigner};
 use lienthong_audit::policy::Policy;
-use lienthong_certs::Judge;
+use lienthong_certs::{Credentials, Judge, RevocationLists};
 use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
 use lienthong_transport::{
@@ -25,7 +25,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::arbiter::Arbiter;
 use crate::backup;
 use crate::board::Board;
-use crate::bundle::sha256;
+use crate::bundle::{BundleSigner, sha256};
 use crate::chancery::Chancery;
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
@@ -47,12 +47,12 @@ use crate::saver::Saver;
 use crate::service::{Ground, routes};
 use crate::state::{State, log_dir};
 use crate::steward::Steward;
-use crate::trust::{self, MeshTrusts, Trust};
+use crate::trust::{self, Believed, MeshTrusts};
 use crate::watch_rules;
 use crate::witnesses;
 
-/// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP reloads catalog, registry and trust; the mesh trust
-/// file, and certificate, key and revocation lists, are taken over as they change, too.
+/// Runs a broker until `shutdown` ends, then stops it in order. SIGHUP has everything read again; the mesh trust file, and
+/// certificate, key and revocation lists, are taken over as they change, too.
 ///
 /// Prints nothing. Whoever must know that the doors are open asks `/ready`, or starts a [`Broker`] by himself.
 ///
@@ -92,12 +92,8 @@ pub async fn run(config: BrokerConfig, shutdown: impl Future<Output = ()>) -> Re
 pub fn check(config: &BrokerConfig) -> Result<(), BrokerError> {
     config.check()?;
     let mesh = TrustKeeper::peek(&config.trust, trust::owner(config), OffsetDateTime::now_utc())?;
-    mesh_keys::log_keys(config, mesh.trust())?;
-    witnesses::policy(mesh.trust())?;
     watch_rules::read(config.watch_rules.as_deref())?;
-    let (_, trust) = Declared::load(config, MeshTrusts::just(mesh))?;
-    TlsMaterial::new(&trust.credentials, trust.judge)?;
-    Ok(())
+    Read::new(config, &mesh).map(drop)
 }
 
 /// A running broker.
@@ -107,31 +103,31 @@ pub struct Broker {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     board: Board,
-    metrics: BrokerMetrics,
+    pub(crate) metrics: BrokerMetrics,
     pub(crate) steward: Arc<Steward>,
     registrar: Arc<Registrar>,
     /// Out while a reload uses it.
-    keeper: Mutex<Option<TrustKeeper>>,
+    pub(crate) keeper: Mutex<Option<TrustKeeper>>,
     /// Version of the trust file whose log keys sign.
     trusted: AtomicU64,
     log_signer: LogSigner,
     /// Whom the log's readers believe, for those who ask the witnesses; `None`: the log began without a witness.
     policies: Option<watch::Sender<Arc<Policy>>>,
-    chancery: Arc<Chancery>,
-    arbiter: Arc<Arbiter>,
-    judge: watch::Sender<Arc<Judge>>,
+    pub(crate) chancery: Arc<Chancery>,
+    pub(crate) arbiter: Arc<Arbiter>,
+    pub(crate) judge: watch::Sender<Arc<Judge>>,
     /// End of the validity of the certificate in use.
     pub(crate) not_after: watch::Sender<OffsetDateTime>,
     /// Why what is on disk is not in use, where it is not.
-    refused: watch::Sender<Option<String>>,
+    pub(crate) refused: watch::Sender<Option<String>>,
     ledger: Ledger,
     index: Index,
     /// Ends with the broker.
     following: Option<Following>,
     saver: Saver,
-    material: SharedMaterial,
-    connections: Connections,
-    drain: Drain,
+    pub(crate) material: SharedMaterial,
+    pub(crate) connections: Connections,
+    pub(crate) drain: Drain,
     log: LogTask,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -151,14 +147,14 @@ impl Broker {
     #[allow(clippy::too_many_lines)] // the order of the start, read top to bottom
     pub async fn start(config: BrokerConfig) -> Result<Broker, BrokerError> {
         config.check()?;
-        let Loaded { keeper, declared, trust, log_keys: (log_key, next_log_key) } =
-            load(&config, None).await?;
-        let log_signer = LogSigner::new(log_key, next_log_key);
-        let (judge, judged_by) = watch::channel(Arc::clone(&trust.judge));
-        let not_after = watch::Sender::new(trust.credentials.certificate().not_after);
-        let material = SharedMaterial::new(TlsMaterial::new(&trust.credentials, trust.judge)?);
+        let Loaded { keeper, read: Read { declared, signer, believed, credentials, log_keys, policy } } =
+            load(&config).await?;
+        let log_signer = LogSigner::new(log_keys.0, log_keys.1);
+        let (judge, judged_by) = watch::channel(Arc::clone(&believed.judge));
+        let not_after = watch::Sender::new(credentials.certificate().not_after);
+        let material = SharedMaterial::new(TlsMaterial::new(&credentials, Arc::clone(&believed.judge))?);
+        let grounds = believed.grounds(signer, MeshTrusts::of(&keeper));
         let (listener, address) = listen(config.listen)?;
-        let policy = witnesses::policy(keeper.held().trust())?;
         let rules = watch_rules::read(config.watch_rules.as_deref())?;
 
         let State { log, checkpoint, shelf, positions } =
@@ -179,6 +175,7 @@ impl Broker {
         if let Some(condemned) = condemned {
             tokio::spawn(close_when(condemned, ledger.clone()));
         }
+        let receipts = shelf.receipts().await?;
         let masking = MaskingSecret::open(&config.data_dir)?;
         let connections = Connections::new();
         let foundation = Foundation {
@@ -190,13 +187,13 @@ impl Broker {
             masking,
         };
         let Offices { steward, registrar, chancery, arbiter } =
-            Offices::open(&config, &declared, foundation).await?;
+            Offices::open(&config, &declared, grounds, foundation).await?;
 
         let mut broker = Broker {
             config,
             address,
             admin_address: None,
-            board: Board::default(),
+            board: Board::knowing(receipts),
             metrics,
             steward,
             registrar,
@@ -225,6 +222,8 @@ impl Broker {
         let (matching, progress) = Box::pin(broker.open_matching(heard.clone(), rules)).await?;
         broker.open_doors(listener, (heard, progress));
         broker.run_matching(matching);
+        let fetching = broker.fetch_lists()?;
+        broker.tasks.extend(fetching);
         tracing::info!(%address, mesh = broker.config.mesh, epoch = broker.epoch(), "the broker is open");
         Ok(broker)
     }
@@ -254,58 +253,8 @@ impl Broker {
         self.steward.current().epoch()
     }
 
-    /// Reads catalog, registry, certificates and revocation lists again, and takes them over if none has a mistake.
-    /// Connections that the new trust refuses are cut. Returns whether the epoch rose.
-    ///
-    /// # Errors
-    /// [`BrokerError`]; everything stays as it was then. It is also logged and counted.
-    pub async fn reload(&self) -> Result<bool, BrokerError> {
-        let reloaded = self.take_over().await;
-        self.tell_reload(&reloaded);
-        reloaded
-    }
-
-    /// Counts, logs and shows what became of a reload.
-    pub(crate) fn tell_reload(&self, reloaded: &Result<bool, BrokerError>) {
-        match reloaded {
-            Ok(true) => self.metrics.reloaded("applied"),
-            Ok(false) => self.metrics.reloaded("unchanged"),
-            Err(error) => {
-                self.metrics.reloaded("refused");
-                tracing::error!(%error, "reload refused; the broker goes on with what it has");
-            }
-        }
-        self.refused.send_replace(reloaded.as_ref().err().map(ToString::to_string));
-    }
-
-    async fn take_over(&self) -> Result<bool, BrokerError> {
-        let mut held = self.keeper.lock().await;
-        let Loaded { keeper, declared, trust, log_keys } = load(&self.config, held.take()).await?;
-        let mesh = Arc::clone(held.insert(keeper).held());
-        let policy = witnesses::policy(mesh.trust())?;
-        let material = TlsMaterial::new(&trust.credentials, Arc::clone(&trust.judge))?;
-        let duty = Arc::clone(&declared.duty);
-        let rose = self.chancery.declare(declared, &trust.judge).await?;
-        self.arbiter.set_rules(duty);
-        self.take_log_keys(&mesh, log_keys, policy).await?;
-        self.use_trust(trust, material);
-        Ok(rose)
-    }
-
-    /// Judges by `trust` from now on, and cuts the connections that it refuses.
-    pub(crate) fn use_trust(&self, trust: Trust, material: TlsMaterial) {
-        let not_after = trust.credentials.certificate().not_after;
-        self.not_after.send_replace(not_after);
-        self.metrics.certificate_expiry(not_after);
-        self.judge.send_replace(trust.judge);
-        self.material.replace(material);
-        for (peer, refusal) in self.connections.close_refused(&self.material) {
-            tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
-        }
-    }
-
     /// Signs the log by the keys of this trust file from now on, and puts on record which file that is.
-    async fn take_log_keys(
+    pub(crate) async fn take_log_keys(
         &self,
         mesh: &SignedTrust,
         (now, next): (LogKey, Option<LogKey>),
@@ -485,12 +434,35 @@ async fn close_when(condemned: impl Future<Output = Option<String>>, ledger: Led
     }
 }
 
-/// What the operator declares, in the light of the trust that is kept.
+/// Everything that the configuration names, read and found good, and the trust that is kept.
 struct Loaded {
     keeper: TrustKeeper,
+    read: Read,
+}
+
+struct Read {
     declared: Declared,
-    trust: Trust,
+    signer: BundleSigner,
+    believed: Believed,
+    credentials: Credentials,
     log_keys: (LogKey, Option<LogKey>),
+    policy: Option<Arc<Policy>>,
+}
+
+impl Read {
+    fn new(config: &BrokerConfig, mesh: &SignedTrust) -> Result<Read, BrokerError> {
+        let log_keys = mesh_keys::log_keys(config, mesh.trust())?;
+        let policy = witnesses::policy(mesh.trust())?;
+        let credentials = trust::credentials(config)?;
+        let (believed, problem) = Believed::load(config, mesh, &RevocationLists::empty())?;
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        let declared = Declared::load(config)?;
+        let signer = mesh_keys::bundle_signer(config, mesh.trust())?;
+        TlsMaterial::new(&credentials, Arc::clone(&believed.judge))?;
+        Ok(Read { declared, signer, believed, credentials, log_keys, policy })
+    }
 }
 
 /// Opens the index of the log that `reader` reads, and begins to follow it.
@@ -508,26 +480,15 @@ async fn open_index(
 }
 
 /// Reads everything that the configuration names, in the light of the configured trust file or the one that is held,
-/// whichever is newer. Only where all of it is good, that file is kept. A keeper that is lost to an error is taken up from
-/// the disk by the next load.
-async fn load(config: &BrokerConfig, keeper: Option<TrustKeeper>) -> Result<Loaded, BrokerError> {
+/// whichever is newer. Only where all of it is good, that file is kept.
+async fn load(config: &BrokerConfig) -> Result<Loaded, BrokerError> {
     let config = config.clone();
     let load = move || {
         let now = OffsetDateTime::now_utc();
-        let mesh = match &keeper {
-            Some(keeper) => keeper.judge_file(now)?.unwrap_or_else(|| Arc::clone(keeper.held())),
-            None => TrustKeeper::peek(&config.trust, trust::owner(&config), now)?,
-        };
-        let log_keys = mesh_keys::log_keys(&config, mesh.trust())?;
-        let (mut declared, trust) = Declared::load(&config, MeshTrusts::just(Arc::clone(&mesh)))?;
-        let open = || TrustKeeper::open(&config.trust, trust::owner(&config), now);
-        let mut keeper = keeper.map_or_else(open, Ok)?;
-        if keeper.held().trust().version() < mesh.trust().version() {
-            keeper.keep(&mesh)?;
-            tracing::info!(version = mesh.trust().version(), "mesh trust file taken");
-        }
-        declared.trusts = MeshTrusts::of(&keeper);
-        Ok(Loaded { keeper, declared, trust, log_keys })
+        let mesh = TrustKeeper::peek(&config.trust, trust::owner(&config), now)?;
+        let read = Read::new(&config, &mesh)?;
+        let keeper = TrustKeeper::open(&config.trust, trust::owner(&config), now)?;
+        Ok(Loaded { keeper, read })
     };
     spawn_blocking(load).await.map_err(|_| BrokerError::Stopped)?
 }

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BrokerError;
+use crate::fetched_lists;
 use crate::limits::{
     BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, KEY_SLOTS_MAX,
     MATCHING_GRACE_MS, MATCHING_LATE_MS, MATCHING_SILENT_AFTER_MS, POSITIONS_SAVE_INTERVAL_MS,
@@ -107,6 +108,7 @@ impl BrokerConfig {
         if !(1..=WITNESS_DEADLINE_CONFIGURABLE_MS_MAX).contains(&self.witnesses.deadline_ms) {
             return wrong("witnesses.deadline_ms", "give a number from 1 to 10000");
         }
+        fetched_lists::fetched(self)?;
         if self.limits.positions_save_interval_ms == 0 {
             return wrong("limits.positions_save_interval_ms", "give at least 1");
         }

@@ -1,5 +1,5 @@
-//! What the operator declares, all of it read and found without a mistake: catalog, registry, revocation lists,
-//! operators. One mistake anywhere, and nothing of it is taken over.
+//! What the operator declares of others, all of it read and found without a mistake: catalog, registry, people. One mistake
+//! anywhere, and nothing of it is taken over.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,14 +14,11 @@ use lienthong_duty::DutyRules;
 use lienthong_duty::rules::RulesFile;
 use lienthong_proto::lienthong::control::v1::{self as control, Approver};
 
-use crate::bundle::BundleSigner;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::identity::Caller;
-use crate::mesh_keys;
-use crate::revocation;
 use crate::sources::{read_file, read_folder};
-use crate::trust::{self, MeshTrusts, Trust};
+use crate::trust;
 
 /// What the operator declares.
 #[derive(Clone, Debug)]
@@ -38,26 +35,17 @@ pub struct Declared {
     pub duty: Arc<DutyRules>,
     /// The operator's persons, who approve.
     pub approvers: Arc<[Approver]>,
-    /// Certificate revocation lists, DER.
-    pub revocation_lists: Arc<[Vec<u8>]>,
-    /// The same, as heartbeats name them.
-    pub revocation: Arc<[control::RevocationState]>,
     /// Certificates of people: the operator's, its auditors', agencies' officers'.
     pub operators: Arc<[(CertificateBinding, Caller)]>,
-    /// Signs by the bundle key in use.
-    pub signer: BundleSigner,
-    /// The mesh trust files that nodes are handed.
-    pub trusts: MeshTrusts,
 }
 
 impl Declared {
-    /// Reads everything that the configuration names, and the trust in whose light it stands. Blocks on the disk.
+    /// Reads everything that the configuration names. Blocks on the disk.
     ///
     /// # Errors
     /// [`BrokerError::Mistakes`] with every mistake of the catalog, or else of the registry; otherwise the first file
     /// that cannot be used.
-    pub fn load(config: &BrokerConfig, trusts: MeshTrusts) -> Result<(Declared, Trust), BrokerError> {
-        let trust = Trust::load(config, trusts.newest())?;
+    pub fn load(config: &BrokerConfig) -> Result<Declared, BrokerError> {
         let files = read_folder(&config.catalog_dir)?;
         let catalog = Catalog::read(&files).map_err(BrokerError::Mistakes)?;
         let folder = config.registry_file.parent().unwrap_or(Path::new(""));
@@ -69,20 +57,15 @@ impl Declared {
                 binding
             })
             .map_err(BrokerError::Mistakes)?;
-        let declared = Declared {
+        Ok(Declared {
             files: files.into(),
             approvals: approvals(&config.catalog_dir)?,
             catalog: Arc::new(catalog),
             registry: Arc::new(registry),
             duty: Arc::new(duty(config.duty_file.as_deref())?),
             approvers: trust::approvers(&config.operators)?.into(),
-            revocation_lists: trust.revocation_lists.clone().into(),
-            revocation: revocation::states(&trust.revocation_lists, trust.judge.anchors()).into(),
             operators: trust::people(config)?.into(),
-            signer: mesh_keys::bundle_signer(config, trusts.newest().trust())?,
-            trusts,
-        };
-        Ok((declared, trust))
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use lienthong_certs::PeerCertificate;
+use lienthong_catalog::code::is_state_code;
+use lienthong_certs::{Branch, PeerCertificate};
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
 use lienthong_transport::Peer;
@@ -144,6 +145,13 @@ fn agrees(caller: &Caller, certificate: Option<&PeerCertificate>) -> Result<(), 
     let (Caller::Node { agency, .. } | Caller::System { agency, .. }) = caller else {
         return Ok(());
     };
+    if certificate.is_some_and(|certificate| certificate.branch == Some(Branch::Public))
+        && is_state_code(agency)
+    {
+        let detail =
+            format!("a public authority vouches for the certificate, and {agency} is an agency of the state");
+        return Err(MeshError::new(Reason::DenyCertificate, detail).with_rule("R-34"));
+    }
     match certificate.and_then(|certificate| certificate.agency_urn.as_ref()) {
         Some(code) if code != agency => {
             let detail = format!("the certificate names agency {code}, the registry binds it to {agency}");

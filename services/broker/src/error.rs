@@ -64,6 +64,9 @@ pub enum BrokerError {
     /// A change would break what the stewards declared must hold.
     #[error("the change is refused, it breaks an invariant:\n{}", .0.join("\n"))]
     Invariants(Vec<String>),
+    /// More than one thing at once; each of them stands.
+    #[error("{}", several(.0))]
+    Several(Vec<BrokerError>),
     /// One certificate is bound to two parties.
     #[error(transparent)]
     BoundTwice(#[from] BoundTwice),
@@ -105,8 +108,8 @@ pub enum BrokerError {
     /// A revocation list cannot be used.
     #[error(transparent)]
     Revocation(#[from] RevocationError),
-    /// A revocation list is not PEM after all: it changed while it was read.
-    #[error("{}: {detail}; reload once the file is complete", path.display())]
+    /// A file is none of revocation lists.
+    #[error("{}: {detail}; it is read again once it changes", path.display())]
     RevocationList {
         /// The file.
         path: PathBuf,
@@ -219,6 +222,18 @@ impl From<MatchingError> for BrokerError {
     fn from(error: MatchingError) -> Self {
         BrokerError::Matching(Box::new(error))
     }
+}
+
+impl BrokerError {
+    /// All of these as one; `None` where there is none.
+    pub fn several(mut errors: Vec<BrokerError>) -> Option<BrokerError> {
+        if errors.len() > 1 { Some(BrokerError::Several(errors)) } else { errors.pop() }
+    }
+}
+
+fn several(errors: &[BrokerError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 fn lines(mistakes: &[Mistake]) -> String {

@@ -36,6 +36,7 @@
 //! | [`masking`] | the secret behind HASH masking |
 //! | [`online`] | single decisions, for data that is decided online |
 //! | [`board`] | which node decides by which epoch |
+//! | [`fetched_lists`] | revocation lists from where they are published |
 //! | [`ledger`] | the one writer of the log |
 //! | [`witnesses`] | who cosigns what is published |
 //! | [`positions`] | how much of each journal the log holds |
@@ -67,6 +68,7 @@ pub mod declared;
 pub mod door;
 pub mod enrollment;
 pub mod error;
+pub mod fetched_lists;
 pub mod findings;
 pub mod generation;
 pub mod identity;

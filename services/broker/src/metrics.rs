@@ -25,6 +25,7 @@ struct Families {
     batches: Family<Outcome, Counter>,
     batch_entries: Counter,
     reloads: Family<Outcome, Counter>,
+    lists_fetched: Family<Outcome, Counter>,
     contracts: Family<Outcome, Counter>,
     duty: Family<Outcome, Counter>,
     enrollments: Family<Outcome, Counter>,
@@ -96,6 +97,11 @@ impl BrokerMetrics {
             "broker_reloads",
             "Reloads of catalog, registry and trust, by outcome",
             reloads.clone(),
+        );
+        metrics.register(
+            "broker_revocation_lists_fetched",
+            "Revocation lists asked for where they are published, by outcome",
+            self.0.lists_fetched.clone(),
         );
         metrics.register("broker_contracts", "Contracts that providers sent, by outcome", contracts.clone());
         metrics.register(
@@ -201,6 +207,11 @@ impl BrokerMetrics {
         self.0.reloads.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// Counts a look at where a revocation list is published: `taken`, `unchanged` or `refused`.
+    pub fn list_fetched(&self, outcome: &'static str) {
+        self.0.lists_fetched.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// Counts a contract: `published`, `unchanged` or `refused`.
     pub fn contract(&self, outcome: &'static str) {
         self.0.contracts.get_or_create(&Outcome { outcome }).inc();
@@ -292,7 +303,7 @@ mod tests {
         metrics.check_golden(include_str!("../tests/golden/metrics.txt")).unwrap();
 
         broker.epoch(3);
-        let watch = board.enter("agencies/G01/nodes/n1", "0.1.0", 2);
+        let watch = board.enter("agencies/G01/nodes/n1", "0.1.0", 2, 2);
         positions.advance([], 0, 7);
         let text = metrics.encode().unwrap();
         for line in [

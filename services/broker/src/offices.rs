@@ -19,7 +19,7 @@ use crate::metrics::BrokerMetrics;
 use crate::registrar::{House, Registrar};
 use crate::shelf::Shelf;
 use crate::state::log_dir;
-use crate::steward::{Standing, Steward};
+use crate::steward::{Grounds, Standing, Steward};
 
 /// The offices.
 #[derive(Clone, Debug)]
@@ -59,6 +59,7 @@ impl Offices {
     pub async fn open(
         config: &BrokerConfig,
         declared: &Declared,
+        grounds: Grounds,
         foundation: Foundation,
     ) -> Result<Offices, BrokerError> {
         let Foundation { shelf, ledger, metrics, judge, connections, masking } = foundation;
@@ -73,7 +74,8 @@ impl Offices {
         };
         let issuer = Issuer::new(ledger.clone(), shelf.clone());
         let steward =
-            Steward::open(&config.mesh, declared.clone(), standing, &shelf, issuer, metrics.clone()).await?;
+            Steward::open(&config.mesh, declared.clone(), grounds, standing, &shelf, issuer, metrics.clone())
+                .await?;
         let house = House {
             mesh: config.mesh.as_str().into(),
             steward: Arc::new(steward),

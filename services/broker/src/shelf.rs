@@ -20,7 +20,7 @@ use crate::limits::{CONTRACT_PART_BYTES, CONTRACT_VERSIONS_MAX};
 use crate::positions::{Changes, Journal};
 use crate::stored::{
     StoredAct, StoredActivated, StoredChange, StoredContract, StoredEnrollment, StoredEpoch, StoredFolder,
-    StoredInForce, StoredMark, key, part_count, read,
+    StoredInForce, StoredMark, StoredReceipt, key, part_count, read,
 };
 
 /// A handle to the store. Cheap to clone.
@@ -167,6 +167,27 @@ impl Shelf {
         let batch = Batch::new().put(one.name(), one.to_stored().encode_to_vec());
         let batch = forget.iter().fold(batch, |batch, name| batch.delete(name.as_str()));
         self.0.commit(batch).await?;
+        Ok(())
+    }
+
+    /// What is on record of each node's receipts.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`], [`BrokerError::Stored`].
+    pub async fn receipts(&self) -> Result<BTreeMap<String, StoredReceipt>, BrokerError> {
+        let read_one = |entry: &Entry| {
+            let node = String::from_utf8_lossy(&entry.key[key::RECEIPTS.len()..]).into_owned();
+            Ok((node, read(&entry.key, &entry.value)?))
+        };
+        self.all(KeyRange::prefix(key::RECEIPTS)).await?.iter().map(read_one).collect()
+    }
+
+    /// Notes what is on record of a node's receipts.
+    ///
+    /// # Errors
+    /// [`BrokerError::Store`].
+    pub async fn put_receipt(&self, node: &str, on_record: &StoredReceipt) -> Result<(), BrokerError> {
+        self.0.commit(Batch::new().put(key::receipt(node), on_record.encode_to_vec())).await?;
         Ok(())
     }
 

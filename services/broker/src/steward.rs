@@ -12,9 +12,11 @@ use bytes::Bytes;
 use lienthong_catalog::catalog::{Catalog, Enrolled};
 use lienthong_catalog::compile::{RightDifference, right_differences};
 use lienthong_catalog::{Finding, Severity};
+use lienthong_proto::lienthong::control::v1::RevocationState;
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
+use crate::bundle::BundleSigner;
 use crate::chancery::{self, InForce};
 use crate::declared::Declared;
 use crate::enrollment::Enrolling;
@@ -27,6 +29,7 @@ use crate::records::{Act, RECORDER};
 use crate::shelf::{Shelf, ShelvedChange, Shelving};
 use crate::stored::{StoredContract, StoredEpoch};
 use crate::suspensions::Suspensions;
+use crate::trust::MeshTrusts;
 use publication::Waiting;
 
 pub use publication::{PublishError, Published};
@@ -40,6 +43,19 @@ pub struct Steward {
     waiting: Waiting,
     /// Held by whoever changes something.
     desk: Mutex<Desk>,
+}
+
+/// Whom the mesh believes, as every bundle carries it.
+#[derive(Clone, Debug)]
+pub struct Grounds {
+    /// Certificate revocation lists, DER.
+    pub revocation_lists: Arc<[Vec<u8>]>,
+    /// The same, as heartbeats name them.
+    pub revocation: Arc<[RevocationState]>,
+    /// Signs by the bundle key in use.
+    pub signer: BundleSigner,
+    /// The mesh trust files that nodes are handed.
+    pub trusts: MeshTrusts,
 }
 
 /// What the next draft is made of.
@@ -87,6 +103,7 @@ impl Steward {
     pub async fn open(
         mesh: &str,
         declared: Declared,
+        grounds: Grounds,
         standing: Standing<'_>,
         shelf: &Shelf,
         issuer: Issuer,
@@ -107,7 +124,8 @@ impl Steward {
             }
             about.insert(provider, shelved.about);
         }
-        let Declared { revocation_lists, revocation, operators, signer, trusts, .. } = declared;
+        let Declared { operators, .. } = declared;
+        let Grounds { revocation_lists, revocation, signer, trusts } = grounds;
         let material = Material {
             signer,
             trusts,
@@ -158,7 +176,7 @@ impl Steward {
         imported: Option<&ShelvedChange>,
     ) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
-        let Declared { revocation_lists, revocation, operators, signer, trusts, .. } = declared;
+        let Declared { operators, .. } = declared;
         let contracts = annotated_anew(&desk.material, &catalog).await?;
         let resource = chancery::name(in_force.number);
         let occasion = adopted(&resource, &in_force, imported);
@@ -166,27 +184,39 @@ impl Steward {
             catalog,
             in_force: Arc::clone(&in_force),
             contracts,
-            revocation_lists,
-            revocation,
             operators,
-            signer,
-            trusts,
             ..desk.material.clone()
         };
         let before = self.current().epoch();
         Ok(self.take_effect(&mut desk, material, occasion, Invariants::Kept).await? > before)
     }
 
-    /// Takes over revocation lists, and nothing else of what the operator declares. Returns whether the epoch rose.
+    /// Takes over whom the mesh believes, and nothing else of what the operator declares. Returns whether the epoch rose.
     ///
     /// # Errors
     /// [`BrokerError`]; everything stays as it was then.
-    pub async fn take_lists(&self, revocation_lists: Arc<[Vec<u8>]>) -> Result<bool, BrokerError> {
+    pub async fn believe(&self, grounds: Grounds) -> Result<bool, BrokerError> {
+        let mut desk = self.desk.lock().await;
+        let Grounds { revocation_lists, revocation, signer, trusts } = grounds;
+        let material = Material { revocation_lists, revocation, signer, trusts, ..desk.material.clone() };
+        let (before, occasion) = (self.current().epoch(), Occasion::of(TRUST_APPLIED, None));
+        Ok(self.take_effect(&mut desk, material, occasion, Invariants::AsTheyAre).await? > before)
+    }
+
+    /// Takes over revocation lists alone. Returns whether the epoch rose.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; everything stays as it was then.
+    pub async fn take_lists(
+        &self,
+        revocation_lists: Arc<[Vec<u8>]>,
+        revocation: Arc<[RevocationState]>,
+    ) -> Result<bool, BrokerError> {
         let mut desk = self.desk.lock().await;
         if desk.material.revocation_lists == revocation_lists {
             return Ok(false);
         }
-        let material = Material { revocation_lists, ..desk.material.clone() };
+        let material = Material { revocation_lists, revocation, ..desk.material.clone() };
         let (before, occasion) = (self.current().epoch(), Occasion::of(LISTS_APPLIED, None));
         Ok(self.take_effect(&mut desk, material, occasion, Invariants::AsTheyAre).await? > before)
     }
@@ -335,6 +365,16 @@ fn adopted<'a>(resource: &'a str, in_force: &InForce, imported: Option<&'a Shelv
     let act = chancery::applied(RECORDER, resource, in_force.content, detail);
     Occasion::of(act, imported.map(Shelving::Catalog))
 }
+
+/// The act behind a generation that follows from another mesh trust file.
+const TRUST_APPLIED: Act<'static> = Act {
+    actor: RECORDER,
+    action: "trust.rights",
+    resource: "mesh_trust",
+    epoch: 0,
+    content_hash: None,
+    detail: "",
+};
 
 /// The act behind a generation that follows from revocation lists alone.
 const LISTS_APPLIED: Act<'static> = Act {

@@ -226,6 +226,20 @@ pub struct StoredInForce {
     pub number: u64,
 }
 
+/// What of a node's receipts is on record, so that a node that says them again is not recorded again.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct StoredReceipt {
+    /// Epoch whose revocation lists are on record as being in force there.
+    #[prost(uint64, tag = "1")]
+    pub lists_epoch: u64,
+    /// SHA-256 over these lists.
+    #[prost(bytes = "vec", tag = "2")]
+    pub lists: Vec<u8>,
+    /// Epoch of which it is on record that everything that it cut is gone.
+    #[prost(uint64, tag = "3")]
+    pub cut_epoch: u64,
+}
+
 /// Keys of the store. Each begins with the noun that it holds.
 pub mod key {
     /// Prefix of the journals, by node.
@@ -234,6 +248,8 @@ pub mod key {
     pub const CONTRACTS: &[u8] = b"contract/";
     /// Prefix of the enrollments, whose resource names are their keys.
     pub const ENROLLMENTS: &[u8] = b"enrollments/";
+    /// Prefix of what is on record of nodes' receipts, by node.
+    pub const RECEIPTS: &[u8] = b"receipt/";
     /// Prefix of the parts of their descriptor sets.
     pub const CONTRACT_PARTS: &[u8] = b"contract-part/";
 
@@ -256,6 +272,11 @@ pub mod key {
     /// `node`'s journal.
     pub fn journal(node: &str) -> Vec<u8> {
         [JOURNALS, node.as_bytes()].concat()
+    }
+
+    /// What is on record of `node`'s receipts.
+    pub fn receipt(node: &str) -> Vec<u8> {
+        [RECEIPTS, node.as_bytes()].concat()
     }
 
     /// One version of `provider`'s contract. Versions are ordered, the oldest first; codes hold no `/`, so that no

@@ -3,19 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lienthong_certs::judge::CRL_BYTES_MAX;
+use lienthong_certs::judge::{CRL_BYTES_MAX, RevocationError, RevocationList};
 use lienthong_certs::{
-    CertificateBinding, Credentials, Judge, PeerCertificate, Profile, RevocationLists, files,
+    CertificateBinding, Credentials, Judge, PeerCertificate, Profile, RevocationLists, TrustAnchors, files,
 };
-use lienthong_proto::lienthong::control::v1::{self as control, Approver};
+use lienthong_proto::lienthong::control::v1::{self as control, Approver, RevocationState};
 use lienthong_trust::keeper::Owner;
 use lienthong_trust::{SignedTrust, TrustKeeper};
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::bundle::BundleSigner;
 use crate::config::{BrokerConfig, OfficerConfig};
 use crate::error::BrokerError;
+use crate::fetched_lists;
 use crate::identity::Caller;
+use crate::revocation;
+use crate::steward::Grounds;
 
 /// The first byte of a DER list; PEM is text.
 const DER_SEQUENCE: u8 = 0x30;
@@ -53,39 +57,94 @@ pub fn owner(config: &BrokerConfig) -> Owner<'_> {
     Owner { mesh: &config.mesh, development: config.development, data_dir: &config.data_dir }
 }
 
-/// Everything that a handshake needs, and what nodes need to judge as the broker does.
-#[derive(Debug)]
-pub struct Trust {
-    /// The broker's certificate and key.
-    pub credentials: Credentials,
-    /// Judges others.
-    pub judge: Arc<Judge>,
-    /// The revocation lists, DER, in the order of the configuration: for the nodes' bundles.
-    pub revocation_lists: Vec<Vec<u8>>,
+/// The broker's own certificate and key. Blocks on the disk, and as long as a token does.
+///
+/// # Errors
+/// [`BrokerError`] naming the file.
+pub fn credentials(config: &BrokerConfig) -> Result<Credentials, BrokerError> {
+    let credentials = Credentials::open(&config.certificate, &config.key)?;
+    if credentials.certificate().development && !config.development {
+        return Err(BrokerError::Development(config.certificate.clone()));
+    }
+    Ok(credentials)
 }
 
-impl Trust {
-    /// Reads everything that the configuration names, in the light of a mesh trust file. Blocks on the disk.
+/// Who is believed, and what nodes need to judge as the broker does.
+#[derive(Debug)]
+pub struct Believed {
+    /// Judges others.
+    pub judge: Arc<Judge>,
+    /// The revocation lists, DER, for the nodes' bundles.
+    pub revocation_lists: Arc<[Vec<u8>]>,
+    /// Those of them that count, as heartbeats name them.
+    pub revocation: Arc<[RevocationState]>,
+}
+
+impl Believed {
+    /// Reads the revocation lists that the configuration names, in the light of a mesh trust file and beside those that are
+    /// held: no list grows older, and a file that cannot be used takes away nothing of the others, nor of what it said
+    /// before. What is wrong with it is answered, too. Blocks on the disk.
     ///
     /// # Errors
-    /// [`BrokerError`] naming the file.
-    pub fn load(config: &BrokerConfig, mesh: &SignedTrust) -> Result<Trust, BrokerError> {
-        let credentials = Credentials::open(&config.certificate, &config.key)?;
-        if credentials.certificate().development && !config.development {
-            return Err(BrokerError::Development(config.certificate.clone()));
-        }
+    /// [`BrokerError`] if the trust file names authorities that may not be believed.
+    pub fn load(
+        config: &BrokerConfig,
+        mesh: &SignedTrust,
+        held: &RevocationLists,
+    ) -> Result<(Believed, Option<BrokerError>), BrokerError> {
         let anchors = mesh.trust().anchors();
-        let (lists, left_out) = RevocationLists::load_known(&config.trust.revocation_lists, anchors)?;
-        for error in left_out {
-            tracing::warn!(%error, "a configured revocation list is left out");
+        let mut lists = held.under(anchors);
+        let (mut strangers, mut problems) = (Vec::new(), Vec::new());
+        for path in &fetched_lists::list_files(config) {
+            match lists_in(path) {
+                Ok(found) => {
+                    for der in found {
+                        match take_in(&lists, &der, anchors) {
+                            Ok(newer) => lists = newer,
+                            Err(unknown @ RevocationError::Unverified(_)) => {
+                                tracing::warn!(error = %unknown.at(path), "a configured revocation list is left out");
+                                // Of an authority that is not trusted any more, or not yet: nodes judge for themselves.
+                                strangers.push(der);
+                            }
+                            Err(error) => problems.push(error.at(path).into()),
+                        }
+                    }
+                }
+                Err(error) => problems.push(error),
+            }
         }
+        let mut known: Vec<&RevocationList> = lists.lists().collect();
+        known.sort_by_key(|list| list.authority);
+        let revocation = revocation::states(&known).into();
+        let known = known.into_iter().map(|list| list.der().to_vec());
+        let revocation_lists = known.chain(strangers).collect();
         let profile = if config.development { Profile::development() } else { Profile::default() };
         let judge = Arc::new(Judge::new(anchors.clone(), lists, profile)?);
-        let mut revocation_lists = Vec::new();
-        for path in &config.trust.revocation_lists {
-            revocation_lists.extend(lists_in(path)?);
+        Ok((Believed { judge, revocation_lists, revocation }, BrokerError::several(problems)))
+    }
+}
+
+impl Believed {
+    /// As bundles carry it.
+    pub fn grounds(&self, signer: BundleSigner, trusts: MeshTrusts) -> Grounds {
+        Grounds {
+            revocation_lists: Arc::clone(&self.revocation_lists),
+            revocation: Arc::clone(&self.revocation),
+            signer,
+            trusts,
         }
-        Ok(Trust { credentials, judge, revocation_lists })
+    }
+}
+
+/// The lists with this one among them, if it is newer than what is held.
+fn take_in(
+    lists: &RevocationLists,
+    der: &[u8],
+    anchors: &TrustAnchors,
+) -> Result<RevocationLists, RevocationError> {
+    match lists.with(RevocationList::read(der, anchors)?) {
+        Err(RevocationError::Older { .. }) => Ok(lists.clone()),
+        taken => taken,
     }
 }
 
@@ -144,14 +203,17 @@ pub fn certificate(path: &Path) -> Result<PeerCertificate, BrokerError> {
         .map_err(|source| BrokerError::Certificate { path: path.to_owned(), source })
 }
 
-/// The lists of one file that was already read as such, so that a damaged one has been named before.
+/// The lists of one file, as they are: one in DER, or any number in PEM.
 pub(crate) fn lists_in(path: &Path) -> Result<Vec<Vec<u8>>, BrokerError> {
     let bytes = files::read(path, CRL_BYTES_MAX)?;
     if bytes.first() == Some(&DER_SEQUENCE) {
         return Ok(vec![bytes]);
     }
-    CertificateRevocationListDer::pem_slice_iter(&bytes)
+    let unusable =
+        |detail: &str| BrokerError::RevocationList { path: path.to_owned(), detail: detail.to_owned() };
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .map(|list| list.map(|list| list.as_ref().to_vec()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| BrokerError::RevocationList { path: path.to_owned(), detail: error.to_string() })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unusable(&error.to_string()))?;
+    if lists.is_empty() { Err(unusable("it holds no revocation list, in DER or PEM")) } else { Ok(lists) }
 }

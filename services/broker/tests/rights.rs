@@ -33,6 +33,42 @@ fn published(mesh: &Mesh) -> Vec<BundlePublished> {
         .collect()
 }
 
+/// What nodes' receipts put on record, after the broker has stopped.
+fn receipts(mesh: &Mesh) -> Vec<String> {
+    let reader = LogReader::new(&mesh.data_dir().join("log"));
+    let entries = reader.entries(0..reader.size().unwrap()).unwrap();
+    let bodies = entries.iter().filter_map(|entry| Record::decode(entry.as_slice()).unwrap().body);
+    bodies
+        .filter_map(|body| match body {
+            Body::Administration(act) if act.action == "rights.applied" => Some(act.detail),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_receipt_that_a_node_says_again_is_on_record_once() {
+    let mesh = Mesh::new();
+    for _ in 0..2 {
+        let broker = mesh.start().await;
+        let shown = || broker.board().row(G01).is_some_and(|row| row.applied_epoch == 1);
+        for _ in 0..2 {
+            let mut g01 = Watcher::new(&mesh, &broker, &mesh.g01).await;
+            g01.snapshot().await;
+            g01.acknowledge(1, "").await;
+            g01.heartbeat().await;
+            soon(async {
+                while !shown() {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+        }
+        soon(broker.stop()).await.unwrap();
+    }
+    assert_eq!(receipts(&mesh), ["revocation lists in force"]);
+}
+
 #[tokio::test]
 async fn a_node_gets_its_signed_bundle_which_is_on_record() {
     let mesh = Mesh::new();
@@ -119,6 +155,28 @@ async fn a_mistake_at_reload_changes_nothing() {
     assert!(error.contains("entries.yaml:") && error.contains("AKTIVE"), "{error}");
     assert_eq!(broker.epoch(), 1);
     assert_eq!(Watcher::new(&mesh, &broker, &mesh.g01).await.snapshot().await.0.epoch, 1);
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_public_authority_stands_for_no_agency() {
+    let mesh = Mesh::new();
+    let holder = lienthong_certs::pki::Holder::Node {
+        agency_code: "G01".to_owned(),
+        agency_name: "DEMO – Cơ quan thử".to_owned(),
+        node_id: "cong-cong".to_owned(),
+    };
+    let request = lienthong_certs::pki::Request::new(holder)
+        .with_dns_names(&["localhost"])
+        .with_branch(lienthong_certs::Branch::Public);
+    let public = mesh.pki.issue(&request).unwrap();
+    // The registry binds it all the same.
+    mesh.write_registry(&[("G01", &public), ("H26.90", &mesh.h26)]);
+    let broker = mesh.start().await;
+    let refused = Watcher::open(&mesh, &broker, &public, (0, Vec::new())).await.err().unwrap();
+    let read = status::read(&refused).unwrap();
+    assert_eq!(read.reason, Reason::DenyCertificate);
+    assert!(read.metadata["detail"].contains("public authority"), "{:?}", read.metadata);
     soon(broker.stop()).await.unwrap();
 }
 

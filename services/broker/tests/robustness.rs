@@ -177,6 +177,97 @@ async fn a_revoked_certificate_is_cut_at_reload() {
 }
 
 #[tokio::test]
+async fn no_other_file_holds_up_a_revocation() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut g01 = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    let mut h26 = Watcher::new(&mesh, &broker, &mesh.h26).await;
+    g01.snapshot().await;
+    h26.snapshot().await;
+    let before = broker.current_revocation();
+    // Everything else is damaged at once: our certificate, the trust file, the catalog, another authority's list.
+    fs::write(&mesh.broker.certificate, "half").unwrap();
+    fs::write(mesh.path("mesh.trust"), "half").unwrap();
+    mesh.edit("entries.yaml", "status: ACTIVE", "status: AKTIVE");
+    mesh.pki.revoke(&mesh.g01.binding, RevocationReason::KeyCompromise).unwrap();
+    let list = mesh.pki.crl(DevAuthority::State).unwrap();
+    let others = mesh.pki.crl_files().into_iter().filter(|path| *path != list);
+    let damaged: Vec<_> = others.map(|path| fs::write(&path, "half").map(|()| path).unwrap()).collect();
+    assert!(!damaged.is_empty());
+
+    let error = broker.take_files().await.unwrap_err().to_string();
+    assert!(error.contains(damaged[0].to_str().unwrap()), "{error}");
+    g01.refusal().await;
+    let (bundle, _) = h26.snapshot().await;
+    assert_eq!(
+        (bundle.epoch, bundle.revocation_lists.len()),
+        (2, 1 + damaged.len()),
+        "the others stay in force"
+    );
+    let after = broker.current_revocation();
+    assert_eq!(after.len(), before.len());
+    assert_ne!(after, before, "heartbeats name the new list");
+
+    let error = broker.reload().await.unwrap_err().to_string();
+    for what in ["broker", "mesh.trust", "AKTIVE", damaged[0].to_str().unwrap()] {
+        assert!(error.contains(what), "{what}: {error}");
+    }
+    assert_eq!(broker.epoch(), 2);
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_trust_file_takes_effect_whatever_is_wrong_with_the_catalog() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let mut outsider = Watcher::new(&mesh, &broker, &mesh.outsider).await;
+    outsider.snapshot().await;
+    mesh.edit("entries.yaml", "status: ACTIVE", "status: AKTIVE");
+    mesh.next_trust(|parts| parts.anchors.retain(|anchor| anchor.parties != lienthong_certs::Branch::Public));
+    assert!(broker.reload().await.unwrap_err().to_string().contains("AKTIVE"));
+    outsider.refusal().await;
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_is_published_is_fetched_and_cuts_whom_it_names() {
+    let mesh = Mesh::new();
+    mesh.pki.revoke(&mesh.g01.binding, RevocationReason::KeyCompromise).unwrap();
+    let list = fs::read(mesh.pki.crl(DevAuthority::State).unwrap()).unwrap();
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = mesh.config();
+    // No file says it: the address alone does.
+    config.trust.revocation_lists.clear();
+    config.trust.revocation_list_urls = vec![format!("http://{}/state.crl", server.local_addr().unwrap())];
+    let kept = lienthong_broker::fetched_lists::places(&config);
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let mut g01 = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    g01.snapshot().await;
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut socket, _)) = server.accept().await {
+            let _ = socket.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", list.len());
+            socket.write_all(&[head.as_bytes(), &list].concat()).await.unwrap();
+        }
+    });
+    soon(async {
+        while !kept[0].exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // What the program does when it sees that the file has come.
+    broker.take_files().await.unwrap();
+    g01.refusal().await;
+    soon(broker.stop()).await.unwrap();
+    // It is known at the next start, without the server.
+    let broker = Broker::start(config).await.unwrap();
+    assert!(Watcher::open(&mesh, &broker, &mesh.g01, (0, Vec::new())).await.is_err());
+    soon(broker.stop()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_renewed_certificate_is_bound_beside_the_old_one() {
     let mesh = Mesh::new();
     let renewed = mesh.pki.issue_node("G01", "DEMO – Cơ quan thử", "n1-moi", &["localhost"]).unwrap();

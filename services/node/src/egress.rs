@@ -100,7 +100,9 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> An
         Ok((permitted, deadline)) => {
             let method = Arc::clone(permitted.method());
             let outgoing = Outgoing { core, peer, rights, id, received, caller, stated, method, deadline };
-            let nodes = match outgoing.provider_nodes() {
+            let (revocation, metrics) = (&outgoing.core.node.revocation, &outgoing.core.node.metrics);
+            let nodes = outgoing.provider_nodes();
+            let nodes = match nodes.and_then(|nodes| revocation.of_providers(nodes, &permitted, metrics)) {
                 Ok(nodes) => nodes,
                 Err(error) => return deny(&outgoing.core, exchange, id, &error),
             };

@@ -54,6 +54,7 @@ pub struct Metrics {
     /// Calls for open data that went on although a revocation list was overdue or missing.
     pub revocation_soft_fails: Counter,
     reloads: Family<Vec<(&'static str, Label)>, Counter>,
+    lists_fetched: Family<Vec<(&'static str, Label)>, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -117,6 +118,7 @@ impl Default for Metrics {
             certificate_expiry: Gauge::default(),
             revocation_soft_fails: Counter::default(),
             reloads: Family::default(),
+            lists_fetched: Family::default(),
         }
     }
 }
@@ -152,6 +154,11 @@ impl Metrics {
     /// The node's files were read again: `applied`, `unchanged` or `refused`.
     pub fn reloaded(&self, outcome: &'static str) {
         self.reloads.get_or_create(&vec![("outcome", Label(outcome))]).inc();
+    }
+
+    /// A revocation list was asked for where it is published: `taken`, `unchanged` or `refused`.
+    pub fn list_fetched(&self, outcome: &'static str) {
+        self.lists_fetched.get_or_create(&vec![("outcome", Label(outcome))]).inc();
     }
 
     /// Gives every number its name.
@@ -232,6 +239,11 @@ impl Metrics {
             "node_reloads",
             "Certificate, key and revocation lists read again, by outcome",
             self.reloads.clone(),
+        );
+        register.register(
+            "node_revocation_lists_fetched",
+            "Revocation lists asked for where they are published, by outcome",
+            self.lists_fetched.clone(),
         );
         register.register(
             "node_revocation_soft_fails",

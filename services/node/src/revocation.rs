@@ -4,7 +4,7 @@
 //! and personal data stays where it is then; open data goes on, counted and said in the log.
 
 use std::sync::{
-    OnceLock,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -14,7 +14,9 @@ use lienthong_proto::{reason::Reason, status::MeshError};
 use lienthong_transport::SharedMaterial;
 use rustls_pki_types::UnixTime;
 
-use crate::{call::identify::Caller, clock, limits::SOFT_FAIL_LOG_MS, metrics::Metrics};
+use crate::{
+    call::identify::Caller, clock, limits::SOFT_FAIL_LOG_MS, metrics::Metrics, upstream::ProviderNode,
+};
 
 /// The judge's knowledge of revocation, for each call.
 #[derive(Debug, Default)]
@@ -35,11 +37,45 @@ impl Revocation {
     /// a local socket.
     pub fn check(&self, caller: &Caller, permitted: &Permitted, metrics: &Metrics) -> Result<(), MeshError> {
         let Some(certificate) = &caller.judged else { return Ok(()) };
-        let Some(problem) = overdue(self.freshness(certificate)) else { return Ok(()) };
+        let known = (self.freshness(certificate), certificate.binding().issuer.clone());
+        self.suffices(known, "caller", permitted, metrics)
+    }
+
+    /// The same of a node that is asked: of these, those whose certificate may be believed for this data.
+    ///
+    /// # Errors
+    /// [`Reason::DenyRightsStale`] where none is left.
+    pub fn of_providers(
+        &self,
+        nodes: Vec<Arc<ProviderNode>>,
+        permitted: &Permitted,
+        metrics: &Metrics,
+    ) -> Result<Vec<Arc<ProviderNode>>, MeshError> {
+        let Some(judge) = self.material.get().map(SharedMaterial::judge) else { return Ok(nodes) };
+        let (mut left, mut refused) = (Vec::new(), None);
+        for node in nodes {
+            match self.suffices(node.revocation(&judge, UnixTime::now()), "provider", permitted, metrics) {
+                Ok(()) => left.push(node),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if left.is_empty() => Err(error),
+            _ => Ok(left),
+        }
+    }
+
+    fn suffices(
+        &self,
+        (freshness, issuer): (Freshness, String),
+        whose: &str,
+        permitted: &Permitted,
+        metrics: &Metrics,
+    ) -> Result<(), MeshError> {
+        let Some(problem) = overdue(freshness) else { return Ok(()) };
         if !permitted.is_open_data() {
-            let issuer = &certificate.binding().issuer;
             let detail = format!(
-                "{problem} above the caller's certificate of \"{issuer}\"; publish and fetch it (R-37)"
+                "{problem} above the {whose}'s certificate of \"{issuer}\"; publish and fetch it (R-37)"
             );
             return Err(MeshError::new(Reason::DenyRightsStale, detail));
         }
@@ -51,7 +87,7 @@ impl Revocation {
             && self.told_unix_ms.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             tracing::warn!(
-                issuer = certificate.binding().issuer,
+                issuer,
                 calls = metrics.revocation_soft_fails.get(),
                 "{problem}: open data goes on without it (R-37)"
             );

@@ -15,6 +15,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use lienthong_audit::journal::{Journal, JournalError, JournalOptions};
+use lienthong_crl::AddressError;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
 use lienthong_transport::{Connections, Drain};
 use time::OffsetDateTime;
@@ -31,7 +32,7 @@ use crate::{
     control::{
         broker::Broker,
         bundle::BundleKeeper,
-        housekeeping, orphans,
+        fetched_lists, housekeeping, orphans,
         publish::{self, ContractFileError},
         renewal::{self, Renewal},
         ship::{self, Shipping},
@@ -114,6 +115,7 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     let hangups = signal(SignalKind::hangup()).map_err(NodeError::Signal)?;
     let contract = publish::read(&config.backends)?;
+    let fetching = fetched_lists::fetched(&config).map_err(|error| wrong_address(&error))?;
     let connections = Connections::new();
     let trust = Arc::new(Trust::open(&config, &connections)?);
     let broker = Broker::new(&config.broker, &trust, &connections);
@@ -145,6 +147,7 @@ pub async fn run(
         connections: connections.clone(),
     };
     tasks.spawn(renewal.run(hangups, working.clone()));
+    fetched_lists::spawn(&tasks, fetching, &node, &trust, &working);
     let file = config.trust.file.clone();
     tasks.spawn(trust_file::run(file, Arc::clone(&node), Arc::clone(&trust), working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
@@ -290,9 +293,14 @@ async fn journal_failure(node: &Node) -> JournalError {
 pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
     agency_of(config)?;
     publish::read(&config.backends)?;
+    fetched_lists::fetched(config).map_err(|error| wrong_address(&error))?;
     Trust::check(config)?;
     systems_by_uid(config)?;
     Ok(())
+}
+
+fn wrong_address(error: &AddressError) -> NodeError {
+    NodeError::Config { key: "trust.revocation_list_urls", message: error.to_string() }
 }
 
 fn agency_of(config: &NodeConfig) -> Result<&str, NodeError> {

@@ -20,7 +20,7 @@ use lienthong_trust::{KeeperError, SignedTrust, TrustFileError, TrustKeeper, kee
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::config::NodeConfig;
+use crate::{config::NodeConfig, control::fetched_lists};
 
 mod lists;
 
@@ -98,7 +98,9 @@ impl Read {
         let credentials = Credentials::open(&config.certificate, &config.key)?;
         let anchors = mesh.trust().anchors();
         let profile = if config.development { Profile::development() } else { Profile::default() };
-        let (lists, left_out) = RevocationLists::load_known(&config.trust.revocation_lists, anchors)?;
+        let fetched = fetched_lists::places(config);
+        let files = fetched_lists::present(&config.trust.revocation_lists, &fetched);
+        let (lists, left_out) = RevocationLists::load_known(&files, anchors)?;
         for error in left_out {
             tracing::warn!(%error, "a configured revocation list is left out");
         }

@@ -9,13 +9,20 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwapOption;
+use lienthong_certs::{Freshness, Judge, PeerCertificate};
 use lienthong_proto::lienthong::control::v1;
 use lienthong_transport::{
     Channel, ChannelOptions, Connections, Endpoint, Limits, SharedMaterial, VerifyPeer,
 };
 
+use rustls_pki_types::UnixTime;
+
 use crate::{
-    call::{identify::binding_of, request_body::RequestBody},
+    call::{
+        identify::{binding_of, fits_branch},
+        request_body::RequestBody,
+    },
     config::{BackendEndpointConfig, BrokerEndpointConfig},
     control::broker::{self, BrokerChannel},
     limits::UPSTREAM_CONNECTION_WINDOW_BYTES,
@@ -65,8 +72,24 @@ impl Drop for InFlight {
 pub struct ProviderNode {
     /// Resource name.
     pub name: String,
+    /// The certificate that it last showed.
+    proved: Arc<ArcSwapOption<PeerCertificate>>,
+    /// Who issued those that the registry binds to it.
+    issuers: Vec<String>,
     /// The way there.
     pub upstream: Arc<Upstream>,
+}
+
+impl ProviderNode {
+    /// How fresh the knowledge of revocation is above the certificate that it shows; before it has shown one, above the
+    /// best of those that are bound to it. And who issued it.
+    pub fn revocation(&self, judge: &Judge, now: UnixTime) -> (Freshness, String) {
+        if let Some(certificate) = &*self.proved.load() {
+            return (judge.freshness(certificate, now), certificate.binding().issuer.clone());
+        }
+        let bound = self.issuers.iter().map(|issuer| (judge.lists().freshness(issuer, now), issuer.clone()));
+        bound.min().unwrap_or((Freshness::Missing, String::new()))
+    }
 }
 
 /// Resource name, address, and the DNS name that the certificate must carry.
@@ -140,10 +163,14 @@ impl Upstreams {
             server_name: Some(identity.server_name.clone()),
             material: self.material.clone(),
         };
-        let options =
-            ChannelOptions { verify_peer: Some(bound_to(node, &identity.name)), ..options(&self.register) };
+        let proved = Arc::default();
+        let verify_peer = Some(bound_to(node, &identity.name, &proved));
+        let options = ChannelOptions { verify_peer, ..options(&self.register) };
+        let issuers = identity.certificates.iter().map(|bound| bound.issuer.clone()).collect();
         let provider = Arc::new(ProviderNode {
             name: identity.name.clone(),
+            proved,
+            issuers,
             upstream: Upstream::new(endpoint, options),
         });
         peers.insert(key, Arc::clone(&provider));
@@ -157,9 +184,9 @@ fn options(register: &Connections) -> ChannelOptions {
     ChannelOptions { limits, ..ChannelOptions::new(register.clone()) }
 }
 
-fn bound_to(node: &Arc<Node>, name: &str) -> VerifyPeer {
+fn bound_to(node: &Arc<Node>, name: &str, proved: &Arc<ArcSwapOption<PeerCertificate>>) -> VerifyPeer {
     let node = Arc::downgrade(node);
-    let name = name.to_owned();
+    let (name, proved) = (name.to_owned(), Arc::clone(proved));
     Arc::new(move |peer| {
         let Some(node) = node.upgrade() else {
             return Err("this node is stopping".to_owned());
@@ -169,7 +196,11 @@ fn bound_to(node: &Arc<Node>, name: &str) -> VerifyPeer {
         };
         let binding = peer.certificate().map(|certificate| binding_of(certificate));
         match binding.as_ref().and_then(|binding| rights.node_of_certificate(binding)) {
-            Some(identity) if identity.name == name => Ok(()),
+            Some(identity) if identity.name == name => {
+                fits_branch(&rights, peer, &identity.agency).map_err(|error| error.detail)?;
+                proved.store(peer.certificate().cloned());
+                Ok(())
+            }
             Some(identity) => {
                 Err(format!("the registry binds its certificate to {}, not to {name}", identity.name))
             }

@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::handshakes::{RefusalReason, Refused, SourcePrefix};
 use crate::listener::{self, LoopbackListener};
-use crate::material::{ALPN_HTTP2, SharedMaterial};
+use crate::material::{ALPN_HTTP2, Prepared, SharedMaterial};
 use crate::own_key;
 use crate::peer::{Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
@@ -132,8 +132,8 @@ impl Door for MutualTls {
     async fn handshake((socket, material): Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
         tune_or_refuse(&socket)?;
         let verdict = Verdict::default();
-        let (config, edition) = material.for_accept(&verdict);
-        let io = own_key::accept(config, material.key_may_wait(), socket)
+        let Prepared { config, turn, edition } = material.for_accept(&verdict);
+        let io = own_key::accept(config, turn, socket)
             .await
             .map_err(|(error, socket)| explain(&error, verdict.refusal()).with_leftover(socket))?;
         let session = io.get_ref().1;

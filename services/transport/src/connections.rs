@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lienthong_certs::CertificateRefusal;
+use rustls_pki_types::UnixTime;
 use tokio::sync::Notify;
 
 use crate::control::{Control, Phase};
@@ -178,6 +179,17 @@ impl Connections {
                     entry.control.advance(Phase::Cut);
                 }
                 None | Some(_) => {}
+            }
+        }
+    }
+
+    /// Cuts whoever's certificate has ended since the handshake, whichever side made the connection.
+    pub(crate) fn cut_expired(&self, now: UnixTime) {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        for entry in self.live().entries.values() {
+            let end = entry.peer.certificate().map(|certificate| certificate.not_after);
+            if end.is_some_and(|end| end.unix_timestamp() < now) && entry.control.advance(Phase::Cut) {
+                tracing::warn!(peer = %entry.peer, "connection cut: its certificate has ended");
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::control::Control;
 use crate::governed::Governed;
 use crate::limits::Limits;
 use crate::listener;
-use crate::material::{ALPN_HTTP2, SharedMaterial};
+use crate::material::{ALPN_HTTP2, Prepared, SharedMaterial};
 use crate::own_key;
 use crate::peer::{Direction, Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
@@ -235,11 +235,11 @@ impl Dial<'_> {
 
         self.stage = "proving identity (tls)";
         let verdict = Verdict::default();
-        let (config, edition) = material.for_connect(expected.clone(), &verdict);
+        let Prepared { config, turn, edition } = material.for_connect(expected.clone(), &verdict);
         // Without an expected name the address stands in; it is then not checked, and not sent (no SNI for
         // addresses).
         let name = expected.unwrap_or_else(|| ServerName::from(remote.ip()));
-        let io = own_key::connect(config, material.key_may_wait(), name, socket)
+        let io = own_key::connect(config, turn, name, socket)
             .await
             .map_err(|error| explain(error, verdict.refusal()))?;
         let session = io.get_ref().1;

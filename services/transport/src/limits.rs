@@ -9,6 +9,10 @@ use std::time::Duration;
 /// that holds most of them is shown out, so that slow peers never keep a new one from being heard.
 pub const HANDSHAKES_PENDING_MAX: usize = 512;
 
+/// Handshakes of those who knock that may be on the blocking threads of a process at once, waiting for a key in a token:
+/// fewer than the token lets wait for strangers, so that none is turned away, and far fewer than there are threads.
+pub const SIGNING_HANDSHAKES_MAX: usize = 32;
+
 /// From the accepted socket to the end of the TLS handshake. Three round trips on the worst link in the
 /// country take under a second.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;

@@ -13,16 +13,16 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
-use lienthong_certs::{CertificateRefusal, Credentials, Judge};
+use lienthong_certs::{CertificateRefusal, Credentials, Judge, Signer};
 use rustls::client::Resumption;
 use rustls::client::danger::DangerousClientConfigBuilder;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
-use rustls_pki_types::{ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::own_key::OwnKey;
+use crate::own_key::{OwnKey, Strangers, Turn};
 use crate::peer::Peer;
 use crate::verifier::{ClientVerifier, ServerVerifier, Verdict};
 
@@ -30,10 +30,11 @@ use crate::verifier::{ClientVerifier, ServerVerifier, Verdict};
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
 /// One certificate with its key, and the judge of others: everything a handshake needs.
+#[derive(Clone)]
 pub struct TlsMaterial {
+    chain: Vec<CertificateDer<'static>>,
+    signer: Arc<dyn Signer>,
     identity: Arc<SingleCertAndKey>,
-    /// Our key may keep us waiting.
-    may_wait: bool,
     judge: Arc<Judge>,
     server: ConfigBuilder<ServerConfig, WantsVerifier>,
     client: ConfigBuilder<ClientConfig, WantsVerifier>,
@@ -48,9 +49,8 @@ impl TlsMaterial {
         let credentials = credentials.borrow();
         let provider = Arc::clone(&PROVIDER);
         // That the key fits the certificate was seen when the credentials were made.
-        let signer = credentials.signer();
-        let may_wait = signer.may_wait();
-        let identity = CertifiedKey::new(credentials.chain().to_vec(), Arc::new(OwnKey(signer)));
+        let (chain, signer) = (credentials.chain().to_vec(), credentials.signer());
+        let identity = identity(chain.clone(), &signer, None);
         let versions = &[&rustls::version::TLS13];
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
@@ -58,15 +58,25 @@ impl TlsMaterial {
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(MaterialError::Provider)?;
-        Ok(Self { identity: Arc::new(identity.into()), may_wait, judge: judge.into(), server, client })
+        Ok(Self { chain, signer, identity, judge: judge.into(), server, client })
+    }
+
+    /// Our certificate for one handshake. Only a key that may keep it waiting must know for whom it signs.
+    fn identity(&self, turn: Option<&Arc<Turn>>) -> Arc<SingleCertAndKey> {
+        match turn {
+            Some(turn) => identity(self.chain.clone(), &self.signer, Some(Arc::clone(turn))),
+            None => Arc::clone(&self.identity),
+        }
     }
 
     /// The configuration of one handshake that we accept; the verdict on the peer lands in `verdict`.
-    fn server_config(&self, verdict: &Verdict) -> Arc<ServerConfig> {
+    fn server_config(&self, verdict: &Verdict, turn: Option<&Arc<Turn>>) -> Arc<ServerConfig> {
         let verifier = ClientVerifier::new(Arc::clone(&self.judge), algorithms(), verdict.clone());
-        let identity = Arc::clone(&self.identity);
-        let mut config =
-            self.server.clone().with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(identity);
+        let mut config = self
+            .server
+            .clone()
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(self.identity(turn));
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -74,12 +84,17 @@ impl TlsMaterial {
     }
 
     /// The configuration of one handshake that we begin; the verdict on the peer lands in `verdict`.
-    fn client_config(&self, expected: Option<ServerName<'static>>, verdict: &Verdict) -> Arc<ClientConfig> {
+    fn client_config(
+        &self,
+        expected: Option<ServerName<'static>>,
+        verdict: &Verdict,
+        turn: Option<&Arc<Turn>>,
+    ) -> Arc<ClientConfig> {
         let verifier = ServerVerifier::new(Arc::clone(&self.judge), algorithms(), expected, verdict.clone());
         let builder = DangerousClientConfigBuilder { cfg: self.client.clone() };
         let mut config = builder
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::clone(&self.identity) as _);
+            .with_client_cert_resolver(self.identity(turn) as _);
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
         config.resumption = Resumption::disabled();
         Arc::new(config)
@@ -94,13 +109,17 @@ impl fmt::Debug for TlsMaterial {
 
 /// The material in use: a cheap handle shared by all listeners and channels of a process.
 #[derive(Clone, Debug)]
-pub struct SharedMaterial(Arc<ArcSwap<Edition>>);
+pub struct SharedMaterial {
+    newest: Arc<ArcSwap<Edition>>,
+    strangers: Strangers,
+}
 
 impl SharedMaterial {
     /// A handle that starts with `material`.
     pub fn new(material: TlsMaterial) -> Self {
         let material = Arc::new(material);
-        Self(Arc::new(ArcSwap::from_pointee(Edition { number: 0, material })))
+        let newest = Arc::new(ArcSwap::from_pointee(Edition { number: 0, material }));
+        Self { newest, strangers: Strangers::default() }
     }
 
     /// Uses `material` for every handshake from now on; handshakes under way end under the old one.
@@ -110,12 +129,21 @@ impl SharedMaterial {
     /// handshake judged under an older edition is judged again once it is registered.
     pub fn replace(&self, material: TlsMaterial) {
         let material = Arc::new(material);
-        self.0.rcu(|current| Edition { number: current.number + 1, material: Arc::clone(&material) });
+        self.newest.rcu(|current| Edition { number: current.number + 1, material: Arc::clone(&material) });
+    }
+
+    /// The same with our present certificate and key: only the judge is another. Whatever is wrong with newer files of ours,
+    /// news about others takes effect.
+    pub fn judge_by(&self, judge: &Arc<Judge>) {
+        self.newest.rcu(|current| {
+            let material = TlsMaterial { judge: Arc::clone(judge), ..TlsMaterial::clone(&current.material) };
+            Edition { number: current.number + 1, material: Arc::new(material) }
+        });
     }
 
     /// How often the material was replaced.
     pub fn edition(&self) -> u64 {
-        self.0.load().number
+        self.newest.load().number
     }
 
     /// Judges a live peer's certificate again, by today's clock and the present trust. Local peers pass.
@@ -123,34 +151,44 @@ impl SharedMaterial {
         if peer.chain().is_empty() {
             return Ok(());
         }
-        self.0.load().material.judge.judge(peer.chain(), peer.usage(), UnixTime::now()).map(|_| ())
+        self.newest.load().material.judge.judge(peer.chain(), peer.usage(), UnixTime::now()).map(|_| ())
     }
 
     /// The judge in force.
     pub fn judge(&self) -> Arc<Judge> {
-        Arc::clone(&self.0.load().material.judge)
+        Arc::clone(&self.newest.load().material.judge)
     }
 
-    /// Whether a handshake may have to wait for our own key.
-    pub(crate) fn key_may_wait(&self) -> bool {
-        self.0.load().material.may_wait
+    /// For one handshake that we accept.
+    pub(crate) fn for_accept(&self, verdict: &Verdict) -> Prepared<ServerConfig> {
+        let edition = self.newest.load();
+        let material = &edition.material;
+        let turn = material.signer.may_wait().then(|| Turn::of_stranger(&self.strangers));
+        let config = material.server_config(verdict, turn.as_ref());
+        Prepared { config, turn, edition: edition.number }
     }
 
-    /// For one handshake that we accept: its configuration, and the edition it is judged under.
-    pub(crate) fn for_accept(&self, verdict: &Verdict) -> (Arc<ServerConfig>, u64) {
-        let edition = self.0.load();
-        (edition.material.server_config(verdict), edition.number)
-    }
-
-    /// For one handshake that we begin: its configuration, and the edition it is judged under.
+    /// For one handshake that we begin.
     pub(crate) fn for_connect(
         &self,
         expected: Option<ServerName<'static>>,
         verdict: &Verdict,
-    ) -> (Arc<ClientConfig>, u64) {
-        let edition = self.0.load();
-        (edition.material.client_config(expected, verdict), edition.number)
+    ) -> Prepared<ClientConfig> {
+        let edition = self.newest.load();
+        let material = &edition.material;
+        let turn = material.signer.may_wait().then(Turn::ours);
+        let config = material.client_config(expected, verdict, turn.as_ref());
+        Prepared { config, turn, edition: edition.number }
     }
+}
+
+/// What one handshake goes by.
+pub(crate) struct Prepared<Config> {
+    pub(crate) config: Arc<Config>,
+    /// There is one where our key may keep the handshake waiting.
+    pub(crate) turn: Option<Arc<Turn>>,
+    /// The edition that it is judged under.
+    pub(crate) edition: u64,
 }
 
 /// Why a certificate and key cannot be used.
@@ -178,4 +216,13 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 
 fn algorithms() -> rustls::crypto::WebPkiSupportedAlgorithms {
     PROVIDER.signature_verification_algorithms
+}
+
+fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    signer: &Arc<dyn Signer>,
+    turn: Option<Arc<Turn>>,
+) -> Arc<SingleCertAndKey> {
+    let key = OwnKey { signer: Arc::clone(signer), turn };
+    Arc::new(CertifiedKey::new(chain, Arc::new(key)).into())
 }

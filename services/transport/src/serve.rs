@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
@@ -144,6 +145,7 @@ where
             _ = &mut leaving => break,
             _ = housekeeping.tick() => {
                 house.connections.retire_old(house.door, &house.limits, Instant::now());
+                house.connections.cut_expired(UnixTime::now());
                 house.connections.handshakes().report_due();
             }
             arrival = door.accept() => match arrival {

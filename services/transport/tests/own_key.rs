@@ -5,12 +5,14 @@
 mod common;
 
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use common::{Mesh, Server, eventually, get, post, text};
 use lienthong_certs::{
-    Credentials, SignError, SignatureAlgorithm, Signer, TokenError,
+    Credentials, Errand, SignError, SignatureAlgorithm, Signer, TokenError,
     pki::{Holder, Issued, KeyKind, Request},
 };
+use lienthong_transport::limits::SIGNING_HANDSHAKES_MAX;
 use lienthong_transport::{
     Channel, ChannelOptions, ConnectError, Connections, Limits, RefusalReason, SendError, SharedMaterial,
 };
@@ -29,12 +31,19 @@ struct Token {
     key: Arc<dyn Signer>,
     mood: Arc<(Mutex<Mood>, Condvar)>,
     waiting: Arc<Mutex<usize>>,
+    /// Signatures for strangers that somebody waited for when they were made, and all of them.
+    for_strangers: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Token {
     fn new(issued: &Issued, mood: Mood) -> Token {
         let key = issued.credentials().unwrap().signer();
-        Token { key, mood: Arc::new((Mutex::new(mood), Condvar::new())), waiting: Arc::default() }
+        Token {
+            key,
+            mood: Arc::new((Mutex::new(mood), Condvar::new())),
+            waiting: Arc::default(),
+            for_strangers: Arc::default(),
+        }
     }
 
     fn credentials(&self, issued: &Issued) -> Credentials {
@@ -62,6 +71,18 @@ impl Signer for Token {
             return Err(TokenError::Absent { token: "H26".to_owned() }.into());
         }
         self.key.sign(message)
+    }
+
+    /// Where it hangs, strangers are kept waiting, and we are not.
+    fn sign_for(&self, message: &[u8], errand: &Errand) -> Result<Vec<u8>, SignError> {
+        if !errand.is_for_stranger() {
+            let hangs = *self.mood.0.lock().unwrap() == Mood::Hangs;
+            return if hangs { self.key.sign(message) } else { self.sign(message) };
+        }
+        let signed = self.sign(message);
+        let mut counted = self.for_strangers.lock().unwrap();
+        *counted = (counted.0 + usize::from(!errand.is_abandoned()), counted.1 + 1);
+        signed
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
@@ -127,6 +148,41 @@ async fn a_token_that_hangs_stops_its_handshake_and_nobody_else() {
     assert_eq!(token.waiting(), 1, "it waits still");
     token.is(Mood::Signs);
     assert_eq!(late.await.unwrap(), "sau");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn strangers_who_knock_and_leave_take_neither_the_token_nor_the_threads() {
+    let mesh = Mesh::new();
+    let issued = issue(&mesh, "n1", KeyKind::EcdsaP256);
+    let token = Token::new(&issued, Mood::Hangs);
+    let material = SharedMaterial::new(mesh.material_of(&token.credentials(&issued)));
+    // Nobody is shown out for being slow: whoever goes, goes by himself.
+    let limits = Limits { handshake_timeout: Duration::from_secs(600), ..Limits::default() };
+    let server = Server::start("127.0.0.1:0".parse().unwrap(), material.clone(), limits);
+    // Four times as many as may wait for the token: all of them knock, and the token hangs.
+    let stranger = mesh.client();
+    let knock = || {
+        let channel = server.channel(&stranger);
+        tokio::spawn(async move { channel.send(get("/peer")).await.is_ok() })
+    };
+    let knocking: Vec<_> = (0..4 * SIGNING_HANDSHAKES_MAX).map(|_| knock()).collect();
+    eventually("the token is asked", || token.waiting() == SIGNING_HANDSHAKES_MAX).await;
+    // What we begin is signed meanwhile, and a blocking thread is free for anything else.
+    let other = mesh.server(Limits::default());
+    let channel = other.channel(&material);
+    assert_eq!(text(channel.send(post("/echo", b"ra")).await.unwrap()).await, "ra");
+    tokio::task::spawn_blocking(|| ()).await.unwrap();
+    assert_eq!(token.waiting(), SIGNING_HANDSHAKES_MAX, "no more than that, however many knock");
+    // They leave: what the token has not begun for them, it is not asked any more.
+    knocking.iter().for_each(tokio::task::JoinHandle::abort);
+    let gone = || server.connections.handshakes().counts().refused_for(RefusalReason::Closed);
+    eventually("all have left", || gone() >= 4 * SIGNING_HANDSHAKES_MAX as u64).await;
+    token.is(Mood::Signs);
+    let channel = server.channel(&mesh.client());
+    assert_eq!(text(channel.send(post("/echo", b"vao")).await.unwrap()).await, "vao");
+    eventually("all that was begun is done", || token.waiting() == 0).await;
+    let (wanted, made) = *token.for_strangers.lock().unwrap();
+    assert_eq!((wanted, made), (1, SIGNING_HANDSHAKES_MAX + 1));
 }
 
 #[tokio::test]

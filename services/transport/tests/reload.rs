@@ -182,3 +182,25 @@ async fn a_material_handle_is_shared_by_its_clones() {
     handle.replace(mesh.material(&mesh.node("G01", "b")));
     assert_eq!((handle.edition(), clone.edition()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_connection_ends_with_its_certificate() {
+    let mesh = Mesh::new();
+    let server = mesh.server(Limits::default());
+    let holder = lienthong_certs::pki::Holder::Node {
+        agency_code: "H26.90".to_owned(),
+        agency_name: "DEMO – Cơ quan thử nghiệm".to_owned(),
+        node_id: "sap-het".to_owned(),
+    };
+    let mut request = lienthong_certs::pki::Request::new(holder).with_dns_names(&["localhost"]);
+    request.not_after = Some(time::OffsetDateTime::now_utc() + time::Duration::seconds(4));
+    let channel = server.channel(&mesh.shared(&mesh.pki.issue(&request).unwrap()));
+    let lasting = server.channel(&mesh.client());
+    lasting.send(get("/peer")).await.unwrap();
+    let mut stream = channel.send(get("/stream")).await.unwrap().into_body();
+    let ended = async { while let Some(Ok(_)) = stream.frame().await {} };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+    eventually("it is gone", || server.connections.peers().len() == 1).await;
+    assert!(channel.send(get("/peer")).await.is_err(), "and it does not come back");
+    lasting.send(get("/peer")).await.unwrap();
+}

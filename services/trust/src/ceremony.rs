@@ -90,7 +90,7 @@ pub fn begin(folder: &Path, first: First, now: OffsetDateTime) -> Result<TrustCo
     let text = SignedTrust::sign(&trust, &[&root])?;
     files::replace(&file, text.as_bytes())?;
     let root = trust.parts().roots.fingerprint().to_string();
-    Ok(TrustConfig { file, root, revocation_lists: Vec::new() })
+    Ok(TrustConfig { file, root, ..TrustConfig::default() })
 }
 
 /// Makes a new signing key in a new file of mode 0600: one line, as C2SP tools keep signing keys.

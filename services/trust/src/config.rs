@@ -17,11 +17,16 @@ pub struct TrustConfig {
     /// Revocation lists, PEM or DER. The broker hands its own to the nodes; a node holds these until it hears the broker.
     #[serde(default)]
     pub revocation_lists: Vec<PathBuf>,
+    /// Addresses at which authorities publish revocation lists, http://HOST/PATH: the role fetches them every ten minutes
+    /// into `data_dir/revocation`, and uses what it has fetched from there. Lists are signed, so that plain http is enough;
+    /// no redirect is followed, and no proxy asked.
+    #[serde(default)]
+    pub revocation_list_urls: Vec<String>,
 }
 
 impl TrustConfig {
     /// A configuration to begin from, for generated samples.
     pub fn sample() -> Self {
-        Self { file: "/etc/lienthong/mesh.trust".into(), root: "00".repeat(32), revocation_lists: Vec::new() }
+        Self { file: "/etc/lienthong/mesh.trust".into(), root: "00".repeat(32), ..Self::default() }
     }
 }

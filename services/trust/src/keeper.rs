@@ -5,7 +5,8 @@
 //! <data_dir>/trust/<version>.trust
 //! ```
 //!
-//! A version is durable before it takes effect, so that no restart and no restored configuration goes back behind it.
+//! A change of roots whose time had ended when it was taken is first kept as `<version>.step`, which counts only where a
+//! later `.trust` lies beside it: no crash leaves it in force. A version is durable before it takes effect, so that no restart and no restored configuration goes back behind it.
 
 use std::fs;
 use std::io;
@@ -41,6 +42,9 @@ pub struct TrustKeeper {
     dir: PathBuf,
     /// Oldest first; never empty.
     kept: Vec<Arc<SignedTrust>>,
+    /// Changes of roots after those, in order, whose time has ended: steps towards a version that is in force. In memory
+    /// only; whoever hands them on does so again.
+    steps: Vec<Arc<SignedTrust>>,
 }
 
 impl TrustKeeper {
@@ -77,18 +81,33 @@ impl TrustKeeper {
         &self.kept[self.kept.len() - 1]
     }
 
-    /// Judges a file by the version in force; `None` where it is the same. What is answered is not yet kept.
+    /// Judges a file by the version in force; `None` where it is the same, or an ended change of roots that is a step
+    /// towards another. What is answered is not yet kept.
     ///
     /// # Errors
     /// [`TrustFileError`].
     pub fn judge(
-        &self,
+        &mut self,
         note: &[u8],
         now: OffsetDateTime,
     ) -> Result<Option<Arc<SignedTrust>>, TrustFileError> {
-        match self.held().follow(SignedTrust::read(note)?, now)? {
+        let file = SignedTrust::read(note)?;
+        // From the last step before it: whoever knows of a change of roots goes by no root of before.
+        let before = self.steps.partition_point(|step| step.trust().version() <= file.trust().version());
+        let from = before.checked_sub(1).map_or(self.held(), |last| &self.steps[last]);
+        match from.follow(file, now)? {
             Followed::Same => Ok(None),
-            Followed::Newer(newer) => Ok(Some(Arc::new(*newer))),
+            Followed::Newer(newer) => {
+                self.steps.truncate(before);
+                Ok(Some(Arc::new(*newer)))
+            }
+            Followed::Step(step) => {
+                let (version, until) = (step.trust().version(), step.trust().expires());
+                tracing::warn!(version, until = %until.date(), "this mesh trust file has ended: it is a step towards a newer one, and not in force");
+                self.steps.truncate(before.min(VERSIONS_KEPT_MAX - 1));
+                self.steps.push(Arc::new(*step));
+                Ok(None)
+            }
         }
     }
 
@@ -96,19 +115,40 @@ impl TrustKeeper {
     ///
     /// # Errors
     /// [`KeeperError`].
-    pub fn judge_file(&self, now: OffsetDateTime) -> Result<Option<Arc<SignedTrust>>, KeeperError> {
+    pub fn judge_file(&mut self, now: OffsetDateTime) -> Result<Option<Arc<SignedTrust>>, KeeperError> {
         let bytes = files::read(&self.file, NOTE_BYTES_MAX as u64)?;
         self.judge(&bytes, now).map_err(|source| KeeperError::File { path: self.file.clone(), source })
     }
 
-    /// Keeps what [`TrustKeeper::judge`] found to be newer, durably: from now on nothing older is taken.
+    /// Keeps what [`TrustKeeper::judge`] found to be newer, durably, with the steps that led to it: from now on nothing
+    /// older is taken.
     ///
     /// # Errors
     /// [`KeeperError::Folder`]; then nothing changed.
     pub fn keep(&mut self, newer: &Arc<SignedTrust>) -> Result<(), KeeperError> {
         fs::create_dir_all(&self.dir)
             .map_err(|source| KeeperError::Folder { path: self.dir.clone(), source })?;
+        for step in &self.steps {
+            files::replace(&self.step_path(step), step.to_file().as_bytes())?;
+        }
         files::replace(&self.path(newer.trust().version()), newer.to_file().as_bytes())?;
+        for step in std::mem::take(&mut self.steps) {
+            if let Err(error) = fs::rename(self.step_path(&step), self.path(step.trust().version())) {
+                tracing::warn!(%error, "a step keeps its ending; it counts all the same");
+            }
+            self.supersede(&step);
+        }
+        self.supersede(newer);
+        Ok(())
+    }
+
+    /// What somebody who holds `version` must take, in this order, to come to the version in force.
+    pub fn since(&self, version: u64) -> Vec<Arc<SignedTrust>> {
+        self.kept.iter().filter(|kept| kept.trust().version() > version).cloned().collect()
+    }
+
+    /// Puts a version that is on disk at the end, and forgets what nobody needs any more.
+    fn supersede(&mut self, newer: &Arc<SignedTrust>) {
         let mut superseded = Vec::new();
         if let [.., before, last] = self.kept.as_slice()
             && !last.changes_roots(before)
@@ -127,12 +167,6 @@ impl TrustKeeper {
                 tracing::warn!(path = %path.display(), %error, "a superseded trust file stays on disk; it does no harm");
             }
         }
-        Ok(())
-    }
-
-    /// What somebody who holds `version` must take, in this order, to come to the version in force.
-    pub fn since(&self, version: u64) -> Vec<Arc<SignedTrust>> {
-        self.kept.iter().filter(|kept| kept.trust().version() > version).cloned().collect()
     }
 
     fn look(
@@ -141,7 +175,8 @@ impl TrustKeeper {
         now: OffsetDateTime,
     ) -> Result<(Self, Option<Arc<SignedTrust>>), KeeperError> {
         let dir = owner.data_dir.join("trust");
-        let mut keeper = Self { file: config.file.clone(), kept: read_kept(&dir)?, dir };
+        let kept = read_kept(&dir)?;
+        let mut keeper = Self { file: config.file.clone(), kept, steps: Vec::new(), dir };
         if let Some(held) = keeper.kept.last() {
             let at = keeper.path(held.trust().version());
             held.fits(owner.mesh, owner.development)
@@ -161,6 +196,10 @@ impl TrustKeeper {
         Ok((keeper, Some(first)))
     }
 
+    fn step_path(&self, step: &SignedTrust) -> PathBuf {
+        self.path(step.trust().version()).with_extension("step")
+    }
+
     fn path(&self, version: u64) -> PathBuf {
         self.dir.join(format!("{version:020}.trust"))
     }
@@ -176,12 +215,13 @@ fn read_kept(dir: &Path) -> Result<Vec<Arc<SignedTrust>>, KeeperError> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(folder)?.path();
-        if path.extension().is_some_and(|extension| extension == "trust") {
+        if path.extension().is_some_and(|extension| extension == "trust" || extension == "step") {
             paths.push(path);
         }
     }
     // Names of one width: by name is by version.
     paths.sort_unstable();
+    while paths.pop_if(|last| last.extension().is_some_and(|extension| extension == "step")).is_some() {}
     let read = |path: &PathBuf| {
         let bytes = files::read(path, NOTE_BYTES_MAX as u64)?;
         SignedTrust::read(&bytes)

@@ -24,6 +24,9 @@ pub enum Followed {
     Same,
     /// It takes the place of the one held.
     Newer(Box<SignedTrust>),
+    /// It has ended, and changed the roots while it held: what comes after it may be followed from it, so that whoever slept
+    /// through its time is not locked out. It is never in force itself.
+    Step(Box<SignedTrust>),
 }
 
 impl SignedTrust {
@@ -95,7 +98,7 @@ impl SignedTrust {
 
     /// Judges another file by this one, which is held: the same mesh, a higher version, not expired, and signed by enough
     /// of the roots that are trusted until now. An old root set cannot be left out of a change of roots, and an old file
-    /// cannot come back.
+    /// cannot come back. A change of roots whose time has ended is a step towards a later file, never the end of the way.
     ///
     /// # Errors
     /// [`TrustFileError`]; the one held stays.
@@ -114,8 +117,11 @@ impl SignedTrust {
             let same = other.note.text() == self.note.text();
             return if same { Ok(Followed::Same) } else { Err(TrustFileError::Forked(held)) };
         }
-        other.check_time(now)?;
-        Ok(Followed::Newer(Box::new(other)))
+        match other.check_time(now) {
+            Ok(()) => Ok(Followed::Newer(Box::new(other))),
+            Err(_) if other.changes_roots(self) => Ok(Followed::Step(Box::new(other))),
+            Err(ended) => Err(ended),
+        }
     }
 
     /// Whether its roots are other ones than `before`'s: whoever holds `before` must take this very file before later ones.

@@ -106,8 +106,7 @@ impl Place {
     fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let root = parts(1).roots.fingerprint().to_string();
-        let config =
-            TrustConfig { file: folder.path().join("mesh.trust"), root, revocation_lists: Vec::new() };
+        let config = TrustConfig { file: folder.path().join("mesh.trust"), root, ..TrustConfig::default() };
         Place { folder, config }
     }
 
@@ -227,4 +226,54 @@ fn changes_are_told_and_a_leap_is_warned_of() {
     let told = changes(held.trust(), read(leapt, &["root-a"]).trust());
     assert!(told.iter().any(|change| change.en.contains("NOTE") && change.vi.contains("CHÚ Ý")), "{told:?}");
     assert!(told.iter().any(|change| change.en.contains("goes")));
+}
+
+/// A version whose time is over.
+fn ended(version: u64, names: &[&str]) -> Parts {
+    let (issued, expires) = (now() - Duration::days(9), now() - Duration::DAY);
+    Parts { issued, expires, ..rooted(version, names) }
+}
+
+#[test]
+fn who_slept_through_the_time_of_a_change_of_roots_is_not_locked_out() {
+    let place = Place::new();
+    place.lay(parts(1), &["root-a"]);
+    let mut keeper = place.open().unwrap();
+    let judge = |keeper: &mut TrustKeeper, parts, by: &[&str]| {
+        keeper
+            .judge(signed(parts, by).as_bytes(), now())
+            .map(|newer| newer.map(|newer| newer.trust().version()))
+    };
+    // Two changes of roots have ended meanwhile. Neither is ever in force, however often it is handed over.
+    for _ in 0..2 {
+        assert_eq!(judge(&mut keeper, ended(4, &["root-b"]), &["root-a", "root-b"]).unwrap(), None);
+        assert_eq!(judge(&mut keeper, ended(6, &["root-c"]), &["root-b", "root-c"]).unwrap(), None);
+        assert_eq!(keeper.held().trust().version(), 1);
+    }
+    // No way to another mesh, back, around the roots, or to an end that has ended.
+    assert!(judge(&mut keeper, rooted(7, &["root-x"]), &["root-x"]).is_err());
+    assert!(judge(&mut keeper, ended(7, &["root-c"]), &["root-c"]).is_err());
+    assert!(judge(&mut keeper, rooted(7, &["root-b"]), &["root-b"]).is_err());
+    let newer = keeper.judge(signed(rooted(7, &["root-c"]), &["root-c"]).as_bytes(), now()).unwrap().unwrap();
+    keeper.keep(&newer).unwrap();
+    for keeper in [&keeper, &place.open().unwrap()] {
+        assert_eq!(keeper.held().trust().version(), 7);
+        let versions: Vec<u64> = keeper.since(0).iter().map(|signed| signed.trust().version()).collect();
+        assert_eq!(versions, [1, 4, 6, 7], "the next sleeper needs them, too");
+    }
+}
+
+#[test]
+fn a_crash_while_steps_are_kept_never_leaves_an_ended_version_in_force() {
+    let place = Place::new();
+    place.lay(parts(1), &["root-a"]);
+    place.open().unwrap();
+    let at = |version: u64, end: &str| place.data().join("trust").join(format!("{version:020}.{end}"));
+    fs::write(at(4, "step"), signed(ended(4, &["root-b"]), &["root-a", "root-b"])).unwrap();
+    assert_eq!(place.open().unwrap().held().trust().version(), 1);
+    fs::write(at(7, "trust"), signed(rooted(7, &["root-b"]), &["root-b"])).unwrap();
+    let keeper = place.open().unwrap();
+    assert_eq!(keeper.held().trust().version(), 7);
+    let versions: Vec<u64> = keeper.since(0).iter().map(|signed| signed.trust().version()).collect();
+    assert_eq!(versions, [1, 4, 7]);
 }

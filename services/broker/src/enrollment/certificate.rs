@@ -1,6 +1,7 @@
 //! Certificates as enrollment sees them: what is expected, whether one fits, and what people compare.
 
-use lienthong_certs::{CertificateBinding, PeerCertificate, Usage};
+use lienthong_catalog::code::is_state_code;
+use lienthong_certs::{Branch, CertificateBinding, PeerCertificate, Usage};
 use lienthong_proto::lienthong::control::v1 as control;
 use lienthong_proto::lienthong::registry::v1::expected_certificate::Identity;
 use lienthong_proto::lienthong::registry::v1::{EnrolledCertificate, ExpectedCertificate};
@@ -87,6 +88,9 @@ pub(super) fn check_fits(
     match &certificate.agency_urn {
         Some(code) if *code != holder.agency => return Err(Refused::OtherAgency { found: code.clone() }),
         _ => {}
+    }
+    if certificate.branch == Some(Branch::Public) && is_state_code(&holder.agency) {
+        return Err(Refused::PublicAuthority);
     }
     if holder.kind == Kind::Node && !certificate.usages.contains(&Usage::Server) {
         return Err(Refused::NotAServer);

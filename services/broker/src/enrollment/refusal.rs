@@ -82,6 +82,11 @@ pub enum Refused {
         /// Code in the certificate.
         found: String,
     },
+    /// A public authority vouches for no agency.
+    #[error(
+        "a public authority vouches for this certificate: it stands for parties outside the political system alone (R-39)"
+    )]
+    PublicAuthority,
     /// The certificate cannot be connected to.
     #[error(
         "a node's certificate must allow TLS server authentication; have one issued with that use (R-35)"
@@ -162,6 +167,7 @@ impl Refused {
                 | Refused::WrongSubject { .. }
                 | Refused::WrongKey
                 | Refused::OtherAgency { .. }
+                | Refused::PublicAuthority
                 | Refused::BoundElsewhere(_)
         )
     }
@@ -189,6 +195,7 @@ impl Refused {
             | Refused::WrongSubject { .. }
             | Refused::WrongKey
             | Refused::OtherAgency { .. }
+            | Refused::PublicAuthority
             | Refused::SameOfficer
             | Refused::NotSigned => Code::PermissionDenied,
             _ => Code::FailedPrecondition,
@@ -215,6 +222,7 @@ impl Refused {
             Refused::WrongSubject { .. } => "Mã kết nạp dành cho chứng thư của chủ thể khác.".to_owned(),
             Refused::WrongKey => "Mã kết nạp dành cho chứng thư có khóa khác.".to_owned(),
             Refused::OtherAgency { found } => format!("Chứng thư ghi cơ quan {found}, không dùng được cho cơ quan khác (R-34)."),
+            Refused::PublicAuthority => "Chứng thư công cộng chỉ dùng cho bên ngoài hệ thống chính trị, không đại diện cho cơ quan nhà nước (R-39).".to_owned(),
             Refused::NotAServer => "Chứng thư của nút phải cho phép xác thực máy chủ TLS (R-35).".to_owned(),
             Refused::BoundElsewhere(name) => format!("Chứng thư này đã gắn với {name}; một chứng thư chỉ đại diện cho một chủ thể (R-34)."),
             Refused::Address => "Nêu địa chỉ để các nút khác kết nối, dạng máy:cổng.".to_owned(),

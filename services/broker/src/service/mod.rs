@@ -118,6 +118,7 @@ pub fn routes(ground: Ground) -> Routes {
         generations: steward.watch(),
         board,
         ledger: ledger.clone(),
+        shelf: shelf.clone(),
         drain: drain.clone(),
         places: Places::new(WATCHES_PER_NODE_MAX),
         online: Online::new(metrics.clone()),

@@ -33,6 +33,7 @@ use crate::limits::{BOARD_TEXT_BYTES_MAX, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_M
 use crate::online::Online;
 use crate::places::{Place, Places};
 use crate::receipts;
+use crate::shelf::Shelf;
 use crate::text;
 
 /// The service.
@@ -42,6 +43,7 @@ pub struct Rights {
     pub(crate) generations: watch::Receiver<Arc<Generation>>,
     pub(crate) board: Board,
     pub(crate) ledger: Ledger,
+    pub(crate) shelf: Shelf,
     pub(crate) drain: Drain,
     pub(crate) places: Places,
     pub(crate) online: Online,
@@ -112,7 +114,8 @@ impl Opening {
         else {
             return Err(Status::invalid_argument("the first message of a watch is a hello"));
         };
-        let entry = service.board.enter(&node.name, &software_version, held_epoch);
+        let newest = service.generations.borrow().epoch();
+        let entry = service.board.enter(&node.name, &software_version, held_epoch, newest);
         entry.trusts(trust_version, "");
         if service.door.may_log() {
             let version = text::cut(&software_version, BOARD_TEXT_BYTES_MAX);
@@ -120,11 +123,12 @@ impl Opening {
         }
         let mut beat = interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Rights { door, generations, ledger, drain, .. } = service;
+        let Rights { door, generations, ledger, shelf, drain, .. } = service;
         Ok(Watch {
             door,
             generations,
             ledger,
+            shelf,
             drain,
             node,
             entry,
@@ -143,6 +147,7 @@ struct Watch {
     door: Door,
     generations: watch::Receiver<Arc<Generation>>,
     ledger: Ledger,
+    shelf: Shelf,
     drain: Drain,
     node: NodeGuest,
     entry: Entry,
@@ -243,7 +248,8 @@ impl Watch {
                 }
                 match self.entry.acknowledged(&acknowledgement, clock::now()) {
                     Ok(Some(effect)) => {
-                        let keeping = receipts::keep(self.ledger.clone(), node.clone(), epoch, effect);
+                        let keeping =
+                            receipts::keep(self.ledger.clone(), self.shelf.clone(), node.clone(), effect);
                         // One at a time: a node that says more than can be recorded is not heard meanwhile.
                         if let Some(before) = self.recording.replace(tokio::spawn(keeping)) {
                             drop(before.await);

@@ -204,6 +204,7 @@ impl Mesh {
                 file: self.path("mesh.trust"),
                 root: self.trust_root(),
                 revocation_lists: self.pki.crl_files(),
+                ..TrustConfig::default()
             },
             catalog_dir: self.catalog_dir(),
             registry_file: self.path("registry.yaml"),

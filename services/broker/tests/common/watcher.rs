@@ -136,8 +136,9 @@ impl Watcher {
     }
 
     pub async fn acknowledge(&self, epoch: u64, error: &str) {
+        let applied_time = Some(std::time::SystemTime::now().into());
         let acknowledgement =
-            Acknowledgement { epoch, error: error.to_owned(), ..Acknowledgement::default() };
+            Acknowledgement { epoch, applied_time, error: error.to_owned(), ..Acknowledgement::default() };
         let event = Some(Say::Acknowledgement(acknowledgement));
         self.say.send(WatchRightsRequest { event }).await.unwrap();
     }

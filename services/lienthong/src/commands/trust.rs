@@ -331,6 +331,9 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
             held.follow(file, now).map(|followed| match followed {
                 Followed::Same => "the same file is held",
                 Followed::Newer(_) => "follows the file that is held",
+                Followed::Step(_) => {
+                    "has ended, and is a step from the file that is held towards a newer one; it is never in force itself"
+                }
             })
         }
         (None, None) => bail!("give --root HEX or --held FILE"),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lienthong_catalog::RightsIndex;
-use lienthong_certs::PeerCertificate;
+use lienthong_certs::{Branch, PeerCertificate};
 use lienthong_proto::{lienthong::control::v1::CertificateBinding, reason::Reason, status::MeshError};
 use lienthong_transport::{Peer, PeerIdentity};
 
@@ -48,6 +48,9 @@ pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Re
     };
     caller.party.clone_from(&system.agency);
     caller.system.clone_from(&system.name);
+    if let Err(error) = fits_branch(rights, peer, &system.agency) {
+        return (caller, Err(error));
+    }
     if system.agency != node.agency {
         let error =
             denied(format!("{} belongs to {}; it calls its own agency's node", system.name, system.agency));
@@ -66,6 +69,9 @@ pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Re
     };
     caller.party.clone_from(&bound.agency);
     caller.node.clone_from(&bound.name);
+    if let Err(error) = fits_branch(rights, peer, &bound.agency) {
+        return (caller, Err(error));
+    }
     if system.is_empty() {
         return (caller, Ok(()));
     }
@@ -82,6 +88,18 @@ pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Re
             (caller, Err(error))
         }
     }
+}
+
+/// A public authority vouches for parties outside the political system alone: whatever the registry binds, no certificate
+/// of it stands for an agency.
+pub fn fits_branch(rights: &RightsIndex, peer: &Peer, party: &str) -> Result<(), MeshError> {
+    let is_public = peer.certificate().is_some_and(|certificate| certificate.branch == Some(Branch::Public));
+    if is_public && rights.party(party).is_none_or(|party| !party.outside) {
+        let detail =
+            format!("a public authority vouches for the certificate, and {party} is an agency of the state");
+        return Err(denied(detail));
+    }
+    Ok(())
 }
 
 /// What the handshake says of a caller.

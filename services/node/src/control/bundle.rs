@@ -22,7 +22,7 @@ use crate::{
     clock,
     control::{
         broker::{BadSignature, Broker},
-        receipt::Applied,
+        receipt::{Applied, Receipts},
     },
     node::Node,
     trust::{NodeTrustError, Trust},
@@ -95,6 +95,7 @@ pub struct BundleKeeper {
     trust: Arc<Trust>,
     broker: Broker,
     connections: Connections,
+    receipts: Receipts,
     held_hash: Vec<u8>,
     /// True after a delta that did not fit.
     wants_whole: bool,
@@ -115,6 +116,7 @@ impl BundleKeeper {
             trust,
             broker,
             connections,
+            receipts: Receipts::default(),
             held_hash: Vec::new(),
             wants_whole: false,
         }
@@ -195,6 +197,11 @@ impl BundleKeeper {
         &self.connections
     }
 
+    /// What the broker was told of the newest bundles.
+    pub fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
     /// Why a heartbeat that names these revocation lists does not count: this node holds an older one.
     pub fn behind(&self, revocation: &[RevocationState]) -> Option<String> {
         self.trust.behind(revocation)
@@ -234,7 +241,9 @@ impl BundleKeeper {
         let before = self.node.rights.swap(Some(Arc::new(rights)));
         self.node.metrics.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
         let cut = self.close_what_may_not_go_on(before.as_deref());
-        Ok(Applied { epoch, since: clock::timestamp(), cut, revocation: self.trust.revocation() })
+        let applied = Applied { epoch, since: clock::timestamp(), cut, revocation: self.trust.revocation() };
+        self.receipts.note(&applied.acknowledgement());
+        Ok(applied)
     }
 
     /// Register, then authorize, then serve: a connection that was made under the old bundle is judged by the new

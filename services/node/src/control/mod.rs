@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod bundle;
+pub mod fetched_lists;
 pub mod housekeeping;
 pub mod orphans;
 pub mod publish;

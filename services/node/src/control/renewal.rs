@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     call::identify::binding_of,
     config::NodeConfig,
+    control::fetched_lists,
     limits::{BINDING_PAUSE_MS, BINDING_WAIT_MS_MAX, EXPIRY_LOOK_MS, REBIND_MS},
     node::Node,
     trust::{NodeTrustError, Trust},
@@ -41,6 +42,7 @@ pub struct Files {
     /// `None`: the key is in a token.
     key: Option<PathBuf>,
     revocation_lists: Vec<PathBuf>,
+    fetched_lists: Vec<PathBuf>,
 }
 
 /// Those that the configuration names.
@@ -49,16 +51,18 @@ pub fn files(config: &NodeConfig) -> Files {
         certificate: config.certificate.clone(),
         key: config.key.file().map(PathBuf::from),
         revocation_lists: config.trust.revocation_lists.clone(),
+        fetched_lists: fetched_lists::places(config),
     }
 }
 
 impl Renewal {
     /// Takes over what changes until told to stop.
     pub async fn run(self, mut hangups: Signal, stop: CancellationToken) {
-        let Files { certificate, key, revocation_lists } = self.files.clone();
-        let mut watch = FileWatch::new([certificate].into_iter().chain(key).chain(revocation_lists));
+        let Files { certificate, key, revocation_lists, fetched_lists } = self.files.clone();
+        let files = [certificate].into_iter().chain(key).chain(revocation_lists).chain(fetched_lists);
+        let mut watch = FileWatch::new(files);
         let mut day = tokio::time::interval(Duration::from_millis(EXPIRY_LOOK_MS));
-        let mut again = None;
+        let (mut again, mut unbound_since) = (None, None);
         self.tell_end();
         loop {
             tokio::select! {
@@ -75,24 +79,37 @@ impl Renewal {
                 () = stop.cancelled() => return,
                 reloaded = self.reload() => reloaded,
             };
-            again = self.tell(reloaded).then(|| Instant::now() + Duration::from_millis(REBIND_MS));
+            let unbound = matches!(reloaded, Err(NodeTrustError::NotBound(_)));
+            let since = unbound.then(|| *unbound_since.get_or_insert_with(Instant::now));
+            unbound_since = since;
+            // The files may be faster than the rights that bind the certificate: these are waited for before anything is
+            // said, and whatever else changes meanwhile is taken over.
+            let soon =
+                since.is_some_and(|since| since.elapsed() < Duration::from_millis(BINDING_WAIT_MS_MAX));
+            again = unbound.then(|| {
+                Instant::now() + Duration::from_millis(if soon { BINDING_PAUSE_MS } else { REBIND_MS })
+            });
+            if !soon {
+                self.tell(reloaded);
+            }
         }
     }
 
-    /// Certificate and key first; lists count whatever became of those.
+    /// Lists first, whatever becomes of certificate and key: nothing holds up a revocation.
     async fn reload(&self) -> Result<bool, NodeTrustError> {
+        let (listed, problem) = self.take_lists().await;
         let renewed = self.renew().await;
-        let listed = self.take_lists().await;
-        Ok(renewed? | listed?)
+        Ok(renewed? | problem.map(|()| listed)?)
     }
 
-    async fn take_lists(&self) -> Result<bool, NodeTrustError> {
-        let (trust, files) = (Arc::clone(&self.trust), self.files.revocation_lists.clone());
+    async fn take_lists(&self) -> (bool, Result<(), NodeTrustError>) {
+        let files = fetched_lists::present(&self.files.revocation_lists, &self.files.fetched_lists);
+        let trust = Arc::clone(&self.trust);
         let taken = spawn_blocking(move || trust.take_list_files(&files)).await.unwrap_or_else(|error| {
             tracing::error!(%error, "reading revocation lists ended unexpectedly");
-            Ok(false)
+            (false, Ok(()))
         });
-        if matches!(taken, Ok(true)) {
+        if taken.0 {
             for (peer, refusal) in self.connections.close_refused(&self.trust.material) {
                 tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
             }
@@ -100,41 +117,29 @@ impl Renewal {
         taken
     }
 
-    /// Takes certificate and key over. The files may be faster than the rights that bind the certificate, so that these
-    /// are waited for.
+    /// Takes certificate and key over.
     async fn renew(&self) -> Result<bool, NodeTrustError> {
-        let until = Instant::now() + Duration::from_millis(BINDING_WAIT_MS_MAX);
-        loop {
-            let (node, trust) = (Arc::clone(&self.node), Arc::clone(&self.trust));
-            // Reads two files and signs once.
-            let work = spawn_blocking(move || trust.reload(|certificate| is_bound(&node, certificate)));
-            match work.await {
-                Ok(Err(NodeTrustError::NotBound(_))) if Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(BINDING_PAUSE_MS)).await;
-                }
-                Ok(reloaded) => return reloaded,
-                Err(error) => {
-                    tracing::error!(%error, "reading certificate and key ended unexpectedly");
-                    return Ok(false);
-                }
-            }
-        }
+        let (node, trust) = (Arc::clone(&self.node), Arc::clone(&self.trust));
+        // Reads two files and signs once.
+        let work = spawn_blocking(move || trust.reload(|certificate| is_bound(&node, certificate)));
+        work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "reading certificate and key ended unexpectedly");
+            Ok(false)
+        })
     }
 
-    /// Says what became of it. True where it is worth another try although no file changes.
-    fn tell(&self, reloaded: Result<bool, NodeTrustError>) -> bool {
+    /// Says what became of it.
+    fn tell(&self, reloaded: Result<bool, NodeTrustError>) {
         match reloaded {
             Ok(changed) => {
                 self.node.metrics.reloaded(if changed { "applied" } else { "unchanged" });
                 self.tell_end();
                 tracing::info!(changed, "certificate, key and revocation lists on disk are those in use");
-                false
             }
             Err(error) => {
                 self.node.metrics.reloaded("refused");
                 self.node.own_files.refused(&error.to_string());
                 tracing::error!(%error, "what is on disk cannot be used; the node goes on with what it has");
-                matches!(error, NodeTrustError::NotBound(_))
             }
         }
     }

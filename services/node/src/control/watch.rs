@@ -8,7 +8,6 @@ use lienthong_proto::lienthong::control::v1::{
     watch_rights_request::{Acknowledgement, Event as Said, Hello, TrustAcknowledgement},
     watch_rights_response::Event as Heard,
 };
-use lienthong_transport::Connections;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,7 +17,7 @@ use crate::{
     control::{
         broker::{Broker, Patience},
         bundle::{BadBundle, BundleKeeper},
-        receipt::Applied,
+        receipt::{Applied, message},
         trust_file,
     },
     limits::{ACKNOWLEDGEMENTS_WAITING_MAX, BROKER_SILENCE_MS_MAX},
@@ -69,6 +68,9 @@ async fn follow(
     if say.send(WatchRightsRequest { event: Some(Said::Hello(hello)) }).await.is_err() {
         return Err("the stream closed before it began".to_owned());
     }
+    for receipt in keeper.receipts().again() {
+        say.try_send(receipt).map_err(|_| "the stream closed before it began".to_owned())?;
+    }
     let mut client =
         RightsServiceClient::new(broker.channel.clone()).max_decoding_message_size(BUNDLE_MESSAGE_BYTES_MAX);
     let mut heard = match client.watch_rights(ReceiverStream::new(said)).await {
@@ -89,7 +91,7 @@ async fn follow(
             Some(Heard::Snapshot(signed)) => {
                 let taken = keeper.take(&signed);
                 refused = taken.is_err();
-                acknowledge(taken, keeper.connections(), node, first, &say)?;
+                acknowledge(taken, keeper, node, first, &say)?;
             }
             Some(Heard::Delta(delta)) => {
                 let taken = keeper.put_together(&delta).and_then(|signed| keeper.take(&signed));
@@ -97,7 +99,7 @@ async fn follow(
                     keeper.asks_for_whole();
                     return Err(format!("a rights bundle came as a delta: {error}; it is asked for whole"));
                 }
-                acknowledge(taken, keeper.connections(), node, first, &say)?;
+                acknowledge(taken, keeper, node, first, &say)?;
             }
             Some(Heard::Heartbeat(signed)) => {
                 if let Err(reason) = heartbeat(keeper, node, broker, &signed) {
@@ -125,7 +127,7 @@ async fn follow(
 /// Tells the broker what became of a bundle.
 fn acknowledge(
     taken: Result<Applied, BadBundle>,
-    connections: &Connections,
+    keeper: &BundleKeeper,
     node: &Node,
     first: &watch::Sender<bool>,
     say: &mpsc::Sender<WatchRightsRequest>,
@@ -136,7 +138,8 @@ fn acknowledge(
             first.send_replace(true);
             let acknowledgement = applied.acknowledgement();
             if !applied.cut.is_empty() {
-                tokio::spawn(applied.tell_when_cut(connections.clone(), say.clone()));
+                let (connections, receipts) = (keeper.connections().clone(), keeper.receipts().clone());
+                tokio::spawn(applied.tell_when_cut(connections, receipts, say.clone()));
             }
             acknowledgement
         }
@@ -146,8 +149,7 @@ fn acknowledge(
             Acknowledgement { error: error.to_string(), ..Acknowledgement::default() }
         }
     };
-    let message = WatchRightsRequest { event: Some(Said::Acknowledgement(acknowledgement)) };
-    say.try_send(message).map_err(|_| "the broker does not take acknowledgements".to_owned())
+    say.try_send(message(acknowledgement)).map_err(|_| "the broker does not take acknowledgements".to_owned())
 }
 
 /// Largest message of the watch stream, bytes.

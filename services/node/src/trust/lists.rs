@@ -1,9 +1,8 @@
 //! Revocation lists of the node's own files.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use lienthong_certs::RevocationLists;
-use lienthong_transport::TlsMaterial;
 
 use super::{NodeTrustError, Trust};
 
@@ -12,22 +11,37 @@ impl Trust {
     /// Returns whether there were any; connections that they refuse are then for the caller to cut.
     ///
     /// # Errors
-    /// [`NodeTrustError`] naming the file; nothing of them is used then.
-    pub fn take_list_files(&self, files: &[PathBuf]) -> Result<bool, NodeTrustError> {
+    /// [`NodeTrustError`] of the first file that cannot be used, which takes away nothing of the others: they are in use
+    /// then all the same, and the first value says so.
+    pub fn take_list_files(&self, files: &[PathBuf]) -> (bool, Result<(), NodeTrustError>) {
         let mut kept = self.held();
         let mesh = self.mesh.load();
         let anchors = mesh.trust().anchors();
-        let (read, left_out) = RevocationLists::load_known(files, anchors)?;
-        for error in left_out {
-            tracing::warn!(%error, "a configured revocation list is left out");
+        let (mut newest, mut problem) = (kept.lists.clone(), Ok(()));
+        for file in files {
+            match RevocationLists::load_known(std::slice::from_ref(file), anchors) {
+                Ok((read, left_out)) => {
+                    for error in left_out {
+                        tracing::warn!(%error, "a configured revocation list is left out");
+                    }
+                    newest = newest.newest(&read);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a configured revocation list cannot be used; the others are");
+                    problem = problem.and(Err(error.into()));
+                }
+            }
         }
-        let newest = kept.lists.newest(&read);
         if newest.same(&kept.lists) {
-            return Ok(false);
+            return (false, problem);
         }
-        let judge = self.judge(anchors, &newest)?;
-        self.material.replace(TlsMaterial::new(&kept.credentials, judge)?);
-        kept.lists = newest;
-        Ok(true)
+        match self.judge(anchors, &newest) {
+            Ok(judge) => {
+                self.material.judge_by(&Arc::new(judge));
+                kept.lists = newest;
+                (true, problem)
+            }
+            Err(error) => (false, Err(error.into())),
+        }
     }
 }

@@ -155,6 +155,6 @@ impl Card {
             }
         }
         let root = self.fingerprint().to_string();
-        Ok(Pinned { trust: TrustConfig { file, root, revocation_lists: Vec::new() }, authorities })
+        Ok(Pinned { trust: TrustConfig { file, root, ..TrustConfig::default() }, authorities })
     }
 }
