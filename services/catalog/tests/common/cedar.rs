@@ -58,7 +58,10 @@ impl CedarRights {
             let level = Value::new_long(party.security_level.into());
             let side = uid("Party", if party.outside { "outside" } else { "inside" });
             let parents = HashSet::from([side]);
-            let attributes = HashMap::from([("level".to_owned(), level)]);
+            let code = Value::new_string(party.code.clone());
+            let attributes = HashMap::from([("level".to_owned(), level), ("code".to_owned(), code)]);
+            let above = party.code.match_indices('.').map(|(dot, _)| uid("Agency", &party.code[..dot]));
+            let parents = parents.into_iter().chain(above).collect();
             entities.push(Entity::new(uid("Agency", &party.code), attributes, parents).unwrap());
         }
         for system in &bundle.systems {
@@ -96,8 +99,8 @@ impl CedarRights {
         }
     }
 
-    /// The rights that permit a question; none where it is denied.
-    pub fn permitting(&self, q: &Question<'_>) -> Vec<String> {
+    /// The rights that permit a question and one record of its answer, which has these fields; none where it is denied.
+    pub fn permitting(&self, q: &Question<'_>, record: &[(&str, &str)]) -> Vec<String> {
         assert!(self.epoch > 0);
         let text = |text: &str| Value::new_string(text.to_owned());
         let registered = q.system.and_then(|name| self.systems.get(name));
@@ -117,6 +120,11 @@ impl CedarRights {
             ("min_epoch".to_owned(), Value::new_long(i64::try_from(q.min_epoch).unwrap())),
             ("now".to_owned(), Value::new_long(q.now.unix_timestamp())),
             ("method".to_owned(), Value::new_long(i64::from(i32::from(q.method.kind())))),
+            (
+                "record".to_owned(),
+                Value::new_record(record.iter().map(|(field, value)| ((*field).to_owned(), text(value))))
+                    .unwrap(),
+            ),
         ];
         let mut given =
             |name: &str, value: Option<Value>| pairs.extend(value.map(|value| (name.to_owned(), value)));
@@ -171,12 +179,14 @@ fn permit(right: &Right, granted: &BTreeSet<String>) -> String {
             && (if context has system then context.system.level else principal.level) >= resource.min_level
             && resource.provider_level >= resource.min_level
             && (!(context has fields) || [{}].containsAll(context.fields))
+            && ({})
         }};",
         right.dataset,
         right.valid_from.unwrap().seconds,
         !right.suspended,
         methods.join(", "),
         fields.join(", "),
+        if right.condition.is_empty() { "true" } else { &right.condition },
     )
 }
 
