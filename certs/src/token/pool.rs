@@ -292,22 +292,26 @@ mod tests {
 
     #[test]
     fn strangers_fill_their_own_queue_and_never_keep_us_waiting() {
-        let Bench { ref pool, ref gates, .. } = Bench::new(2, 3, Duration::from_secs(30));
+        let bench = Bench::new(2, 3, Duration::from_secs(30));
+        let Bench { pool, gates, .. } = &bench;
         thread::scope(|scope| {
+            let knock = || scope.spawn(|| pool.sign(b"stranger", &Errand::for_stranger()));
             // The thread that strangers share hangs with one of theirs; three wait, the next is turned away.
-            for _ in 0..4 {
-                scope.spawn(|| pool.sign(b"stranger", &Errand::for_stranger()));
-            }
-            until("strangers are never turned away", || {
-                pool.queues.jobs().strangers.len() == 3
-                    && matches!(pool.ask(b"one more", &Errand::for_stranger()), Err(TokenError::Busy { .. }))
-            });
+            let hanging = knock();
+            until("no thread takes a stranger's", || !bench.signed().is_empty());
+            let waiting = [knock(), knock(), knock()];
+            until("they do not wait", || bench.waiting().1 == 3);
+            let one_more = pool.ask(b"one more", &Errand::for_stranger());
+            assert!(matches!(one_more, Err(TokenError::Busy { .. })), "{one_more:?}");
             // Ours are signed all the same, by the thread that takes nothing else.
             for round in 0..8_u8 {
                 gates[0].send(()).unwrap();
                 assert_eq!(pool.sign(&[round], &Errand::own()).unwrap(), [round]);
             }
             (0..4).for_each(|_| gates[1].send(()).unwrap());
+            for stranger in [hanging].into_iter().chain(waiting) {
+                assert_eq!(stranger.join().unwrap().unwrap(), b"stranger");
+            }
         });
     }
 

@@ -1,7 +1,7 @@
 //! The decision against an independent one: lists instead of an index, narrowing instead of comparing, written from
 //! the design's words. 120,000 random questions to random rights; no disagreement about outcome, right or fields. And
 //! against a third judge that nobody here wrote: the same rights as Cedar policies, with conditions on rows and a record for
-//! each, 30,000 questions, a million of them with `--long`.
+//! each, 20,000 questions, a million of them with `--long`.
 #![allow(clippy::unwrap_used, clippy::panic)] // test code
 
 #[path = "common/cedar.rs"]
@@ -141,13 +141,13 @@ fn random_record(dice: &mut Dice) -> (Vec<u8>, Vec<(&'static str, &'static str)>
 
 #[test]
 fn cedar_permits_what_the_index_permits() {
-    let bundles = if std::env::var_os("LIENTHONG_TEST_LONG").is_some() { 1_667 } else { 50 };
+    let bundles = if std::env::var_os("LIENTHONG_TEST_LONG").is_some() { 1_667 } else { 34 };
     let (mut asked, mut allowed, mut admitted, mut dropped) = (0, 0, 0, 0);
     for seed in 0..bundles {
         let mut dice = Dice(seed);
         let mut bundle = random_bundle(&mut dice);
         for right in bundle.rights.iter_mut().filter(|right| right.dataset == common::CITIZENS.0) {
-            if dice.one_in(2) {
+            if !dice.one_in(4) {
                 (*dice.pick(&CONDITIONS)).clone_into(&mut right.condition);
             }
         }
@@ -187,7 +187,7 @@ fn cedar_permits_what_the_index_permits() {
         }
     }
     assert!(allowed * 50 > asked, "{allowed} of {asked} were allowed: the questions say too little");
-    assert!(admitted >= 20 && dropped >= 20, "{admitted} records admitted, {dropped} dropped: too little");
+    assert!(admitted >= 10 && dropped >= 10, "{admitted} records admitted, {dropped} dropped: too little");
 }
 
 type Outcome = Result<(String, Purpose, PurposeSource, BTreeSet<String>), Reason>;
@@ -427,7 +427,7 @@ fn random_right(dice: &mut Dice, number: u64) -> Right {
             String::new()
         },
         methods: dice.some(&kinds, 3).into_iter().map(i32::from).collect(),
-        valid_from: Some(if dice.one_in(2) { hour(dice) } else { timestamp(NOW - time::Duration::days(1)) }),
+        valid_from: Some(if !dice.one_in(4) { hour(dice) } else { timestamp(NOW - time::Duration::days(1)) }),
         valid_to: dice.one_in(3).then(|| hour(dice)),
         suspended: dice.one_in(5),
         origin: if open {

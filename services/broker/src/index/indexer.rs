@@ -148,9 +148,15 @@ impl Indexer {
         if self.manifests_upto == 0 {
             self.manifests_upto = self.manifests_in_log()?;
         }
-        let whole = self.indexed.read().unwrap_or_else(PoisonError::into_inner).tail_first();
+        let blocks = self.indexed.read().unwrap_or_else(PoisonError::into_inner).blocks.clone();
+        let whole = blocks.last().map_or(0, |block| block.end());
         let mut owed = Vec::new();
         while self.manifests_upto + entries <= whole {
+            // After a kill the log may not have published yet what it holds: what is merged has its manifest on record.
+            if let Some(end) = merged_over(&blocks, self.manifests_upto, entries) {
+                self.manifests_upto = end;
+                continue;
+            }
             let built = self.folder.bytes(self.manifests_upto)?;
             owed.push(Body::IndexManifest(self.manifest(self.manifests_upto, &built)?));
             self.manifests_upto += entries;
@@ -260,4 +266,10 @@ fn every_subject() -> Want {
 pub fn entry(reader: &LogReader, index: u64) -> Result<Vec<u8>, LogError> {
     let mut entries = reader.entries(index..index + 1)?;
     entries.pop().ok_or_else(|| LogError::NotALog(std::path::PathBuf::new()))
+}
+
+/// The end of the merged block that covers an entry; none where the block there is still of `entries`.
+fn merged_over(blocks: &[Arc<Block>], index: u64, entries: u64) -> Option<u64> {
+    let block = blocks.get(blocks.partition_point(|block| block.end() <= index))?;
+    (block.end() - block.first_index() > entries).then(|| block.end())
 }
