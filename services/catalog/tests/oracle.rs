@@ -427,7 +427,7 @@ fn random_right(dice: &mut Dice, number: u64) -> Right {
             String::new()
         },
         methods: dice.some(&kinds, 3).into_iter().map(i32::from).collect(),
-        valid_from: Some(if !dice.one_in(4) { hour(dice) } else { timestamp(NOW - time::Duration::days(1)) }),
+        valid_from: Some(if dice.one_in(2) { hour(dice) } else { timestamp(NOW - time::Duration::days(1)) }),
         valid_to: dice.one_in(3).then(|| hour(dice)),
         suspended: dice.one_in(5),
         origin: if open {
