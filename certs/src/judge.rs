@@ -4,7 +4,7 @@
 //! revocation of every certificate on that path (by our index: `webpki` scans a list entry by entry), and
 //! the profile (lifetime, key, names, development mark). Pure: no I/O, and the time is an argument, so the
 //! same judgement serves a handshake and every re-judgement of a live connection. A [`Judge`] never changes;
-//! new trust means a new judge, swapped in whole. So it need not prove the same chain twice ([`accepted`]).
+//! new trust means a new judge, swapped in whole. So it need not prove the same chain twice (`accepted`).
 
 use std::sync::Arc;
 

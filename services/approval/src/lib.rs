@@ -17,7 +17,7 @@
 //! | [`statement`] | what is signed |
 //! | [`signature`] | one person's signature, made and judged |
 //! | [`mod@check`] | the question that a node asks of a bundle |
-//! | [`file`] | approvals in a file beside the folder |
+//! | [`mod@file`] | approvals in a file beside the folder |
 
 pub mod check;
 pub mod file;

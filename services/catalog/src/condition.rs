@@ -19,8 +19,8 @@
 //! names nothing. Naming it is an error of Cedar's then; any error, of a condition or of a guardrail, denies.
 //!
 //! - [`text`]: conditions and guardrails as written; what they name.
-//! - [`shape`]: the fields of a message that they name: their types, and how they are read from the wire.
-//! - [`vocabulary`]: the words above, as Cedar's schema and entities.
+//! - `shape`: the fields of a message that they name: their types, and how they are read from the wire.
+//! - `vocabulary`: the words above, as Cedar's schema and entities.
 //! - [`scope`]: everything that binds one right's calls of one method, ready to be asked.
 
 pub mod scope;

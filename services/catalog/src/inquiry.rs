@@ -4,9 +4,9 @@
 //! callers after a denial. No call waits for them, and what they say binds nobody; nodes decide.
 //!
 //! - [`call`]: a call as it can be asked about, made up or taken from a record; and the decision about it.
-//! - [`what_if`]: which calls another edition of the rights would decide differently.
-//! - [`who_can`]: who may read a field, for which purpose, on which terms.
-//! - [`explain`]: a decision on record, in words.
+//! - [`mod@what_if`]: which calls another edition of the rights would decide differently.
+//! - [`mod@who_can`]: who may read a field, for which purpose, on which terms.
+//! - [`mod@explain`]: a decision on record, in words.
 
 pub mod call;
 pub mod explain;

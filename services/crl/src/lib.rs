@@ -13,7 +13,7 @@
 //! | module | noun |
 //! |---|---|
 //! | [`address`] | where a list is published |
-//! | [`fetch`] | one request, bounded in time and size |
+//! | [`mod@fetch`] | one request, bounded in time and size |
 //! | [`keeper`] | the lists of one role: when each is fetched, and what is kept |
 
 pub mod address;

@@ -147,7 +147,7 @@ pub fn records_table(records: &[&FoundRecord]) -> String {
     table(&rows)
 }
 
-/// Columns as wide as their widest cell, at most [`CELL_CHARS_MAX`]; empty columns left out.
+/// Columns as wide as their widest cell, at most `CELL_CHARS_MAX` characters; empty columns left out.
 pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     let mut used = [false; N];
