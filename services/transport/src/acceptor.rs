@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::handshakes::{RefusalReason, Refused, SourcePrefix};
 use crate::listener::{self, LoopbackListener};
-use crate::material::{ALPN_HTTP2, Prepared, SharedMaterial};
+use crate::material::{Prepared, SharedMaterial, Tongue};
 use crate::own_key;
 use crate::peer::{Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
@@ -118,26 +118,29 @@ impl HandshakeRefusal {
 pub(crate) struct MutualTls {
     pub(crate) listener: TcpListener,
     pub(crate) material: SharedMaterial,
+    pub(crate) tongue: Tongue,
 }
 
 impl Door for MutualTls {
-    type Arrival = (TcpStream, SharedMaterial);
+    type Arrival = (TcpStream, SharedMaterial, Tongue);
     type Io = TlsStream<TcpStream>;
 
     async fn accept(&self) -> io::Result<(Self::Arrival, Source)> {
         let (socket, source) = accept_tcp(&self.listener).await?;
-        Ok(((socket, self.material.clone()), source))
+        Ok(((socket, self.material.clone(), self.tongue), source))
     }
 
-    async fn handshake((socket, material): Self::Arrival) -> Result<Entered<Self::Io>, HandshakeRefusal> {
+    async fn handshake(
+        (socket, material, tongue): Self::Arrival,
+    ) -> Result<Entered<Self::Io>, HandshakeRefusal> {
         tune_or_refuse(&socket)?;
         let verdict = Verdict::default();
-        let Prepared { config, turn, edition } = material.for_accept(&verdict);
+        let Prepared { config, turn, edition } = material.for_accept(tongue, &verdict);
         let io = own_key::accept(config, turn, socket)
             .await
             .map_err(|(error, socket)| explain(&error, verdict.refusal()).with_leftover(socket))?;
         let session = io.get_ref().1;
-        if session.alpn_protocol() != Some(ALPN_HTTP2) {
+        if !tongue.takes(session.alpn_protocol()) {
             return Err(HandshakeRefusal::new(RefusalReason::NoHttp2, "alpn `h2` was not offered"));
         }
         let chain =

@@ -7,9 +7,9 @@
 //! `Drop` says what became of it.
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hyper::rt::Executor;
 
@@ -18,7 +18,7 @@ tokio::task_local! {
     static WANTED: Cell<Option<Leash>>;
 }
 
-type Leash = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Leash = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Ends the stream that the present task serves as soon as `pulled` is over, whether or not its reader reads.
 /// A later leash takes the place of an earlier one. Outside of a stream that this crate serves, it does
@@ -26,6 +26,35 @@ type Leash = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub fn end_with(pulled: impl Future<Output = ()> + Send + 'static) {
     // No stream is served here: then nothing holds one up either.
     let _ = WANTED.try_with(|wanted| wanted.set(Some(Box::pin(pulled))));
+}
+
+/// Lets the present stream off its leash. On a connection that carries one request after the other (HTTP/1.1) the task
+/// goes on after the answer that the leash was for.
+pub fn let_go() {
+    let _ = WANTED.try_with(|wanted| wanted.set(Some(Box::pin(pending()))));
+}
+
+/// Polls something that serves streams one after the other, on the leash that the present one has asked for: true once
+/// that is pulled.
+pub(crate) fn poll_led<T>(
+    leash: &mut Option<Leash>,
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<Option<T>> {
+    let (polled, wanted) = WANTED.sync_scope(Cell::new(None), || {
+        let polled = poll(cx);
+        (polled, WANTED.with(Cell::take))
+    });
+    if let Poll::Ready(polled) = polled {
+        return Poll::Ready(Some(polled));
+    }
+    if wanted.is_some() {
+        *leash = wanted;
+    }
+    match leash {
+        Some(leash) => leash.as_mut().poll(cx).map(|()| None),
+        None => Poll::Pending,
+    }
 }
 
 /// Runs each stream in a task of its own, on its leash.
@@ -45,20 +74,7 @@ where
 async fn on_leash(stream: impl Future) {
     let mut stream = pin!(stream);
     let mut leash: Option<Leash> = None;
-    poll_fn(|cx| {
-        let (polled, wanted) = WANTED.sync_scope(Cell::new(None), || {
-            let polled = stream.as_mut().poll(cx);
-            (polled, WANTED.with(Cell::take))
-        });
-        if polled.is_ready() {
-            return Poll::Ready(());
-        }
-        if wanted.is_some() {
-            leash = wanted;
-        }
-        leash.as_mut().map_or(Poll::Pending, |leash| leash.as_mut().poll(cx))
-    })
-    .await;
+    poll_fn(|cx| poll_led(&mut leash, cx, |cx| stream.as_mut().poll(cx))).await;
 }
 
 #[cfg(test)]
@@ -89,7 +105,7 @@ mod tests {
             end_with(async { drop(first.1.await) });
             drop(second.1.await);
             end_with(async { drop(pulled.await) });
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         };
         let task = tokio::spawn(on_leash(stream));
         tokio::task::yield_now().await;
@@ -104,8 +120,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_that_was_let_go_is_not_ended() {
+        let (done, finished) = oneshot::channel::<()>();
+        let stream = async move {
+            end_with(async {});
+            let_go();
+            tokio::task::yield_now().await;
+            done.send(()).unwrap();
+        };
+        on_leash(stream).await;
+        finished.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_stream_that_ends_by_itself_is_not_kept_by_its_leash() {
-        on_leash(async { end_with(std::future::pending()) }).await;
+        on_leash(async { end_with(pending()) }).await;
         end_with(async {});
     }
 }

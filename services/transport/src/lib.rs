@@ -1,4 +1,5 @@
-//! HTTP/2 over mutual TLS: how bytes enter and leave a process of the mesh.
+//! HTTP/2 over mutual TLS: how bytes enter and leave a process of the mesh; HTTP/1.1 too, where systems call that speak
+//! nothing else.
 //!
 //! **What.** An acceptor that lets only judged peers in, a connector that knocks on other doors, the
 //! register of everyone who is inside, and the ways to end a connection: at once (revocation), politely
@@ -30,6 +31,7 @@
 //! | [`connections`] | the register of live connections; closes those that may not go on |
 //! | [`drain`] | graceful first, forced after a deadline |
 //! | [`mod@serve`] | the accept loop and one connection's life |
+//! | `conversation` | what is spoken on one connection: HTTP/2, or either version of HTTP |
 //! | `preface` | the byte stream of an accepted connection: has it begun to speak? |
 //! | [`deadline`] | how long the other side waits |
 //! | [`leash`] | what ends a stream whose reader holds it up |
@@ -59,6 +61,7 @@ pub mod tower_service;
 mod acceptor;
 mod backoff;
 mod control;
+mod conversation;
 mod governed;
 mod own_key;
 mod preface;
@@ -76,5 +79,5 @@ pub use listener::{ListenError, LocalListener, LoopbackListener, bind, bind_loop
 pub use material::{MaterialError, SharedMaterial, TlsMaterial};
 pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, StreamPlace, UnixPeer};
 pub use send_error::{FailedSend, SendError};
-pub use serve::{serve, serve_local};
+pub use serve::{serve, serve_any_http, serve_any_http_local, serve_local};
 pub use tower_service::{serve_tower, serve_tower_local};

@@ -21,6 +21,15 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 /// client sends them with its part of the handshake.
 pub const PREFACE_TIMEOUT_MS: u64 = 5_000;
 
+/// On HTTP/1.1, from the end of one request to the end of the next one's head.
+pub const HTTP1_HEAD_TIMEOUT_MS: u64 = 30_000;
+
+/// Bytes of an HTTP/1.1 request's head, and of what waits to be written on its connection.
+pub const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Header fields of an HTTP/1.1 request.
+pub const HTTP1_HEADERS_MAX: usize = 100;
+
 /// Once the other side of a control service waits no more, this long until its stream is reset.
 pub const DEADLINE_GRACE_MS: u64 = 1_000;
 

@@ -29,6 +29,33 @@ use crate::verifier::{ClientVerifier, ServerVerifier, Verdict};
 /// The only application protocol of the mesh (ALPN id, RFC 7301).
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
+/// What callers of plain HTTP may speak instead.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// What a listener speaks behind its TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tongue {
+    /// HTTP/2 alone, and it must be offered: the mesh itself.
+    Http2,
+    /// HTTP/2 or HTTP/1.1; the first bytes tell where nothing was offered.
+    AnyHttp,
+}
+
+impl Tongue {
+    /// What is offered, the best first.
+    fn alpn(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Http2 => vec![ALPN_HTTP2.to_vec()],
+            Self::AnyHttp => vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()],
+        }
+    }
+
+    /// Whether what was agreed will do.
+    pub(crate) fn takes(self, agreed: Option<&[u8]>) -> bool {
+        self == Self::AnyHttp || agreed == Some(ALPN_HTTP2)
+    }
+}
+
 /// One certificate with its key, and the judge of others: everything a handshake needs.
 #[derive(Clone)]
 pub struct TlsMaterial {
@@ -70,14 +97,19 @@ impl TlsMaterial {
     }
 
     /// The configuration of one handshake that we accept; the verdict on the peer lands in `verdict`.
-    fn server_config(&self, verdict: &Verdict, turn: Option<&Arc<Turn>>) -> Arc<ServerConfig> {
+    fn server_config(
+        &self,
+        tongue: Tongue,
+        verdict: &Verdict,
+        turn: Option<&Arc<Turn>>,
+    ) -> Arc<ServerConfig> {
         let verifier = ClientVerifier::new(Arc::clone(&self.judge), algorithms(), verdict.clone());
         let mut config = self
             .server
             .clone()
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(self.identity(turn));
-        config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        config.alpn_protocols = tongue.alpn();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Arc::new(config)
@@ -160,11 +192,11 @@ impl SharedMaterial {
     }
 
     /// For one handshake that we accept.
-    pub(crate) fn for_accept(&self, verdict: &Verdict) -> Prepared<ServerConfig> {
+    pub(crate) fn for_accept(&self, tongue: Tongue, verdict: &Verdict) -> Prepared<ServerConfig> {
         let edition = self.newest.load();
         let material = &edition.material;
         let turn = material.signer.may_wait().then(|| Turn::of_stranger(&self.strangers));
-        let config = material.server_config(verdict, turn.as_ref());
+        let config = material.server_config(tongue, verdict, turn.as_ref());
         Prepared { config, turn, edition: edition.number }
     }
 

@@ -1,4 +1,4 @@
-//! The byte stream of an accepted connection, which notices whether the peer has begun to speak HTTP/2.
+//! The byte stream of an accepted connection, which notices whether the peer has begun to speak.
 //!
 //! A handshake is bounded in time; without this, whoever has one behind him could keep his place in the
 //! register for an hour without a word.
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::control::Control;
 
-/// Length of what a client says first (RFC 9113 §3.4).
+/// Length of what a client says first (RFC 9113 §3.4); the head of an HTTP/1.1 request is no shorter.
 const PREFACE_BYTES: usize = 24;
 
 pub(crate) struct Listening<Io> {

@@ -17,9 +17,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use rustls_pki_types::UnixTime;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
@@ -27,12 +27,13 @@ use tokio_util::task::TaskTracker;
 use crate::acceptor::{Door, Entered, HandshakeRefusal, MutualTls, Source};
 use crate::connections::{CapReached, Connections, DoorId, Registration};
 use crate::control::{Control, Phase};
+use crate::conversation::{self, AnyHttp, Conversation};
 use crate::drain::{Drain, DrainOutcome};
 use crate::handshakes::{RefusalReason, SourcePrefix};
 use crate::leash::OnLeash;
 use crate::limits::Limits;
 use crate::listener::LocalListener;
-use crate::material::SharedMaterial;
+use crate::material::{SharedMaterial, Tongue};
 use crate::peer::{Direction, Peer};
 use crate::preface::Listening;
 use crate::waiting_room::{Seat, WaitingRoom};
@@ -74,7 +75,54 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    attend(MutualTls { listener, material }, House::new(limits, connections, drain, make_service)).await
+    let door = MutualTls { listener, material, tongue: Tongue::Http2 };
+    attend(door, House::new(limits, connections, drain, make_service)).await
+}
+
+/// Serves HTTP/2 or HTTP/1.1, as the caller likes, over mutual TLS 1.3; otherwise as [`serve`].
+pub async fn serve_any_http<F, S, B>(
+    listener: TcpListener,
+    material: SharedMaterial,
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    make_service: F,
+) -> DrainOutcome
+where
+    F: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let door = MutualTls { listener, material, tongue: Tongue::AnyHttp };
+    attend(door, House::of_any_http(limits, connections, drain, make_service)).await
+}
+
+/// The same without TLS on a hop that stays on this machine; otherwise as [`serve_local`].
+pub async fn serve_any_http_local<F, S, B>(
+    listener: LocalListener,
+    limits: Limits,
+    connections: Connections,
+    drain: Drain,
+    make_service: F,
+) -> DrainOutcome
+where
+    F: Fn(&Peer) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let house = House::of_any_http(limits, connections, drain, make_service);
+    match listener {
+        LocalListener::Unix(listener) => attend(listener, house).await,
+        LocalListener::Loopback(listener) => attend(listener, house).await,
+    }
 }
 
 /// Serves HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*); otherwise as
@@ -110,14 +158,37 @@ struct House<F> {
     make_service: F,
     door: DoorId,
     room: Arc<WaitingRoom>,
-    http: http2::Builder<OnLeash>,
+    http: Http,
+}
+
+/// What is spoken behind the door.
+enum Http {
+    /// HTTP/2.
+    Two(http2::Builder<OnLeash>),
+    /// Either version.
+    Any(auto::Builder<OnLeash>),
 }
 
 impl<F> House<F> {
     fn new(limits: Limits, connections: Connections, drain: Drain, make_service: F) -> Arc<Self> {
+        let http = Http::Two(conversation::http2(&limits));
+        Self::speaking(http, limits, connections, drain, make_service)
+    }
+
+    fn of_any_http(limits: Limits, connections: Connections, drain: Drain, make_service: F) -> Arc<Self> {
+        let http = Http::Any(conversation::any_http(&limits));
+        Self::speaking(http, limits, connections, drain, make_service)
+    }
+
+    fn speaking(
+        http: Http,
+        limits: Limits,
+        connections: Connections,
+        drain: Drain,
+        make_service: F,
+    ) -> Arc<Self> {
         let door = connections.new_door();
         let room = WaitingRoom::new(limits.handshakes_pending_max);
-        let http = http_builder(&limits);
         Arc::new(Self { limits, connections, drain, make_service, door, room, http })
     }
 }
@@ -217,8 +288,15 @@ where
             house.connections.handshakes().accept();
             let service = (house.make_service)(registration.peer());
             let io = TokioIo::new(Listening::new(io, registration.control()));
-            let connection = house.http.serve_connection(io, service);
-            if let Err(silent) = govern(connection, &registration, house.limits.preface_timeout).await {
+            let patience = house.limits.preface_timeout;
+            let ended = match &house.http {
+                Http::Two(http) => govern(http.serve_connection(io, service), &registration, patience).await,
+                Http::Any(http) => {
+                    let connection = AnyHttp::new(http.serve_connection(io, service));
+                    govern(connection, &registration, patience).await
+                }
+            };
+            if let Err(silent) = ended {
                 house.connections.handshakes().refuse(source.prefix, &silent.counted());
             }
         }
@@ -278,22 +356,13 @@ fn register<F, Io>(
 /// Drives one connection until it ends by itself or its switch says so.
 ///
 /// Cutting drops the connection, which resets all of its streams: hyper then drops the services' futures, so
-/// that the cancellation reaches whatever they wait for. A peer that does not begin to speak HTTP/2 within
+/// that the cancellation reaches whatever they wait for. A peer that does not begin to speak within
 /// `patience` loses its place.
-async fn govern<Io, S, B>(
-    connection: http2::Connection<TokioIo<Io>, S, OnLeash>,
+async fn govern(
+    connection: impl Conversation,
     registration: &Registration,
     patience: Duration,
-) -> Result<(), HandshakeRefusal>
-where
-    Io: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+) -> Result<(), HandshakeRefusal> {
     let control: &Control = registration.control();
     let mut connection = pin!(connection);
     let mut finishing = false;
@@ -304,11 +373,11 @@ where
             Phase::Finishing if finishing => {}
             Phase::Finishing => {
                 finishing = true;
-                connection.as_mut().graceful_shutdown();
+                connection.as_mut().finish();
             }
             Phase::Cut => return Poll::Ready(Ok(())),
         }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+        if let Poll::Ready(ended) = connection.as_mut().poll_serve(cx) {
             if let Err(error) = ended {
                 tracing::debug!(peer = %registration.peer(), %error, "connection ended");
             }
@@ -337,21 +406,6 @@ async fn pause_after<F>(house: &House<F>, error: &io::Error) {
     if !gone {
         tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
     }
-}
-
-fn http_builder(limits: &Limits) -> http2::Builder<OnLeash> {
-    let mut http = http2::Builder::new(OnLeash);
-    http.timer(TokioTimer::new())
-        .auto_date_header(false)
-        .max_concurrent_streams(limits.streams_per_connection_max)
-        .max_header_list_size(limits.header_list_bytes_max)
-        .initial_stream_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes)
-        .max_frame_size(limits.frame_bytes_max)
-        .max_send_buf_size(limits.stream_send_buffer_bytes_max)
-        .keep_alive_interval(limits.ping_interval)
-        .keep_alive_timeout(limits.ping_timeout);
-    http
 }
 
 const fn reason_of(cap: CapReached) -> RefusalReason {
