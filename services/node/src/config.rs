@@ -38,6 +38,10 @@ pub struct NodeConfig {
     pub mesh_listener: SocketAddr,
     /// Where the agency's own systems call.
     pub local_listener: LocalListenerConfig,
+    /// Where the agency's own systems call in plain HTTP: JSON, the Connect protocol, gRPC-Web, REST paths; HTTP/1.1 or
+    /// HTTP/2, with the same certificates and by the same rules as at local_listener. Absent: nowhere.
+    #[serde(default)]
+    pub http_listener: Option<LocalListenerConfig>,
     /// The broker.
     pub broker: BrokerEndpointConfig,
     /// The agency's own backends, where it provides data.
@@ -169,6 +173,7 @@ impl NodeConfig {
             threads: 0,
             mesh_listener: SocketAddr::from(([0, 0, 0, 0], 7443)),
             local_listener: LocalListenerConfig::Tls(SocketAddr::from(([127, 0, 0, 1], 7080))),
+            http_listener: Some(LocalListenerConfig::Tls(SocketAddr::from(([127, 0, 0, 1], 7081)))),
             broker: BrokerEndpointConfig {
                 address: "broker.demo.lienthong.test:7400".into(),
                 server_name: "broker.demo.lienthong.test".into(),

@@ -10,10 +10,12 @@ use std::{
     thread,
 };
 
-use hyper::service::service_fn;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use lienthong_telemetry::Health;
 use lienthong_transport::{
     Connections, Drain, Limits, ListenError, LocalListener, Peer, SharedMaterial, bind, bind_unix, serve,
-    serve_local,
+    serve_any_http, serve_any_http_local, serve_local,
 };
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -21,9 +23,12 @@ use tokio::{
 };
 
 use crate::{
+    call::caller_body::CallerBody,
     config::{BackendEndpointConfig, BrokerEndpointConfig, LocalListenerConfig},
     core::Core,
-    egress, ingress,
+    egress,
+    front::{self, Front},
+    ingress,
     node::Node,
     sandbox,
     upstream::Upstreams,
@@ -37,6 +42,10 @@ pub struct CoresConfig {
     pub mesh_listener: SocketAddr,
     /// Where the agency's own systems call.
     pub local_listener: LocalListenerConfig,
+    /// Where they call in plain HTTP, and what answers them.
+    pub http: Option<(LocalListenerConfig, Arc<dyn Front>)>,
+    /// How the node feels.
+    pub health: Health,
     /// The broker, for the rare question of a caller that only it can answer.
     pub broker: BrokerEndpointConfig,
     /// The agency's backends: gRPC services and where they are.
@@ -64,12 +73,15 @@ pub struct Cores {
     pub mesh_address: SocketAddr,
     /// Where own systems call; `None` on a Unix socket.
     pub local_address: Option<SocketAddr>,
+    /// Where they call in plain HTTP; `None` on a Unix socket, or nowhere.
+    pub http_address: Option<SocketAddr>,
 }
 
 /// The sockets of one thread, before its runtime takes them.
 struct Sockets {
     mesh: std::net::TcpListener,
     local: LocalSocket,
+    http: Option<LocalSocket>,
 }
 
 enum LocalSocket {
@@ -86,28 +98,32 @@ impl Cores {
         connections: &Connections,
         drain: &Drain,
     ) -> Result<Self, CoresError> {
-        let (sockets, mesh_address, local_address) = open_sockets(&config)?;
+        let Opened { threads: sockets, mesh_address, local_address, http_address } = open_sockets(&config)?;
+        let front = config.http.map(|(_, front)| (front, config.health));
         let mut threads = Vec::with_capacity(sockets.len());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let upstreams = Upstreams::new(material, connections, &config.broker, &config.backends);
             let scratch = Mutex::default();
             let core =
                 Arc::new(Core { node: Arc::clone(node), journal: node.journal.handle(), upstreams, scratch });
-            let (material, connections, drain) = (material.clone(), connections.clone(), drain.clone());
+            let doors = Doors {
+                material: material.clone(),
+                connections: connections.clone(),
+                drain: drain.clone(),
+                front: front.clone(),
+            };
             let (ready, listening) = oneshot::channel();
             let thread = thread::Builder::new().name(format!("traffic-{number}")).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime {
-                    Ok(runtime) => {
-                        runtime.block_on(run(core, sockets, material, connections, drain, ready));
-                    }
+                    Ok(runtime) => runtime.block_on(run(core, sockets, doors, ready)),
                     Err(error) => tracing::error!(%error, "a traffic thread has no runtime"),
                 }
             })?;
             listening.await.map_err(|_| CoresError::Ended)?;
             threads.push(thread);
         }
-        Ok(Self { threads, mesh_address, local_address })
+        Ok(Self { threads, mesh_address, local_address, http_address })
     }
 
     /// Waits until the threads have drained.
@@ -120,86 +136,168 @@ impl Cores {
     }
 }
 
-async fn run(
-    core: Arc<Core>,
-    sockets: Sockets,
+/// What the doors of one thread need.
+#[derive(Clone)]
+struct Doors {
     material: SharedMaterial,
     connections: Connections,
     drain: Drain,
-    ready: oneshot::Sender<()>,
-) {
-    let mesh = match TcpListener::from_std(sockets.mesh) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the mesh listener cannot be used"),
+    front: Option<(Arc<dyn Front>, Health)>,
+}
+
+async fn run(core: Arc<Core>, sockets: Sockets, doors: Doors, ready: oneshot::Sender<()>) {
+    let mesh = TcpListener::from_std(sockets.mesh);
+    let local = sockets.local.listener();
+    let http = sockets.http.map(LocalSocket::listener).transpose();
+    let (mesh, local, http) = match (mesh, local, http) {
+        (Ok(mesh), Ok(local), Ok(http)) => (mesh, local, http),
+        (mesh, local, http) => {
+            for error in [mesh.err(), local.err(), http.err()].into_iter().flatten() {
+                tracing::error!(%error, "a listener cannot be used");
+            }
+            return;
+        }
     };
-    let for_peers = Arc::clone(&core);
+    // A dropped receiver means that nobody waits any more.
+    let _ = ready.send(());
+    let in_plain_http = async {
+        if let Some((listener, front)) = http.zip(doors.front.clone()) {
+            serve_http(Arc::clone(&core), listener, front, doors.clone()).await;
+        }
+    };
+    tokio::join!(
+        serve_peers(Arc::clone(&core), mesh, doors.clone()),
+        serve_own(Arc::clone(&core), local, doors.clone()),
+        in_plain_http
+    );
+}
+
+/// Other agencies' nodes.
+async fn serve_peers(core: Arc<Core>, listener: TcpListener, doors: Doors) {
     let from_peers = move |peer: &Peer| {
-        let (core, peer) = (Arc::clone(&for_peers), peer.clone());
-        service_fn(move |request| {
+        let (core, peer) = (Arc::clone(&core), peer.clone());
+        service_fn(move |request: Request<Incoming>| {
             let (core, peer) = (Arc::clone(&core), peer.clone());
             // Boxed once: the state of a call is kilobytes, and hyper moves what it is given.
-            Box::pin(async move { Ok::<_, Infallible>(ingress::call(core, peer, request).await) })
-        })
-    };
-    let from_own = move |peer: &Peer| {
-        let (core, peer) = (Arc::clone(&core), peer.clone());
-        service_fn(move |request| {
-            let (core, peer) = (Arc::clone(&core), peer.clone());
             Box::pin(async move {
-                let node = Arc::clone(&core.node);
-                Ok::<_, Infallible>(sandbox::marked(&node, egress::call(core, peer, request).await))
+                Ok::<_, Infallible>(ingress::call(core, peer, request.map(CallerBody::Wire)).await)
             })
         })
     };
-    let limits = Limits::default();
-    let peers = serve(mesh, material.clone(), limits.clone(), connections.clone(), drain.clone(), from_peers);
-    match sockets.local {
-        LocalSocket::Tls(socket) => match TcpListener::from_std(socket) {
-            Ok(listener) => {
-                // A dropped receiver means that nobody waits any more.
-                let _ = ready.send(());
-                tokio::join!(peers, serve(listener, material, limits, connections, drain, from_own));
-            }
-            Err(error) => tracing::error!(%error, "the local listener cannot be used"),
-        },
-        LocalSocket::Unix(socket) => match UnixListener::from_std(socket) {
-            Ok(listener) => {
-                let _ = ready.send(());
-                tokio::join!(
-                    peers,
-                    serve_local(LocalListener::Unix(listener), limits, connections, drain, from_own)
-                );
-            }
-            Err(error) => tracing::error!(%error, "the local socket cannot be used"),
-        },
+    serve(listener, doors.material, Limits::default(), doors.connections, doors.drain, from_peers).await;
+}
+
+/// The agency's own systems, in gRPC.
+async fn serve_own(core: Arc<Core>, listener: LocalSocketListener, doors: Doors) {
+    let from_own = move |peer: &Peer| {
+        let (core, peer) = (Arc::clone(&core), peer.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let (core, peer) = (Arc::clone(&core), peer.clone());
+            Box::pin(async move {
+                let node = Arc::clone(&core.node);
+                let answer = egress::call(core, peer, request.map(CallerBody::Wire)).await;
+                Ok::<_, Infallible>(sandbox::marked(&node, answer))
+            })
+        })
+    };
+    let Doors { material, connections, drain, .. } = doors;
+    match listener {
+        LocalSocketListener::Tls(listener) => {
+            serve(listener, material, Limits::default(), connections, drain, from_own).await;
+        }
+        LocalSocketListener::Unix(listener) => {
+            let listener = LocalListener::Unix(listener);
+            serve_local(listener, Limits::default(), connections, drain, from_own).await;
+        }
     }
+}
+
+/// The agency's own systems, in plain HTTP.
+async fn serve_http(
+    core: Arc<Core>,
+    listener: LocalSocketListener,
+    front: (Arc<dyn Front>, Health),
+    doors: Doors,
+) {
+    let from_own = move |peer: &Peer| {
+        let (front, core, peer) = (front.clone(), Arc::clone(&core), peer.clone());
+        service_fn(move |request: Request<Incoming>| {
+            Box::pin(front::serve(front.clone(), Arc::clone(&core), peer.clone(), request))
+        })
+    };
+    let Doors { material, connections, drain, .. } = doors;
+    match listener {
+        LocalSocketListener::Tls(listener) => {
+            serve_any_http(listener, material, Limits::default(), connections, drain, from_own).await;
+        }
+        LocalSocketListener::Unix(listener) => {
+            let listener = LocalListener::Unix(listener);
+            serve_any_http_local(listener, Limits::default(), connections, drain, from_own).await;
+        }
+    }
+}
+
+/// What the system gave, for all threads.
+struct Opened {
+    threads: Vec<Sockets>,
+    mesh_address: SocketAddr,
+    local_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
 }
 
 /// Each thread gets a listener of its own on the same port (`SO_REUSEPORT`), or its own handle to the one
 /// Unix socket.
-fn open_sockets(config: &CoresConfig) -> Result<(Vec<Sockets>, SocketAddr, Option<SocketAddr>), CoresError> {
-    let first_mesh = bind(config.mesh_listener, true)?;
-    let mesh_address = first_mesh.local_addr()?;
-    let (first_local, local_address) = match &config.local_listener {
-        LocalListenerConfig::Tls(address) => {
-            let listener = bind(*address, true)?;
-            let address = listener.local_addr()?;
-            (LocalSocket::Tls(listener.into_std()?), Some(address))
-        }
-        LocalListenerConfig::Unix(unix) => {
-            (LocalSocket::Unix(bind_unix(&unix.path, SOCKET_MODE)?.into_std()?), None)
-        }
-    };
-    let mut sockets = vec![Sockets { mesh: first_mesh.into_std()?, local: first_local }];
+fn open_sockets(config: &CoresConfig) -> Result<Opened, CoresError> {
+    let mesh = bind(config.mesh_listener, true)?;
+    let mesh_address = mesh.local_addr()?;
+    let (local, local_address) = LocalSocket::open(&config.local_listener)?;
+    let http = config.http.as_ref().map(|(listener, _)| LocalSocket::open(listener)).transpose()?;
+    let (http, http_address) = http.map_or((None, None), |(socket, address)| (Some(socket), address));
+    let mut threads = vec![Sockets { mesh: mesh.into_std()?, local, http }];
     for _ in 1..config.threads.max(1) {
-        let local = match (&sockets[0].local, local_address) {
-            (LocalSocket::Tls(_), Some(address)) => LocalSocket::Tls(bind(address, true)?.into_std()?),
-            (LocalSocket::Tls(socket), None) => LocalSocket::Tls(socket.try_clone()?),
-            (LocalSocket::Unix(socket), _) => LocalSocket::Unix(socket.try_clone()?),
-        };
-        sockets.push(Sockets { mesh: bind(mesh_address, true)?.into_std()?, local });
+        let http = threads[0].http.as_ref().map(|socket| socket.another(http_address)).transpose()?;
+        let local = threads[0].local.another(local_address)?;
+        threads.push(Sockets { mesh: bind(mesh_address, true)?.into_std()?, local, http });
     }
-    Ok((sockets, mesh_address, local_address))
+    Ok(Opened { threads, mesh_address, local_address, http_address })
+}
+
+/// A local socket that its thread's runtime has taken.
+enum LocalSocketListener {
+    Tls(TcpListener),
+    Unix(UnixListener),
+}
+
+impl LocalSocket {
+    /// The first of them, and its address where it has one.
+    fn open(config: &LocalListenerConfig) -> Result<(Self, Option<SocketAddr>), CoresError> {
+        match config {
+            LocalListenerConfig::Tls(address) => {
+                let listener = bind(*address, true)?;
+                let address = listener.local_addr()?;
+                Ok((Self::Tls(listener.into_std()?), Some(address)))
+            }
+            LocalListenerConfig::Unix(unix) => {
+                Ok((Self::Unix(bind_unix(&unix.path, SOCKET_MODE)?.into_std()?), None))
+            }
+        }
+    }
+
+    /// The same for another thread.
+    fn another(&self, address: Option<SocketAddr>) -> Result<Self, CoresError> {
+        Ok(match (self, address) {
+            (Self::Tls(_), Some(address)) => Self::Tls(bind(address, true)?.into_std()?),
+            (Self::Tls(socket), None) => Self::Tls(socket.try_clone()?),
+            (Self::Unix(socket), _) => Self::Unix(socket.try_clone()?),
+        })
+    }
+
+    fn listener(self) -> io::Result<LocalSocketListener> {
+        Ok(match self {
+            Self::Tls(socket) => LocalSocketListener::Tls(TcpListener::from_std(socket)?),
+            Self::Unix(socket) => LocalSocketListener::Unix(UnixListener::from_std(socket)?),
+        })
+    }
 }
 
 /// Mode of the local Unix socket: the node's user and group.

@@ -21,6 +21,7 @@ use crate::{
     call::{
         answer::{self, Answer},
         authorize::{Judged, authorize},
+        caller_body::CallerBody,
         close::Closer,
         conclude::is_temporary,
         deadline::Deadline,
@@ -57,7 +58,7 @@ struct Outgoing {
 }
 
 /// Serves one call of one of the agency's own systems.
-pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
+pub async fn call(core: Arc<Core>, peer: Peer, request: Request<CallerBody>) -> Answer {
     let received = Instant::now();
     let slot = match core.node.begin_call(&peer) {
         Ok(slot) => slot,
@@ -121,7 +122,7 @@ fn judge(
     caller: &Caller,
     stated: &CallMetadata,
     exchange: &mut Exchange,
-    request: &Request<Incoming>,
+    request: &Request<CallerBody>,
 ) -> Result<(Judged, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), stated.provider.as_deref())?;
     open::resolved(exchange, rights, &method, stated);
@@ -139,7 +140,7 @@ impl Outgoing {
         mut permitted: Permitted,
         mut exchange: Exchange,
         nodes: Vec<Arc<ProviderNode>>,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
     ) -> Result<Released, MeshError> {
         exchange.provider_node.clone_from(&nodes[0].name);
         let key = ExchangeKey::random().map_err(open::unavailable)?;
@@ -152,7 +153,8 @@ impl Outgoing {
         }
         let subjects = Some(Arc::clone(self.method.request_plan()));
         let space = self.core.node.messages.of(&self.caller.system);
-        let mut body = RequestBody::new(body, &space, subjects, tally.clone());
+        let made_whole = body.is_made() && !self.method.is_request_streaming();
+        let mut body = RequestBody::new(body, &space, subjects, tally.clone()).made_whole(made_whole);
         if let Ok(head) = &head {
             tally.metadata(&head.metadata);
             body = body.compressed(head.encoding).within(permitted.request_scope());

@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{HeaderName, HeaderValue, Request};
-use hyper::body::Incoming;
 use lienthong_audit::digest::ExchangeKey;
 use lienthong_catalog::{Method, Permitted, RightsIndex, purpose};
 use lienthong_proto::{
@@ -22,6 +21,7 @@ use crate::{
     call::{
         answer::{self, Answer},
         authorize::{Judged, authorize},
+        caller_body::CallerBody,
         close::Closer,
         deadline::Deadline,
         deny::deny,
@@ -54,7 +54,7 @@ struct Admitted {
 }
 
 /// Serves one call of another agency's node.
-pub async fn call(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
+pub async fn call(core: Arc<Core>, peer: Peer, request: Request<CallerBody>) -> Answer {
     let received = Instant::now();
     let slot = match core.node.begin_call(&peer) {
         Ok(slot) => slot,
@@ -122,7 +122,7 @@ fn judge(
     caller: &Caller,
     stated: &CallMetadata,
     exchange: &mut Exchange,
-    request: &Request<Incoming>,
+    request: &Request<CallerBody>,
 ) -> Result<(Judged, Deadline), MeshError> {
     let method = resolve(rights, request.uri().path(), Some(&core.node.agency))?;
     open::resolved(exchange, rights, &method, stated);
@@ -149,7 +149,7 @@ impl Admitted {
         exchange: Exchange,
         caller: &Caller,
         stated: CallMetadata,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
     ) -> Result<Released, MeshError> {
         let (parts, body) = request.into_parts();
         let head = RequestHead::read(&parts.headers, self.method.application_metadata());

@@ -13,7 +13,7 @@
 //! crates.
 //!
 //! - [`mod@run`]: puts a node together and keeps it running. **Start here**, then [`egress`] and [`ingress`].
-//! - [`call`]: the steps.
+//! - [`call`]: the steps. [`front`]: how another protocol, such as plain HTTP, takes the same steps.
 //! - [`services`]: the agency's shared-data catalog, reflection, health, and what is wrong with a call.
 //!   [`sandbox`]: the same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
@@ -31,6 +31,7 @@ pub mod cores;
 pub mod denials;
 pub mod egress;
 pub mod freshness;
+pub mod front;
 pub mod gates;
 pub mod ingress;
 pub mod limits;
@@ -48,4 +49,5 @@ pub mod trust;
 pub mod upstream;
 
 pub use config::NodeConfig;
+pub use front::{Egress, Front};
 pub use run::{NodeError, check, run};

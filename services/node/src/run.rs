@@ -41,6 +41,7 @@ use crate::{
     cores::{Cores, CoresConfig, CoresError},
     denials::Denials,
     freshness::{Freshness, FreshnessError},
+    front::Front,
     gates::Gates,
     message_space::MessageSpace,
     metrics::Metrics,
@@ -103,13 +104,17 @@ pub struct Addresses {
     pub mesh: SocketAddr,
     /// By its agency's systems; `None` on a Unix socket.
     pub local: Option<SocketAddr>,
+    /// By them in plain HTTP; `None` on a Unix socket, or where nothing is configured.
+    pub http: Option<SocketAddr>,
     /// By its operator.
     pub admin: Option<SocketAddr>,
 }
 
-/// Runs a node until `stop`; tells `ready` once it listens. SIGHUP takes over a renewed certificate.
+/// Runs a node until `stop`; tells `ready` once it listens. SIGHUP takes over a renewed certificate. `front` answers
+/// where plain HTTP is configured.
 pub async fn run(
     config: NodeConfig,
+    front: Arc<dyn Front>,
     ready: oneshot::Sender<Addresses>,
     stop: CancellationToken,
 ) -> Result<(), NodeError> {
@@ -126,13 +131,15 @@ pub async fn run(
     let (first, first_bundle) = watch::channel(false);
     let keeper = open_bundle(&config, &node, &trust, &broker, &connections, &first);
 
-    let admin = open_admin(&config, &node, &trust, &connections, &first_bundle).await?;
+    let health = health(&config, &node, &trust, &first_bundle);
+    let admin = open_admin(&config, &node, &connections, &health).await?;
     let shipping_plan = plan_shipping(&config, &node, &trust, &connections);
     let drain = Drain::new();
-    let cores = start_cores(&config, &node, &trust, &connections, &drain).await?;
+    let cores = start_cores(&config, (front, health), &node, &trust, &connections, &drain).await?;
     let addresses = Addresses {
         mesh: cores.mesh_address,
         local: cores.local_address,
+        http: cores.http_address,
         admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
     };
 
@@ -162,7 +169,7 @@ pub async fn run(
         tasks.spawn(admin.serve(working.clone().cancelled_owned()));
     }
     let shipper = shipping_plan.spawn(shipping.clone()).map_err(CoresError::Thread)?;
-    tracing::info!(node = %node.name, mesh = %addresses.mesh, local = ?addresses.local, "node serves");
+    tracing::info!(node = %node.name, mesh = %addresses.mesh, local = ?addresses.local, http = ?addresses.http, "node serves");
     // A dropped receiver means that nobody waits to hear it.
     let _ = ready.send(addresses);
 
@@ -244,6 +251,7 @@ fn open_bundle(
 
 async fn start_cores(
     config: &NodeConfig,
+    (front, health): (Arc<dyn Front>, Health),
     node: &Arc<Node>,
     trust: &Trust,
     connections: &Connections,
@@ -253,6 +261,8 @@ async fn start_cores(
         threads: threads(config.threads),
         mesh_listener: config.mesh_listener,
         local_listener: config.local_listener.clone(),
+        http: config.http_listener.clone().map(|listener| (listener, front)),
+        health,
         broker: config.broker.clone(),
         backends: config.backends.iter().map(|b| (b.services.clone(), b.endpoint.clone())).collect(),
     };
@@ -333,39 +343,38 @@ fn threads(configured: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The systems behind Unix sockets. A uid is the same system at each of them.
 fn systems_by_uid(config: &NodeConfig) -> Result<HashMap<u32, String>, NodeError> {
-    let LocalListenerConfig::Unix(unix) = &config.local_listener else {
-        return Ok(HashMap::new());
-    };
-    unix.systems
-        .iter()
-        .map(|(uid, system)| {
-            let uid = uid.parse().map_err(|_| NodeError::Config {
-                key: "local_listener.unix.systems",
-                message: format!("{uid:?} is no uid"),
-            })?;
-            Ok((uid, system.clone()))
-        })
-        .collect()
+    let http = config.http_listener.as_ref().map(|listener| ("http_listener.unix.systems", listener));
+    let listeners = [Some(("local_listener.unix.systems", &config.local_listener)), http];
+    let mut systems = HashMap::new();
+    for (key, listener) in listeners.into_iter().flatten() {
+        let LocalListenerConfig::Unix(unix) = listener else { continue };
+        for (uid, system) in &unix.systems {
+            let wrong = |message| NodeError::Config { key, message };
+            let number = uid.parse().map_err(|_| wrong(format!("{uid:?} is no uid")))?;
+            let before = systems.insert(number, system.clone());
+            if let Some(other) = before.filter(|other| other != system) {
+                let message = format!("uid {uid} is {other} at the one socket and {system} at the other");
+                return Err(wrong(message));
+            }
+        }
+    }
+    Ok(systems)
 }
 
-async fn open_admin(
+/// Who the node is and how it feels.
+fn health(
     config: &NodeConfig,
     node: &Arc<Node>,
     trust: &Arc<Trust>,
-    connections: &Connections,
     first_bundle: &watch::Receiver<bool>,
-) -> Result<Option<AdminServer>, NodeError> {
-    let Some(address) = config.telemetry.admin_listen else {
-        return Ok(None);
-    };
+) -> Health {
     let identity =
         Identity { role: "node".into(), mesh: config.mesh.clone(), development: config.development };
-    let register = Register::new(&identity);
-    node.metrics.register(&register, connections);
     let (for_age, held, for_files) = (Arc::clone(node), first_bundle.clone(), Arc::clone(node));
     let trust = Arc::clone(trust);
-    let health = Health::new(identity)
+    Health::new(identity)
         .check("rights", move || {
             if *held.borrow() {
                 Check::ok("a rights bundle is in effect")
@@ -378,6 +387,19 @@ async fn open_admin(
             Duration::MAX => Check::failing("the broker was never heard"),
             age => Check::ok(format!("last heard {} s ago", age.as_secs())),
         })
-        .check("trust", move || Check::ok(trust_file::standing(&trust)));
-    Ok(Some(AdminServer::bind(address, health, register).await?))
+        .check("trust", move || Check::ok(trust_file::standing(&trust)))
+}
+
+async fn open_admin(
+    config: &NodeConfig,
+    node: &Node,
+    connections: &Connections,
+    health: &Health,
+) -> Result<Option<AdminServer>, NodeError> {
+    let Some(address) = config.telemetry.admin_listen else {
+        return Ok(None);
+    };
+    let register = Register::new(health.identity());
+    node.metrics.register(&register, connections);
+    Ok(Some(AdminServer::bind(address, health.clone(), register).await?))
 }

@@ -9,14 +9,16 @@
 //! 5. [`replay`]: has this exchange been seen (provider's node only). What may not go on in steps 2 to 5 ends in
 //!    [`deny`].
 //! 6. [`open`]: the opening record.
-//! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`framing`] cuts it
-//!    into messages, [`compression`] unpacks them, [`words`] passes what the applications say beside them.
+//! 7. [`forward`]: the request goes on; [`request_body`] digests it on its way, [`caller_body`] is where it comes from,
+//!    [`framing`] cuts it into messages, [`compression`] unpacks them, [`words`] passes what the applications say
+//!    beside them.
 //! 8. [`release`]: the answer comes back, filtered and digested; [`conclude`]: its head and its last words;
 //!    [`standing`]: a live stream is judged again.
 //! 9. [`close`]: the closing record; [`subjects`]: whom it was about. [`answer`]: what the caller gets.
 
 pub mod answer;
 pub mod authorize;
+pub mod caller_body;
 pub mod close;
 pub mod compression;
 pub mod conclude;

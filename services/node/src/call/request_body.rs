@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use lienthong_audit::digest::{ExchangeKey, MessageDigest};
 use lienthong_catalog::condition::RowScope;
 use lienthong_filter::{Plan, Report, Subjects};
@@ -20,6 +19,7 @@ use lienthong_proto::{lienthong::audit::v1::Digest, reason::Reason, status::Mesh
 use crate::{
     call::{
         answer::BoxError,
+        caller_body::{CallerBody, interrupted},
         compression::Encoding,
         deadline::Deadline,
         framing::{Deframer, Message},
@@ -151,13 +151,15 @@ pub struct RequestBody {
     scope: Option<RowScope>,
     /// True once a message has met it.
     judged: bool,
+    /// True where a front makes the one message: it may turn out to be none.
+    made_whole: bool,
     /// What was read before its turn.
     ahead: Option<Result<Bytes, MeshError>>,
 }
 
 enum Source {
     /// From the caller, cut into messages.
-    Caller(Incoming, Deframer),
+    Caller(CallerBody, Deframer),
     /// Once more, as it was kept; the last frame first.
     Kept(Vec<Bytes>),
     /// Nothing more.
@@ -167,12 +169,12 @@ enum Source {
 impl RequestBody {
     /// Governs a request. `subjects` is there where the contract marks subject fields in the request.
     pub fn new(
-        incoming: Incoming,
+        body: CallerBody,
         space: &MessageSpace,
         subjects: Option<Arc<Plan>>,
         tally: RequestTally,
     ) -> Self {
-        Self { subjects, ..Self::of(Source::Caller(incoming, Deframer::new(space)), space, tally) }
+        Self { subjects, ..Self::of(Source::Caller(body, Deframer::new(space)), space, tally) }
     }
 
     /// A request that has passed before, sent again; it counts no second time.
@@ -191,6 +193,7 @@ impl RequestBody {
             tally,
             scope: None,
             judged: false,
+            made_whole: false,
             ahead: None,
         }
     }
@@ -216,10 +219,18 @@ impl RequestBody {
         self
     }
 
-    /// Waits for the first message, and keeps it for its turn; without a scope there is nothing to wait for. An error is
-    /// a denial: the message is outside the scope. What else goes wrong comes in its turn.
+    /// The same, where the one message of a call is made by a front.
+    #[must_use]
+    pub fn made_whole(mut self, is_made: bool) -> Self {
+        self.made_whole = is_made;
+        self
+    }
+
+    /// Waits for the first message, and keeps it for its turn; without a scope, and off the wire, there is nothing to wait
+    /// for. An error is a denial: the message is outside the scope, or no message at all. What else goes wrong comes in
+    /// its turn.
     pub async fn first(&mut self, deadline: Deadline) -> Result<(), MeshError> {
-        if self.scope.is_none() || self.ahead.is_some() {
+        if (self.scope.is_none() && !self.made_whole) || self.ahead.is_some() {
             return Ok(());
         }
         let first = poll_fn(|context| self.poll_next(context));
@@ -233,6 +244,8 @@ impl RequestBody {
         };
         match first {
             Some(Err(error)) if error.reason == Reason::DenyRowScope => Err(error),
+            // A caller that went away is interrupted, as ever.
+            Some(Err(error)) if self.made_whole && error.reason != Reason::FailInterrupted => Err(error),
             other => {
                 self.ahead = other;
                 Ok(())
@@ -329,10 +342,7 @@ impl RequestBody {
                     self.tally.complete();
                     return Poll::Ready(None);
                 }
-                Poll::Ready(Some(Err(_))) => {
-                    let error = MeshError::new(Reason::FailInterrupted, "the caller went away");
-                    return Poll::Ready(Some(Err(error)));
-                }
+                Poll::Ready(Some(Err(cause))) => return Poll::Ready(Some(Err(interrupted(&cause)))),
                 // Request trailers have no meaning in gRPC and go no further.
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(chunk) = frame.into_data() {

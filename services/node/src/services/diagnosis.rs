@@ -4,7 +4,6 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request};
-use hyper::body::Incoming;
 use lienthong_catalog::RightsIndex;
 use lienthong_proto::{
     lienthong::node::v1::{
@@ -22,6 +21,7 @@ use crate::{
     call::{
         answer::{Answer, AnswerBody},
         authorize::still_authorized,
+        caller_body::CallerBody,
         identify::{self, Caller},
         metadata::CallMetadata,
         resolve::resolve,
@@ -42,7 +42,7 @@ pub fn is_asked(path: &str) -> bool {
 }
 
 /// Answers one of the agency's own systems; also while the node holds no rights yet.
-pub async fn answer(core: Arc<Core>, peer: Peer, request: Request<Incoming>) -> Answer {
+pub async fn answer(core: Arc<Core>, peer: Peer, request: Request<CallerBody>) -> Answer {
     let doctor =
         DiagnosisServiceServer::new(Doctor { core, peer }).max_decoding_message_size(QUESTION_BYTES_MAX);
     let answered: Result<_, Infallible> = doctor.oneshot(request).await;

@@ -32,7 +32,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use lienthong_catalog::RightsIndex;
 use lienthong_proto::{
     lienthong::catalog::v1::node_catalog_service_server::{self as catalog_v1, NodeCatalogServiceServer},
@@ -47,6 +46,7 @@ use tower::ServiceExt;
 use crate::{
     call::{
         answer::{self, Answer, AnswerBody},
+        caller_body::CallerBody,
         deadline::{Deadline, TIMEOUT},
         identify::{self, Caller},
         leash,
@@ -137,7 +137,7 @@ pub async fn from_own_system(
     peer: Peer,
     own: Own,
     slot: CallSlot,
-    request: Request<Incoming>,
+    request: Request<CallerBody>,
 ) -> Answer {
     let (caller, identified) = identify::own_system(&core.node, rights, &peer);
     let (stated, stated_well) = CallMetadata::read(request.headers());
@@ -164,7 +164,7 @@ pub async fn from_peer(
     identified: Result<(), MeshError>,
     own: Own,
     slot: CallSlot,
-    request: Request<Incoming>,
+    request: Request<CallerBody>,
 ) -> Answer {
     let entitled = identified.and_then(|()| match rights.party(&caller.party) {
         Some(party) if !party.outside => Ok(()),
@@ -185,7 +185,7 @@ fn refuse(core: &Core, error: &MeshError) -> Answer {
 }
 
 /// Answers within the caller's deadline. The call counts as under way until the answer has gone.
-async fn serve(own: Own, asker: Asker, slot: CallSlot, mut request: Request<Incoming>) -> Answer {
+async fn serve(own: Own, asker: Asker, slot: CallSlot, mut request: Request<CallerBody>) -> Answer {
     let core = Arc::clone(&asker.core);
     core.node.metrics.asked(own);
     let deadline = match Deadline::read_unary(request.headers(), &core.node.limits) {

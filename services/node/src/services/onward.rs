@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use lienthong_audit::digest::{EXCHANGE_KEY_BYTES, ExchangeKey};
 use lienthong_catalog::RightsIndex;
 use lienthong_proto::{
@@ -17,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     call::{
         answer::{Answer, AnswerBody},
+        caller_body::CallerBody,
         compression::Encoding,
         conclude::check_head,
         deadline::Deadline,
@@ -34,7 +34,7 @@ pub async fn ask(
     rights: &RightsIndex,
     caller: &Caller,
     provider: &str,
-    request: Request<Incoming>,
+    request: Request<CallerBody>,
 ) -> Result<Answer, MeshError> {
     let Some(node) = rights.nodes_of(provider).first() else {
         let detail = format!("{provider} has no node that this agency may call");

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -67,6 +67,17 @@ impl Views {
     }
 }
 
+/// The contracts of the node's own services, whole.
+pub fn own_contracts() -> &'static DescriptorPool {
+    static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| merge(&DescriptorPool::new(), OWN).pool);
+    &POOL
+}
+
+/// True for a service that the node itself answers to the agency's own systems.
+pub fn is_own_service(service: &str) -> bool {
+    OWN_SERVICES.contains(&service)
+}
+
 fn make(parts: &[Part], own_services: bool) -> Result<DescriptorPool, Status> {
     let own = own_services.then_some(OWN).into_iter().flatten();
     let contracts = parts.iter().map(|part| (&*part.contract.provider, &*part.contract.descriptor_set));
@@ -82,7 +93,7 @@ fn make(parts: &[Part], own_services: bool) -> Result<DescriptorPool, Status> {
     let mut paths: BTreeSet<String> =
         parts.iter().filter(shown).flat_map(|part| part.paths.iter().cloned()).collect();
     if own_services {
-        let own = |service: &prost_reflect::ServiceDescriptor| OWN_SERVICES.contains(&service.full_name());
+        let own = |service: &prost_reflect::ServiceDescriptor| is_own_service(service.full_name());
         for service in merged.pool.services().filter(own) {
             paths.extend(
                 service.methods().map(|method| format!("/{}/{}", service.full_name(), method.name())),
