@@ -19,13 +19,19 @@
 //! | [`routes`] | which address answers what, with which headers |
 //! | [`page`] | the public page |
 //! | [`server`] | start and stop |
+//! | [`front`] | what a node's HTTP listener answers: calls and an integrator's pages |
+//! | [`openapi`] | what one system may call, as OpenAPI and as a page |
+//! | [`transcode`] | JSON over HTTP for every typed method; a library, which the binary puts in front of a node |
 
 pub mod config;
+pub mod front;
 pub mod head;
 pub mod log_folder;
+pub mod openapi;
 pub mod page;
 pub mod routes;
 pub mod server;
+pub mod transcode;
 
 pub use config::GatewayConfig;
 pub use server::{Gateway, GatewayError, check, run};

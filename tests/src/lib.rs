@@ -8,6 +8,7 @@ pub mod records;
 #[path = "../../certs/tests/common/softhsm.rs"]
 pub mod softhsm;
 pub mod trial;
+pub mod web;
 
 use std::{net::SocketAddr, path::PathBuf};
 

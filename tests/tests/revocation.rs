@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -183,7 +184,8 @@ async fn start_nodes(layout: &Layout, stop: &CancellationToken) -> Result<Vec<No
         config.limits.journal_backlog_bytes_max = 1024 * 1024;
         let agency = config.name.split('/').nth(1).unwrap_or_default().to_owned();
         let (ready, listening) = oneshot::channel();
-        let mut running = tokio::spawn(lienthong_node::run(config, ready, stop.clone()));
+        let front = Arc::new(lienthong::http_front::HttpFront::default());
+        let mut running = tokio::spawn(lienthong_node::run(config, front, ready, stop.clone()));
         let addresses = tokio::select! {
             biased;
             ended = &mut running => anyhow::bail!("node {place} ended: {:?}", ended?),

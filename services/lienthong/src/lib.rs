@@ -6,6 +6,7 @@
 //! **What not.** No rule, no format, no protocol: those are the crates below.
 //!
 //! - [`cli`]: the command line; [`commands`]: what each command does; [`out`]: how it speaks.
+//! - [`http_front`]: plain HTTP in front of a node.
 //! - [`client`]: typed calls from descriptors, without generated code.
 //! - [`demo`]: a whole mesh of sample agencies on this machine, and its story.
 
@@ -13,4 +14,5 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod demo;
+pub mod http_front;
 pub mod out;

@@ -1,7 +1,6 @@
 //! Rules at work: events in, findings out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lienthong_audit::finding;
 use lienthong_proto::lienthong::audit::v1::{Finding, FindingKind};
@@ -19,7 +18,7 @@ pub const COUNTS_MAX: usize = 100_000;
 /// nothing new.
 #[derive(Clone, Debug, Default)]
 pub struct Watcher {
-    rules: Arc<Rules>,
+    rules: Rules,
     counts: BTreeMap<Key, Held>,
 }
 
@@ -53,7 +52,7 @@ struct Step {
 impl Watcher {
     /// A watcher that has seen nothing.
     pub fn new(rules: Rules) -> Self {
-        Self { rules: Arc::new(rules), counts: BTreeMap::new() }
+        Self { rules, counts: BTreeMap::new() }
     }
 
     /// Counts that are held.
@@ -63,9 +62,10 @@ impl Watcher {
 
     /// Takes in the next event of the log; what trips a rule by it.
     pub fn take(&mut self, event: &Event) -> Vec<Finding> {
-        let rules = Arc::clone(&self.rules);
+        let rules = std::mem::take(&mut self.rules);
         let found = rules.as_slice().iter().enumerate().filter_map(|(at, rule)| self.judge(at, rule, event));
         let found = found.collect();
+        self.rules = rules;
         if self.counts.len() > COUNTS_MAX {
             self.forget();
         }

@@ -14,6 +14,7 @@ mod audit;
 mod call;
 mod catalog;
 mod identity;
+mod web;
 
 /// One parser, under hostile bytes.
 pub struct Target {
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "descriptor_set", run: catalog::descriptor_set, seeds: catalog::descriptor_set_seeds },
     Target { name: "filter", run: call::filter, seeds: call::filter_seeds },
     Target { name: "framing", run: call::framing, seeds: call::framing_seeds },
+    Target { name: "http", run: web::http, seeds: web::http_seeds },
     Target { name: "journal", run: audit::journal, seeds: audit::journal_seeds },
     Target { name: "note", run: audit::note, seeds: audit::note_seeds },
     Target { name: "record", run: audit::record, seeds: audit::record_seeds },

@@ -39,7 +39,7 @@ macro_rules! of_target {
 }
 
 of_target! {
-    batch bundle bundle_delta call_headers catalog certificate compression descriptor_set filter framing journal note
+    batch bundle bundle_delta call_headers catalog certificate compression descriptor_set filter framing http journal note
     record revocation_list tile token trust_file
 }
 

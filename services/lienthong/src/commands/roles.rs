@@ -1,6 +1,6 @@
 //! `lienthong node|broker|gateway`: run, check the configuration, print one to begin from.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Result;
 use lienthong_broker::BrokerConfig;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{NodeCommand, RoleCommand, RunArgs},
     commands::{block_on, sandbox, stop_signal},
+    http_front::HttpFront,
     out,
 };
 
@@ -29,7 +30,7 @@ pub fn node(command: NodeCommand) -> Result<ExitCode> {
             let identity = identity("node", &config.mesh, config.development);
             serve(&args, &config.telemetry.clone(), &identity, async move |stop| {
                 let (ready, _told) = oneshot::channel();
-                Ok(lienthong_node::run(config, ready, stop).await?)
+                Ok(lienthong_node::run(config, Arc::new(HttpFront::default()), ready, stop).await?)
             })
         }
     }

@@ -111,6 +111,7 @@ struct NodePlan {
     name: String,
     mesh: SocketAddr,
     local: SocketAddr,
+    http: SocketAddr,
     admin: SocketAddr,
     server_name: String,
     certificate: PathBuf,
@@ -162,7 +163,7 @@ impl Layout {
         let dir = dir.canonicalize()?;
         let pki = DevPki::create(&dir.join("pki"), &plan.mesh)?;
         let mut ports =
-            Ports::reserve(3 + plan.nodes.len() * 3 + plan.backends.len() + plan.witnesses.len() * 2)?;
+            Ports::reserve(3 + plan.nodes.len() * 4 + plan.backends.len() + plan.witnesses.len() * 2)?;
         for folder in ["keys", "config", "contracts", "clients", "logs", "trust"] {
             fs::create_dir(dir.join(folder))?;
         }
@@ -279,6 +280,7 @@ impl Builder<'_> {
             id,
             mesh: ports.take()?,
             local: ports.take()?,
+            http: ports.take()?,
             admin: ports.take()?,
             server_name,
             certificate: issued.certificate,
@@ -448,6 +450,7 @@ impl Builder<'_> {
             trust: self.trust.clone(),
             mesh_listener: node.mesh,
             local_listener: LocalListenerConfig::Tls(node.local),
+            http_listener: Some(LocalListenerConfig::Tls(node.http)),
             broker: BrokerEndpointConfig { address: broker.to_string(), server_name: self.host("broker") },
             backends: own
                 .map(|(backend, laid_out)| BackendConfig {

@@ -136,6 +136,7 @@ impl NodeFile {
             trust: self.trust.clone(),
             mesh_listener: self.listen,
             local_listener: LocalListenerConfig::Tls(self.local_listen),
+            http_listener: None,
             broker: self.card.broker.clone(),
             backends: Vec::new(),
             telemetry: TelemetryConfig {

@@ -1,0 +1,106 @@
+//! What one system may call, as an OpenAPI 3.1 document a dataset, and as a page to read: generated from the contracts and
+//! from the rights of this very reader. What he may not call does not stand there.
+//!
+//! Pure: descriptors and rights in, text out.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`document`] | the OpenAPI document |
+//! | [`schema`] | a message as JSON Schema, as proto3's JSON mapping writes it |
+//! | [`lines`] | a command that makes the call, for each tool |
+//! | [`page`] | the same for people |
+
+pub mod document;
+pub mod lines;
+pub mod page;
+pub mod schema;
+
+use lienthong_proto::lienthong::{
+    catalog::v1::CallableMethod,
+    options::v1::{DatasetOptions, Purpose},
+};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+
+/// What one system may call now, and where.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// Id of the mesh.
+    pub mesh: String,
+    /// Whether it lives on development certificates.
+    pub development: bool,
+    /// Resource name of the system.
+    pub system: String,
+    /// Code of its agency.
+    pub agency: String,
+    /// Address of the HTTP front, as the reader reached it, without a slash at the end.
+    pub server: String,
+    /// What it may call.
+    pub methods: Vec<CallableMethod>,
+    /// The contracts of that.
+    pub contracts: DescriptorPool,
+}
+
+/// A dataset that the reader may call.
+#[derive(Debug, Clone)]
+pub struct Dataset<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its own words about itself.
+    pub options: DatasetOptions,
+    /// Its methods, by path and provider.
+    pub methods: Vec<Listed<'a>>,
+}
+
+/// A method that the reader may call.
+#[derive(Debug, Clone)]
+pub struct Listed<'a> {
+    /// As the node lists it.
+    pub callable: &'a CallableMethod,
+    /// As its contract declares it.
+    pub declared: MethodDescriptor,
+}
+
+impl Reader {
+    /// The datasets, by id.
+    pub fn datasets(&self) -> Vec<Dataset<'_>> {
+        let mut ids: Vec<&str> = self.methods.iter().map(|method| method.dataset.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().map(|id| self.dataset(id)).filter(|dataset| !dataset.methods.is_empty()).collect()
+    }
+
+    /// The dataset of that id; without methods where the reader may call none.
+    pub fn dataset<'a>(&'a self, id: &'a str) -> Dataset<'a> {
+        let of_it = self.methods.iter().filter(|method| method.dataset == id);
+        let methods =
+            of_it.filter_map(|callable| Some(Listed { callable, declared: self.declared(&callable.path)? }));
+        let named = |options: &DatasetOptions| options.id == id;
+        let options = self
+            .contracts
+            .all_messages()
+            .find_map(|message| lienthong_proto::options::dataset(&message).filter(named));
+        Dataset { id, options: options.unwrap_or_default(), methods: methods.collect() }
+    }
+
+    fn declared(&self, path: &str) -> Option<MethodDescriptor> {
+        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+        self.contracts.get_service_by_name(service)?.methods().find(|method| method.name() == name)
+    }
+}
+
+impl Listed<'_> {
+    /// True where messages come or go in a stream.
+    pub fn streams(&self) -> bool {
+        self.declared.is_client_streaming() || self.declared.is_server_streaming()
+    }
+
+    /// Names of the purposes that the reader has it for.
+    pub fn purposes(&self) -> Vec<String> {
+        self.callable.purposes.iter().map(|of| word(of.purpose())).collect()
+    }
+}
+
+/// The purpose as a caller states it.
+pub fn word(purpose: Purpose) -> String {
+    purpose.as_str_name().trim_start_matches("PURPOSE_").to_owned()
+}
