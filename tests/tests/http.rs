@@ -5,6 +5,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use lienthong_node::{
+    NodeConfig,
+    config::{LocalListenerConfig, UnixListenerConfig},
+};
 use lienthong_proto::{
     lienthong::audit::v1::{Closing, Status, record::Body},
     reason::Reason,
@@ -346,6 +350,51 @@ async fn each_system_reads_what_it_may_call_and_a_line_of_the_page_works() -> Re
     assert_eq!(web.get("/errors/DENY_FIELD", &[]).await?.status, 200);
     let health = web.get("/ready", &[]).await?;
     assert_eq!((health.status, &health.json()?["role"]), (200, &json!("node")));
+    mesh.stop().await
+}
+
+#[tokio::test]
+async fn the_demo_s_curl_works_as_it_stands() -> Result<()> {
+    let mesh = TestMesh::start().await?;
+    let line = format!("{} --silent --show-error", mesh.mesh.curl()?);
+    let done = tokio::process::Command::new("sh").args(["-c", &line]).output().await?;
+    let answer: Value = serde_json::from_slice(&done.stdout).with_context(|| format!("{line}: {done:?}"))?;
+    assert_eq!(answer["citizen"]["soDinhDanh"], "999190000001", "{answer:#}");
+    assert!(mesh.mesh.invitation().contains(&mesh.mesh.curl()?));
+    mesh.stop().await
+}
+
+#[tokio::test]
+async fn behind_a_unix_socket_the_uid_is_the_system() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("http.sock");
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path())?);
+    let mesh = TestMesh::start_changed(|layout| {
+        let (_, path, _) = layout.nodes.iter().find(|(name, ..)| name == "H26.90").context("no node")?;
+        let mut config: NodeConfig = lienthong_telemetry::load(path)?;
+        let systems = [(uid.to_string(), "agencies/H26.90/systems/mot-cua".to_owned())].into();
+        let unix = UnixListenerConfig { path: socket.clone(), systems };
+        config.http_listener = Some(LocalListenerConfig::Unix(unix));
+        Ok(std::fs::write(path, toml::to_string(&config)?)?)
+    })
+    .await?;
+    let ask = async |more: &[&str]| -> Result<Value> {
+        let mut curl = tokio::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "60", "--unix-socket"]).arg(&socket).args(more);
+        curl.args(["-H", "mesh-purpose: ADMIN_PROCEDURE", "-H", "mesh-dossier: H26.90-261121-0001"]);
+        curl.args([
+            "-H",
+            "content-type: application/json",
+            "-d",
+            PERSON,
+            &format!("http://node{GET_CITIZEN}"),
+        ]);
+        let done = curl.output().await?;
+        serde_json::from_slice(&done.stdout).with_context(|| format!("{done:?}"))
+    };
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        assert_eq!(ask(&[version]).await?["citizen"]["soDinhDanh"], "999190000001", "{version}");
+    }
     mesh.stop().await
 }
 

@@ -6,14 +6,20 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use lienthong_certs::KeySource;
+use lienthong_node::{NodeConfig, config::LocalListenerConfig};
 
 use crate::{
-    client::{self, Client},
+    client::{self, Client, ClientProfile},
     demo::{
         layout::Layout,
         process::{ReadyAt, Role},
     },
 };
+
+/// Profile and node of the one-stop shop.
+const OFFICE: &str = "H26.90-mot-cua";
+const OFFICE_NODE: &str = "H26.90";
 
 /// A running mesh.
 pub struct Mesh {
@@ -258,7 +264,9 @@ impl Mesh {
         let profile = |name: &str| {
             self.layout.profiles.get(name).map(|path| path.display().to_string()).unwrap_or_default()
         };
-        let (office, tax) = (profile("H26.90-mot-cua"), profile("G12.90-thue"));
+        // A mesh without plain HTTP has one line less.
+        let curl = self.curl().unwrap_or_default();
+        let (office, tax) = (profile(OFFICE), profile("G12.90-thue"));
         let (log, policy) = (self.layout.log.display(), self.layout.policy.display());
         format!(
             "\nThe mesh stays up; Ctrl-C ends it. Try:\n\n\
@@ -266,8 +274,33 @@ impl Mesh {
              --purpose ADMIN_PROCEDURE --dossier H26.90-261121-0001 -d '{{\"soDinhDanh\":\"999190000001\"}}'\n\n\
              {program} call /vn.dkdn.v1.EnterpriseService/GetEnterprise \\\n    --profile {tax} \\\n    \
              --purpose STATE_MANAGEMENT -d '{{\"maSoDoanhNghiep\":\"9900000017\"}}'\n\n\
+             {curl}\n\n\
              {program} audit verify {log} \\\n    --policy {policy}\n"
         )
+    }
+
+    /// A curl that makes the one-stop shop's call in plain HTTP, ready to paste.
+    pub fn curl(&self) -> Result<String> {
+        let profile = self.layout.profiles.get(OFFICE).context("the mesh has no one-stop shop")?;
+        let profile: ClientProfile = lienthong_telemetry::load(profile)?;
+        let node =
+            self.layout.nodes.iter().find(|(name, ..)| name == OFFICE_NODE).context("no node of it")?;
+        let node: NodeConfig = lienthong_telemetry::load(&node.1)?;
+        let (Some(LocalListenerConfig::Tls(address)), KeySource::File(key), [trust, ..]) =
+            (node.http_listener, profile.key, &profile.trust[..])
+        else {
+            anyhow::bail!("the node of the one-stop shop serves no plain HTTP over TLS");
+        };
+        Ok(format!(
+            "curl --cert {} \\\n    --key {} \\\n    --cacert {} \\\n    --connect-to ::{address} \\\n    \
+             -H 'mesh-purpose: ADMIN_PROCEDURE' -H 'mesh-dossier: H26.90-261121-0001' -H 'content-type: application/json' \\\n    \
+             -d '{{\"soDinhDanh\":\"999190000001\"}}' https://{}:{}/vn.dancu.v1.CitizenService/GetCitizen",
+            profile.certificate.display(),
+            key.display(),
+            trust.display(),
+            profile.server_name,
+            address.port(),
+        ))
     }
 }
 
