@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod duty;
 pub mod enroll;
 pub mod findings;
+pub mod listing;
 pub mod onboard;
 pub mod proto;
 mod roles;

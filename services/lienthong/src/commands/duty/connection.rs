@@ -9,16 +9,16 @@ use lienthong_proto::lienthong::registry::v1::{
     ListConnectionRequestsRequest,
 };
 
-use super::{Duties, PAGE_ITEMS, full_name, listed, purpose, service, word};
-use crate::{
-    commands::{
-        block_on,
-        catalog::random_id,
-        enroll::{BrokerArgs, show},
-        message_json,
-    },
-    out,
+use super::{Duties, full_name, purpose, service, word};
+use crate::commands::{
+    block_on,
+    catalog::random_id,
+    enroll::{BrokerArgs, show},
+    listing::{PAGE_ITEMS, answered, every, listed, told},
 };
+
+/// Full name of what is listed here.
+const MESSAGE: &str = "lienthong.registry.v1.ConnectionRequest";
 
 /// `lienthong connection`.
 #[derive(Debug, Subcommand)]
@@ -111,12 +111,8 @@ async fn request(args: RequestArgs) -> Result<ExitCode> {
         legal_basis: args.legal_basis,
         request_id: random_id()?,
     };
-    let answer = service(&args.broker)?
-        .create_connection_request(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
-    told(&answer.connection_request.unwrap_or_default(), args.broker.json)
+    let answer = answered(service(&args.broker)?.create_connection_request(request).await)?;
+    told(&answer.connection_request.unwrap_or_default(), MESSAGE, args.broker.json, row)
 }
 
 async fn answer(args: AnswerArgs) -> Result<ExitCode> {
@@ -131,46 +127,26 @@ async fn answer(args: AnswerArgs) -> Result<ExitCode> {
         legal_basis: args.legal_basis,
         etag: seen.etag,
     };
-    let answer = service
-        .answer_connection_request(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
-    told(&answer.connection_request.unwrap_or_default(), args.broker.json)
+    let answer = answered(service.answer_connection_request(request).await)?;
+    told(&answer.connection_request.unwrap_or_default(), MESSAGE, args.broker.json, row)
 }
 
 async fn list(args: ListArgs) -> Result<ExitCode> {
     let all = all(&mut service(&args.broker)?).await?;
-    let message = "lienthong.registry.v1.ConnectionRequest";
-    listed(&all, "connectionRequests", message, args.broker.json, row)?;
-    Ok(ExitCode::SUCCESS)
+    listed(&all, "connectionRequests", MESSAGE, args.broker.json, row)
 }
 
 async fn all(service: &mut Duties) -> Result<Vec<ConnectionRequest>> {
-    let (mut all, mut page_token) = (Vec::new(), String::new());
-    loop {
+    every(async |page_token| {
         let request = ListConnectionRequestsRequest {
             page_size: PAGE_ITEMS,
             page_token,
             ..ListConnectionRequestsRequest::default()
         };
-        let answer = service.list_connection_requests(request).await;
-        let page = answer.map_err(|status| show::explained(&status))?.into_inner();
-        all.extend(page.connection_requests);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(all);
-        }
-    }
-}
-
-fn told(one: &ConnectionRequest, json: bool) -> Result<ExitCode> {
-    if json {
-        out::line(&message_json("lienthong.registry.v1.ConnectionRequest", one)?.to_string());
-    } else {
-        out::line(&row(one));
-    }
-    Ok(ExitCode::SUCCESS)
+        let page = answered(service.list_connection_requests(request).await)?;
+        Ok((page.connection_requests, page.next_page_token))
+    })
+    .await
 }
 
 fn row(one: &ConnectionRequest) -> String {

@@ -5,19 +5,19 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use lienthong_proto::lienthong::registry::v1::{
-    AnswerDisputeRequest, DecideDisputeRequest, Dispute, DisputeOutcome, GetDisputeRequest,
+    AnswerDisputeRequest, DecideDisputeRequest, Dispute, DisputeEvent, DisputeOutcome, GetDisputeRequest,
     ListDisputesRequest,
 };
 
-use super::{PAGE_ITEMS, full_name, listed, service, word};
-use crate::{
-    commands::{
-        block_on,
-        enroll::{BrokerArgs, show},
-        message_json,
-    },
-    out,
+use super::{full_name, service, word};
+use crate::commands::{
+    block_on,
+    enroll::{BrokerArgs, show},
+    listing::{PAGE_ITEMS, answered, every, listed, told},
 };
+
+/// Full name of what is listed here.
+const MESSAGE: &str = "lienthong.registry.v1.Dispute";
 
 /// `lienthong dispute`.
 #[derive(Debug, Subcommand)]
@@ -101,34 +101,24 @@ pub fn run(command: DisputeCommand) -> Result<ExitCode> {
 
 async fn list(args: ListArgs) -> Result<ExitCode> {
     let mut service = service(&args.broker)?;
-    let (mut all, mut page_token): (Vec<Dispute>, String) = (Vec::new(), String::new());
-    loop {
+    let all = every(async |page_token| {
         let request = ListDisputesRequest { page_size: PAGE_ITEMS, page_token, open_only: args.open };
-        let page =
-            service.list_disputes(request).await.map_err(|status| show::explained(&status))?.into_inner();
-        all.extend(page.disputes);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    listed(&all, "disputes", "lienthong.registry.v1.Dispute", args.broker.json, row)?;
-    Ok(ExitCode::SUCCESS)
+        let page = answered(service.list_disputes(request).await)?;
+        Ok((page.disputes, page.next_page_token))
+    })
+    .await?;
+    listed(&all, "disputes", MESSAGE, args.broker.json, row)
 }
 
 async fn show_one(args: ShowArgs) -> Result<ExitCode> {
     let dispute = get(&args.broker, &args.name).await?;
-    told(&dispute, args.broker.json)
+    told(&dispute, MESSAGE, args.broker.json, whole)
 }
 
 async fn answer(args: AnswerArgs) -> Result<ExitCode> {
     let request = AnswerDisputeRequest { name: full_name("disputes", &args.name), text: args.text };
-    let answer = service(&args.broker)?
-        .answer_dispute(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
-    told(&answer.dispute.unwrap_or_default(), args.broker.json)
+    let answer = answered(service(&args.broker)?.answer_dispute(request).await)?;
+    told(&answer.dispute.unwrap_or_default(), MESSAGE, args.broker.json, whole)
 }
 
 async fn decide(args: DecideArgs) -> Result<ExitCode> {
@@ -140,37 +130,22 @@ async fn decide(args: DecideArgs) -> Result<ExitCode> {
     };
     let request =
         DecideDisputeRequest { name: seen.name, outcome: outcome.into(), text: args.text, etag: seen.etag };
-    let answer = service(&args.broker)?
-        .decide_dispute(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
-    told(&answer.dispute.unwrap_or_default(), args.broker.json)
+    let answer = answered(service(&args.broker)?.decide_dispute(request).await)?;
+    told(&answer.dispute.unwrap_or_default(), MESSAGE, args.broker.json, whole)
 }
 
 async fn get(broker: &BrokerArgs, name: &str) -> Result<Dispute> {
     let request = GetDisputeRequest { name: full_name("disputes", name) };
-    let answer =
-        service(broker)?.get_dispute(request).await.map_err(|status| show::explained(&status))?.into_inner();
+    let answer = answered(service(broker)?.get_dispute(request).await)?;
     Ok(answer.dispute.unwrap_or_default())
 }
 
-fn told(one: &Dispute, json: bool) -> Result<ExitCode> {
-    if json {
-        out::line(&message_json("lienthong.registry.v1.Dispute", one)?.to_string());
-        return Ok(ExitCode::SUCCESS);
-    }
-    out::line(&row(one));
-    for event in &one.events {
-        out::line(&format!(
-            "  {}  {:<9}  {}  {}",
-            show::time(event.time),
-            event.kind,
-            event.actor,
-            event.text
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
+/// The dispute, and everything that was said.
+fn whole(one: &Dispute) -> String {
+    let event = |event: &DisputeEvent| {
+        format!("\n  {}  {:<9}  {}  {}", show::time(event.time), event.kind, event.actor, event.text)
+    };
+    one.events.iter().fold(row(one), |text, one| text + &event(one))
 }
 
 fn row(one: &Dispute) -> String {

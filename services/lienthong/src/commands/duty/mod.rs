@@ -6,22 +6,15 @@ use lienthong_proto::lienthong::{
 };
 use lienthong_transport::Channel;
 use prost_types::Timestamp;
-use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{enroll::BrokerArgs, message_json};
-use crate::{
-    client::{self, Client},
-    out,
-};
+use super::enroll::BrokerArgs;
+use crate::client::{self, Client};
 
 pub mod connection;
 pub mod dispute;
 pub mod outage;
 pub mod refusal;
-
-/// Items in one page of a listing.
-const PAGE_ITEMS: i32 = 1_000;
 
 type Duties = DutyServiceClient<Channel<tonic::body::Body>>;
 
@@ -57,25 +50,4 @@ fn full_name(kind: &str, name: &str) -> String {
         Ok(number) => format!("{kind}/{number:08}"),
         Err(_) => name.to_owned(),
     }
-}
-
-/// A list, for people or as JSON.
-fn listed<M: prost::Message>(
-    all: &[M],
-    key: &str,
-    message: &str,
-    json_wanted: bool,
-    row: impl Fn(&M) -> String,
-) -> Result<()> {
-    if json_wanted {
-        let all = all.iter().map(|one| message_json(message, one)).collect::<Result<Vec<Value>>>()?;
-        out::line(&json!({ key: all }).to_string());
-    } else if all.is_empty() {
-        out::note("none");
-    } else {
-        for one in all {
-            out::line(&row(one));
-        }
-    }
-    Ok(())
 }

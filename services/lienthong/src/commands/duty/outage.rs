@@ -6,16 +6,19 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use lienthong_proto::lienthong::registry::v1::{AnnounceOutageRequest, ListOutagesRequest, Outage};
 
-use super::{PAGE_ITEMS, listed, service, time};
+use super::{service, time};
 use crate::{
     commands::{
         block_on,
         catalog::random_id,
         enroll::{BrokerArgs, show},
-        message_json,
+        listing::{PAGE_ITEMS, answered, every, listed, told},
     },
     out,
 };
+
+/// Full name of what is listed here.
+const MESSAGE: &str = "lienthong.registry.v1.Outage";
 
 /// `lienthong outage`.
 #[derive(Debug, Subcommand)]
@@ -71,18 +74,10 @@ async fn announce(args: AnnounceArgs) -> Result<ExitCode> {
         note: args.note,
         request_id: random_id()?,
     };
-    let answer = service(&args.broker)?
-        .announce_outage(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
+    let answer = answered(service(&args.broker)?.announce_outage(request).await)?;
     let outage = answer.outage.unwrap_or_default();
-    if args.broker.json {
-        out::line(&message_json("lienthong.registry.v1.Outage", &outage)?.to_string());
-        return Ok(ExitCode::SUCCESS);
-    }
-    out::line(&row(&outage));
-    if outage.short_notice {
+    told(&outage, MESSAGE, args.broker.json, row)?;
+    if outage.short_notice && !args.broker.json {
         out::note(
             "The notice is shorter than R-17 demands; the outage counts against your agency.\n\
              Thông báo chưa đủ số ngày làm việc theo quy định.",
@@ -93,20 +88,14 @@ async fn announce(args: AnnounceArgs) -> Result<ExitCode> {
 
 async fn list(args: ListArgs) -> Result<ExitCode> {
     let mut service = service(&args.broker)?;
-    let (mut all, mut page_token): (Vec<Outage>, String) = (Vec::new(), String::new());
-    loop {
+    let all = every(async |page_token| {
         let request =
             ListOutagesRequest { page_size: PAGE_ITEMS, page_token, provider: args.provider.clone() };
-        let page =
-            service.list_outages(request).await.map_err(|status| show::explained(&status))?.into_inner();
-        all.extend(page.outages);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    listed(&all, "outages", "lienthong.registry.v1.Outage", args.broker.json, row)?;
-    Ok(ExitCode::SUCCESS)
+        let page = answered(service.list_outages(request).await)?;
+        Ok((page.outages, page.next_page_token))
+    })
+    .await?;
+    listed(&all, "outages", MESSAGE, args.broker.json, row)
 }
 
 fn row(one: &Outage) -> String {

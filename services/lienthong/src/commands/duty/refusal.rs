@@ -10,16 +10,20 @@ use lienthong_proto::lienthong::registry::v1::{
 };
 use serde_json::json;
 
-use super::{PAGE_ITEMS, full_name, listed, purpose, service, time, word};
+use super::{full_name, purpose, service, time, word};
 use crate::{
     commands::{
         block_on,
         catalog::random_id,
         enroll::{BrokerArgs, show},
+        listing::{PAGE_ITEMS, answered, every, listed, told},
         message_json,
     },
     out,
 };
+
+/// Full name of what is listed here.
+const MESSAGE: &str = "lienthong.registry.v1.Refusal";
 
 /// `lienthong refusal`.
 #[derive(Debug, Subcommand)]
@@ -114,14 +118,10 @@ async fn declare(args: DeclareArgs) -> Result<ExitCode> {
             None => random_id()?,
         },
     };
-    let answer = service(&args.broker)?
-        .declare_refusal(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
+    let answer = answered(service(&args.broker)?.declare_refusal(request).await)?;
     let (refusal, dispute) = (answer.refusal.unwrap_or_default(), answer.dispute.unwrap_or_default());
     if args.broker.json {
-        let refusal = message_json("lienthong.registry.v1.Refusal", &refusal)?;
+        let refusal = message_json(MESSAGE, &refusal)?;
         let dispute = message_json("lienthong.registry.v1.Dispute", &dispute)?;
         out::line(&json!({ "refusal": refusal, "dispute": dispute }).to_string());
         return Ok(ExitCode::SUCCESS);
@@ -148,40 +148,24 @@ async fn declare(args: DeclareArgs) -> Result<ExitCode> {
 
 async fn list(args: ListArgs) -> Result<ExitCode> {
     let mut service = service(&args.broker)?;
-    let (mut all, mut page_token): (Vec<Refusal>, String) = (Vec::new(), String::new());
-    loop {
+    let all = every(async |page_token| {
         let request = ListRefusalsRequest {
             page_size: PAGE_ITEMS,
             page_token,
             provider: args.provider.clone(),
             ..ListRefusalsRequest::default()
         };
-        let page =
-            service.list_refusals(request).await.map_err(|status| show::explained(&status))?.into_inner();
-        all.extend(page.refusals);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    listed(&all, "refusals", "lienthong.registry.v1.Refusal", args.broker.json, row)?;
-    Ok(ExitCode::SUCCESS)
+        let page = answered(service.list_refusals(request).await)?;
+        Ok((page.refusals, page.next_page_token))
+    })
+    .await?;
+    listed(&all, "refusals", MESSAGE, args.broker.json, row)
 }
 
 async fn withdraw(args: WithdrawArgs) -> Result<ExitCode> {
     let request = WithdrawRefusalRequest { name: full_name("refusals", &args.name), reason: args.reason };
-    let answer = service(&args.broker)?
-        .withdraw_refusal(request)
-        .await
-        .map_err(|status| show::explained(&status))?
-        .into_inner();
-    let refusal = answer.refusal.unwrap_or_default();
-    if args.broker.json {
-        out::line(&message_json("lienthong.registry.v1.Refusal", &refusal)?.to_string());
-    } else {
-        out::line(&row(&refusal));
-    }
-    Ok(ExitCode::SUCCESS)
+    let answer = answered(service(&args.broker)?.withdraw_refusal(request).await)?;
+    told(&answer.refusal.unwrap_or_default(), MESSAGE, args.broker.json, row)
 }
 
 fn row(one: &Refusal) -> String {
