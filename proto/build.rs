@@ -16,6 +16,7 @@ const MESH: &[&str] = &[
     "lienthong/catalog/v1/catalog.proto",
     "lienthong/catalog/v1/change.proto",
     "lienthong/catalog/v1/decision.proto",
+    "lienthong/compliance/v1/compliance.proto",
     "lienthong/audit/v1/record.proto",
     "lienthong/audit/v1/audit.proto",
     "lienthong/audit/v1/findings.proto",

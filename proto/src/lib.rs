@@ -51,6 +51,13 @@ pub mod lienthong {
             tonic::include_proto!("lienthong.catalog.v1");
         }
     }
+    /// How the duty to share is kept.
+    pub mod compliance {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("lienthong.compliance.v1");
+        }
+    }
     /// What one node tells the other about a call.
     pub mod exchange {
         /// Version 1.

@@ -26,8 +26,17 @@ fn the_demo_tells_its_story_and_all_of_it_comes_true() -> Result<()> {
     assert_eq!(last["failed"], 0);
     let scenarios: std::collections::BTreeSet<_> =
         steps.iter().filter_map(|step| step["scenario"].as_str()).collect();
-    let expected =
-        ["catalog", "code-list", "enterprise", "log", "refusals", "residence", "start", "without-the-broker"];
+    let expected = [
+        "catalog",
+        "code-list",
+        "compliance",
+        "enterprise",
+        "log",
+        "refusals",
+        "residence",
+        "start",
+        "without-the-broker",
+    ];
     assert_eq!(scenarios, expected.into());
 
     // The log stays where the documentation says, and verifies with the command that it names.

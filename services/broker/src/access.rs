@@ -123,6 +123,16 @@ pub enum Rpc {
     ListPurposes,
     /// `HoldingsService.ListRights`
     ListRights,
+    /// `ComplianceService.GetScorecard`
+    GetScorecard,
+    /// `ComplianceService.ListScorecards`
+    ListScorecards,
+    /// `ComplianceService.ListEntryCompliance`
+    ListEntryCompliance,
+    /// `ComplianceService.ExportReport`
+    ExportReport,
+    /// `ComplianceService.GetStatistics`
+    GetStatistics,
 }
 
 impl Rpc {
@@ -184,6 +194,11 @@ impl Rpc {
         Rpc::ListDictionary,
         Rpc::ListPurposes,
         Rpc::ListRights,
+        Rpc::GetScorecard,
+        Rpc::ListScorecards,
+        Rpc::ListEntryCompliance,
+        Rpc::ExportReport,
+        Rpc::GetStatistics,
     ];
 
     /// Its gRPC path.
@@ -245,6 +260,11 @@ impl Rpc {
             Rpc::ListDictionary => "/lienthong.registry.v1.HoldingsService/ListDictionary",
             Rpc::ListPurposes => "/lienthong.registry.v1.HoldingsService/ListPurposes",
             Rpc::ListRights => "/lienthong.registry.v1.HoldingsService/ListRights",
+            Rpc::GetScorecard => "/lienthong.compliance.v1.ComplianceService/GetScorecard",
+            Rpc::ListScorecards => "/lienthong.compliance.v1.ComplianceService/ListScorecards",
+            Rpc::ListEntryCompliance => "/lienthong.compliance.v1.ComplianceService/ListEntryCompliance",
+            Rpc::ExportReport => "/lienthong.compliance.v1.ComplianceService/ExportReport",
+            Rpc::GetStatistics => "/lienthong.compliance.v1.ComplianceService/GetStatistics",
         }
     }
 }
@@ -284,6 +304,10 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ListDisputes
         | Rpc::ListOutages
         | Rpc::ListConnectionRequests => !matches!(role, Role::Anonymous),
+        // How an agency keeps its duty is shown to itself, and to those who watch over all: the handlers see to it.
+        Rpc::GetScorecard | Rpc::ListScorecards | Rpc::ListEntryCompliance | Rpc::ExportReport => {
+            !matches!(role, Role::Anonymous)
+        }
         // An agency's own acts, by whatever stands for it.
         Rpc::DeclareRefusal
         | Rpc::AnnounceOutage
@@ -299,7 +323,8 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
         Rpc::WhatIf => matches!(role, Role::Operator),
         // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only.
-        Rpc::GetCheckpoint | Rpc::GetEnrollment => true,
+        // What is counted of providers without telling consumers or persons apart is public, too.
+        Rpc::GetCheckpoint | Rpc::GetEnrollment | Rpc::GetStatistics => true,
         // Whom nobody is bound to knocks here, and nowhere else. Once it is bound, it may hear the same answer again.
         Rpc::Enroll => matches!(role, Role::Node | Role::System | Role::Anonymous),
         Rpc::RenewCertificate => matches!(role, Role::Node | Role::System),

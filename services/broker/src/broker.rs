@@ -27,6 +27,7 @@ use crate::backup;
 use crate::board::Board;
 use crate::bundle::{BundleSigner, sha256};
 use crate::chancery::Chancery;
+use crate::compliance::{Desk, EntitledOfEpoch, Examiner};
 use crate::config::BrokerConfig;
 use crate::declared::Declared;
 use crate::error::BrokerError;
@@ -115,6 +116,7 @@ pub struct Broker {
     policies: Option<watch::Sender<Arc<Policy>>>,
     pub(crate) chancery: Arc<Chancery>,
     pub(crate) arbiter: Arc<Arbiter>,
+    examiner: Arc<Examiner>,
     pub(crate) judge: watch::Sender<Arc<Judge>>,
     /// End of the validity of the certificate in use.
     pub(crate) not_after: watch::Sender<OffsetDateTime>,
@@ -189,16 +191,29 @@ impl Broker {
         let Offices { steward, registrar, chancery, arbiter } =
             Offices::open(&config, &declared, grounds, foundation).await?;
 
+        let board = Board::knowing(receipts);
+        let desk = Desk {
+            steward: Arc::clone(&steward),
+            arbiter: Arc::clone(&arbiter),
+            ledger: ledger.clone(),
+            shelf: saver.shelf.clone(),
+            board: board.clone(),
+            metrics: metrics.clone(),
+            entitled: EntitledOfEpoch::default(),
+        };
+        let examiner = Arc::new(Examiner::open(desk, &config.compliance).await?);
+
         let mut broker = Broker {
             config,
             address,
             admin_address: None,
-            board: Board::knowing(receipts),
+            board,
             metrics,
             steward,
             registrar,
             chancery,
             arbiter,
+            examiner,
             trusted: AtomicU64::new(keeper.held().trust().version()),
             keeper: Mutex::new(Some(keeper)),
             log_signer,
@@ -340,6 +355,7 @@ impl Broker {
         self.tasks.push(tokio::spawn(refusals));
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
         self.tasks.push(tokio::spawn(Arc::clone(&self.arbiter).keep_watching(self.drain.clone())));
+        self.tasks.push(tokio::spawn(Arc::clone(&self.examiner).keep_examining(self.drain.clone())));
     }
 
     fn ground(&self, (heard, progress): (Heard, Progress)) -> Ground {
@@ -349,6 +365,7 @@ impl Broker {
             registrar: Arc::clone(&self.registrar),
             chancery: Arc::clone(&self.chancery),
             arbiter: Arc::clone(&self.arbiter),
+            examiner: Arc::clone(&self.examiner),
             ledger: self.ledger.clone(),
             policy: self.policies.as_ref().map(watch::Sender::subscribe),
             heard,

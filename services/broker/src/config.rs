@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lienthong_certs::KeySource;
 use lienthong_certs::development::is_mesh_id;
+use lienthong_compliance::{Rules, day};
 use lienthong_telemetry::TelemetryConfig;
 use lienthong_trust::TrustConfig;
 use schemars::JsonSchema;
@@ -14,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::BrokerError;
 use crate::fetched_lists;
 use crate::limits::{
-    BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, DRAIN_TIMEOUT_MS, KEY_SLOTS_MAX,
-    MATCHING_GRACE_MS, MATCHING_LATE_MS, MATCHING_SILENT_AFTER_MS, POSITIONS_SAVE_INTERVAL_MS,
-    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_PATIENCE_MS,
+    BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, COMPLIANCE_START_GRACE_MS, DRAIN_TIMEOUT_MS,
+    KEY_SLOTS_MAX, MATCHING_GRACE_MS, MATCHING_LATE_MS, MATCHING_SILENT_AFTER_MS, POSITIONS_SAVE_INTERVAL_MS,
+    REVIEW_MONTHS_MAX, WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_PATIENCE_MS,
 };
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
@@ -79,6 +80,9 @@ pub struct BrokerConfig {
     /// When records of the two sides of an exchange do not match.
     #[serde(default)]
     pub matching: MatchingConfig,
+    /// How it is judged whether the duty to share is kept.
+    #[serde(default)]
+    pub compliance: ComplianceConfig,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -109,6 +113,7 @@ impl BrokerConfig {
             return wrong("witnesses.deadline_ms", "give a number from 1 to 10000");
         }
         fetched_lists::fetched(self)?;
+        self.compliance.rules()?;
         if self.limits.positions_save_interval_ms == 0 {
             return wrong("limits.positions_save_interval_ms", "give at least 1");
         }
@@ -153,6 +158,25 @@ pub struct MatchingConfig {
     pub late_ms: u64,
 }
 
+/// How it is judged whether the duty to share is kept. What an entry says itself goes before.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComplianceConfig {
+    /// By when an entry that says nothing must work, a day in Việt Nam.
+    pub deadline: String,
+    /// Months after which an entry is to be reviewed, 1 to 60.
+    pub review_months: u8,
+    /// Milliseconds that data in real time may lag: what technology needs.
+    pub real_time_lag_ms: u64,
+    /// Of a hundred sampled records so many must be correct, complete and clean, 1 to 100.
+    pub quality_percent_min: u8,
+    /// Milliseconds after its last sign for which a provider's node still counts as reachable, though it is not connected.
+    pub reachable_ms: u64,
+    /// Milliseconds after the start of the broker in which nothing is called late: nodes ship first what they have kept for
+    /// it.
+    pub start_grace_ms: u64,
+}
+
 /// Bounds that an operator may change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -190,6 +214,7 @@ impl BrokerConfig {
             witnesses: WitnessesConfig::default(),
             watch_rules: None,
             matching: MatchingConfig::default(),
+            compliance: ComplianceConfig::default(),
             development: false,
             limits: LimitsConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -226,6 +251,53 @@ impl Default for MatchingConfig {
             silent_after_ms: MATCHING_SILENT_AFTER_MS,
             late_ms: MATCHING_LATE_MS,
         }
+    }
+}
+
+impl Default for ComplianceConfig {
+    fn default() -> Self {
+        let Rules { deadline, review_months, real_time_lag_max, quality_percent_min, heard_within } =
+            Rules::default();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        ComplianceConfig {
+            deadline: day::written(deadline),
+            review_months,
+            real_time_lag_ms: millis(real_time_lag_max),
+            quality_percent_min,
+            reachable_ms: millis(heard_within),
+            start_grace_ms: COMPLIANCE_START_GRACE_MS,
+        }
+    }
+}
+
+impl ComplianceConfig {
+    /// As the judge takes it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Config`] naming the key.
+    pub fn rules(&self) -> Result<Rules, BrokerError> {
+        let wrong = |key, problem: &str| Err(BrokerError::Config { key, problem: problem.to_owned() });
+        let Some(deadline) = day::read(&self.deadline) else {
+            return wrong("compliance.deadline", "write a day, as 2026-12-31");
+        };
+        if !(1..=REVIEW_MONTHS_MAX).contains(&self.review_months) {
+            return wrong("compliance.review_months", "give a number from 1 to 60");
+        }
+        if !(1..=100).contains(&self.quality_percent_min) {
+            return wrong("compliance.quality_percent_min", "give a number from 1 to 100");
+        }
+        Ok(Rules {
+            deadline,
+            review_months: self.review_months,
+            real_time_lag_max: Duration::from_millis(self.real_time_lag_ms),
+            quality_percent_min: self.quality_percent_min,
+            heard_within: Duration::from_millis(self.reachable_ms),
+        })
+    }
+
+    /// [`Self::start_grace_ms`] as a duration.
+    pub fn start_grace(&self) -> Duration {
+        Duration::from_millis(self.start_grace_ms)
     }
 }
 

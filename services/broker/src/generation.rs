@@ -340,6 +340,12 @@ impl Generation {
         self.shown.asked.whole.get_or_init(|| whole(self.rights())).as_ref()
     }
 
+    /// When both approvals of an entry were there; `None` where nobody has signed it.
+    pub fn activate_time(&self, entry: &str) -> Option<Timestamp> {
+        let signed = self.shown.in_force.activated.approvers_of(entry)?;
+        signed.approved.approvals.iter().filter_map(|one| one.time).max_by_key(|time| time.seconds)
+    }
+
     /// One of them as people read it.
     pub fn describe(&self, entry: &catalog::Entry) -> Entry {
         let described = entry.describe(self.shown.published.contains(&entry.id));
@@ -348,12 +354,7 @@ impl Generation {
             // Who signed says more than whom the file names.
             Some(signed) => Entry {
                 approved_by: signed.approvers.iter().map(|one| one.subject.clone()).collect(),
-                activate_time: signed
-                    .approved
-                    .approvals
-                    .iter()
-                    .filter_map(|one| one.time)
-                    .max_by_key(|time| time.seconds),
+                activate_time: self.activate_time(&entry.id),
                 ..described
             },
             None => described,

@@ -24,6 +24,7 @@
 //! | [`chancery`] | the one place where changes of the catalog are kept, from proposal to force |
 //! | [`activated`] | by whose signatures each entry is in force |
 //! | [`arbiter`] | the one place where refusals, disputes, outages and connection requests are kept |
+//! | [`compliance`] | the one place where it is counted and judged how the duty to share is kept |
 //! | [`replay`] | calls on record, decided again |
 //! | [`breakage`] | whom another version of a contract would break. Pure |
 //! | [`suspensions`] | rights that refusals suspend |
@@ -63,6 +64,7 @@ pub mod broker;
 pub mod bundle;
 pub mod chancery;
 pub mod clock;
+pub mod compliance;
 pub mod config;
 pub mod declared;
 pub mod door;

@@ -128,6 +128,30 @@ pub const ACTS_KEPT_MAX: usize = 20_000;
 /// Time between two looks at the clock and at the log, milliseconds.
 pub const ARBITER_INTERVAL_MS: u64 = 1_000;
 
+/// Time between two looks of the examiner at the clock and at the log, milliseconds.
+pub const COMPLIANCE_INTERVAL_MS: u64 = 2_000;
+
+/// Time between two saves of what he has counted, milliseconds.
+pub const COMPLIANCE_SAVE_MS: u64 = 5_000;
+
+/// How long after its start the broker calls nothing late, milliseconds: nodes ship first what they have kept for it.
+pub const COMPLIANCE_START_GRACE_MS: u64 = 60_000;
+
+/// Months that may lie between two reviews of an entry.
+pub const REVIEW_MONTHS_MAX: u8 = 60;
+
+/// Log entries that the examiner reads at once.
+pub const COMPLIANCE_ENTRIES_AT_ONCE: u64 = 8_192;
+
+/// Rows that he saves in one batch; with the mark, fewer than a batch of the store may have.
+pub const COMPLIANCE_ROWS_AT_ONCE: usize = 120;
+
+/// Findings that he opens, and that he closes, in one look.
+pub const COMPLIANCE_FINDINGS_AT_ONCE: usize = 256;
+
+/// Findings of his that he knows at once.
+pub const COMPLIANCE_TOLD_MAX: usize = 100_000;
+
 /// Log entries that one look reads.
 pub const LOG_FOLLOWED_AT_ONCE: u64 = 65_536;
 

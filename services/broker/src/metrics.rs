@@ -38,6 +38,9 @@ struct Families {
     findings: Family<OfKind, Counter>,
     findings_open: Gauge,
     pairs_open: Gauge,
+    compliance_entries: Gauge,
+    compliance_kept: Gauge,
+    compliance_score: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +67,7 @@ struct OfKind {
 
 impl BrokerMetrics {
     /// Puts every metric into the process's register. What board and log know is read when somebody asks.
+    #[allow(clippy::too_many_lines)] // a list: every metric, one after the other
     pub fn register(&self, metrics: &Metrics, board: &Board, positions: &Arc<Positions>) {
         let Families {
             refused,
@@ -125,6 +129,7 @@ impl BrokerMetrics {
             self.0.certificate_expiry.clone(),
         );
         self.register_audit(metrics);
+        self.register_compliance(metrics);
         metrics.register("broker_epoch", "Newest epoch of the rights", epoch.clone());
         let (connected, behind, newest, log) =
             (board.clone(), board.clone(), epoch.clone(), Arc::clone(positions));
@@ -135,6 +140,32 @@ impl BrokerMetrics {
         register_trust(metrics, board, trust_version);
         let entries = Reading::new(move || log.reflected());
         metrics.register("broker_log_entries", "Entries of the audit log", entries);
+    }
+
+    fn register_compliance(&self, metrics: &Metrics) {
+        let Families { compliance_entries, compliance_kept, compliance_score, .. } = &*self.0;
+        metrics.register(
+            "broker_compliance_entries",
+            "Entries of the catalog in force",
+            compliance_entries.clone(),
+        );
+        metrics.register(
+            "broker_compliance_entries_kept",
+            "Entries of which no check has failed",
+            compliance_kept.clone(),
+        );
+        metrics.register(
+            "broker_compliance_score_percent",
+            "Mean score of the entries",
+            compliance_score.clone(),
+        );
+    }
+
+    /// How the entries in force are kept: how many, of how many no check has failed, and their mean score.
+    pub fn compliance(&self, entries: i64, kept: i64, score: i64) {
+        self.0.compliance_entries.set(entries);
+        self.0.compliance_kept.set(kept);
+        self.0.compliance_score.set(score);
     }
 
     /// What the doors know, read when somebody asks.

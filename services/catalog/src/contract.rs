@@ -9,6 +9,7 @@ mod beside;
 mod fields;
 mod lint;
 mod metadata;
+mod values;
 
 use lienthong_filter::Annotations;
 use lienthong_proto::descriptors::{self, DESCRIPTOR_SET_BYTES_MAX, DescriptorSetError};
@@ -132,6 +133,11 @@ impl ContractModel {
     /// about it is a denial with a name of its own.
     pub(crate) fn first_undecidable(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.severity == Severity::Error && finding.rule != "R-21")
+    }
+
+    /// Warnings for code lists that `is_listed` does not know as datasets.
+    pub fn check_code_lists(&self, is_listed: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+        values::code_lists(&self.datasets, is_listed)
     }
 
     /// Warnings for references that the shared data dictionary does not know.

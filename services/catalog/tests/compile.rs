@@ -269,6 +269,23 @@ fn a_dataset_of_a_special_operational_database_cannot_be_published() {
     assert!(compile_one(&catalog, CONTRACT).rights().is_empty());
 }
 
+#[test]
+fn a_code_list_that_nobody_keeps_is_told_once() {
+    let text = CATALOG.split("entries:").next().unwrap().to_owned();
+    let catalog = Catalog::read(&[SourceFile { name: "c.yaml".into(), text }]).unwrap();
+    let told = |list: &str| {
+        let coded = CONTRACT.replace("{label_vi:", &format!("{{code_list: \"{list}\" label_vi:"));
+        assert_ne!(coded, CONTRACT);
+        let model = ContractModel::read(&proto::compile(&coded)).unwrap();
+        let findings = catalog.review("G24", &model);
+        findings.into_iter().filter(|finding| finding.message.contains("code list")).collect::<Vec<_>>()
+    };
+    let unknown = told("danhmuc.khong_co");
+    assert_eq!((unknown.len(), unknown[0].rule), (1, "R-40"), "{unknown:?}");
+    let model = ContractModel::read(&proto::compile(CONTRACT)).unwrap();
+    assert_eq!(told(model.datasets()[0].id()), [], "one that the catalog lists");
+}
+
 fn compiled(catalog: &str, contract: &str) -> Rights {
     let file = SourceFile { name: "c.yaml".into(), text: catalog.to_owned() };
     let catalog = Catalog::read(&[file]).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));

@@ -57,6 +57,9 @@ pub enum Command {
     /// Requests for data that the catalog does not grant: ask, answer, list
     #[command(subcommand)]
     Connection(crate::commands::duty::connection::ConnectionCommand),
+    /// How agencies keep their duty to share: scorecards, entries, the report of a year
+    #[command(subcommand)]
+    Compliance(crate::commands::compliance::ComplianceCommand),
     /// Certificates: requests, a development PKI, revocation lists, and what the mesh thinks of any certificate
     #[command(subcommand)]
     Certs(CertsCommand),

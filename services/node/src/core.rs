@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use lienthong_audit::journal::Handle;
 use lienthong_proto::{reason::Reason, status::MeshError};
 
-use crate::{node::Node, upstream::Upstreams};
+use crate::{looks::Looks, node::Node, upstream::Upstreams};
 
 /// A traffic thread.
 pub struct Core {
@@ -17,6 +17,8 @@ pub struct Core {
     pub upstreams: Upstreams,
     /// Where the consumer's node puts what the filter would keep, while it counts; it sends the original on.
     pub scratch: Mutex<Vec<u8>>,
+    /// How much this thread looks at records.
+    pub looks: Looks,
 }
 
 impl Core {

@@ -29,6 +29,7 @@ use crate::{
     egress,
     front::{self, Front},
     ingress,
+    looks::Looks,
     node::Node,
     sandbox,
     upstream::Upstreams,
@@ -104,8 +105,8 @@ impl Cores {
         for (number, sockets) in sockets.into_iter().enumerate() {
             let upstreams = Upstreams::new(material, connections, &config.broker, &config.backends);
             let scratch = Mutex::default();
-            let core =
-                Arc::new(Core { node: Arc::clone(node), journal: node.journal.handle(), upstreams, scratch });
+            let (node, journal) = (Arc::clone(node), node.journal.handle());
+            let core = Arc::new(Core { node, journal, upstreams, scratch, looks: Looks::default() });
             let doors = Doors {
                 material: material.clone(),
                 connections: connections.clone(),

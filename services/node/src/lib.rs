@@ -18,7 +18,8 @@
 //!   [`sandbox`]: the same node on synthetic data.
 //! - [`node`], [`core`]: what all threads share, and what each has alone; [`upstream`]: its connections.
 //! - [`gates`]: what must be on record, and where, before an answer leaves; [`promises`]: what the log promised.
-//! - [`freshness`], [`revocation`], [`denials`], [`quota`], [`message_space`], [`trust`], [`own_files`], [`clock`]: one
+//! - [`freshness`], [`revocation`], [`denials`], [`quota`], [`looks`], [`message_space`], [`trust`], [`own_files`],
+//!   [`clock`]: one
 //!   noun each.
 //! - [`config`], [`limits`], [`metrics`]: what an operator sets and reads.
 
@@ -35,6 +36,7 @@ pub mod front;
 pub mod gates;
 pub mod ingress;
 pub mod limits;
+pub mod looks;
 pub mod message_space;
 pub mod metrics;
 pub mod node;

@@ -228,6 +228,12 @@ pub const HEALTH_PROBE_MS: u64 = 2_000;
 /// Largest such answer, bytes: it holds one number.
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 1024;
 
+/// Messages whose records one thread looks at, in a second: their quality is a sample, and must cost next to nothing.
+pub const LOOKS_PER_SECOND_MAX: u32 = 10;
+
+/// The longest message whose records are looked at, bytes.
+pub const LOOK_BYTES_MAX: usize = 64 * 1024;
+
 /// How often a health watch looks again, milliseconds.
 pub const HEALTH_POLL_MS: u64 = 2_000;
 

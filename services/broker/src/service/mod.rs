@@ -11,6 +11,7 @@ use lienthong_proto::lienthong::audit::v1::search_service_server::SearchServiceS
 use lienthong_proto::lienthong::catalog::v1::catalog_change_service_server::CatalogChangeServiceServer;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::catalog::v1::decision_service_server::DecisionServiceServer;
+use lienthong_proto::lienthong::compliance::v1::compliance_service_server::ComplianceServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
 use lienthong_proto::lienthong::registry::v1::duty_service_server::DutyServiceServer;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
@@ -24,6 +25,7 @@ use tonic::service::Routes;
 use crate::arbiter::Arbiter;
 use crate::board::Board;
 use crate::chancery::Chancery;
+use crate::compliance::Examiner;
 use crate::door::Door;
 use crate::findings::Findings;
 use crate::index::Index;
@@ -45,6 +47,7 @@ use crate::text;
 pub mod audit;
 pub mod catalog;
 pub mod change;
+pub mod compliance;
 pub mod decision;
 pub mod duty;
 pub mod enrollment;
@@ -70,6 +73,8 @@ pub struct Ground {
     pub chancery: Arc<Chancery>,
     /// Keeps refusals and disputes.
     pub arbiter: Arc<Arbiter>,
+    /// Judges how the duty to share is kept.
+    pub examiner: Arc<Examiner>,
     /// Puts on record.
     pub ledger: Ledger,
     /// Whom readers of the log believe.
@@ -100,6 +105,7 @@ pub fn routes(ground: Ground) -> Routes {
         registrar,
         chancery,
         arbiter,
+        examiner,
         shelf,
         ledger,
         policy,
@@ -159,7 +165,8 @@ pub fn routes(ground: Ground) -> Routes {
         metrics: metrics.clone(),
     };
     let holdings = holdings::Holdings { door: door.clone(), steward: Arc::clone(&steward) };
-    let registry = registry::Registry { door: door.clone(), steward, shelf, metrics };
+    let compliance = compliance::Compliance { door: door.clone(), examiner: Arc::clone(&examiner) };
+    let registry = registry::Registry { door: door.clone(), steward, examiner, shelf, metrics };
     let decision = decision::Decisions::new(door.clone(), reader);
     let duty = duty::Duty { door: door.clone(), arbiter };
     let changes = change::Changes { door: door.clone(), chancery };
@@ -179,6 +186,7 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(CatalogChangeServiceServer, changes))
         .add_service(bounded!(DutyServiceServer, duty))
         .add_service(bounded!(HoldingsServiceServer, holdings))
+        .add_service(bounded!(ComplianceServiceServer, compliance))
         .add_service(bounded!(AuditServiceServer, audit))
         .add_service(bounded!(LogServiceServer, proofs))
         .add_service(bounded!(FindingServiceServer, desk))

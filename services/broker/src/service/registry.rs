@@ -16,6 +16,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::access::Rpc;
+use crate::compliance::Examiner;
 use crate::door::Door;
 use crate::error::BrokerError;
 use crate::generation::{Contract, Generation};
@@ -35,6 +36,7 @@ use crate::text;
 pub struct Registry {
     pub(crate) door: Door,
     pub(crate) steward: Arc<Steward>,
+    pub(crate) examiner: Arc<Examiner>,
     pub(crate) shelf: Shelf,
     pub(crate) metrics: BrokerMetrics,
 }
@@ -83,6 +85,7 @@ impl RegistryService for Registry {
         match work.await.map_err(|_| Status::internal("the publication ended unexpectedly"))? {
             Ok(published) => {
                 self.metrics.contract(if published.changed { "published" } else { "unchanged" });
+                self.examiner.published(&node.name, None).await;
                 Ok(Response::new(PublishContractResponse {
                     hash: published.hash.to_vec(),
                     datasets: published.datasets,
@@ -94,6 +97,10 @@ impl RegistryService for Registry {
             Err(error) => {
                 self.metrics.contract("refused");
                 tracing::warn!(node = node.name, %error, "contract refused");
+                // What was never registered cannot drift: its entry has no contract at all.
+                if error.is_of_the_contract() && node.generation.contracts().contains_key(&node.agency) {
+                    self.examiner.published(&node.name, Some(&error.to_string())).await;
+                }
                 Err(status(&error))
             }
         }

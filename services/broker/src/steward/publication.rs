@@ -71,6 +71,17 @@ pub enum PublishError {
     Busy,
 }
 
+impl PublishError {
+    /// Whether the contract itself is at fault, and not the broker that could not take it.
+    pub fn is_of_the_contract(&self) -> bool {
+        match self {
+            PublishError::Unreadable(_) | PublishError::Findings(_) | PublishError::Breaks(_) => true,
+            PublishError::Broker(error) => matches!(error, BrokerError::Invariants(_)),
+            PublishError::NotAProvider(_) | PublishError::Busy => false,
+        }
+    }
+}
+
 /// Contracts whose turn has not come.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(Mutex<Vec<Submitted>>);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
-use lienthong_broker::config::{LimitsConfig, MatchingConfig, WitnessesConfig};
+use lienthong_broker::config::{ComplianceConfig, LimitsConfig, MatchingConfig, WitnessesConfig};
 use lienthong_broker::sources::sign_folder;
 use lienthong_broker::{Broker, BrokerConfig, BrokerError};
 use lienthong_certs::pki::Issued;
@@ -218,6 +218,7 @@ impl Mesh {
             witnesses: WitnessesConfig::default(),
             watch_rules: None,
             matching: MatchingConfig::default(),
+            compliance: ComplianceConfig::default(),
             development: true,
             limits: LimitsConfig {
                 positions_save_interval_ms: 20,

@@ -19,6 +19,9 @@ pub struct Database {
     pub special_operational: bool,
     /// Sector, for the default right of local sector bodies; empty without one.
     pub sector: String,
+    /// National lists that it stands on, for example `NQ71`: the report of a year counts how much of each is connected
+    ///
+    pub lists: Vec<String>,
     /// Datasets.
     pub datasets: Vec<DatabaseDataset>,
 }

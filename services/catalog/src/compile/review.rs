@@ -20,6 +20,7 @@ impl Catalog {
         }
         findings.extend(model.datasets().iter().filter_map(|dataset| self.review_dataset(provider, dataset)));
         findings.extend(model.check_dictionary(self.dictionary()));
+        findings.extend(model.check_code_lists(&|list| self.database_of(list).is_some()));
         findings.sort();
         findings
     }

@@ -8,7 +8,7 @@ use lienthong_proto::options;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use unicode_normalization::is_nfc;
 
-use super::{ContractDataset, ContractField, ContractMethod, DeclaredAnnotations, metadata};
+use super::{ContractDataset, ContractField, ContractMethod, DeclaredAnnotations, metadata, values};
 use crate::finding::Finding;
 use crate::source::Dictionary;
 
@@ -31,6 +31,7 @@ pub(super) fn lint(datasets: &[ContractDataset], methods: &[ContractMethod]) -> 
         classification(dataset, &mut findings);
         keys(dataset, &mut findings);
         metadata::lint(dataset, &mut findings);
+        values::lint(dataset, &mut findings);
         dataset.fields.iter().for_each(|field| data_field(dataset, field, &mut findings));
     }
     for method in methods {
@@ -325,7 +326,7 @@ fn is_data(field: &FieldDescriptor) -> bool {
     is_record_message || options::field(field).is_some()
 }
 
-fn is_dataset_id(id: &str) -> bool {
+pub(super) fn is_dataset_id(id: &str) -> bool {
     id.len() <= DATASET_ID_CHARS_MAX
         && id.split('.').all(|group| {
             !group.is_empty()

@@ -1,10 +1,11 @@
 //! A method that a node can forward, with everything that forwarding and deciding need.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lienthong_filter::{Annotations as _, Plan};
 use lienthong_proto::lienthong::options::v1::MethodKind;
+use lienthong_quality::Checker;
 use prost_reflect::{Kind, MessageDescriptor};
 
 use crate::contract::{ApplicationMetadata, DeclaredAnnotations};
@@ -37,6 +38,8 @@ pub struct Method {
     pub(crate) observe: Arc<Plan>,
     pub(crate) one_record: bool,
     pub(crate) application_metadata: ApplicationMetadata,
+    /// Made when it is first asked for: most methods of a bundle are never called at its node.
+    pub(crate) quality: OnceLock<Option<Checker>>,
     /// A release plan for each field list of the dataset, by its slot; none where the list does not fit.
     pub(crate) plans: Box<[Option<Arc<Plan>>]>,
 }
@@ -97,6 +100,11 @@ impl Method {
     /// Collects the subjects of request messages.
     pub fn request_plan(&self) -> &Arc<Plan> {
         &self.observe
+    }
+
+    /// What its records are held to; `None` where the contract demands nothing of them.
+    pub fn quality(&self) -> Option<&Checker> {
+        self.quality.get_or_init(|| Checker::of(&self.response)).as_ref()
     }
 
     /// What may pass between the two applications beside their messages.

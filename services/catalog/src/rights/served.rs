@@ -1,7 +1,7 @@
 //! What is served: the contracts of a bundle, its datasets and their methods.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lienthong_filter::Plan;
@@ -182,6 +182,7 @@ pub(super) fn methods(
             observe: Arc::new(observe),
             one_record: !method.response_streaming && method::holds_one_record(&method.response),
             application_metadata: datasets[dataset as usize].contract.application_metadata(),
+            quality: OnceLock::new(),
             plans: release_plans(method, &datasets[dataset as usize], problems),
         }));
         by_path.entry(method.path.as_str().into()).or_default().push(slot);

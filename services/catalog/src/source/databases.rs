@@ -12,6 +12,7 @@ pub(super) fn database(reader: &mut Reader<'_>, node: &Located) -> Option<Databa
     let owner_code = object.text("owner_code");
     let special_operational = object.flag("special_operational");
     let sector = object.optional_text("sector");
+    let lists = object.texts("lists");
     let (basis_nodes, dataset_nodes) = (object.items("legal_basis"), object.items("datasets"));
     let sound = object.finish();
     let legal_basis = legal_basis(reader, &basis_nodes);
@@ -27,6 +28,7 @@ pub(super) fn database(reader: &mut Reader<'_>, node: &Located) -> Option<Databa
         legal_basis,
         special_operational,
         sector,
+        lists,
         datasets,
     })
 }

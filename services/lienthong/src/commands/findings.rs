@@ -114,6 +114,16 @@ pub enum KindWord {
     OwnRecord,
     /// Somebody is denied again and again
     RepeatedDenials,
+    /// Data lags further behind its source than its entry allows
+    StaleData,
+    /// A consumer's copy is older than its entry allows
+    InvalidCopy,
+    /// A provider runs another contract than the registered one
+    ContractDrift,
+    /// A backend turns an entitled consumer away, and nobody declared it
+    UndeclaredRefusal,
+    /// Both sides have counted a day differently
+    CountsDiffer,
 }
 
 impl From<KindWord> for FindingKind {
@@ -134,6 +144,11 @@ impl From<KindWord> for FindingKind {
             KindWord::Enumeration => Self::Enumeration,
             KindWord::OwnRecord => Self::OwnRecord,
             KindWord::RepeatedDenials => Self::RepeatedDenials,
+            KindWord::StaleData => Self::StaleData,
+            KindWord::InvalidCopy => Self::InvalidCopy,
+            KindWord::ContractDrift => Self::ContractDrift,
+            KindWord::UndeclaredRefusal => Self::UndeclaredRefusal,
+            KindWord::CountsDiffer => Self::CountsDiffer,
         }
     }
 }

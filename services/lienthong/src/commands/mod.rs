@@ -8,6 +8,7 @@ mod certs;
 pub mod certs_crl;
 pub mod certs_issue;
 pub mod certs_request;
+pub mod compliance;
 pub mod doctor;
 pub mod duty;
 pub mod enroll;
@@ -44,6 +45,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Witness(command) => witness::run(command),
         Command::Catalog(command) => catalog::run(command),
         Command::Refusal(command) => duty::refusal::run(command),
+        Command::Compliance(command) => compliance::run(command),
         Command::Dispute(command) => duty::dispute::run(command),
         Command::Outage(command) => duty::outage::run(command),
         Command::Connection(command) => duty::connection::run(command),

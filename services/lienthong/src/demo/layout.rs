@@ -16,7 +16,7 @@ use lienthong_audit::{
 };
 use lienthong_broker::{
     BrokerError,
-    config::{BrokerConfig, LimitsConfig, MatchingConfig, OfficerConfig, WitnessesConfig},
+    config::{BrokerConfig, ComplianceConfig, LimitsConfig, MatchingConfig, OfficerConfig, WitnessesConfig},
     sources,
 };
 use lienthong_certs::{
@@ -366,6 +366,7 @@ impl Builder<'_> {
             watch_rules: Some(watch_rules),
             witnesses: WitnessesConfig::default(),
             matching: MatchingConfig::default(),
+            compliance: ComplianceConfig::default(),
             development: true,
             limits: LimitsConfig::default(),
             telemetry: telemetry(admin),

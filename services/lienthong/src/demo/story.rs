@@ -13,7 +13,14 @@ use lienthong_audit::{
     policy::Policy,
     verify::{Verdict, VerifyOptions, VerifyReport, verify_dir},
 };
-use lienthong_proto::{lienthong::catalog::v1::ListDatasetsRequest, reason::Reason, status};
+use lienthong_proto::{
+    lienthong::{
+        catalog::v1::ListDatasetsRequest,
+        compliance::v1::{GetScorecardRequest, compliance_service_client::ComplianceServiceClient},
+    },
+    reason::Reason,
+    status,
+};
 use serde_json::Value;
 
 use crate::{
@@ -48,6 +55,7 @@ pub async fn play(mesh: &mut Mesh, narrator: &mut Narrator) -> Result<()> {
     code_list(&office, narrator).await?;
     refusals(mesh, &office, narrator).await?;
     without_the_broker(mesh, &office, narrator).await?;
+    compliance(mesh, narrator).await?;
     the_log(mesh, narrator)
 }
 
@@ -234,6 +242,41 @@ async fn without_the_broker(mesh: &mut Mesh, office: &Client, narrator: &mut Nar
         "2 records of the exchange in the published log",
         &format!("{found} records of exchange {exchange}"),
         found == 2,
+    );
+    Ok(())
+}
+
+async fn compliance(mesh: &Mesh, narrator: &mut Narrator) -> Result<()> {
+    narrator.scenario("compliance", "Does G01 keep its duty to share? Nobody asks G01: the log is counted");
+    let operator = mesh.client("operator-1")?;
+    let until = Instant::now() + Duration::from_millis(RECORDS_TIMEOUT_MS);
+    let card = loop {
+        let mut service = ComplianceServiceClient::new(operator.channel());
+        let request = GetScorecardRequest { name: "agencies/G01/scorecard".to_owned() };
+        let answer = service.get_scorecard(request).await;
+        let card = answer.map(|answer| answer.into_inner().scorecard.unwrap_or_default());
+        let counted = card.as_ref().is_ok_and(|card| card.calls.is_some_and(|calls| calls.served > 0));
+        if counted || Instant::now() > until {
+            break card?;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let calls = card.calls.unwrap_or_default();
+    let deadline = card.entries.first().and_then(|entry| entry.deadline.clone()).unwrap_or_default();
+    narrator.step(
+        "the scorecard of G01, from both sides' records of the calls above",
+        "calls requested and served, a score, the deadline of its entries",
+        &format!(
+            "score {} %, {} of {} entries kept, {} of {} calls served, {} refusals; due {}",
+            card.score,
+            card.entries_kept,
+            card.entry_count,
+            calls.served,
+            calls.requested,
+            card.refusals.map_or(0, |counts| counts.declared + counts.unjustified + counts.undeclared),
+            deadline.date
+        ),
+        calls.served > 0 && calls.requested >= calls.served && card.score > 0,
     );
     Ok(())
 }

@@ -17,6 +17,7 @@ use lienthong_proto::{
     reason::Reason,
     status::MeshError,
 };
+use lienthong_quality::Sample;
 use prost::Message;
 use tonic::Code;
 
@@ -45,6 +46,8 @@ pub struct Closer {
     key: ExchangeKey,
     /// What the release step saw.
     pub report: Report,
+    /// What a sample of the records was like; at the provider's node.
+    pub sample: Sample,
     /// Leaf hash of the peer's opening record, once it told it.
     pub peer_opening_hash: Vec<u8>,
     /// What the applications sent beside their messages and the dataset does not declare: so many were dropped.
@@ -92,6 +95,7 @@ impl Closer {
             request,
             key,
             report: Report::with_subjects_max(SUBJECTS_HELD_MAX),
+            sample: Sample::default(),
             peer_opening_hash: Vec::new(),
             metadata_dropped: 0,
             earlier_nodes: Vec::new(),
@@ -177,6 +181,7 @@ impl Closer {
             metadata_dropped: self.metadata_dropped,
             earlier_nodes: std::mem::take(&mut self.earlier_nodes),
             records_out_of_scope: u64::from(self.report.records_out_of_scope),
+            quality: self.sample.quality(),
             ..Closing::default()
         });
         let rest = subjects.split_off(closing.subjects.len());

@@ -40,6 +40,7 @@ use crate::{
         standing::Standing,
         words,
     },
+    clock,
     limits::{PROGRESS_BYTES, PROGRESS_MESSAGES, PROGRESS_MS},
     message_space::MessageSpace,
 };
@@ -279,6 +280,11 @@ impl ReleaseBody {
             }
             if !passes {
                 return Ok(None);
+            }
+            if core.looks.grants(content.len(), clock::unix_ms())
+                && let Some(checker) = self.permitted.method().quality()
+            {
+                checker.look_at(content, clock::now(), &mut self.closer.sample);
             }
             frame.settle()?;
             let packs = message.is_compressed() && !self.rows.is_one();

@@ -1,12 +1,13 @@
 //! `NodeCatalogService`: what the agency shares, and what this caller may call.
 
 use lienthong_proto::lienthong::catalog::v1::{
-    GetContractRequest, GetContractResponse, ListCallableMethodsRequest, ListCallableMethodsResponse,
-    ListDatasetsRequest, ListDatasetsResponse, node_catalog_service_server::NodeCatalogService,
+    CheckDossierRequest, CheckDossierResponse, GetContractRequest, GetContractResponse,
+    ListCallableMethodsRequest, ListCallableMethodsResponse, ListDatasetsRequest, ListDatasetsResponse,
+    node_catalog_service_server::NodeCatalogService,
 };
 use tonic::{Request, Response, Status};
 
-use crate::services::{asker::Asker, contract, page::page};
+use crate::services::{asker::Asker, contract, dossier, page::page};
 
 /// The catalog as one caller sees it.
 pub struct OwnCatalog(pub Asker);
@@ -41,5 +42,14 @@ impl NodeCatalogService for OwnCatalog {
         request: Request<GetContractRequest>,
     ) -> Result<Response<GetContractResponse>, Status> {
         contract::get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn check_dossier(
+        &self,
+        request: Request<CheckDossierRequest>,
+    ) -> Result<Response<CheckDossierResponse>, Status> {
+        let rights = self.0.rights()?;
+        let callable = self.0.callable(&rights);
+        dossier::check(&rights, &callable, request.into_inner()).map(Response::new)
     }
 }

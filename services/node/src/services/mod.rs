@@ -15,6 +15,7 @@ pub mod asker;
 pub mod catalog;
 pub mod contract;
 pub mod diagnosis;
+pub mod dossier;
 pub mod health;
 pub mod onward;
 pub mod page;
@@ -94,9 +95,10 @@ impl Own {
     pub fn for_own_system(path: &str) -> Option<Self> {
         let (service, method) = path.strip_prefix('/')?.split_once('/')?;
         match (service, method) {
-            (catalog_v1::SERVICE_NAME, "ListDatasets" | "ListCallableMethods" | "GetContract") => {
-                Some(Self::Catalog)
-            }
+            (
+                catalog_v1::SERVICE_NAME,
+                "ListDatasets" | "ListCallableMethods" | "GetContract" | "CheckDossier",
+            ) => Some(Self::Catalog),
             (reflection_v1::SERVICE_NAME | REFLECTION_ALPHA, "ServerReflectionInfo") => {
                 Some(Self::Reflection)
             }
