@@ -37,6 +37,8 @@ pub enum Rpc {
     ShipJournal,
     /// `AuditService.GetCheckpoint`
     GetCheckpoint,
+    /// `AuditService.ListErasures`
+    ListErasures,
     /// `LogService.ProveReceipts`
     ProveReceipts,
     /// `FindingService.ListFindings`
@@ -53,6 +55,10 @@ pub enum Rpc {
     SubjectAccess,
     /// `SearchService.SetDisclosure`
     SetDisclosure,
+    /// `SearchService.EraseSubject`
+    EraseSubject,
+    /// `SearchService.RegisterUser`
+    RegisterUser,
     /// `EnrollmentService.CreateToken`
     CreateToken,
     /// `EnrollmentService.Enroll`
@@ -151,6 +157,7 @@ impl Rpc {
         Rpc::WhoCan,
         Rpc::ShipJournal,
         Rpc::GetCheckpoint,
+        Rpc::ListErasures,
         Rpc::ProveReceipts,
         Rpc::ListFindings,
         Rpc::CloseFinding,
@@ -159,6 +166,8 @@ impl Rpc {
         Rpc::GetEvidence,
         Rpc::SubjectAccess,
         Rpc::SetDisclosure,
+        Rpc::EraseSubject,
+        Rpc::RegisterUser,
         Rpc::CreateToken,
         Rpc::Enroll,
         Rpc::GetEnrollment,
@@ -217,6 +226,7 @@ impl Rpc {
             Rpc::WhoCan => "/lienthong.catalog.v1.DecisionService/WhoCan",
             Rpc::ShipJournal => "/lienthong.audit.v1.AuditService/ShipJournal",
             Rpc::GetCheckpoint => "/lienthong.audit.v1.AuditService/GetCheckpoint",
+            Rpc::ListErasures => "/lienthong.audit.v1.AuditService/ListErasures",
             Rpc::ProveReceipts => "/lienthong.audit.v1.LogService/ProveReceipts",
             Rpc::ListFindings => "/lienthong.audit.v1.FindingService/ListFindings",
             Rpc::CloseFinding => "/lienthong.audit.v1.FindingService/CloseFinding",
@@ -225,6 +235,8 @@ impl Rpc {
             Rpc::GetEvidence => "/lienthong.audit.v1.SearchService/GetEvidence",
             Rpc::SubjectAccess => "/lienthong.audit.v1.SearchService/SubjectAccess",
             Rpc::SetDisclosure => "/lienthong.audit.v1.SearchService/SetDisclosure",
+            Rpc::EraseSubject => "/lienthong.audit.v1.SearchService/EraseSubject",
+            Rpc::RegisterUser => "/lienthong.audit.v1.SearchService/RegisterUser",
             Rpc::CreateToken => "/lienthong.registry.v1.EnrollmentService/CreateToken",
             Rpc::Enroll => "/lienthong.registry.v1.EnrollmentService/Enroll",
             Rpc::GetEnrollment => "/lienthong.registry.v1.EnrollmentService/GetEnrollment",
@@ -281,6 +293,7 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::PublishContract
         | Rpc::GetContract
         | Rpc::ShipJournal
+        | Rpc::ListErasures
         | Rpc::ProveReceipts => {
             matches!(role, Role::Node)
         }
@@ -332,8 +345,11 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         Rpc::SearchRecords | Rpc::GetEvidence | Rpc::SubjectAccess => {
             matches!(role, Role::Auditor | Role::Officer)
         }
-        // Sealing hides an exchange from its subjects: the operator's audit does so, on the word of an authority.
-        Rpc::SetDisclosure => matches!(role, Role::Auditor),
+        // Sealing hides an exchange from its subjects, erasing a person from everybody: the operator's audit does so, on the word
+        // of an authority.
+        Rpc::SetDisclosure | Rpc::EraseSubject => matches!(role, Role::Auditor),
+        // Who its end users are, an agency's officer says.
+        Rpc::RegisterUser => matches!(role, Role::Officer),
         // Which two of the operators, the enrollment or the change itself decides.
         Rpc::CreateToken
         | Rpc::ListEnrollments

@@ -150,7 +150,8 @@ impl Board {
         row.watches += 1;
         row.known_epoch = row.known_epoch.max(newest_epoch);
         cut(software_version).clone_into(&mut row.software_version);
-        row.applied_epoch = held_epoch;
+        // What a node says of itself is believed as far as there is such an epoch.
+        row.applied_epoch = held_epoch.min(row.known_epoch);
         drop(rows);
         Entry { board: self.clone(), node: node.to_owned() }
     }
@@ -214,7 +215,7 @@ impl Row {
             cut(&said.error).clone_into(&mut self.error);
             return Ok(None);
         }
-        if let Err(why) = can_be(said, now) {
+        if let Err(why) = can_be(said, self.known_epoch, now) {
             why.clone_into(&mut self.error);
             return Err(why);
         }
@@ -296,8 +297,12 @@ impl Drop for Entry {
     }
 }
 
-/// Whether the times of an acknowledgement can be: one has taken effect at some time, and nothing happens later than now.
-fn can_be(said: &Acknowledgement, now: Timestamp) -> Result<(), &'static str> {
+/// Whether an acknowledgement can be: there is such an epoch, it has taken effect at some time, and nothing happens later than
+/// now.
+fn can_be(said: &Acknowledgement, known_epoch: u64, now: Timestamp) -> Result<(), &'static str> {
+    if said.epoch > known_epoch {
+        return Err("the acknowledgement names an epoch that this broker never gave");
+    }
     let possible = |time: &Timestamp| {
         (0..1_000_000_000).contains(&time.nanos)
             && (0..=now.seconds.saturating_add(BOARD_TIME_AHEAD_S_MAX)).contains(&time.seconds)
@@ -404,14 +409,19 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_makes_up_epochs_gets_no_place_on_record() {
+    fn a_node_that_makes_up_epochs_gets_no_place_on_record_nor_on_the_board() {
         let board = Board::default();
-        let entry = board.enter(NODE, "0.1.0", 0, 0);
+        let entry = board.enter(NODE, "0.1.0", 77, 0);
         entry.sent(3);
         for epoch in 4..100 {
             let made_up = Acknowledgement { revocation: vec![list(1); 1_000], ..applied(epoch, 1) };
-            assert_eq!(heard(&entry, &made_up), None);
+            let why = entry.acknowledged(&made_up, time(3_600)).unwrap_err();
+            let row = board.row(NODE).unwrap();
+            assert_eq!((row.applied_epoch, row.revocation.len(), row.error.as_str()), (0, 0, why));
         }
+        assert_eq!(board.behind(3), 1);
+        let many = Acknowledgement { revocation: vec![list(1); 1_000], ..applied(3, 1) };
+        assert!(heard(&entry, &many).is_some());
         assert_eq!(board.row(NODE).unwrap().revocation.len(), BOARD_LISTS_MAX);
     }
 

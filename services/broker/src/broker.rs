@@ -44,6 +44,7 @@ use crate::own_files::{self, EXPIRY_LOOK_MS};
 use crate::records::{Act, RECORDER, administration};
 use crate::refusals;
 use crate::registrar::Registrar;
+use crate::retention::Retention;
 use crate::saver::Saver;
 use crate::service::{Ground, routes};
 use crate::state::{State, log_dir};
@@ -124,6 +125,7 @@ pub struct Broker {
     pub(crate) refused: watch::Sender<Option<String>>,
     ledger: Ledger,
     index: Index,
+    retention: Option<Arc<Retention>>,
     /// Ends with the broker.
     following: Option<Following>,
     saver: Saver,
@@ -223,6 +225,7 @@ impl Broker {
             refused: watch::Sender::new(None),
             ledger,
             index,
+            retention: None,
             following: Some(following),
             saver,
             material,
@@ -235,6 +238,7 @@ impl Broker {
         broker.open_admin().await?;
         let heard = Heard::default();
         let (matching, progress) = Box::pin(broker.open_matching(heard.clone(), rules)).await?;
+        broker.run_retention(progress.clone());
         broker.open_doors(listener, (heard, progress));
         broker.run_matching(matching);
         let fetching = broker.fetch_lists()?;
@@ -251,6 +255,11 @@ impl Broker {
     /// Where the admin server listens, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// How long the log is kept; `None` until the broker is open.
+    pub fn retention(&self) -> Option<&Retention> {
+        self.retention.as_deref()
     }
 
     /// Which node decides by which epoch.
@@ -341,6 +350,14 @@ impl Broker {
                 tracing::error!(%error, "records are not matched any more until the broker is started again");
             }
         }));
+    }
+
+    fn run_retention(&mut self, progress: Progress) {
+        let (ledger, index) = (self.ledger.clone(), self.index.clone());
+        let (dir, months) = (&self.config.data_dir, self.config.retention.months);
+        let retention = Arc::new(Retention::new(dir, months, ledger, index, progress));
+        self.tasks.push(tokio::spawn(Arc::clone(&retention).keep(self.drain.clone())));
+        self.retention = Some(retention);
     }
 
     fn open_doors(&mut self, listener: TcpListener, known: (Heard, Progress)) {
@@ -492,7 +509,7 @@ async fn open_index(
     let unusable = |source| BrokerError::Source { path: index_dir(&config.data_dir), source };
     let opened = spawn_blocking(move || Index::open(&data_dir, reader, BLOCK_ENTRIES)).await;
     let (index, indexer) = opened.map_err(|_| BrokerError::Stopped)?.map_err(unusable)?;
-    let following = Following::spawn(indexer, ledger.clone(), Handle::current()).map_err(unusable)?;
+    let following = Following::spawn(&index, indexer, ledger.clone(), Handle::current()).map_err(unusable)?;
     Ok((index, following))
 }
 

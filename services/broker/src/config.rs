@@ -17,7 +17,8 @@ use crate::fetched_lists;
 use crate::limits::{
     BATCHES_IN_FLIGHT_CONFIGURABLE_MAX, BATCHES_IN_FLIGHT_MAX, COMPLIANCE_START_GRACE_MS, DRAIN_TIMEOUT_MS,
     KEY_SLOTS_MAX, MATCHING_GRACE_MS, MATCHING_LATE_MS, MATCHING_SILENT_AFTER_MS, POSITIONS_SAVE_INTERVAL_MS,
-    REVIEW_MONTHS_MAX, WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_PATIENCE_MS,
+    RETENTION_MONTHS, RETENTION_MONTHS_MAX, RETENTION_MONTHS_MIN, REVIEW_MONTHS_MAX,
+    WITNESS_DEADLINE_CONFIGURABLE_MS_MAX, WITNESS_DEADLINE_MS, WITNESS_START_PATIENCE_MS,
 };
 
 /// Everything that the broker needs to run. Relative paths start at the folder in which it is started.
@@ -83,6 +84,9 @@ pub struct BrokerConfig {
     /// How it is judged whether the duty to share is kept.
     #[serde(default)]
     pub compliance: ComplianceConfig,
+    /// How long the log is kept.
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -111,6 +115,12 @@ impl BrokerConfig {
         }
         if !(1..=WITNESS_DEADLINE_CONFIGURABLE_MS_MAX).contains(&self.witnesses.deadline_ms) {
             return wrong("witnesses.deadline_ms", "give a number from 1 to 10000");
+        }
+        if !(RETENTION_MONTHS_MIN..=RETENTION_MONTHS_MAX).contains(&self.retention.months) {
+            return wrong(
+                "retention.months",
+                "give a number from 12 to 1200: no log is kept for less (R-50)",
+            );
         }
         fetched_lists::fetched(self)?;
         self.compliance.rules()?;
@@ -177,6 +187,21 @@ pub struct ComplianceConfig {
     pub start_grace_ms: u64,
 }
 
+/// How long the log is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Months for which the bodies of records are kept, at least 12. What is older goes, a block of 65536 records or more at a
+    /// time, on record before it does; hashes and proofs stay for ever.
+    pub months: u32,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        RetentionConfig { months: RETENTION_MONTHS }
+    }
+}
+
 /// Bounds that an operator may change.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -215,6 +240,7 @@ impl BrokerConfig {
             watch_rules: None,
             matching: MatchingConfig::default(),
             compliance: ComplianceConfig::default(),
+            retention: RetentionConfig::default(),
             development: false,
             limits: LimitsConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -357,6 +383,7 @@ mod tests {
         assert!(wrong(&|config| config.mesh = "VN".to_owned()).contains("key mesh"));
         assert!(wrong(&|config| config.bundle_keys.clear()).contains("bundle_keys"));
         assert!(wrong(&|config| config.log_keys = vec!["log.key".into(); 9]).contains("log_keys"));
+        assert!(wrong(&|config| config.retention.months = 11).contains("R-50"));
         assert!(wrong(&|config| config.limits.batches_in_flight_max = 0).contains("batches_in_flight_max"));
         assert!(
             wrong(&|config| config.limits.positions_save_interval_ms = 0)

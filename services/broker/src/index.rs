@@ -12,11 +12,13 @@
 //! | `certificates` | the certificates of nodes that shipped |
 //! | `disclosure` | when the subjects of an exchange may hear of it |
 //! | `subject` | who looked at one person's data |
+//! | `own` | who end users are, to see that one asks about himself |
+//! | `erased` | exchanges of which a person was erased |
 //! | `rebuild` | making the index anew |
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ use lienthong_audit::log::{LogError, LogReader};
 use lienthong_audit::record;
 use lienthong_audit::sealed::{SealedError, committed};
 use lienthong_index::{IndexError, Query, Row};
-use lienthong_proto::lienthong::audit::v1::{BatchHeader, IndexKey, SignedBatch, batch_item};
+use lienthong_proto::lienthong::audit::v1::{BatchHeader, Finding, IndexKey, SignedBatch, batch_item};
 use prost::Message as _;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
@@ -36,9 +38,11 @@ use crate::ledger::Ledger;
 pub mod blocks;
 pub mod certificates;
 pub mod disclosure;
+pub mod erased;
 pub mod evidence;
 pub mod indexer;
 pub mod keys;
+pub mod own;
 pub mod question;
 pub mod rebuild;
 pub mod subject;
@@ -48,7 +52,8 @@ use blocks::BlockFolder;
 use certificates::Certificates;
 use indexer::{Indexed, Indexer, IndexingError, LOOK_INTERVAL};
 use keys::IndexKeys;
-use tokens::{TokenFiles, TokenReader, TokenRow};
+use own::OwnUsers;
+use tokens::{TokenFiles, TokenRow};
 
 /// Entries behind the index that a search reads from the log itself.
 pub const TAIL_SCAN_ENTRIES_MAX: u64 = 20_000;
@@ -75,6 +80,8 @@ pub struct IndexDirs {
     pub blocks: PathBuf,
     /// Certificates of nodes.
     pub certificates: PathBuf,
+    /// Who end users are.
+    pub own: PathBuf,
 }
 
 impl IndexDirs {
@@ -86,6 +93,7 @@ impl IndexDirs {
             tokens: dir.join("tokens"),
             blocks: dir.join("blocks"),
             certificates: dir.join("certificates"),
+            own: dir.join("own"),
         }
     }
 }
@@ -100,9 +108,12 @@ pub struct Index {
 struct Inner {
     reader: LogReader,
     keys: Arc<IndexKeys>,
-    tokens: Mutex<TokenFiles>,
+    tokens: Arc<Mutex<TokenFiles>>,
     indexed: Arc<RwLock<Indexed>>,
     certificates: Certificates,
+    own: Arc<OwnUsers>,
+    /// Below this, the indexer is to let go.
+    minimum: Arc<AtomicU64>,
 }
 
 /// Why subjects of a batch are not taken.
@@ -140,6 +151,8 @@ pub struct Found {
     pub indexed_up_to: u64,
     /// Records whose subjects nobody told.
     pub subjects_missing: u64,
+    /// Entries before this are gone.
+    pub minimum: u64,
 }
 
 impl Index {
@@ -150,14 +163,18 @@ impl Index {
     pub fn open(data_dir: &Path, reader: LogReader, block_entries: u32) -> io::Result<(Index, Indexer)> {
         let dirs = IndexDirs::of(data_dir);
         let keys = Arc::new(IndexKeys::open(&dirs.keys)?);
-        let tokens = TokenFiles::open(&dirs.tokens)?;
+        let tokens = Arc::new(Mutex::new(TokenFiles::open(&dirs.tokens)?));
         let folder = BlockFolder::open(&dirs.blocks, block_entries)?;
-        let state = Indexed { blocks: folder.load()?, tail: Vec::new() };
-        let rows = TokenReader::open(&dirs.tokens, state.upto())?;
+        let minimum = reader.minimum().map_err(io::Error::other)?;
+        let state = Indexed { first: minimum, blocks: folder.load(minimum)?, tail: Vec::new() };
         let state = Arc::new(RwLock::new(state));
-        let indexer = Indexer::new(reader.clone(), Arc::clone(&keys), folder, rows, Arc::clone(&state));
+        let own_tokens = (Arc::clone(&tokens), dirs.tokens.clone());
+        let own = Arc::new(OwnUsers::open(&dirs.own)?);
+        let (keys_held, own_held, followed) = (Arc::clone(&keys), Arc::clone(&own), Arc::clone(&state));
+        let indexer = Indexer::new(reader.clone(), keys_held, folder, own_tokens, own_held, followed)?;
         let certificates = Certificates::open(&dirs.certificates)?;
-        let inner = Inner { reader, keys, tokens: Mutex::new(tokens), indexed: state, certificates };
+        let minimum = Arc::new(AtomicU64::new(minimum));
+        let inner = Inner { reader, keys, tokens, indexed: state, certificates, own, minimum };
         Ok((Index { inner: Arc::new(inner) }, indexer))
     }
 
@@ -181,20 +198,42 @@ impl Index {
         &self.inner.keys
     }
 
+    /// Who end users are.
+    pub fn own(&self) -> &OwnUsers {
+        &self.inner.own
+    }
+
+    /// Ends of the whole blocks, rising: where pruning may stop.
+    pub fn block_ends(&self) -> Vec<u64> {
+        let indexed = self.inner.indexed.read().unwrap_or_else(PoisonError::into_inner);
+        indexed.blocks.iter().map(|block| block.end()).collect()
+    }
+
+    /// Finds no entry before `minimum` any more; the indexer lets go of them soon.
+    pub fn prune(&self, minimum: u64) {
+        self.inner.minimum.fetch_max(minimum, Ordering::Relaxed);
+    }
+
+    /// Entries before this are gone from the index.
+    pub fn minimum(&self) -> u64 {
+        self.inner.minimum.load(Ordering::Relaxed)
+    }
+
     /// Entries before this are indexed.
     pub fn upto(&self) -> u64 {
         self.inner.indexed.read().unwrap_or_else(PoisonError::into_inner).upto()
     }
 
-    /// Keeps the tokens of a batch's subjects, durably, before the batch enters the log. Blocking.
+    /// Keeps the tokens of a batch's subjects, durably, before the batch enters the log. Says which end users asked for data
+    /// about themselves: later nobody could tell. Blocking.
     ///
     /// # Errors
     /// [`TokensError`]: whether the batch may be taken all the same.
-    pub fn take_in(&self, batch: &SignedBatch, now: OffsetDateTime) -> Result<(), TokensError> {
-        let Some(sealed) = &batch.subjects else { return Ok(()) };
+    pub fn take_in(&self, batch: &SignedBatch, now: OffsetDateTime) -> Result<Vec<Finding>, TokensError> {
+        let Some(sealed) = &batch.subjects else { return Ok(Vec::new()) };
         let first_seq = BatchHeader::decode(&batch.header[..]).map_or(0, |header| header.first_seq);
         let log_size = self.log_size();
-        let mut rows = Vec::new();
+        let (mut rows, mut found) = (Vec::new(), Vec::new());
         for sent in self.inner.keys.secret().open(sealed, &batch.header)? {
             let at = sent.seq.checked_sub(first_seq).and_then(|at| usize::try_from(at).ok());
             let item = at.and_then(|at| batch.items.get(at)).and_then(|item| item.item.as_ref());
@@ -204,8 +243,14 @@ impl Index {
                 .map(|id| self.inner.keys.token(id, now))
                 .collect::<Result<_, _>>()?;
             rows.push(TokenRow { log_size, leaf: leaf_hash(entry), tokens });
+            found.extend(
+                self.inner
+                    .own
+                    .look(&record, || committed(&record, &sent).map(|id| self.inner.keys.own(id)).collect()),
+            );
         }
-        self.keep(&rows)
+        self.keep(&rows)?;
+        Ok(found)
     }
 
     /// The newest entries before `below` that fulfil the query. `complete_up_to` is what the first page of a search said;
@@ -244,6 +289,9 @@ impl Index {
         let indexed = self.inner.indexed.read().unwrap_or_else(PoisonError::into_inner);
         let wanted_more = (entries_max + 1).saturating_sub(entries.len());
         entries.extend(indexed.search(query, below.min(indexed_up_to), wanted_more)?);
+        let minimum = self.minimum();
+        // Newest first. What the indexer has not let go of yet is gone all the same.
+        entries.truncate(entries.partition_point(|entry| *entry >= minimum));
         let more = entries.len() > entries_max;
         entries.truncate(entries_max);
         Ok(Found {
@@ -252,6 +300,7 @@ impl Index {
             complete_up_to: complete,
             indexed_up_to,
             subjects_missing: indexed.subjects_missing(),
+            minimum,
         })
     }
 
@@ -276,17 +325,24 @@ pub struct Following {
 }
 
 impl Following {
-    /// Follows the log until told to stop; manifests go into the log through `ledger`.
+    /// Follows the log for `index` until told to stop; manifests go into the log through `ledger`.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub fn spawn(mut indexer: Indexer, ledger: Ledger, runtime: Handle) -> io::Result<Following> {
+    pub fn spawn(
+        index: &Index,
+        mut indexer: Indexer,
+        ledger: Ledger,
+        runtime: Handle,
+    ) -> io::Result<Following> {
+        let minimum = Arc::clone(&index.inner.minimum);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("index".to_owned()).spawn(move || {
             let mut told = false;
             while !stopped.load(Ordering::Relaxed) {
-                match round(&mut indexer, &ledger, &runtime) {
+                let pruned = indexer.prune(minimum.load(Ordering::Relaxed));
+                match pruned.and_then(|()| round(&mut indexer, &ledger, &runtime)) {
                     Ok(true) => {}
                     Ok(false) => {
                         told = false;

@@ -49,6 +49,7 @@
 //! | [`refusals`] | refused handshakes, on record |
 //! | [`state`] | log and store, opened as a whole |
 //! | [`backup`] | a data folder as a copy that proves itself |
+//! | [`retention`] | how long bodies of the log are kept |
 //! | [`saver`] | saves the positions now and then |
 //! | [`shelf`], [`stored`] | what the store holds, and under which keys |
 //! | [`declared`], [`sources`], [`trust`], [`own_files`], [`mesh_keys`], [`watch_rules`] | the operator's files |
@@ -96,6 +97,7 @@ pub mod records;
 pub mod refusals;
 pub mod registrar;
 pub mod replay;
+pub mod retention;
 pub mod revocation;
 pub mod saver;
 pub mod service;

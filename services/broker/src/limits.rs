@@ -28,6 +28,33 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 /// Watch streams that one node may hold at once: an old connection may linger while a new one begins.
 pub const WATCHES_PER_NODE_MAX: usize = 4;
 
+/// Months for which bodies of the log are kept, at least.
+pub const RETENTION_MONTHS_MIN: u32 = 12;
+
+/// Months for which bodies of the log are kept, at most: a hundred years.
+pub const RETENTION_MONTHS_MAX: u32 = 1_200;
+
+/// Months for which bodies of the log are kept unless configured otherwise.
+pub const RETENTION_MONTHS: u32 = 60;
+
+/// Time between two looks at what is older than its retention, milliseconds.
+pub const RETENTION_LOOK_MS: u64 = 10_000;
+
+/// Entries read at once to see how old a block is: a bundle. A record of the broker's own is never far.
+pub const RETENTION_ENTRIES_AT_ONCE: u64 = 256;
+
+/// Records of an erased person that are counted; all of them are erased.
+pub const ERASED_RECORDS_COUNTED_MAX: usize = 100_000;
+
+/// Tokens of a person in one record of his erasure; a record has at most 4 KiB.
+pub const ERASED_TOKENS_PER_RECORD_MAX: usize = 100;
+
+/// How long an erasure is waited for until it is applied, milliseconds.
+pub const ERASE_WAIT_MS: u64 = 10_000;
+
+/// Entries that a page of exchanges to be erased is made from.
+pub const ERASURES_PAGE_ENTRIES_MAX: usize = 1_000;
+
 /// Findings whose closing is remembered until matching has taken it in; people close them, one by one.
 pub const FINDINGS_CLOSING_MAX: usize = 10_000;
 

@@ -123,7 +123,10 @@ impl Matching {
             }
             matcher.restore(id, pair);
         }
-        let (progress, reached) = watch::channel(saved.position);
+        // A mark that was lost begins where the log does.
+        let minimum = ledger.reader().minimum()?;
+        let position = saved.position.max(minimum);
+        let (progress, reached) = watch::channel(position);
         let mut matching = Matching {
             ledger,
             heard,
@@ -132,14 +135,14 @@ impl Matching {
             pairs,
             findings,
             watcher: Watcher::new(rules),
-            position: saved.position,
+            position,
             returned,
             told: HashSet::new(),
             away_after: None,
             away_seen: 0,
             progress: Arc::new(progress),
         };
-        matching.count_again().await?;
+        matching.count_again(minimum).await?;
         matching.recall().await?;
         Ok((matching, Progress(reached)))
     }
@@ -177,8 +180,8 @@ impl Matching {
     }
 
     /// Has the watch rules count the entries before the mark again: what they found was told then.
-    async fn count_again(&mut self) -> Result<(), MatchingError> {
-        let mut at = self.position.saturating_sub(WATCH_REPLAY_ENTRIES_MAX);
+    async fn count_again(&mut self, minimum: u64) -> Result<(), MatchingError> {
+        let mut at = self.position.saturating_sub(WATCH_REPLAY_ENTRIES_MAX).max(minimum);
         while at < self.position {
             let entries = self.entries(at, self.position).await?;
             for (index, entry) in (at..).zip(&entries) {

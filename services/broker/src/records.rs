@@ -99,9 +99,15 @@ pub fn check_nodes_record(node: &str, entry: &[u8]) -> Result<(), NotANodesRecor
     }
     match record.body {
         None => Err(NotANodesRecord::Malformed),
-        Some(Body::BatchSeal(_) | Body::BundlePublished(_) | Body::FindingClosed(_)) => {
-            Err(NotANodesRecord::Body)
-        }
+        Some(
+            Body::BatchSeal(_)
+            | Body::BundlePublished(_)
+            | Body::FindingClosed(_)
+            | Body::IndexManifest(_)
+            | Body::LogAccess(_)
+            | Body::LogPruned(_)
+            | Body::SubjectErased(_),
+        ) => Err(NotANodesRecord::Body),
         Some(Body::Finding(finding)) if !is_about_the_log(&finding) => Err(NotANodesRecord::Body),
         Some(_) => Ok(()),
     }
@@ -114,7 +120,9 @@ fn is_about_the_log(finding: &Finding) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lienthong_proto::lienthong::audit::v1::{BatchSeal, FindingClosed, Opening};
+    use lienthong_proto::lienthong::audit::v1::{
+        BatchSeal, FindingClosed, IndexManifest, LogAccess, LogPruned, Opening, SubjectErased,
+    };
 
     use super::*;
 
@@ -131,6 +139,14 @@ mod tests {
         assert_eq!(check_nodes_record(NODE, &entry(RECORDER, opening)), Err(NotANodesRecord::Recorder));
         let seal = Some(Body::BatchSeal(BatchSeal::default()));
         assert_eq!(check_nodes_record(NODE, &entry(NODE, seal)), Err(NotANodesRecord::Body));
+        for body in [
+            Body::IndexManifest(IndexManifest::default()),
+            Body::LogAccess(LogAccess::default()),
+            Body::LogPruned(LogPruned::default()),
+            Body::SubjectErased(SubjectErased::default()),
+        ] {
+            assert_eq!(check_nodes_record(NODE, &entry(NODE, Some(body))), Err(NotANodesRecord::Body));
+        }
         let finding =
             |kind: FindingKind| Some(Body::Finding(Finding { kind: kind.into(), ..Finding::default() }));
         assert_eq!(check_nodes_record(NODE, &entry(NODE, finding(FindingKind::LogForked))), Ok(()));

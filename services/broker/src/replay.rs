@@ -78,13 +78,13 @@ fn calls(
     now: OffsetDateTime,
 ) -> Result<(HashMap<Call, Seen>, bool), BrokerError> {
     let reader = LogReader::new(log);
-    let size = reader.size()?;
+    let (size, minimum) = (reader.size()?, reader.minimum()?);
     let (mut calls, mut end): (HashMap<Call, Seen>, u64) = (HashMap::new(), size);
-    while end > 0 {
+    while end > minimum {
         if size - end >= REPLAY_ENTRIES_MAX {
             return Ok((calls, true));
         }
-        let start = end.saturating_sub(REBUILD_ENTRIES_AT_ONCE);
+        let start = end.saturating_sub(REBUILD_ENTRIES_AT_ONCE).max(minimum);
         let mut reached = false;
         for entry in reader.entries(start..end)? {
             let Ok(record) = Record::decode(entry.as_ref()) else { continue };

@@ -109,7 +109,8 @@ fn open_log(dir: &Path, origin: &str, key: LogSigner, seen: Vec<String>) -> Resu
 /// Reads the part of the log that the saved positions do not reflect; all of it where they claim more than there is.
 fn catch_up(positions: Positions, reader: &LogReader, size: u64) -> Result<(Positions, String), BrokerError> {
     let positions = if positions.reflected() > size { Positions::default() } else { positions };
-    let from = positions.reflected();
+    // Seals whose retention is over speak of journals that shipped nothing since.
+    let from = positions.reflected().max(reader.minimum()?);
     for range in ranges(from..size, REBUILD_ENTRIES_AT_ONCE) {
         let first = range.start;
         for (index, entry) in (first..).zip(reader.entries(range)?) {

@@ -1,4 +1,4 @@
-//! A process that indexes a growing log, killed with SIGKILL while it builds, states and merges blocks: the index that is
+//! A process that indexes a growing log, killed with SIGKILL while it builds, states, merges and prunes blocks: the index that is
 //! taken up afterwards finds what a reader of the whole log finds, no more and no less.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a panic is how a test fails
@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lienthong_audit::log::{Log, LogKey, LogOptions, LogReader};
+use lienthong_audit::log::{Log, LogKey, LogOptions, LogReader, Pruner};
 use lienthong_audit::record;
+use lienthong_audit::verify::{VerifyOptions, verify_dir};
 use lienthong_broker::index::Index;
 use lienthong_broker::index::indexer::Indexer;
 use lienthong_broker::records;
 use lienthong_index::{Clause, Dimension, Query, Row, Term, Want};
 use lienthong_proto::lienthong::audit::v1::record::Body;
-use lienthong_proto::lienthong::audit::v1::{Closing, Exchange};
+use lienthong_proto::lienthong::audit::v1::{Closing, Exchange, LogPruned};
 use prost_types::Timestamp;
 
 const ORIGIN: &str = "example.test/log";
@@ -26,6 +27,7 @@ const USERS: u64 = 7;
 
 /// The log at work in a folder, and its index.
 struct Desk {
+    folder: PathBuf,
     log: Log,
     index: Index,
     indexer: Indexer,
@@ -37,7 +39,9 @@ impl Desk {
         let options = LogOptions { publish_interval_ms: 1, ..LogOptions::default() };
         let log = Log::open(&dir, ORIGIN, LogKey::from_skey(&key).unwrap(), &options).unwrap();
         let (index, indexer) = Index::open(folder, log.reader(), BLOCK_ENTRIES).unwrap();
-        Desk { log, index, indexer }
+        let mut desk = Desk { folder: folder.to_owned(), log, index, indexer };
+        desk.carry_out();
+        desk
     }
 
     /// One step of the indexer; false when there is nothing to do. Counts what was merged.
@@ -61,6 +65,29 @@ impl Desk {
         self.log.append_blocking(entries.collect()).unwrap();
     }
 
+    /// Lets go of the older half of what is in blocks, as the broker does: on record, announced, carried out.
+    fn prune(&mut self) {
+        let ends = self.index.block_ends();
+        let Some(minimum_index) = ends.iter().take(ends.len() / 2).rfind(|end| **end % 256 == 0).copied()
+        else {
+            return;
+        };
+        let record = self.log.size();
+        self.append(vec![Body::LogPruned(LogPruned { minimum_index, ..LogPruned::default() })]);
+        while self.log.reader().size().unwrap() <= record {
+            std::thread::yield_now();
+        }
+        Pruner::new(&self.folder.join("log")).announce(record).unwrap();
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        let minimum = self.log.reader().minimum().unwrap();
+        self.index.prune(minimum);
+        self.indexer.prune(minimum).unwrap();
+        Pruner::new(&self.folder.join("log")).sweep().unwrap();
+    }
+
     /// Records of several users, as many as a few blocks hold.
     fn grow(&self) {
         let size = self.log.size();
@@ -79,9 +106,12 @@ fn closing(number: u64) -> Body {
 fn child() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let (mut desk, mut merged) = (Desk::open(Path::new(&folder)), 0);
-    loop {
+    for round in 1.. {
         while desk.step(&mut merged) {}
         desk.grow();
+        if round % 3 == 0 {
+            desk.prune();
+        }
     }
 }
 
@@ -110,25 +140,31 @@ fn killed_while_it_builds_and_merges() {
     }
     let (mut desk, mut merged) = (Desk::open(folder), 0);
     check(&desk.index, &desk.log.reader());
-    // To its end: everything is indexed, and merged as far as it goes.
-    desk.grow();
-    let mut published = desk.log.published();
-    while desk.step(&mut merged) || *published.borrow_and_update() < desk.log.size() {}
-    while desk.step(&mut merged) {}
+    // To its end: everything is indexed, merged, and the older half let go of.
     let reader = desk.log.reader();
-    assert!(reader.size().unwrap() > 16 * u64::from(BLOCK_ENTRIES) * 2, "nothing could be merged");
-    let files = names(&folder.join("index/blocks")).len() as u64;
-    let blocks = reader.size().unwrap() / u64::from(BLOCK_ENTRIES);
-    assert!(files < 2 * blocks, "{files} files for {blocks} blocks: nothing was merged");
+    while merged == 0 {
+        desk.grow();
+        let mut published = desk.log.published();
+        while desk.step(&mut merged) || *published.borrow_and_update() < desk.log.size() {}
+        while desk.step(&mut merged) {}
+    }
+    check(&desk.index, &reader);
+    let files = names(&folder.join("index/blocks")).len();
+    desk.prune();
+    while desk.step(&mut merged) {}
+    let minimum = reader.minimum().unwrap();
+    assert!(minimum > 0 && names(&folder.join("index/blocks")).len() < files, "nothing was pruned");
+    let report = verify_dir(&folder.join("log"), &VerifyOptions::default());
+    assert!(report.is_sound() && report.pruned == minimum, "{report}");
     check(&desk.index, &reader);
     assert_eq!(desk.index.upto(), reader.size().unwrap());
 }
 
 /// What the index finds is what is there, up to where it says that it is complete.
 fn check(index: &Index, reader: &LogReader) {
-    let size = reader.size().unwrap();
+    let (size, minimum) = (reader.size().unwrap(), reader.minimum().unwrap());
     let mut rows = Vec::new();
-    for first in (0..size).step_by(4_096) {
+    for first in (minimum..size).step_by(4_096) {
         let entries = reader.entries(first..size.min(first + 4_096)).unwrap();
         rows.extend(
             entries
@@ -143,7 +179,8 @@ fn check(index: &Index, reader: &LogReader) {
         // The log may have published more since it was read.
         let mut found = index.search(&query, u64::MAX, None, usize::MAX - 1).unwrap();
         found.entries.retain(|at| *at < size);
-        let there = (0..).zip(&rows).filter(|(at, row)| *at < found.complete_up_to && query.accepts(row));
+        let there =
+            (minimum..).zip(&rows).filter(|(at, row)| *at < found.complete_up_to && query.accepts(row));
         let mut there: Vec<u64> = there.map(|(at, _)| at).collect();
         there.reverse();
         let differs = found.entries.iter().zip(&there).find(|(found, there)| found != there);

@@ -44,6 +44,17 @@ impl Row {
         Self { time_ms, terms }
     }
 
+    /// Puts [`Dimension::SubjectsErased`] in the place of the tokens that are to be erased; whether there were any.
+    pub fn erase(&mut self, is_erased: impl Fn(&[u8]) -> bool) -> bool {
+        let before = self.terms.len();
+        self.terms.retain(|term| !is_erased(term.as_bytes()));
+        let erased = self.terms.len() < before;
+        if erased {
+            self.extend([Term::flag(Dimension::SubjectsErased)]);
+        }
+        erased
+    }
+
     /// Adds terms.
     pub fn extend(&mut self, terms: impl IntoIterator<Item = Term>) {
         self.terms.extend(terms);
@@ -68,6 +79,8 @@ pub fn kind(body: &Body) -> &'static str {
         Body::Finding(_) => "finding",
         Body::FindingClosed(_) => "finding-closed",
         Body::LogAccess(_) => "access",
+        Body::LogPruned(_) => "pruning",
+        Body::SubjectErased(_) => "erasure",
     }
 }
 
@@ -100,7 +113,7 @@ impl Terms {
                 self.text(Dimension::Resource, &act.action);
             }
             Body::Continuation(continuation) => self.exchange(continuation.exchange.as_ref()),
-            Body::IndexManifest(_) => {}
+            Body::IndexManifest(_) | Body::LogPruned(_) => {}
             Body::Finding(finding) => {
                 self.bytes(Dimension::Exchange, &finding.exchange_id);
                 self.text(Dimension::Dataset, &finding.dataset);
@@ -117,6 +130,10 @@ impl Terms {
                 self.text(Dimension::Actor, &access.actor);
                 self.text(Dimension::Resource, &access.case_id);
                 self.bytes(Dimension::Exchange, &access.exchange_id);
+            }
+            Body::SubjectErased(erased) => {
+                self.text(Dimension::Actor, &erased.actor);
+                self.text(Dimension::Resource, &erased.case_id);
             }
         }
     }

@@ -26,7 +26,7 @@ mod read;
 mod write;
 
 pub use build::{Built, build};
-pub use merge::{merge, merged_subjects};
+pub use merge::{erase, merge};
 pub use read::{ReadAt, Segment};
 
 /// Entries of one segment, at most.

@@ -52,6 +52,8 @@ pub enum Dimension {
     Subject = 64,
     /// The record names subjects of which no token came. Stands in subject segments only.
     SubjectsMissing = 65,
+    /// A subject of the record was erased. Stands in subject segments only, behind every token.
+    SubjectsErased = 66,
 }
 
 /// A term, as its bytes: the dimension's number, then the value. Terms sort by dimension, then value, so that a prefix of

@@ -185,6 +185,10 @@ pub enum AuditCommand {
     Subject(crate::commands::audit::subject::SubjectArgs),
     /// Say when the subjects of an exchange may hear of it
     Disclose(crate::commands::audit::subject::DiscloseArgs),
+    /// Erase what is kept to find a person in the log, and to open what is on record of him
+    Erase(crate::commands::audit::erase::EraseArgs),
+    /// Say who an end user is, so that it is seen when he asks for data about himself
+    EndUser(crate::commands::audit::erase::EndUserArgs),
     /// Copy the data folder of a stopped broker, with a manifest of every file
     Backup(crate::commands::audit::backup::BackupArgs),
     /// Bring a backup back: every file is hashed and the log verified before it takes its place

@@ -258,6 +258,9 @@ pub const TRUST_WARN_DAYS: i64 = 30;
 /// How often it is said that open data goes on without fresh revocation lists, milliseconds.
 pub const SOFT_FAIL_LOG_MS: u64 = 60_000;
 
+/// How often the broker is asked which keys of exchanges are to be erased, milliseconds.
+pub const ERASURES_LOOK_MS: u64 = 5_000;
+
 /// How often files that are good but not bound yet are tried again, milliseconds.
 pub const REBIND_MS: u64 = 30_000;
 

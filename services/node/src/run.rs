@@ -32,7 +32,7 @@ use crate::{
     control::{
         broker::Broker,
         bundle::BundleKeeper,
-        fetched_lists, housekeeping, orphans,
+        erase, fetched_lists, housekeeping, orphans,
         publish::{self, ContractFileError},
         renewal::{self, Renewal},
         ship::{self, Shipping},
@@ -162,6 +162,7 @@ pub async fn run(
     let (watched, told) = (Arc::clone(&node), shipping.clone());
     let witnessing = witness::run(watched, Arc::clone(&trust), broker.clone(), config.data_dir.clone(), told);
     tasks.spawn(witnessing);
+    tasks.spawn(erase::run(Arc::clone(&node), broker.clone(), config.data_dir.clone(), working.clone()));
     if let Some(contract) = contract {
         tasks.spawn(publish::run(contract, broker, working.clone()));
     }

@@ -144,6 +144,25 @@ pub enum LogError {
         /// [`super::READ_ENTRIES_MAX`].
         entries_max: u64,
     },
+    /// Asked for entries whose retention is over.
+    #[error(
+        "entries from {begin} on cannot be read: those before {minimum} are gone, because their retention is over (R-50); their \
+         hashes are there, and every proof can still be made"
+    )]
+    Pruned {
+        /// The first entry asked for.
+        begin: u64,
+        /// The minimum index.
+        minimum: u64,
+    },
+    /// Pruning that the log does not announce. Nothing is removed.
+    #[error("nothing is removed from the log: entry {record} does not announce it: {what} (R-48, R-50)")]
+    Unannounced {
+        /// The entry that should.
+        record: u64,
+        /// Why it does not.
+        what: &'static str,
+    },
     /// A tile with the wrong shape.
     #[error("{}: {source}", path.display())]
     Tile {

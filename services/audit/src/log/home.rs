@@ -3,7 +3,8 @@
 //! ```text
 //! checkpoint            the published, signed head              ┐ the C2SP tlog-tiles layout:
 //! tile/<level>/…        hash tiles                              │ any static file server
-//! tile/entries/…        entry bundles                           ┘ can publish these
+//! tile/entries/…        entry bundles                           │ can publish these
+//! pruned                below which entry bundles are gone      ┘ (only where some are)
 //! wal/identity          which log this is: its public key       ┐
 //! wal/head              the last acknowledged size and root     │ private to the writer
 //! wal/<index>.wal       segments of the write-ahead log         │
@@ -37,6 +38,11 @@ impl Home {
 
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.dir.join(CHECKPOINT)
+    }
+
+    /// Below which index entry bundles are gone.
+    pub(crate) fn pruned(&self) -> PathBuf {
+        self.dir.join(PRUNED)
     }
 
     pub(crate) fn tile(&self, id: TileId) -> PathBuf {
@@ -76,6 +82,11 @@ impl Home {
     /// Where the publisher prepares a tile or checkpoint.
     pub(crate) fn publish_temp(&self) -> PathBuf {
         self.wal().join(PUBLISH_TEMP)
+    }
+
+    /// Where the pruner prepares `pruned`.
+    pub(crate) fn prune_temp(&self) -> PathBuf {
+        self.wal().join(PRUNE_TEMP)
     }
 
     /// The first indexes of the segments on disk, ascending.
@@ -155,12 +166,14 @@ pub(crate) fn segment_index(name: &str) -> Option<u64> {
 }
 
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+pub(crate) const PRUNED: &str = "pruned";
 pub(crate) const WAL: &str = "wal";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const HEAD: &str = "head";
 pub(crate) const SEGMENT_TEMP: &str = "segment.tmp";
 pub(crate) const PUBLISH_TEMP: &str = "publish.tmp";
+pub(crate) const PRUNE_TEMP: &str = "prune.tmp";
 
 const IDENTITY_MAGIC: &str = "lienthong-log/v1\n";
 const HEAD_MAGIC: &[u8] = b"LTHEAD\x01\n";

@@ -27,6 +27,7 @@ use crate::tile::BUNDLE_ENTRY_BYTES_MAX;
 pub use cosigner::{Cosignatures, Cosigner};
 pub use error::LogError;
 pub use key::{LogKey, LogSigner};
+pub use prune::{PRUNED_BYTES_MAX, PRUNING_RECORDER, Pruned, Pruner};
 pub use reader::{LogReader, READ_ENTRIES_MAX, TILE_CACHE_TILES_MAX, TreeReader};
 
 use disk::Disk;
@@ -42,6 +43,7 @@ mod disk;
 mod error;
 pub(crate) mod home;
 mod key;
+mod prune;
 mod publisher;
 mod reader;
 pub(crate) mod recover;

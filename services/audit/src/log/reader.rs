@@ -78,7 +78,7 @@ impl LogReader {
             let Some(id) = TileId::in_tree(TileKind::Entries, bundle, size) else {
                 continue;
             };
-            let bytes = self.tile(id)?;
+            let bytes = self.tile(id).map_err(|error| self.gone(error, range.start))?;
             let all =
                 tile::parse_bundle(&bytes.bytes, bytes.id.width).map_err(|source| bytes.fault(source))?;
             let indexes = bundle * width..;
@@ -130,6 +130,22 @@ impl LogReader {
         let length = entries.iter().take(usize::from(id.width)).map(|entry| 2 + entry.len()).sum();
         bytes.bytes.truncate(length);
         Ok(bytes.bytes)
+    }
+
+    pub(super) const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Why a bundle cannot be read: because its retention is over, if that is so.
+    fn gone(&self, error: LogError, begin: u64) -> LogError {
+        match (&error, self.minimum()) {
+            (LogError::Io { source, .. }, Ok(minimum))
+                if source.kind() == io::ErrorKind::NotFound && begin < minimum =>
+            {
+                LogError::Pruned { begin, minimum }
+            }
+            _ => error,
+        }
     }
 
     /// The file of a tile, or of its full form when the partial one is gone.

@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::log::home::{CHECKPOINT, HEAD, IDENTITY, LOCK, PUBLISH_TEMP, SEGMENT_TEMP, WAL, segment_index};
+use crate::log::home::{
+    CHECKPOINT, HEAD, IDENTITY, LOCK, PRUNE_TEMP, PRUNED, PUBLISH_TEMP, SEGMENT_TEMP, WAL, segment_index,
+};
 use crate::tile::{TILE_WIDTH, TileId, TileKind};
 
 use super::report::{FindingKind, Findings};
@@ -77,13 +79,13 @@ impl Inventory {
 
     fn file(&mut self, path: String, findings: &mut Findings) {
         self.files += 1;
-        if path == CHECKPOINT {
+        if path == CHECKPOINT || path == PRUNED {
             return;
         }
         if let Some(name) = path.strip_prefix(WAL).and_then(|name| name.strip_prefix('/')) {
             match name {
                 IDENTITY | HEAD | LOCK => {}
-                PUBLISH_TEMP | SEGMENT_TEMP => self.drafts.push(path),
+                PRUNE_TEMP | PUBLISH_TEMP | SEGMENT_TEMP => self.drafts.push(path),
                 name if segment_index(name).is_some() => {}
                 _ => findings.file(FindingKind::Stray, path, "it is no file of the write-ahead log"),
             }

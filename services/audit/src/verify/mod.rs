@@ -27,6 +27,7 @@ use tree::{Subject, Tree};
 mod file;
 mod inventory;
 mod private;
+mod pruned;
 mod report;
 mod signer;
 mod tree;
@@ -84,6 +85,7 @@ fn verify_once(dir: &Path, options: &VerifyOptions<'_>) -> VerifyReport {
         inventory: &inventory,
         size,
         root: signed.checkpoint.as_ref().map(|checkpoint| checkpoint.root),
+        minimum: pruned::check(dir, size, &mut findings, &mut notes),
         earlier: seen.as_ref().map(|seen| seen.size).filter(|earlier| *earlier <= size),
         progress: options.progress,
     };
@@ -104,6 +106,7 @@ fn verify_once(dir: &Path, options: &VerifyOptions<'_>) -> VerifyReport {
         checkpoint: signed.checkpoint,
         signers: signed.signers,
         entries: tree.entries,
+        pruned: tree.pruned,
         files: inventory.files,
         bytes: tree.bytes,
         findings: findings.list,

@@ -22,6 +22,8 @@ pub struct VerifyReport {
     pub signers: Vec<String>,
     /// Entries whose bodies were hashed.
     pub entries: u64,
+    /// Entries whose bodies are gone at the end of their retention, as the log says; only their hashes were checked.
+    pub pruned: u64,
     /// Files looked at.
     pub files: u64,
     /// Bytes read of tiles and bundles.
@@ -55,6 +57,13 @@ impl fmt::Display for VerifyReport {
             writeln!(f, "signed by  {}", printable(signer))?;
         }
         writeln!(f, "checked    {} entries, {} files, {} bytes", self.entries, self.files, self.bytes)?;
+        if self.pruned > 0 {
+            writeln!(
+                f,
+                "pruned     {} entries: their hashes are checked, their bodies are gone",
+                self.pruned
+            )?;
+        }
         for note in &self.notes {
             writeln!(f, "note       {}", printable(note))?;
         }

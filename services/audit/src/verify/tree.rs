@@ -29,6 +29,8 @@ pub(super) struct Subject<'a> {
     pub(super) size: u64,
     /// The root in the checkpoint.
     pub(super) root: Option<Hash>,
+    /// Below this, bundles may be gone; their hash tiles may not.
+    pub(super) minimum: u64,
     /// An earlier size at which the root will be asked for.
     pub(super) earlier: Option<u64>,
     pub(super) progress: Option<&'a dyn Fn(Progress)>,
@@ -42,6 +44,8 @@ pub(super) struct Tree {
     /// Level by level from 1: the known roots of the full tiles of the level below, with their positions.
     levels: Vec<Vec<(u64, Hash)>>,
     pub(super) entries: u64,
+    /// Entries whose bodies are gone.
+    pub(super) pruned: u64,
     pub(super) bytes: u64,
 }
 
@@ -133,7 +137,12 @@ impl Check<'_> {
             return;
         };
         let width = usize::from(whole.width);
-        let bodies = self.read_covering(whole).map(|(id, bytes)| (id, Bodies::hash(&bytes, id.width)));
+        let bodies = if self.is_pruned(whole) {
+            self.tree.pruned += width as u64;
+            None
+        } else {
+            self.read_covering(whole).map(|(id, bytes)| (id, Bodies::hash(&bytes, id.width)))
+        };
         self.tree.entries += bodies.as_ref().map_or(0, |(_, bodies)| bodies.hashes.len().min(width) as u64);
         let stored = self.read_hashes(TileId { kind: TileKind::Hashes(0), ..whole });
         let hashes = match (bodies, stored) {
@@ -157,6 +166,12 @@ impl Check<'_> {
         if ends.into_iter().flatten().any(|size| size / u64::from(TILE_WIDTH) == block) {
             self.tree.ends.insert(block, hashes);
         }
+    }
+
+    /// Whether a bundle is gone, and may be.
+    fn is_pruned(&self, bundle: TileId) -> bool {
+        bundle.end_leaf().is_some_and(|end| end <= self.subject.minimum)
+            && self.subject.inventory.covering(bundle.kind, bundle.index, bundle.width).is_none()
     }
 
     /// Compares bodies with the hashes stored over them; reports the side that was changed; returns the better one.

@@ -13,8 +13,8 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lienthong_index::segment::{Built, merge, search, subjects_missing};
-use lienthong_index::{IndexError, Query, Segment};
+use lienthong_index::segment::{Built, erase, merge, search, subjects_missing};
+use lienthong_index::{IndexError, Query, Segment, Term, Want};
 
 /// Entries of a block: what one manifest speaks of.
 pub const BLOCK_ENTRIES: u32 = 65_536;
@@ -45,6 +45,19 @@ impl Block {
     /// Records whose subjects nobody told.
     pub fn subjects_missing(&self) -> u64 {
         self.missing
+    }
+
+    /// Whether one of these terms stands in the subject segment.
+    ///
+    /// # Errors
+    /// [`IndexError`] where the file is damaged.
+    pub fn has_subject(&self, terms: &[Term]) -> Result<bool, IndexError> {
+        for term in terms {
+            if !self.subjects.entries_of(&Want::Exactly(term.clone()))?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Index of the first entry.
@@ -85,12 +98,12 @@ impl BlockFolder {
         self.entries
     }
 
-    /// The blocks that are there, from the beginning of the log on without a gap. What is damaged, covered or beyond a gap
-    /// is removed: it can be made anew.
+    /// The blocks that are there, from entry `minimum` on without a gap. What is damaged, covered, beyond a gap or of entries
+    /// that are gone is removed: it can be made anew, or must not be there.
     ///
     /// # Errors
     /// Of the disk.
-    pub fn load(&self) -> io::Result<Vec<Arc<Block>>> {
+    pub fn load(&self, minimum: u64) -> io::Result<Vec<Arc<Block>>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -107,7 +120,7 @@ impl BlockFolder {
         names.dedup();
         let mut blocks: Vec<Arc<Block>> = Vec::new();
         for (first, entries) in names {
-            let at = blocks.last().map_or(0, |block| block.end());
+            let at = blocks.last().map_or(minimum, |block| block.end());
             let opened = if first == at { self.open_block(first, entries) } else { Ok(None) };
             match opened {
                 Ok(Some(block)) => blocks.push(Arc::new(block)),
@@ -183,7 +196,20 @@ impl BlockFolder {
         Ok(self.open_block(first, entries)?.map(|block| (begin, block)))
     }
 
-    /// Removes the files of blocks that were merged.
+    /// Writes a block's subject segment anew without the tokens that are to be erased; the block with it.
+    ///
+    /// # Errors
+    /// [`IndexError`], also of the disk; the block stays as it is.
+    pub fn erase(&self, block: &Block, terms: &[Term]) -> Result<Block, IndexError> {
+        let (first, entries) = (block.first_index(), block.entries());
+        let gone = || IndexError::Unmergeable("a block is gone");
+        let subjects = self.open_block(first, entries)?.ok_or_else(gone)?.subjects;
+        let is_erased = |bytes: &[u8]| terms.iter().any(|term| term.as_bytes() == bytes);
+        self.put_file(first, entries, SUBJECTS, |file| erase(subjects, file, is_erased).map(drop))?;
+        self.open_block(first, entries)?.ok_or_else(gone)
+    }
+
+    /// Removes the files of blocks for which others stand by now, or whose entries are gone.
     ///
     /// # Errors
     /// Of the disk.

@@ -156,6 +156,19 @@ pub fn gather(
     }
     certificates.remove(&[][..]);
     add_certificates(&mut evidence, index, &certificates)?;
+    if super::erased::is_erased(index, exchange_id)? {
+        evidence.notes.push(
+            "a person in this exchange was erased (records of kind \"erasure\" say by which law): no search by him finds it, and \
+             its keys and salts are erased at its nodes, so that its digests and commitments can be opened no more"
+                .to_owned(),
+        );
+    }
+    let minimum = index.minimum();
+    if minimum > 0 && (sides.len() == 1 || evidence.records.is_empty()) {
+        evidence.notes.push(format!(
+            "entries before {minimum} are gone, because their retention is over (R-50): the other side's record may be among them"
+        ));
+    }
     let decided =
         exchanges.into_iter().filter_map(|(node, exchange)| Some((node, epoch_of(&exchange.right)?)));
     add_bundles(&mut evidence, index, &proofs, decided.collect(), bundle)?;
@@ -219,14 +232,19 @@ fn add_bundles(
     bundle: impl Fn(&str) -> Option<Arc<SealedBundle>>,
 ) -> Result<(), SearchError> {
     for (node, epoch) in decided {
-        match published(index, proofs, &node, epoch)? {
-            Some((at, hash)) => {
-                let held = bundle(&node).filter(|held| held.hash[..] == hash);
-                let bundle = held.map(|held| held.signed.bundle.clone()).unwrap_or_default();
-                evidence.bundles.push(BundleEvidence { published: Some(proofs.found(at)?), bundle });
-            }
-            None => evidence.notes.push(format!("no bundle of epoch {epoch} for {node} is on record")),
+        if let Some((at, hash)) = published(index, proofs, &node, epoch)? {
+            let held = bundle(&node).filter(|held| held.hash[..] == hash);
+            let bundle = held.map(|held| held.signed.bundle.clone()).unwrap_or_default();
+            evidence.bundles.push(BundleEvidence { published: Some(proofs.found(at)?), bundle });
+            continue;
         }
+        let gone = match index.minimum() {
+            0 => String::new(),
+            minimum => {
+                format!(" from entry {minimum} on; those before are gone after their retention (R-50)")
+            }
+        };
+        evidence.notes.push(format!("no bundle of epoch {epoch} for {node} is on record{gone}"));
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The thread that follows the log: entries become rows, a whole block becomes segments, its manifest an entry of the log,
 //! neighbours merge. Nothing waits for it; what it has not reached yet is searched in the log itself.
 
+use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use lienthong_audit::hash::leaf_hash;
@@ -15,9 +17,11 @@ use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{IndexManifest, Record};
 
 use super::blocks::{Block, BlockFolder};
-use super::keys::IndexKeys;
-use super::tokens::TokenReader;
+use super::keys::{IndexKeys, Token};
+use super::own::OwnUsers;
+use super::tokens::{self, ERASED, Erasure, TokenFiles, TokenReader};
 use crate::bundle::sha256;
+use crate::records::RECORDER;
 
 /// Entries read from the log at once.
 const READ_ENTRIES: u64 = 4_096;
@@ -28,7 +32,9 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// What can be searched.
 #[derive(Debug, Default)]
 pub struct Indexed {
-    /// Whole blocks, from the beginning of the log on.
+    /// The first entry: those before it are gone.
+    pub first: u64,
+    /// Whole blocks, from there on.
     pub blocks: Vec<Arc<Block>>,
     /// Rows behind them.
     pub tail: Vec<Row>,
@@ -37,7 +43,7 @@ pub struct Indexed {
 impl Indexed {
     /// Where the rows begin.
     pub fn tail_first(&self) -> u64 {
-        self.blocks.last().map_or(0, |block| block.end())
+        self.blocks.last().map_or(self.first, |block| block.end())
     }
 
     /// Entries before this are indexed.
@@ -50,6 +56,16 @@ impl Indexed {
         let missing = Term::flag(Dimension::SubjectsMissing);
         let tail = self.tail.iter().filter(|row| row.terms.contains(&missing)).count() as u64;
         tail + self.blocks.iter().map(|block| block.subjects_missing()).sum::<u64>()
+    }
+
+    /// Erases tokens from the rows before the entry that says so.
+    fn erase_in_tail(&mut self, erasure: &Erasure) {
+        let first = self.tail_first();
+        let terms: Vec<Term> =
+            erasure.tokens.iter().map(|token| Term::bytes(Dimension::Subject, token)).collect();
+        for (_, row) in (first..erasure.before).zip(&mut self.tail) {
+            row.erase(|bytes| terms.iter().any(|term| term.as_bytes() == bytes));
+        }
     }
 
     /// The newest entries below `below` that fulfil the query, newest first.
@@ -95,6 +111,9 @@ pub struct Indexer {
     keys: Arc<IndexKeys>,
     folder: BlockFolder,
     tokens: TokenReader,
+    token_files: Arc<Mutex<TokenFiles>>,
+    token_dir: PathBuf,
+    own: Arc<OwnUsers>,
     indexed: Arc<RwLock<Indexed>>,
     /// The first block of which the log holds no manifest that the indexer has seen.
     manifests_upto: u64,
@@ -102,14 +121,20 @@ pub struct Indexer {
 
 impl Indexer {
     /// An indexer over what is there.
+    ///
+    /// # Errors
+    /// Of the disk.
     pub fn new(
         reader: LogReader,
         keys: Arc<IndexKeys>,
         folder: BlockFolder,
-        tokens: TokenReader,
+        (token_files, token_dir): (Arc<Mutex<TokenFiles>>, PathBuf),
+        own: Arc<OwnUsers>,
         indexed: Arc<RwLock<Indexed>>,
-    ) -> Self {
-        Self { reader, keys, folder, tokens, indexed, manifests_upto: 0 }
+    ) -> io::Result<Self> {
+        let upto = indexed.read().unwrap_or_else(PoisonError::into_inner).upto();
+        let tokens = TokenReader::open(&token_dir, upto)?;
+        Ok(Self { reader, keys, folder, tokens, token_files, token_dir, own, indexed, manifests_upto: 0 })
     }
 
     /// Indexes what the log has published since, up to the end of one block at most, and says whether there is more.
@@ -132,10 +157,78 @@ impl Indexer {
             return Ok(false);
         }
         let entries = self.reader.entries(upto..end)?;
+        let records: Vec<Option<Record>> = entries.iter().map(|entry| record::decode(entry).ok()).collect();
+        let said = (upto..).zip(&records);
+        let erasures: Vec<Erasure> =
+            said.filter_map(|(index, record)| erasure(index, record.as_ref()?)).collect();
+        // Before what says so counts as indexed: after a kill it is met again.
+        for erasure in &erasures {
+            self.erase(erasure)?;
+        }
         self.tokens.read_below(end)?;
-        let rows: Vec<Row> = entries.iter().map(|entry| self.row(entry)).collect();
-        self.indexed.write().unwrap_or_else(PoisonError::into_inner).tail.extend(rows);
+        let rows: Vec<Row> = records
+            .iter()
+            .zip(&entries)
+            .map(|(record, entry)| {
+                record.as_ref().map_or_else(Row::unreadable, |record| self.row(record, entry))
+            })
+            .collect();
+        let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
+        indexed.tail.extend(rows);
+        for erasure in &erasures {
+            indexed.erase_in_tail(erasure);
+        }
         Ok(true)
+    }
+
+    /// Lets go of the entries before `minimum`, whose bodies are gone or about to go.
+    ///
+    /// # Errors
+    /// [`IndexingError`]; asking again goes on.
+    pub fn prune(&mut self, minimum: u64) -> Result<(), IndexingError> {
+        let gone: Vec<Arc<Block>> = {
+            let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
+            if indexed.first >= minimum {
+                return Ok(());
+            }
+            let whole = indexed.blocks.partition_point(|block| block.end() <= minimum);
+            let straddles =
+                indexed.blocks.get(whole).map_or(indexed.tail_first(), |block| block.first_index());
+            indexed.first = minimum;
+            if straddles == minimum {
+                indexed.blocks.drain(..whole).collect()
+            } else {
+                // Merged since the minimum was chosen, or never made: made anew from there on.
+                indexed.tail = Vec::new();
+                indexed.blocks.drain(..).collect()
+            }
+        };
+        self.folder.drop_merged(&gone)?;
+        let upto = self.indexed.read().unwrap_or_else(PoisonError::into_inner).upto();
+        self.tokens = TokenReader::open(&self.token_dir, upto)?;
+        Ok(tokens::prune(&self.token_dir, minimum)?)
+    }
+
+    /// Erases tokens from everything but the tail.
+    fn erase(&mut self, erasure: &Erasure) -> Result<(), IndexingError> {
+        let behind = self.token_files.lock().unwrap_or_else(PoisonError::into_inner).rotate()?;
+        erasure.apply_to_files(&self.token_dir, behind)?;
+        self.tokens.erase(erasure);
+        self.own.erase(&erasure.tokens)?;
+        let terms: Vec<Term> =
+            erasure.tokens.iter().map(|token| Term::bytes(Dimension::Subject, token)).collect();
+        let blocks = self.indexed.read().unwrap_or_else(PoisonError::into_inner).blocks.clone();
+        for (at, block) in blocks.iter().enumerate() {
+            if block.has_subject(&terms)? {
+                let fresh = Arc::new(self.folder.erase(block, &terms)?);
+                let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
+                if let Some(place) = indexed.blocks.get_mut(at) {
+                    *place = fresh;
+                }
+            }
+        }
+        tracing::info!(entry = erasure.before, "a person is erased from the index");
+        Ok(())
     }
 
     /// The manifests that the log lacks, of blocks that are whole. To be called when the end of the log is reached: what
@@ -148,7 +241,11 @@ impl Indexer {
         if self.manifests_upto == 0 {
             self.manifests_upto = self.manifests_in_log()?;
         }
-        let blocks = self.indexed.read().unwrap_or_else(PoisonError::into_inner).blocks.clone();
+        let (first, blocks) = {
+            let indexed = self.indexed.read().unwrap_or_else(PoisonError::into_inner);
+            (indexed.first, indexed.blocks.clone())
+        };
+        self.manifests_upto = self.manifests_upto.max(first);
         let whole = blocks.last().map_or(0, |block| block.end());
         let mut owed = Vec::new();
         while self.manifests_upto + entries <= whole {
@@ -231,10 +328,9 @@ impl Indexer {
         })
     }
 
-    fn row(&mut self, entry: &[u8]) -> Row {
-        let Ok(record) = record::decode(entry) else { return Row::unreadable() };
-        let mut row = Row::of(&record);
-        row.extend(self.subjects(&record, entry));
+    fn row(&mut self, record: &Record, entry: &[u8]) -> Row {
+        let mut row = Row::of(record);
+        row.extend(self.subjects(record, entry));
         row
     }
 
@@ -245,14 +341,32 @@ impl Indexer {
         if named == 0 && !more {
             return Vec::new();
         }
-        let tokens = self.tokens.take(&leaf_hash(entry));
+        let mut tokens = self.tokens.take(&leaf_hash(entry));
+        let told = tokens.len();
+        tokens.retain(|token| *token != ERASED);
+        let erased = tokens.len() < told;
         let mut terms: Vec<Term> =
             tokens.iter().map(|token| Term::bytes(Dimension::Subject, token)).collect();
-        if tokens.len() < named || more {
+        if erased {
+            terms.push(Term::flag(Dimension::SubjectsErased));
+        }
+        // Of several that were erased there is no telling how many they were.
+        if (told < named && !erased) || more {
             terms.push(Term::flag(Dimension::SubjectsMissing));
         }
         terms
     }
+}
+
+/// What a record of the log has erased from all that stands before it.
+fn erasure(index: u64, record: &Record) -> Option<Erasure> {
+    let Some(Body::SubjectErased(erased)) = record.body.as_ref().filter(|_| record.recorder == RECORDER)
+    else {
+        return None;
+    };
+    let tokens: HashSet<Token> =
+        erased.tokens.iter().filter_map(|token| token.as_slice().try_into().ok()).collect();
+    Some(Erasure { tokens, before: index })
 }
 
 fn every_subject() -> Want {
@@ -265,7 +379,7 @@ fn every_subject() -> Want {
 /// [`LogError`] where it is not published, or cannot be read.
 pub fn entry(reader: &LogReader, index: u64) -> Result<Vec<u8>, LogError> {
     let mut entries = reader.entries(index..index + 1)?;
-    entries.pop().ok_or_else(|| LogError::NotALog(std::path::PathBuf::new()))
+    entries.pop().ok_or_else(|| LogError::NotALog(PathBuf::new()))
 }
 
 /// The end of the merged block that covers an entry; none where the block there is still of `entries`.

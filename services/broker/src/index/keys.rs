@@ -97,18 +97,34 @@ impl IndexKeys {
         periods.get(&period).map(|key| key.token(id)).ok_or_else(|| io::Error::other("a period key is gone"))
     }
 
+    /// The tokens of a person: one for each period.
+    pub fn tokens(&self, id: &str) -> Vec<Token> {
+        let periods = self.periods.read().unwrap_or_else(PoisonError::into_inner);
+        periods.values().map(|key| key.token(id)).collect()
+    }
+
     /// The terms by which a person may stand in the index: one for each period.
     pub fn terms(&self, id: &str) -> Vec<Term> {
-        let periods = self.periods.read().unwrap_or_else(PoisonError::into_inner);
-        periods.values().map(|key| Term::bytes(Dimension::Subject, &key.token(id))).collect()
+        self.tokens(id).iter().map(|token| Term::bytes(Dimension::Subject, token)).collect()
+    }
+
+    /// A keyed hash of an id that is the same in all periods: by it an end user is known who asks about himself.
+    pub fn own(&self, id: &str) -> Token {
+        let mut token = Token::default();
+        token.copy_from_slice(&self.keyed(OWN_PREFIX, id.as_bytes())[..TOKEN_BYTES]);
+        token
     }
 
     /// The keyed hash of a subject segment, for its manifest.
     pub fn manifest_hmac(&self, segment: &[u8]) -> [u8; 32] {
+        self.keyed(MANIFEST_PREFIX, segment)
+    }
+
+    fn keyed(&self, prefix: &[u8], bytes: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret.to_bytes());
         let mut context = hmac::Context::with_key(&key);
-        context.update(MANIFEST_PREFIX);
-        context.update(segment);
+        context.update(prefix);
+        context.update(bytes);
         let mut hash = [0; 32];
         hash.copy_from_slice(context.sign().as_ref());
         hash
@@ -135,6 +151,7 @@ impl PeriodKey {
 }
 
 const TOKEN_PREFIX: &[u8] = b"lienthong/subject-token/v1\n";
+const OWN_PREFIX: &[u8] = b"lienthong/own-record/v1\n";
 const MANIFEST_PREFIX: &[u8] = b"lienthong/subject-segment/v1\n";
 
 fn period(now: OffsetDateTime) -> String {

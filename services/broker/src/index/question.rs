@@ -17,7 +17,7 @@ pub const QUESTION_CHARS_MAX: usize = 512;
 const DIGITS_SHOWN_MAX: usize = 8;
 
 /// The words for kinds of records.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 15] = [
     "opening",
     "closing",
     "denial",
@@ -31,6 +31,8 @@ pub const KINDS: [&str; 13] = [
     "finding",
     "finding-closed",
     "access",
+    "pruning",
+    "erasure",
 ];
 
 /// A party of the mesh, by what people call it.
@@ -267,7 +269,8 @@ fn times(filter: &RecordFilter) -> Result<Option<std::ops::Range<i64>>, Question
     }
 }
 
-fn without_numbers(text: &str) -> String {
+/// A text in which nothing looks like the number of a person.
+pub fn without_numbers(text: &str) -> String {
     let mut shown = String::new();
     let mut digits = String::new();
     for letter in text.chars().chain(std::iter::once('\n')) {

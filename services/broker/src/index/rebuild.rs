@@ -81,6 +81,9 @@ pub fn rebuild(
         else {
             continue;
         };
+        if manifest.first_index < index.minimum() {
+            continue;
+        }
         let as_stated = manifest.entries == block_entries && {
             let built = folder.bytes(manifest.first_index)?;
             crate::bundle::sha256(&built.terms)[..] == manifest.terms_hash
@@ -91,7 +94,7 @@ pub fn rebuild(
             rebuilt.blocks_differing.push(manifest.first_index);
         }
     }
-    let whole = rebuilt.entries / u64::from(block_entries);
+    let whole = (rebuilt.entries - index.minimum()) / u64::from(block_entries);
     rebuilt.blocks_unstated =
         whole - (rebuilt.blocks_as_stated + rebuilt.blocks_differing.len() as u64).min(whole);
     Ok(rebuilt)

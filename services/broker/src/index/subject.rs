@@ -48,6 +48,7 @@ pub fn uses(
         let found = index.search(query, below, complete, uses_max)?;
         complete = Some(found.complete_up_to);
         (answer.complete_up_to, answer.subjects_missing) = (found.complete_up_to, found.subjects_missing);
+        answer.minimum_index = found.minimum;
         for at in &found.entries {
             below = *at;
             let Ok(record) = record::decode(&proofs.entry(*at)?) else { continue };

@@ -6,10 +6,12 @@
 //! row = bytes u32 LE | crc32c u32 LE | size of the log u64 LE | leaf hash [32] | token [16]*
 //! ```
 //!
+//! An erased token is overwritten with zeros: the row stays, so that its record still counts as one whose subjects were told.
+//!
 //! A row names its record by the leaf hash, for the index in the log is not known yet, and the size of the log at that
 //! time: the record stands at that index or somewhat behind. So the rows of a part of the log lie together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,6 +21,9 @@ use lienthong_audit::hash::Hash;
 use lienthong_index::term::TOKEN_BYTES;
 
 use super::keys::Token;
+
+/// What stands in the place of a token that was erased.
+pub const ERASED: Token = [0; TOKEN_BYTES];
 
 /// Bytes of one file; the next row begins a new one.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -61,6 +66,7 @@ impl TokenFiles {
     /// Of the disk.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
+        remove_drafts(dir)?;
         let number = numbers(dir)?.last().copied().unwrap_or(1);
         let path = path_of(dir, number);
         let mut file =
@@ -87,11 +93,7 @@ impl TokenFiles {
             return Err(io::Error::other("writing failed before; start the broker again"));
         }
         if self.bytes >= TOKEN_FILE_BYTES_MAX {
-            self.number += 1;
-            let path = path_of(&self.dir, self.number);
-            self.file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            File::open(&self.dir)?.sync_all()?;
-            self.bytes = 0;
+            self.begin_file()?;
         }
         let mut bytes = Vec::new();
         for row in rows {
@@ -107,6 +109,96 @@ impl TokenFiles {
         self.bytes += bytes.len() as u64;
         Ok(())
     }
+
+    /// Begins a new file, so that those before it change no more; the number of the new one.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn rotate(&mut self) -> io::Result<u64> {
+        if self.bytes > 0 {
+            self.begin_file()?;
+        }
+        Ok(self.number)
+    }
+
+    fn begin_file(&mut self) -> io::Result<()> {
+        let path = path_of(&self.dir, self.number + 1);
+        self.file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        File::open(&self.dir)?.sync_all()?;
+        self.number += 1;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+/// Tokens that are to be erased from what stands before an entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// The tokens.
+    pub tokens: HashSet<Token>,
+    /// The entry that says so.
+    pub before: u64,
+}
+
+impl Erasure {
+    /// Overwrites the tokens of a row; whether there were any.
+    fn apply(&self, log_size: u64, tokens: &mut [Token]) -> bool {
+        let mut erased = false;
+        if log_size < self.before {
+            for token in tokens.iter_mut().filter(|token| self.tokens.contains(*token)) {
+                *token = ERASED;
+                erased = true;
+            }
+        }
+        erased
+    }
+
+    /// Writes every file in `dir` with a number below `behind` anew that holds one of the tokens. Each takes the place of the one
+    /// before whole, byte for byte as long.
+    ///
+    /// # Errors
+    /// Of the disk; asking again goes on.
+    pub fn apply_to_files(&self, dir: &Path, behind: u64) -> io::Result<()> {
+        for number in numbers(dir)?.into_iter().filter(|number| *number < behind) {
+            let path = path_of(dir, number);
+            let bytes = fs::read(&path)?;
+            let (mut fresh, mut rest, mut erased) = (Vec::with_capacity(bytes.len()), &bytes[..], false);
+            while let Some((mut row, behind)) = decode(rest) {
+                erased |= self.apply(row.log_size, &mut row.tokens);
+                encode(&row, &row.tokens, &mut fresh);
+                rest = behind;
+            }
+            if erased {
+                // What no row could be read from stays as it is.
+                fresh.extend_from_slice(rest);
+                let draft = path.with_extension("tmp");
+                let mut file =
+                    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+                file.write_all(&fresh)?;
+                file.sync_all()?;
+                fs::rename(&draft, &path)?;
+                File::open(dir)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes the files of which no row belongs to an entry from `minimum` on.
+///
+/// # Errors
+/// Of the disk.
+pub fn prune(dir: &Path, minimum: u64) -> io::Result<()> {
+    let numbers = numbers(dir)?;
+    for (number, next) in numbers.iter().zip(numbers.iter().skip(1)) {
+        // Rows are written in the order of the log, so that none of a file is younger than the first of the next.
+        let first = TokenReader::at(dir, *next).row()?;
+        if first.is_none_or(|row| row.log_size.saturating_add(TOKEN_LEAD_ENTRIES_MAX) > minimum) {
+            return Ok(());
+        }
+        fs::remove_file(path_of(dir, *number))?;
+    }
+    Ok(())
 }
 
 /// Follows the files from somewhere on and joins rows to the entries of the log.
@@ -168,6 +260,17 @@ impl TokenReader {
         tokens.sort_unstable();
         tokens.dedup();
         tokens
+    }
+
+    /// Erases what was read ahead, and goes on in the files as they are by now.
+    pub fn erase(&mut self, erasure: &Erasure) {
+        self.offset -= self.buffer.len() as u64;
+        self.buffer.clear();
+        let waiting = self.waiting.values_mut().map(|(log_size, tokens)| (*log_size, tokens));
+        let next = self.next.iter_mut().map(|row| (row.log_size, &mut row.tokens));
+        for (log_size, tokens) in waiting.chain(next) {
+            erasure.apply(log_size, tokens);
+        }
     }
 
     fn at(dir: &Path, number: u64) -> Self {
@@ -244,6 +347,17 @@ fn decode(bytes: &[u8]) -> Option<(TokenRow, &[u8])> {
     ))
 }
 
+/// Removes what an interrupted erasure left half written.
+fn remove_drafts(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -299,6 +413,54 @@ mod tests {
         reader.read_below(100).unwrap();
         let found = [1, 2, 3].map(|number| reader.take(&row(number).leaf).len());
         assert_eq!(found, [1, 0, 1]);
+    }
+
+    #[test]
+    fn an_erased_token_is_in_no_file_and_its_row_still_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = TokenFiles::open(dir.path()).unwrap();
+        files.append(&[row(1), row(2)]).unwrap();
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        reader.read_below(1).unwrap();
+        files.append(&[row(3), row(258)]).unwrap();
+        // Row 258 has the tokens of row 2, and belongs to a later part of the log.
+        let erasure = Erasure { tokens: HashSet::from([[1; TOKEN_BYTES], [2; TOKEN_BYTES]]), before: 100 };
+        for _ in 0..2 {
+            let behind = files.rotate().unwrap();
+            erasure.apply_to_files(dir.path(), behind).unwrap();
+            reader.erase(&erasure);
+        }
+        files.append(&[row(400)]).unwrap();
+        let first = fs::read(path_of(dir.path(), 1)).unwrap();
+        assert!(!first.windows(TOKEN_BYTES).any(|bytes| bytes == [1; TOKEN_BYTES]));
+        for mut reader in [reader, TokenReader::open(dir.path(), 0).unwrap()] {
+            reader.read_below(1_000).unwrap();
+            assert_eq!(reader.take(&row(1).leaf), [ERASED]);
+            assert_eq!(reader.take(&row(2).leaf), [ERASED]);
+            assert_eq!(reader.take(&row(3).leaf), [[3; TOKEN_BYTES]]);
+            assert_eq!(reader.take(&row(258).leaf), [[2; TOKEN_BYTES]]);
+            assert!(!reader.take(&row(400).leaf).is_empty());
+        }
+    }
+
+    #[test]
+    fn files_of_entries_that_are_gone_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = TokenFiles::open(dir.path()).unwrap();
+        let at = |log_size| TokenRow { log_size, ..row(1) };
+        for log_size in [0, 1_000, 3 * TOKEN_LEAD_ENTRIES_MAX] {
+            files.append(&[at(log_size)]).unwrap();
+            files.rotate().unwrap();
+        }
+        prune(dir.path(), 1_000).unwrap();
+        assert_eq!(numbers(dir.path()).unwrap(), [1, 2, 3, 4]);
+        prune(dir.path(), 1_000 + TOKEN_LEAD_ENTRIES_MAX).unwrap();
+        assert_eq!(numbers(dir.path()).unwrap(), [2, 3, 4]);
+        prune(dir.path(), u64::MAX).unwrap();
+        assert_eq!(numbers(dir.path()).unwrap(), [3, 4], "the next of 3 has no row yet");
+        let mut reader = TokenReader::open(dir.path(), 3 * TOKEN_LEAD_ENTRIES_MAX).unwrap();
+        reader.read_below(3 * TOKEN_LEAD_ENTRIES_MAX + 1).unwrap();
+        assert!(!reader.take(&row(1).leaf).is_empty());
     }
 
     #[test]

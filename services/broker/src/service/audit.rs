@@ -12,7 +12,8 @@ use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditService;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
 use lienthong_proto::lienthong::audit::v1::ship_journal_response::Event;
 use lienthong_proto::lienthong::audit::v1::{
-    GetCheckpointRequest, GetCheckpointResponse, JournalPosition, ShipJournalRequest, ShipJournalResponse,
+    GetCheckpointRequest, GetCheckpointResponse, JournalPosition, ListErasuresRequest, ListErasuresResponse,
+    ShipJournalRequest, ShipJournalResponse,
 };
 use lienthong_transport::{Drain, Peer};
 use time::OffsetDateTime;
@@ -23,12 +24,13 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::access::Rpc;
 use crate::door::{Door, NodeGuest};
 use crate::findings::Findings;
-use crate::index::Index;
+use crate::index::{Index, SearchError, erased};
 use crate::ledger::Ledger;
-use crate::limits::HELLO_TIMEOUT_MS;
+use crate::limits::{ERASURES_PAGE_ENTRIES_MAX, HELLO_TIMEOUT_MS};
 use crate::matching::heard::Heard;
 use crate::metrics::BrokerMetrics;
 use crate::places::{Place, Places};
+use crate::service::page::PageToken;
 
 mod refusal;
 mod shipping;
@@ -75,6 +77,37 @@ impl AuditService for Audit {
             Err(error) => {
                 tracing::error!(%error, "the published checkpoint cannot be read");
                 Err(Status::unavailable("the published checkpoint cannot be read now; ask again"))
+            }
+        }
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let node = self.door.admit_node(Rpc::ListErasures, &request)?;
+        let ListErasuresRequest { carried_out_index, page_token } = request.into_inner();
+        let page = PageToken::read(&page_token, &node.name)?;
+        let index = self.index.clone();
+        let listed = spawn_blocking(move || -> Result<ListErasuresResponse, SearchError> {
+            let newest_index = match page.complete_up_to {
+                Some(newest) => newest,
+                None => erased::newest(&index)?,
+            };
+            let mut answer = ListErasuresResponse { newest_index, ..ListErasuresResponse::default() };
+            if newest_index > carried_out_index {
+                let found = erased::of_node(&index, &node.name, page.below, ERASURES_PAGE_ENTRIES_MAX)?;
+                answer.exchange_ids = found.exchange_ids;
+                let next = found.below.map(|below| page.next(below, newest_index));
+                answer.next_page_token = next.unwrap_or_default();
+            }
+            Ok(answer)
+        });
+        match listed.await.map_err(|_| Status::internal("the list was interrupted"))? {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(error) => {
+                tracing::error!(%error, "erasures cannot be listed");
+                Err(Status::unavailable("erasures cannot be listed now; ask again"))
             }
         }
     }

@@ -140,7 +140,8 @@ fn find(log: &LogReader, asked: &Asked) -> Result<Option<(u64, Record)>, Status>
     };
     let size = log.size().map_err(|error| broken(&error))?;
     let mut best: Option<((bool, u32), u64, Record)> = None;
-    let mut from = size.saturating_sub(EXPLAIN_ENTRIES_MAX);
+    let minimum = log.minimum().map_err(|error| broken(&error))?;
+    let mut from = size.saturating_sub(EXPLAIN_ENTRIES_MAX).max(minimum);
     while from < size {
         let until = size.min(from + REBUILD_ENTRIES_AT_ONCE);
         let entries = log.entries(from..until).map_err(|error| broken(&error))?;

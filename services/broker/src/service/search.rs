@@ -1,15 +1,19 @@
 //! `SearchService`: questions to the log. Each is admitted, bounded to what its asker may see, put on record, answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lienthong_audit::record;
+use lienthong_index::{Clause, Query, Want};
 use lienthong_proto::lienthong::audit::v1::search_service_server::SearchService;
 use lienthong_proto::lienthong::audit::v1::{
-    AccessKind, Disclosure, GetEvidenceRequest, GetEvidenceResponse, LogAccess, RecordFilter,
+    AccessKind, Disclosure, EraseSubjectRequest, EraseSubjectResponse, GetEvidenceRequest,
+    GetEvidenceResponse, LogAccess, RecordFilter, RegisterUserRequest, RegisterUserResponse,
     SearchRecordsRequest, SearchRecordsResponse, SetDisclosureRequest, SetDisclosureResponse,
-    SubjectAccessRequest, SubjectAccessResponse, record::Body,
+    SubjectAccessRequest, SubjectAccessResponse, SubjectErased, record::Body,
 };
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::access::Rpc;
@@ -18,10 +22,13 @@ use crate::generation::Generation;
 use crate::identity::Caller;
 use crate::index::disclosure::{self, Disclosed};
 use crate::index::evidence::{Proofs, gather};
-use crate::index::question::{PartyName, QuestionError, query, words};
+use crate::index::indexer::LOOK_INTERVAL;
+use crate::index::question::{PartyName, QuestionError, query, without_numbers, words};
 use crate::index::subject::{Names, uses};
 use crate::index::{Index, SearchError};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
+use crate::limits::{ERASE_WAIT_MS, ERASED_RECORDS_COUNTED_MAX, ERASED_TOKENS_PER_RECORD_MAX};
+use crate::records::{Act, administration};
 use crate::service::page::PageToken;
 
 /// Records, or uses, of a page unless told otherwise.
@@ -90,6 +97,7 @@ impl SearchService for Search {
                 complete_up_to: found.complete_up_to,
                 indexed_up_to: found.indexed_up_to,
                 subjects_missing: found.subjects_missing,
+                minimum_index: found.minimum,
             })
         })
         .await?;
@@ -182,18 +190,86 @@ impl SearchService for Search {
         let index = self.put_on_record(LogAccess { exchange_id, ..access }).await?;
         Ok(Response::new(SetDisclosureResponse { index }))
     }
+
+    async fn erase_subject(
+        &self,
+        request: Request<EraseSubjectRequest>,
+    ) -> Result<Response<EraseSubjectResponse>, Status> {
+        let guest = self.door.admit(Rpc::EraseSubject, &request)?;
+        let EraseSubjectRequest { subject, legal_basis, authority, case_id } = request.into_inner();
+        let asker = Asker::of(guest, case_id, authority, true)?;
+        stated("legal_basis", &legal_basis, REASON_CHARS_MAX)?;
+        let terms = self.subject_terms(stated("subject", &subject, SUBJECT_CHARS_MAX)?)?;
+        let (index, wants) = (self.index.clone(), terms.into_iter().map(Want::Exactly).collect());
+        let query = Query { clauses: vec![Clause(wants)], times_ms: None };
+        let counted = blocking(move || {
+            Ok(index.search(&query, u64::MAX, None, ERASED_RECORDS_COUNTED_MAX)?.entries.len())
+        });
+        let records = counted.await? as u64;
+        // With the one by which he is known as an end user.
+        let mut tokens = self.index.keys().tokens(&subject);
+        tokens.push(self.index.keys().own(&subject));
+        let bodies = tokens.chunks(ERASED_TOKENS_PER_RECORD_MAX).map(|tokens| {
+            Body::SubjectErased(SubjectErased {
+                actor: asker.actor.chars().take(REASON_CHARS_MAX).collect(),
+                legal_basis: legal_basis.clone(),
+                authority: asker.reason.clone(),
+                case_id: asker.case_id.clone(),
+                tokens: tokens.iter().map(|token| token.to_vec()).collect(),
+                records,
+            })
+        });
+        let recorded = self.ledger.record(bodies.collect()).await.map_err(|error| not_on_record(&error))?;
+        let until = Instant::now() + Duration::from_millis(ERASE_WAIT_MS);
+        let behind = recorded.first_index + recorded.entries;
+        while self.index.upto() < behind && Instant::now() < until {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        let applied = self.index.upto() >= behind;
+        Ok(Response::new(EraseSubjectResponse { index: recorded.first_index, records, applied }))
+    }
+
+    async fn register_user(
+        &self,
+        request: Request<RegisterUserRequest>,
+    ) -> Result<Response<RegisterUserResponse>, Status> {
+        let guest = self.door.admit(Rpc::RegisterUser, &request)?;
+        let RegisterUserRequest { system, user, subject } = request.into_inner();
+        let Caller::Officer { subject: actor, agency } = &guest.caller else {
+            return Err(Status::permission_denied("an agency's officer says who its end users are"));
+        };
+        if !system.starts_with(&format!("agencies/{agency}/systems/")) || system.contains(' ') {
+            let problem = format!("system: give the resource name of a system of {agency}");
+            return Err(Status::invalid_argument(problem));
+        }
+        stated("system", &system, REASON_CHARS_MAX)?;
+        stated("user", &user, SUBJECT_CHARS_MAX)?;
+        if !subject.is_empty() {
+            stated("subject", &subject, SUBJECT_CHARS_MAX)?;
+        }
+        let action = if subject.is_empty() { "user.forget" } else { "user.register" };
+        let detail = format!("end user {}", without_numbers(&user));
+        let act = Act { actor, action, resource: &system, detail: &detail, ..Act::default() };
+        let recorded = self.ledger.record(vec![administration(act)]).await;
+        let recorded = recorded.map_err(|error| not_on_record(&error))?;
+        let index = self.index.clone();
+        let token = (!subject.is_empty()).then(|| index.keys().own(&subject));
+        let kept = spawn_blocking(move || index.own().set(&system, &user, token)).await;
+        match kept {
+            Ok(Ok(())) => Ok(Response::new(RegisterUserResponse { index: recorded.first_index })),
+            Ok(Err(error)) => {
+                Err(Status::unavailable(format!("who the end user is cannot be kept: {error}")))
+            }
+            Err(_) => Err(Status::internal("registering was interrupted")),
+        }
+    }
 }
 
 impl Search {
     /// Puts a question on record; without that there is no answer.
     async fn put_on_record(&self, access: LogAccess) -> Result<u64, Status> {
         let recorded = self.ledger.record(vec![Body::LogAccess(access)]).await;
-        let recorded = recorded.map_err(|error| {
-            Status::unavailable(format!(
-                "the question cannot be put on record, so there is no answer: {error}"
-            ))
-        })?;
-        Ok(recorded.first_index)
+        Ok(recorded.map_err(|error| not_on_record(&error))?.first_index)
     }
 
     /// By which terms a person may be found.
@@ -259,6 +335,20 @@ impl Asker {
             exchange_id: Vec::new(),
         }
     }
+}
+
+/// A text that a request must state, on one line.
+fn stated<'a>(field: &str, text: &'a str, chars_max: usize) -> Result<&'a str, Status> {
+    if text.trim().is_empty() || text.chars().count() > chars_max || text.chars().any(char::is_control) {
+        return Err(Status::invalid_argument(format!(
+            "{field}: give one line of 1 to {chars_max} characters"
+        )));
+    }
+    Ok(text)
+}
+
+fn not_on_record(error: &LedgerError) -> Status {
+    Status::unavailable(format!("this cannot be put on record, so it is not done: {error}"))
 }
 
 fn page_size_of(page_size: i32) -> Result<usize, Status> {

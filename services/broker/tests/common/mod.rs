@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lienthong_audit::log::LogKey;
-use lienthong_broker::config::{ComplianceConfig, LimitsConfig, MatchingConfig, WitnessesConfig};
+use lienthong_broker::config::{
+    ComplianceConfig, LimitsConfig, MatchingConfig, RetentionConfig, WitnessesConfig,
+};
 use lienthong_broker::sources::sign_folder;
 use lienthong_broker::{Broker, BrokerConfig, BrokerError};
 use lienthong_certs::pki::Issued;
@@ -219,6 +221,7 @@ impl Mesh {
             watch_rules: None,
             matching: MatchingConfig::default(),
             compliance: ComplianceConfig::default(),
+            retention: RetentionConfig::default(),
             development: true,
             limits: LimitsConfig {
                 positions_save_interval_ms: 20,
@@ -233,7 +236,7 @@ impl Mesh {
     }
 
     pub async fn start(&self) -> Broker {
-        Broker::start(self.config()).await.unwrap()
+        Box::pin(Broker::start(self.config())).await.unwrap()
     }
 
     /// The public half of the bundle key, as a node pins it.

@@ -6,19 +6,28 @@ use std::io::Write;
 use super::read::{ReadAt, Segment, TermEntries};
 use super::write::{Head, SegmentWriter};
 use super::{IndexError, SEGMENT_ENTRIES_MAX, TIMES_PER_CHUNK};
+use crate::term::{Dimension, Term};
 
 /// Merges segments that follow each other, in order, into `out`. Holds one block of each in memory, and the entries of one
 /// term.
 pub fn merge<R: ReadAt, W: Write>(segments: &[Segment<R>], out: W) -> Result<W, IndexError> {
-    merged_subjects(segments, out, |_| true)
+    merge_without(segments, out, |_| false)
 }
 
-/// The same, leaving out every term that is not kept: how the tokens of a person are erased from the segments that hold
-/// them. One segment may be given, too.
-pub fn merged_subjects<R: ReadAt, W: Write>(
+/// A subject segment without the tokens that are to be erased: that somebody was stays, at the entries that named him, as
+/// [`Dimension::SubjectsErased`].
+pub fn erase<R: ReadAt, W: Write>(
+    subjects: Segment<R>,
+    out: W,
+    is_erased: impl Fn(&[u8]) -> bool,
+) -> Result<W, IndexError> {
+    merge_without(&[subjects], out, is_erased)
+}
+
+fn merge_without<R: ReadAt, W: Write>(
     segments: &[Segment<R>],
     out: W,
-    keep: impl Fn(&[u8]) -> bool,
+    is_erased: impl Fn(&[u8]) -> bool,
 ) -> Result<W, IndexError> {
     let head = head(segments)?;
     let mut writer = SegmentWriter::begin(out, head)?;
@@ -34,6 +43,8 @@ pub fn merged_subjects<R: ReadAt, W: Write>(
         let base = u32::try_from(segment.first_index() - head.first_index).unwrap_or(u32::MAX);
         sources.push(Source::new(segment, base)?);
     }
+    let mark = Term::flag(Dimension::SubjectsErased);
+    let mut marked = Vec::new();
     while let Some(least) = sources.iter().filter_map(Source::term).min().map(<[u8]>::to_vec) {
         let mut entries = Vec::new();
         for source in &mut sources {
@@ -41,9 +52,17 @@ pub fn merged_subjects<R: ReadAt, W: Write>(
                 source.take(&mut entries)?;
             }
         }
-        if keep(&least) {
+        if is_erased(&least) || least == mark.as_bytes() {
+            marked.append(&mut entries);
+        } else {
             writer.term(&least, &entries)?;
         }
+    }
+    // The mark is the greatest of all terms.
+    if !marked.is_empty() {
+        marked.sort_unstable();
+        marked.dedup();
+        writer.term(mark.as_bytes(), &marked)?;
     }
     Ok(writer.finish()?)
 }

@@ -140,9 +140,15 @@ fn an_erased_person_is_in_no_segment_and_everybody_else_is() {
     let token = |number: u8| Term::bytes(Dimension::Subject, &[number; 16]);
     let rows: Vec<Row> = (0..100_u8).map(|number| Row::new(0, vec![token(number % 10)])).collect();
     let (_, subjects) = open(0, &rows);
-    let kept = merged_subjects(&[subjects], Vec::new(), |term| term != token(3).as_bytes()).unwrap();
-    assert!(!kept.windows(16).any(|window| window == [3; 16]));
+    let erased =
+        |number: u8| move |term: &[u8]| term == Term::bytes(Dimension::Subject, &[number; 16]).as_bytes();
+    let kept = erase(subjects, Vec::new(), erased(3)).unwrap();
+    let kept = erase(Segment::open(kept).unwrap(), Vec::new(), erased(5)).unwrap();
+    assert!(!kept.windows(16).any(|window| window == [3; 16] || window == [5; 16]));
     let kept = Segment::open(kept).unwrap();
+    let marked = kept.entries_of(&Want::Exactly(Term::flag(Dimension::SubjectsErased))).unwrap();
+    let of_both = (0..100).filter(|number| number % 10 == 3 || number % 10 == 5).collect::<Vec<u32>>();
+    assert_eq!(marked, of_both);
     assert_eq!(kept.entries_of(&Want::Exactly(token(3))).unwrap(), [] as [u32; 0]);
     assert_eq!(kept.entries_of(&Want::Exactly(token(4))).unwrap().len(), 10);
 }

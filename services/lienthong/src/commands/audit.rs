@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod backup;
+pub mod erase;
 pub mod evidence;
 pub mod export;
 pub mod reindex;
@@ -34,6 +35,8 @@ pub fn run(command: AuditCommand) -> Result<ExitCode> {
         AuditCommand::VerifyEvidence(args) => evidence::verify(&args),
         AuditCommand::Subject(args) => block_on(subject::run(&args)),
         AuditCommand::Disclose(args) => block_on(subject::disclose(&args)),
+        AuditCommand::Erase(args) => block_on(erase::run(&args)),
+        AuditCommand::EndUser(args) => block_on(erase::end_user(&args)),
         AuditCommand::Backup(args) => backup::run(&args),
         AuditCommand::Restore(args) => backup::run_restore(&args),
         AuditCommand::Reindex(args) => reindex::run(&args),
@@ -93,6 +96,7 @@ fn to_json(report: &VerifyReport) -> String {
         "root": report.checkpoint.as_ref().map(|checkpoint| checkpoint.root.to_string()),
         "signers": report.signers,
         "entries": report.entries,
+        "pruned": report.pruned,
         "files": report.files,
         "bytes": report.bytes,
         "findings": findings,

@@ -16,7 +16,10 @@ use lienthong_audit::{
 };
 use lienthong_broker::{
     BrokerError,
-    config::{BrokerConfig, ComplianceConfig, LimitsConfig, MatchingConfig, OfficerConfig, WitnessesConfig},
+    config::{
+        BrokerConfig, ComplianceConfig, LimitsConfig, MatchingConfig, OfficerConfig, RetentionConfig,
+        WitnessesConfig,
+    },
     sources,
 };
 use lienthong_certs::{
@@ -367,6 +370,7 @@ impl Builder<'_> {
             witnesses: WitnessesConfig::default(),
             matching: MatchingConfig::default(),
             compliance: ComplianceConfig::default(),
+            retention: RetentionConfig::default(),
             development: true,
             limits: LimitsConfig::default(),
             telemetry: telemetry(admin),

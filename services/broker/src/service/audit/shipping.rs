@@ -7,7 +7,7 @@ use lienthong_certs::verify;
 use lienthong_matching::half::unix_ms;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
 use lienthong_proto::lienthong::audit::v1::{
-    BatchHeader, IndexKey, Receipt, Record, ShipJournalRequest, SignedBatch,
+    BatchHeader, IndexKey, Receipt, Record, ShipJournalRequest, SignedBatch, record::Body,
 };
 use prost::Message as _;
 use time::OffsetDateTime;
@@ -182,7 +182,13 @@ impl Shipping {
         let index = self.service.index.clone();
         let kept = spawn_blocking(move || index.take_in(&told, OffsetDateTime::now_utc())).await;
         match kept.map_err(|_| Status::unavailable("the index was interrupted; send again"))? {
-            Ok(()) => Ok(()),
+            Ok(found) if found.is_empty() => Ok(()),
+            Ok(found) => {
+                // Before the records themselves: what is not told now nobody can tell later.
+                let found = found.into_iter().map(Body::Finding).collect();
+                let told = self.service.ledger.record(found).await;
+                told.map(drop).map_err(|error| unavailable(&error))
+            }
             Err(TokensError::Sealed(error)) => {
                 let held = self.checker.position();
                 tracing::error!(%error, node = self.node.name, "subjects of a batch do not open");

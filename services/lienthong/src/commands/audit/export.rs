@@ -15,7 +15,7 @@ use lienthong_proto::lienthong::audit::v1::{FoundRecord, SearchRecordsRequest, S
 use serde_json::json;
 
 use super::{
-    search::{AskerArgs, FilterArgs, refused},
+    search::{AskerArgs, FilterArgs, pruned, refused},
     show,
 };
 use crate::out;
@@ -84,6 +84,9 @@ pub async fn run(args: &ExportArgs) -> Result<ExitCode> {
                 args.output.display(),
                 page.complete_up_to
             ));
+            if page.minimum_index > 0 {
+                out::line(&pruned(page.minimum_index));
+            }
             return Ok(ExitCode::SUCCESS);
         }
         place.write(&page.next_page_token, file.get_ref().metadata()?.len())?;

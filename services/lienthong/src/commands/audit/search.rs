@@ -264,10 +264,18 @@ fn table(pages: &[SearchRecordsResponse]) -> String {
             last.subjects_missing
         );
     }
+    if last.minimum_index > 0 {
+        let _ = writeln!(text, "{}", pruned(last.minimum_index));
+    }
     if !last.next_page_token.is_empty() {
         let _ = writeln!(text, "there is more: --page {}", last.next_page_token);
     }
     text
+}
+
+/// What an answer does not hold because it is gone.
+pub fn pruned(minimum_index: u64) -> String {
+    format!("entries before {minimum_index} are gone, because their retention is over (R-50)")
 }
 
 fn to_json(pages: &[SearchRecordsResponse]) -> Result<String> {
@@ -281,6 +289,7 @@ fn to_json(pages: &[SearchRecordsResponse]) -> Result<String> {
         "complete_up_to": last.complete_up_to,
         "indexed_up_to": last.indexed_up_to,
         "subjects_missing": last.subjects_missing,
+        "minimum_index": last.minimum_index,
         "next_page_token": last.next_page_token,
     });
     Ok(answer.to_string())

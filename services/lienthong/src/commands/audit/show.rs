@@ -3,7 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lienthong_audit::record;
 use lienthong_proto::lienthong::{
-    audit::v1::{Exchange, FoundRecord, LogAccess, Record, Side, Status, record::Body},
+    audit::v1::{
+        Exchange, FoundRecord, LogAccess, LogPruned, Record, Side, Status, SubjectErased, record::Body,
+    },
     options::v1::Purpose,
 };
 use prost_types::Timestamp;
@@ -85,6 +87,8 @@ pub fn shown(entry: &[u8]) -> Shown {
             shown.detail = format!("{} {}", act.resource, act.detail);
         }
         Some(Body::LogAccess(access)) => shown.access(&access),
+        Some(Body::LogPruned(pruned)) => shown.pruned(&pruned),
+        Some(Body::SubjectErased(erased)) => shown.erased(erased),
         Some(Body::BundlePublished(bundle)) => {
             shown.detail = format!("epoch {} for {}", bundle.epoch, bundle.audience);
         }
@@ -268,6 +272,17 @@ impl Shown {
         self.right = exchange.right;
     }
 
+    fn pruned(&mut self, pruned: &LogPruned) {
+        let LogPruned { entries, minimum_index, retention_months, .. } = pruned;
+        self.detail = format!("{entries} entries before {minimum_index}, after {retention_months} months");
+    }
+
+    fn erased(&mut self, erased: SubjectErased) {
+        let SubjectErased { actor, authority, case_id, legal_basis, records, .. } = erased;
+        self.side = actor;
+        self.detail = format!("[{case_id}] {legal_basis}; {authority}: {records} records");
+    }
+
     fn access(&mut self, access: &LogAccess) {
         self.side.clone_from(&access.actor);
         self.consumer.clone_from(&access.agency);
@@ -293,6 +308,8 @@ fn kind_of(body: Option<&Body>) -> &'static str {
         Some(Body::Finding(_)) => "finding",
         Some(Body::FindingClosed(_)) => "finding-closed",
         Some(Body::LogAccess(_)) => "access",
+        Some(Body::LogPruned(_)) => "pruning",
+        Some(Body::SubjectErased(_)) => "erasure",
         None => "",
     }
 }

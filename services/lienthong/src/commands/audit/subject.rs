@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    search::{AskerArgs, refused, time_of},
+    search::{AskerArgs, pruned, refused, time_of},
     show,
 };
 use crate::out;
@@ -69,13 +69,13 @@ pub async fn run(args: &SubjectArgs) -> Result<ExitCode> {
         ..SubjectAccessRequest::default()
     };
     let (mut uses, mut withheld) = (Vec::new(), 0);
-    let (complete_up_to, subjects_missing) = loop {
+    let (complete_up_to, subjects_missing, minimum_index) = loop {
         let page = service.subject_access(request.clone()).await.map_err(refused)?.into_inner();
         withheld += page.withheld;
         let checkpoint = page.checkpoint;
         uses.extend(page.uses.into_iter().map(|one| (one, checkpoint.clone())));
         if page.next_page_token.is_empty() {
-            break (page.complete_up_to, page.subjects_missing);
+            break (page.complete_up_to, page.subjects_missing, page.minimum_index);
         }
         request.page_token = page.next_page_token;
     };
@@ -86,6 +86,7 @@ pub async fn run(args: &SubjectArgs) -> Result<ExitCode> {
             "withheld": withheld,
             "complete_up_to": complete_up_to,
             "subjects_missing": subjects_missing,
+            "minimum_index": minimum_index,
         });
         out::line(&answer.to_string());
         return Ok(ExitCode::SUCCESS);
@@ -113,6 +114,9 @@ pub async fn run(args: &SubjectArgs) -> Result<ExitCode> {
         out::line(&format!(
             "{subjects_missing} records in the log name subjects of whom no node has told the index"
         ));
+    }
+    if minimum_index > 0 {
+        out::line(&pruned(minimum_index));
     }
     Ok(ExitCode::SUCCESS)
 }
