@@ -223,7 +223,7 @@ fn a_card_sums_its_entries_and_the_public_page_tells_nobody_apart() {
         [facts(), bad].iter().map(|one| entry::judge(one, &observed, &rules, NOON)).collect();
     let card = card::of("G24", entries.clone());
     assert_eq!((card.entry_count, card.entries_kept), (2, 1));
-    assert_eq!(card.score, (entries[0].score + entries[1].score) / 2);
+    assert_eq!(card.score, u32::midpoint(entries[0].score, entries[1].score));
     assert_eq!(card.calls.unwrap().requested, 1);
     assert_eq!(card.nearest_deadline.unwrap().date, "2026-12-31");
     let public = card::statistics(&entries, &BTreeMap::new());

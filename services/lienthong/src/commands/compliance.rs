@@ -61,8 +61,8 @@ pub struct ExportArgs {
     #[command(flatten)]
     broker: BrokerArgs,
     /// Year, in Việt Nam; without it, this one. The broker keeps this one and the two before
-    #[arg(long, value_name = "YEAR", default_value_t = 0)]
-    year: i32,
+    #[arg(long, value_name = "YEAR")]
+    year: Option<i32>,
     /// How it is written; with --json, JSON
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
@@ -126,7 +126,7 @@ async fn list(args: ListArgs) -> Result<ExitCode> {
 }
 
 async fn export(args: ExportArgs) -> Result<ExitCode> {
-    let report = report(&mut service(&args.broker)?, args.year).await?;
+    let report = report(&mut service(&args.broker)?, args.year.unwrap_or_default()).await?;
     let text = if args.broker.json || args.format == Format::Json {
         let name = "lienthong.compliance.v1.ExportReportResponse";
         format!("{}\n", serde_json::to_string_pretty(&message_json(name, &report)?)?)

@@ -267,12 +267,13 @@ async fn compliance(mesh: &Mesh, narrator: &mut Narrator) -> Result<()> {
         "the scorecard of G01, from both sides' records of the calls above",
         "calls requested and served, a score, the deadline of its entries",
         &format!(
-            "score {} %, {} of {} entries kept, {} of {} calls served, {} refusals; due {}",
+            "score {} %, {} of {} entries kept, {} of {} calls served, {} denied by the catalog, {} refusals; due {}",
             card.score,
             card.entries_kept,
             card.entry_count,
             calls.served,
             calls.requested,
+            calls.denied,
             card.refusals.map_or(0, |counts| counts.declared + counts.unjustified + counts.undeclared),
             deadline.date
         ),
