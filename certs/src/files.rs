@@ -139,7 +139,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write().map_err(|source| io_error("write", path, source))
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes a change of the folder around `path` durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         _ => File::open(".")?.sync_all(),

@@ -68,7 +68,7 @@ impl Judge {
         usage: Usage,
         now: UnixTime,
     ) -> Result<Arc<PeerCertificate>, CertificateRefusal> {
-        let key = accepted::key(chain, usage);
+        let key = accepted::key(chain, usage).ok_or(CertificateRefusal::ChainTooLong)?;
         if let Some(peer) = self.accepted.find(&key, now) {
             return Ok(peer);
         }

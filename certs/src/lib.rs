@@ -28,6 +28,7 @@
 //! | [`development`] | the extension that marks everything made for development |
 //! | [`pki`] | the development PKI |
 //! | [`request`] | a key and a signing request for a real authority |
+//! | [`renewal`] | one certificate takes another's place |
 
 pub mod algorithm;
 pub mod certificate;
@@ -40,6 +41,7 @@ pub mod key_source;
 pub mod mesh_key;
 pub mod name;
 pub mod pki;
+pub mod renewal;
 pub mod request;
 pub mod signer;
 pub mod token;

@@ -17,7 +17,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{Issuer, KeyPair, SubjectPublicKeyInfo};
+use rcgen::{CertificateSigningRequestParams, Issuer, KeyPair, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 
@@ -35,6 +35,7 @@ mod request;
 
 pub use authority::{AUTHORITY_DAYS, DevAuthority, ROOT_DAYS};
 pub use lists::CRL_DAYS;
+pub(crate) use renew::names_of;
 pub use request::{Holder, KeyKind, LEAF_DAYS, NAME_CHARS_MAX, Request};
 
 /// How long before its making a certificate is already valid, in seconds: clocks differ.
@@ -194,6 +195,22 @@ impl DevPki {
         let key = SubjectPublicKeyInfo::from_der(spki_der)?;
         let params = request.params(&self.mesh_id, authority, &key, OffsetDateTime::now_utc())?;
         let mut chain = params.signed_by(&key, &self.issuer(authority)?)?.pem();
+        if authority.parent().is_some() {
+            chain.push_str(&self.authority_pem(authority)?);
+        }
+        Ok(chain)
+    }
+
+    /// Certifies what a signing request (PKCS #10, PEM) asks for as it stands there, for so many days: the part of an
+    /// authority in tests of renewal. Answers the chain as PEM, leaf first.
+    ///
+    /// # Errors
+    /// [`PkiError`] if the request is none, or its key has not signed it.
+    pub fn answer(&self, request_pem: &str, branch: Branch, days: i64) -> Result<String, PkiError> {
+        let authority = DevAuthority::of(branch);
+        let mut asked = CertificateSigningRequestParams::from_pem(request_pem)?;
+        request::complete(&mut asked.params, &self.mesh_id, authority, &asked.public_key, days)?;
+        let mut chain = asked.signed_by(&self.issuer(authority)?)?.pem();
         if authority.parent().is_some() {
             chain.push_str(&self.authority_pem(authority)?);
         }

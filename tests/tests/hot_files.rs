@@ -1,81 +1,23 @@
 //! Certificate, key and revocation lists change on disk while calls run: not one fails, what cannot be used changes nothing,
 //! and lists that are overdue close what they must.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use lienthong::{client::Stated, commands::call};
 use lienthong_certs::{
-    Credentials, DevPki, PeerCertificate, files,
+    Branch, Credentials, DevPki, PeerCertificate, files,
     judge::RevocationReason,
     pki::{DevAuthority, Holder, Request},
     request,
 };
 use lienthong_proto::reason::Reason;
 use lienthong_tests::{
-    GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, reason, softhsm::SoftHsm,
+    GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, load::Load, reason, softhsm::SoftHsm,
 };
 use serde_json::Value;
 
 const LIST_UNITS: &str = "/vn.danhmuc.v1.AdministrativeUnitService/ListAdministrativeUnits";
-/// Clients that call without a pause; half of them connect anew for every call.
-const CALLERS: usize = 4;
-
-/// Calls that run meanwhile.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    callers: tokio::task::JoinSet<Result<()>>,
-}
-
-impl Load {
-    fn start(mesh: &TestMesh) -> Result<Self> {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let mut callers = tokio::task::JoinSet::new();
-        for number in 0..CALLERS {
-            let lasting = mesh.mesh.client(OFFICE)?;
-            let profile = mesh.mesh.layout.profiles.get(OFFICE).context("no profile")?.clone();
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            callers.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let fresh = (number % 2 == 0)
-                        .then(|| lienthong::client::Client::new(&lienthong::client::profile(&profile)?))
-                        .transpose()?;
-                    let client = fresh.as_ref().unwrap_or(&lasting);
-                    let outcome = call::call(client, GET_CITIZEN, PERSON, &handling()).await?;
-                    ensure!(outcome.error.is_none(), "a call failed: {:?}", outcome.error);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(())
-            });
-        }
-        Ok(Self { stop, answered, callers })
-    }
-
-    /// Waits until some more calls were answered.
-    async fn goes_on(&self) -> Result<()> {
-        let before = self.answered.load(Ordering::Relaxed);
-        eventually("calls go on", async || Ok(self.answered.load(Ordering::Relaxed) > before + 2 * CALLERS))
-            .await
-    }
-
-    /// Stops; an error if a single call failed.
-    async fn end(mut self) -> Result<usize> {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(caller) = self.callers.join_next().await {
-            caller??;
-        }
-        Ok(self.answered.load(Ordering::Relaxed))
-    }
-}
 
 /// One role's certificate and key.
 struct Pair {
@@ -164,7 +106,7 @@ async fn metric(mesh: &TestMesh, role: &str, name: &str) -> Result<u64> {
 async fn certificate_key_and_lists_change_under_load_and_no_call_fails() -> Result<()> {
     let mesh = TestMesh::start().await?;
     let pki = DevPki::open(&mesh.mesh.layout.dir.join("pki"))?;
-    let load = Load::start(&mesh)?;
+    let load = Load::of_office(&mesh)?;
     load.goes_on().await?;
 
     for (round, code) in ["G01", "H26.90", "G01"].into_iter().enumerate() {
@@ -269,6 +211,34 @@ async fn overdue_lists_close_personal_data_and_open_data_goes_on_counted() -> Re
     ensure!(mesh.log_of("node-H26.90")?.contains("open data goes on"), "it is not in the log");
 
     pki.crl(DevAuthority::State)?;
+    mesh.until_served().await?;
+    mesh.stop().await
+}
+
+/// The list above the *provider's* certificate is overdue, those above the caller's are fresh: the consumer's node asks for
+/// no personal data there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overdue_list_above_the_providers_certificate_closes_at_the_consumer() -> Result<()> {
+    // The population register's node is certified by the authority of the Party branch; everybody else by the State's.
+    let mesh = TestMesh::start_changed(|layout| {
+        let (_, config, _) = layout.nodes.iter().find(|(code, ..)| code == "G01").context("no G01")?;
+        let pair = Pair::of(config)?;
+        let pki = DevPki::open(&layout.dir.join("pki"))?;
+        let leaf = files::certificates(&pair.certificate)?.into_iter().next().context("no certificate")?;
+        let asked = request::next(&leaf, &pair.key)?;
+        Ok(files::replace(&pair.certificate, pki.answer(&asked.pem, Branch::Party, 365)?.as_bytes())?)
+    })
+    .await?;
+    let pki = DevPki::open(&mesh.mesh.layout.dir.join("pki"))?;
+    pki.crl_due(DevAuthority::Party, time::Duration::hours(-1))?;
+    eventually("personal data is closed", async || {
+        let outcome = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
+        Ok(reason(&outcome) == Some(Reason::DenyRightsStale))
+    })
+    .await?;
+    let error = mesh.office(GET_CITIZEN, PERSON, &handling()).await?.error.context("it was answered")?;
+    ensure!(error.message().contains("provider's certificate"), "{error}");
+    pki.crl(DevAuthority::Party)?;
     mesh.until_served().await?;
     mesh.stop().await
 }

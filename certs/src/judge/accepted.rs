@@ -14,6 +14,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 
 use crate::certificate::{PeerCertificate, Usage};
+use crate::credentials::CHAIN_CERTIFICATES_MAX;
 
 /// Chains in one of the two generations: at most twice as many are held.
 const GENERATION_CHAINS_MAX: usize = 1_024;
@@ -84,8 +85,12 @@ impl Generations {
     }
 }
 
-/// The key of a chain that asks to be used so. Every part is preceded by its length, so that no two chains share one.
-pub(super) fn key(chain: &[CertificateDer<'_>], usage: Usage) -> Key {
+/// The key of a chain that asks to be used so; none of one that is longer than any honest one, which is not even hashed.
+/// Every part is preceded by its length, so that no two chains share one.
+pub(super) fn key(chain: &[CertificateDer<'_>], usage: Usage) -> Option<Key> {
+    if chain.len() > CHAIN_CERTIFICATES_MAX {
+        return None;
+    }
     let mut sha256 = digest::Context::new(&digest::SHA256);
     sha256.update(&[usage as u8]);
     for certificate in chain {
@@ -94,7 +99,7 @@ pub(super) fn key(chain: &[CertificateDer<'_>], usage: Usage) -> Key {
     }
     let mut key = Key::default();
     key.copy_from_slice(sha256.finish().as_ref());
-    key
+    Some(key)
 }
 
 #[cfg(test)]
@@ -126,6 +131,13 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_that_is_too_long_is_not_hashed() {
+        let chain = vec![der(b"a"); CHAIN_CERTIFICATES_MAX + 1];
+        assert!(key(&chain[1..], Usage::Client).is_some());
+        assert_eq!(key(&chain, Usage::Client), None);
+    }
+
+    #[test]
     fn a_path_is_valid_while_each_of_it_is() {
         use x509_parser::prelude::FromDer as _;
         let certificate = |from: i32, until: i32| {
@@ -147,7 +159,7 @@ mod tests {
         let peer = Arc::new(PeerCertificate::read(&[certificate.der().clone()]).unwrap());
         let accepted = Accepted::default();
         let validity = Validity { from: 10, until: 20 };
-        let key_of = |number: usize| key(&[der(&number.to_be_bytes())], Usage::Client);
+        let key_of = |number: usize| key(&[der(&number.to_be_bytes())], Usage::Client).unwrap();
         accepted.keep(key_of(0), Arc::clone(&peer), validity);
         let found = |number, seconds| accepted.find(&key_of(number), at(seconds)).is_some();
         assert!(found(0, 10) && found(0, 20));

@@ -71,7 +71,7 @@ fn holder_of(leaf: &PeerCertificate, name: &str) -> Option<Holder> {
 }
 
 /// DNS names and IP addresses, in the order of the certificate.
-fn names_of(der: &[u8]) -> Result<Vec<String>, PkiError> {
+pub(crate) fn names_of(der: &[u8]) -> Result<Vec<String>, PkiError> {
     let leaf = certificate::parse(der)?;
     let names = leaf
         .subject_alternative_name()

@@ -271,6 +271,25 @@ impl Request {
     }
 }
 
+/// What a leaf needs beyond what its request says.
+pub(super) fn complete(
+    params: &mut CertificateParams,
+    mesh_id: &str,
+    authority: DevAuthority,
+    key: &impl PublicKeyData,
+    days: i64,
+) -> Result<(), PkiError> {
+    let now = OffsetDateTime::now_utc();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.not_before = now - Duration::seconds(BACKDATE_SECONDS);
+    params.not_after = now + Duration::days(days);
+    params.serial_number = Some(serial_number()?);
+    params.key_identifier_method = key_identifier(key);
+    params.custom_extensions.extend(extension::development_mark(mesh_id));
+    authority.add_pointers(mesh_id, params);
+    Ok(())
+}
+
 /// A name that can be part of a path without leaving its folder.
 pub(super) fn checked_file_name(name: &str) -> Result<String, PkiError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');

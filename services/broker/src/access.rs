@@ -73,6 +73,8 @@ pub enum Rpc {
     RejectEnrollment,
     /// `EnrollmentService.RenewCertificate`
     RenewCertificate,
+    /// `EnrollmentService.ListNotices`
+    ListNotices,
     /// `EnrollmentService.UnbindEnrollment`
     UnbindEnrollment,
     /// `CatalogChangeService.ProposeChange`
@@ -175,6 +177,7 @@ impl Rpc {
         Rpc::ApproveEnrollment,
         Rpc::RejectEnrollment,
         Rpc::RenewCertificate,
+        Rpc::ListNotices,
         Rpc::UnbindEnrollment,
         Rpc::ProposeChange,
         Rpc::GetChange,
@@ -244,6 +247,7 @@ impl Rpc {
             Rpc::ApproveEnrollment => "/lienthong.registry.v1.EnrollmentService/ApproveEnrollment",
             Rpc::RejectEnrollment => "/lienthong.registry.v1.EnrollmentService/RejectEnrollment",
             Rpc::RenewCertificate => "/lienthong.registry.v1.EnrollmentService/RenewCertificate",
+            Rpc::ListNotices => "/lienthong.registry.v1.EnrollmentService/ListNotices",
             Rpc::UnbindEnrollment => "/lienthong.registry.v1.EnrollmentService/UnbindEnrollment",
             Rpc::ProposeChange => "/lienthong.catalog.v1.CatalogChangeService/ProposeChange",
             Rpc::GetChange => "/lienthong.catalog.v1.CatalogChangeService/GetChange",
@@ -298,7 +302,7 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
             matches!(role, Role::Node)
         }
         // Who takes part, what is held and what must be shared is known to every party of the mesh. Rights, refusals,
-        // disputes and connection requests are shown to the agencies that they concern; the handlers see to it.
+        // disputes, connection requests and notices are shown to the agencies that they concern; the handlers see to it.
         Rpc::GetAgency
         | Rpc::ListAgencies
         | Rpc::GetEntry
@@ -316,7 +320,8 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::GetDispute
         | Rpc::ListDisputes
         | Rpc::ListOutages
-        | Rpc::ListConnectionRequests => !matches!(role, Role::Anonymous),
+        | Rpc::ListConnectionRequests
+        | Rpc::ListNotices => !matches!(role, Role::Anonymous),
         // How an agency keeps its duty is shown to itself, and to those who watch over all: the handlers see to it.
         Rpc::GetScorecard | Rpc::ListScorecards | Rpc::ListEntryCompliance | Rpc::ExportReport => {
             !matches!(role, Role::Anonymous)

@@ -27,11 +27,13 @@ use crate::stored::StoredEnrollment;
 
 mod certificate;
 mod holder;
+mod notice;
 mod refusal;
 mod token;
 
 pub use certificate::{NAME_BYTES_MAX, binding_of, describe, expected};
 pub use holder::{Holder, Kind};
+pub use notice::notices;
 pub use refusal::Refused;
 pub use token::{Token, TokenError};
 
@@ -365,12 +367,6 @@ pub fn enrolled<'a>(all: impl IntoIterator<Item = &'a Enrolling>) -> Enrolled {
         one.add_to(&mut enrolled);
     }
     enrolled
-}
-
-/// What the key of the next certificate signs: good for this one change in this one mesh.
-pub fn renewal_statement(mesh: &str, enrollment: &str, present: &Sha256, next: &Sha256) -> Vec<u8> {
-    let lines = ["lienthong/renewal/v1", mesh, enrollment, &hex::encode(present), &hex::encode(next)];
-    lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect()
 }
 
 fn check_place(place: Place, holder: &Holder, certificate: &PeerCertificate) -> Result<Place, Refused> {

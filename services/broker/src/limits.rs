@@ -245,6 +245,9 @@ pub const ENROLLMENT_REASON_CHARS_MAX: usize = 128;
 /// Longest validity of a renewed certificate, days: three years.
 pub const RENEWAL_DAYS_MAX: i64 = 3 * 366;
 
+/// Days for which a renewal stays among the notices.
+pub const RENEWAL_NOTICE_DAYS: i64 = 30;
+
 /// Times that a certificate which nobody is bound to may knock in a minute: a patient client asks every second.
 pub const KNOCKS_PER_MINUTE_MAX: u32 = 120;
 

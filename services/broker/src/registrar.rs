@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lienthong_certs::{CertificateBinding, Judge, PeerCertificate, Usage, verify};
+use lienthong_certs::{CertificateBinding, Judge, PeerCertificate, Usage, renewal, verify};
 use lienthong_proto::lienthong::registry::v1::{
-    CreateTokenRequest, EnrollRequest, Enrollment, EnrollmentState as State, RenewCertificateRequest,
+    CreateTokenRequest, EnrollRequest, Enrollment, EnrollmentState as State, Notice, RenewCertificateRequest,
 };
 use lienthong_transport::Connections;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -18,8 +18,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::bundle::{Sha256, sha256};
 use crate::enrollment::{
-    Enrolling, Holder, Kind, Officer, Place, Redeemed, Refused, Token, TokenError, enrolled,
-    renewal_statement,
+    Enrolling, Holder, Kind, Officer, Place, Redeemed, Refused, Token, TokenError, enrolled, notices,
 };
 use crate::error::BrokerError;
 use crate::generation::Generation;
@@ -215,7 +214,7 @@ impl Registrar {
         let known = of_certificate(&book, present.binding(), now).ok_or(Refused::NotEnrolled)?.clone();
         let next = self.judged(chain, &known)?;
         let statement =
-            renewal_statement(&self.house.mesh, known.name(), &present.fingerprint(), &next.fingerprint());
+            renewal::statement(&self.house.mesh, known.name(), &present.fingerprint(), &next.fingerprint());
         verify(&next.spki_der, &statement, &signature).map_err(|_| Refused::NotSigned)?;
         match known.renew(present, &next, now)? {
             Redeemed::Before => Ok(self.shown(&known)),
@@ -262,6 +261,34 @@ impl Registrar {
             .filter(|one| may_see(one))
             .map(|one| self.shown(one))
             .ok_or_else(|| not_found(name))
+    }
+
+    /// The open enrollment that a certificate is part of.
+    ///
+    /// # Errors
+    /// [`Refused::NotEnrolled`].
+    pub async fn of(&self, binding: &CertificateBinding) -> Result<Enrollment, Refused> {
+        let book = self.book.lock().await;
+        of_certificate(&book, binding, now()).map(|one| self.shown(one)).ok_or(Refused::NotEnrolled)
+    }
+
+    /// What data contacts should know of their certificates, of one agency or of all; ordered by name.
+    pub async fn notices(&self, agency: Option<&str>) -> Vec<Notice> {
+        let now = now();
+        let book = self.book.lock().await;
+        let mut all: Vec<Notice> = book.values().flat_map(|one| notices(one, now)).collect();
+        drop(book);
+        if let Some(agency) = agency {
+            let own = format!("agencies/{agency}");
+            all.retain(|notice| notice.agency == own);
+        }
+        let generation = self.house.steward.current();
+        for notice in &mut all {
+            let code = notice.agency.trim_start_matches("agencies/");
+            notice.contact = generation.party(code).and_then(|party| party.contact);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// All enrollments in `state`, or all; ordered by name.

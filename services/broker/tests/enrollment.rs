@@ -11,16 +11,16 @@ use common::process::Process;
 use common::watcher::Watcher;
 use common::{Line, Listening, Mesh, soon};
 use lienthong_audit::log::LogReader;
-use lienthong_broker::enrollment::{describe, expected, renewal_statement};
-use lienthong_certs::DevPki;
+use lienthong_broker::enrollment::{describe, expected};
 use lienthong_certs::pki::{Holder, Issued, Request};
+use lienthong_certs::{Branch, DevPki, renewal};
 use lienthong_proto::lienthong::audit::v1::Record;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_client::EnrollmentServiceClient;
 use lienthong_proto::lienthong::registry::v1::{
     ApproveEnrollmentRequest, CreateTokenRequest, EnrollRequest, Enrollment, EnrollmentState as State,
-    GetEnrollmentRequest, ListAgenciesRequest, ListEnrollmentsRequest, RejectEnrollmentRequest,
-    RenewCertificateRequest, UnbindEnrollmentRequest,
+    GetEnrollmentRequest, ListAgenciesRequest, ListEnrollmentsRequest, ListNoticesRequest, Notice,
+    NoticeKind, RejectEnrollmentRequest, RenewCertificateRequest, UnbindEnrollmentRequest,
 };
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -111,6 +111,11 @@ async fn a_new_node_comes_in_with_four_eyes_and_goes_out_at_once() {
     let get = GetEnrollmentRequest { name: waiting.name.clone() };
     let seen = soon(stranger.clone().get_enrollment(get.clone())).await.unwrap().into_inner();
     assert_eq!(seen.enrollment.as_ref(), Some(&waiting));
+    let own = GetEnrollmentRequest { name: "enrollments/-".to_owned() };
+    let seen = soon(stranger.clone().get_enrollment(own.clone())).await.unwrap().into_inner();
+    assert_eq!(seen.enrollment.as_ref(), Some(&waiting), "whose certificate it is need not know its name");
+    let nobody = soon(client(&mesh, &broker, &mesh.g01).get_enrollment(own)).await.unwrap_err();
+    assert!(nobody.message().contains("registry file"), "{nobody}");
     let of_another = soon(client(&mesh, &broker, &mesh.g01).get_enrollment(get)).await.unwrap_err();
     assert_eq!(of_another.code(), Code::NotFound, "{of_another}");
 
@@ -217,6 +222,27 @@ async fn a_token_is_refused_for_whatever_it_was_not_made_for() {
     assert_eq!(wrong, 2);
 }
 
+/// A public authority vouches for parties outside the political system: the operator may expect such a certificate, and it
+/// still stands for no agency.
+#[tokio::test]
+async fn a_certificate_of_a_public_authority_is_not_enrolled_for_an_agency() {
+    let mesh = Mesh::new();
+    let broker = mesh.start().await;
+    let holder = Holder::Node {
+        agency_code: "G24".to_owned(),
+        agency_name: "DEMO – Cơ quan thử".to_owned(),
+        node_id: "cong-cong".to_owned(),
+    };
+    let request = Request::new(holder).with_dns_names(&["localhost"]).with_branch(Branch::Public);
+    let public = mesh.pki.issue(&request).unwrap();
+    let token = offer(&mesh, &broker, NEW, &public).await.unwrap();
+    let refused = enroll(&mesh, &broker, &token, &public).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("R-39"), "{refused}");
+    soon(broker.stop()).await.unwrap();
+    assert_eq!(acts(&mesh).last().map(String::as_str), Some("enrollment.wrong-try"));
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_by_the_one_before_it() {
     let mesh = Mesh::new();
@@ -229,7 +255,7 @@ async fn a_certificate_is_renewed_by_the_one_before_it() {
     let present = mesh.unbound.credentials().unwrap();
     let credentials = next.credentials().unwrap();
     let request = |signed_by: &lienthong_certs::Credentials, enrollment: &str| {
-        let statement = renewal_statement(
+        let statement = renewal::statement(
             common::MESH,
             enrollment,
             &present.certificate().fingerprint(),
@@ -259,8 +285,22 @@ async fn a_certificate_is_renewed_by_the_one_before_it() {
         let mut watcher = Watcher::new(&mesh, &broker, who).await;
         assert_eq!(watcher.snapshot().await.0.audience, NEW);
     }
+    // The contact is told who renewed; the operator hears of all, others of their own agency.
+    for who in [&mesh.officer, &mesh.unbound, &next] {
+        let told = notices(&mesh, &broker, who).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].kind(), told[0].holder.as_str()), (NoticeKind::Renewed, NEW));
+        assert_eq!(told[0].certificate, Some(describe(credentials.certificate())));
+        assert!(told[0].contact.as_ref().is_some_and(|contact| !contact.email.is_empty()), "{told:?}");
+    }
+    assert_eq!(notices(&mesh, &broker, &mesh.g01).await, []);
     soon(broker.stop()).await.unwrap();
     assert_eq!(acts(&mesh).last().map(String::as_str), Some("enrollment.renew"));
+}
+
+async fn notices(mesh: &Mesh, broker: &impl Listening, who: &Issued) -> Vec<Notice> {
+    let request = ListNoticesRequest::default();
+    soon(client(mesh, broker, who).list_notices(request)).await.unwrap().into_inner().notices
 }
 
 /// A certificate of the same name by the same authority: issued by the same PKI once the first one's files are put away.

@@ -29,6 +29,9 @@ pub struct NodeConfig {
     /// { pkcs11 = { module = "LIBRARY.so", token = "LABEL", key = "LABEL", id = "HEX", pin_file = "FILE" } }, with key, id
     /// or both.
     pub key: KeySource,
+    /// Renewal of the certificate without a person.
+    #[serde(default)]
+    pub renewal: RenewalConfig,
     /// Whom the node trusts.
     pub trust: TrustConfig,
     /// Traffic threads; 0: one a core.
@@ -53,6 +56,27 @@ pub struct NodeConfig {
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
+}
+
+/// Renewal of the certificate without a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RenewalConfig {
+    /// Folder in which the node and whoever speaks to its authority meet. Near the end of the certificate the node writes
+    /// a new key (`next.key`) and a signing request (`next.csr`) there; what is put there as `next.crt` it proves to the
+    /// broker, and puts in the place of certificate and key, which it must be allowed to replace. Absent: people do.
+    #[schemars(example = "/var/lib/lienthong/renewal")]
+    pub folder: Option<PathBuf>,
+    /// Days before its end at which a certificate is renewed; one that is valid for a short time, in its last third.
+    pub days_before: u16,
+    /// Keep the key, as a key in a token is kept anyway: where the enrollment was made for one key.
+    pub keep_key: bool,
+}
+
+impl Default for RenewalConfig {
+    fn default() -> Self {
+        Self { folder: None, days_before: limits::RENEWAL_DAYS_BEFORE_DEFAULT, keep_key: false }
+    }
 }
 
 /// Where the agency's own systems call.
@@ -169,6 +193,7 @@ impl NodeConfig {
             development: false,
             certificate: "/etc/lienthong/node.crt".into(),
             key: "/etc/lienthong/node.key".into(),
+            renewal: RenewalConfig::default(),
             trust: TrustConfig::sample(),
             threads: 0,
             mesh_listener: SocketAddr::from(([0, 0, 0, 0], 7443)),

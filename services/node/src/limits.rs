@@ -266,3 +266,21 @@ pub const REBIND_MS: u64 = 30_000;
 
 /// How often the end of the certificate is looked at, milliseconds: a day.
 pub const EXPIRY_LOOK_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Days before the end of its certificate at which a node renews it. Configurable.
+pub const RENEWAL_DAYS_BEFORE_DEFAULT: u16 = 30;
+
+/// The part of a short certificate's validity, counted from its end, in which it is renewed: one in this many.
+pub const RENEWAL_SHARE: i32 = 3;
+
+/// Connections cut by the node's own revocation lists that the receipt for the next bundle counts, at most.
+pub const OWN_CUTS_MAX: usize = 16_384;
+
+/// How often a node looks whether its certificate is to be renewed, and tries again what failed, milliseconds.
+pub const RENEWAL_LOOK_MS: u64 = 60_000;
+
+/// How often the same trouble with a renewal is said again, milliseconds: an hour.
+pub const RENEWAL_SAID_AGAIN_MS: u64 = 60 * 60 * 1000;
+
+/// Longest wait for the broker's word on a renewal, milliseconds: it records and stores before it answers.
+pub const RENEWAL_ANSWER_MS_MAX: u64 = 30_000;

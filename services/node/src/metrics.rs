@@ -54,6 +54,7 @@ pub struct Metrics {
     /// Calls for open data that went on although a revocation list was overdue or missing.
     pub revocation_soft_fails: Counter,
     reloads: Family<Vec<(&'static str, Label)>, Counter>,
+    renewals: Family<Vec<(&'static str, Label)>, Counter>,
     lists_fetched: Family<Vec<(&'static str, Label)>, Counter>,
 }
 
@@ -118,6 +119,7 @@ impl Default for Metrics {
             certificate_expiry: Gauge::default(),
             revocation_soft_fails: Counter::default(),
             reloads: Family::default(),
+            renewals: Family::default(),
             lists_fetched: Family::default(),
         }
     }
@@ -154,6 +156,11 @@ impl Metrics {
     /// The node's files were read again: `applied`, `unchanged` or `refused`.
     pub fn reloaded(&self, outcome: &'static str) {
         self.reloads.get_or_create(&vec![("outcome", Label(outcome))]).inc();
+    }
+
+    /// A step of the renewal of the certificate: `requested`, `renewed`, or `refused` at each try that failed.
+    pub fn renewed(&self, outcome: &'static str) {
+        self.renewals.get_or_create(&vec![("outcome", Label(outcome))]).inc();
     }
 
     /// A revocation list was asked for where it is published: `taken`, `unchanged` or `refused`.
@@ -239,6 +246,11 @@ impl Metrics {
             "node_reloads",
             "Certificate, key and revocation lists read again, by outcome",
             self.reloads.clone(),
+        );
+        register.register(
+            "node_renewals",
+            "Steps of the renewal of the node's certificate, by outcome: refused counts each try",
+            self.renewals.clone(),
         );
         register.register(
             "node_revocation_lists_fetched",

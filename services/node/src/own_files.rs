@@ -15,6 +15,8 @@ use time::OffsetDateTime;
 pub struct OwnFiles {
     /// Why what is on disk is not in use, where it is not.
     refused: ArcSwapOption<String>,
+    /// What hinders the renewal of the certificate, or what it waits for.
+    renewing: ArcSwapOption<String>,
     /// End of the certificate's validity, Unix time.
     not_after: AtomicI64,
 }
@@ -31,6 +33,11 @@ impl OwnFiles {
         self.refused.store(Some(Arc::new(why.to_owned())));
     }
 
+    /// How the renewal of the certificate stands; `None` while there is nothing to say.
+    pub fn renewing(&self, what: Option<&str>) {
+        self.renewing.store(what.map(|what| Arc::new(what.to_owned())));
+    }
+
     /// For `/health`. A file that cannot be used is told and takes nothing away; an expired certificate is refused by
     /// everybody.
     pub fn check(&self, now: OffsetDateTime) -> Check {
@@ -38,13 +45,15 @@ impl OwnFiles {
             Some(why) => format!("; what is on disk now is NOT in use: {why}"),
             None => String::new(),
         };
+        let renewing = self.renewing.load().as_ref().map(|what| format!("; {what}")).unwrap_or_default();
+        let told = format!("{renewing}{refused}");
         let seconds = self.not_after.load(Ordering::Relaxed);
         let until = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let days = (until - now).whole_days();
         if until < now {
-            return Check::failing(format!("expired on {}{refused}", until.date()));
+            return Check::failing(format!("expired on {}{told}", until.date()));
         }
-        Check::ok(format!("{days} days left, until {}{refused}", until.date()))
+        Check::ok(format!("{days} days left, until {}{told}", until.date()))
     }
 }
 
@@ -64,6 +73,13 @@ mod tests {
         let check = own.check(end - time::Duration::days(30));
         assert!(check.ok && check.detail.contains("NOT in use: node.key is half a key"), "{check:?}");
         assert!(!own.check(end + time::Duration::SECOND).ok);
+        own.renewing(Some("its renewal waits"));
+        let check = own.check(end);
+        assert!(
+            check.ok && check.detail.contains("2026-12-22; its renewal waits; what is on disk"),
+            "{check:?}"
+        );
+        own.renewing(None);
         own.taken(end);
         assert!(!own.check(end - time::Duration::DAY).detail.contains("NOT"));
     }

@@ -15,6 +15,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use lienthong_audit::journal::{Journal, JournalError, JournalOptions};
+use lienthong_certs::files::FileError;
 use lienthong_crl::AddressError;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics as Register, admin::AdminError};
 use lienthong_transport::{Connections, Drain};
@@ -36,6 +37,7 @@ use crate::{
         publish::{self, ContractFileError},
         renewal::{self, Renewal},
         ship::{self, Shipping},
+        successor::{self, Plan, Successor},
         trust_file, watch as rights_watch, witness,
     },
     cores::{Cores, CoresConfig, CoresError},
@@ -92,6 +94,9 @@ pub enum NodeError {
     /// The admin listener.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// Certificate or key, whose change was interrupted.
+    #[error(transparent)]
+    Files(#[from] FileError),
     /// The reload signal.
     #[error("cannot listen for SIGHUP: {0}")]
     Signal(io::Error),
@@ -121,6 +126,8 @@ pub async fn run(
     let hangups = signal(SignalKind::hangup()).map_err(NodeError::Signal)?;
     let contract = publish::read(&config.backends)?;
     let fetching = fetched_lists::fetched(&config).map_err(|error| wrong_address(&error))?;
+    let next_certificate = plan_renewal(&config)?;
+    successor::finish(&config)?;
     let connections = Connections::new();
     let trust = Arc::new(Trust::open(&config, &connections)?);
     let broker = Broker::new(&config.broker, &trust, &connections);
@@ -147,13 +154,13 @@ pub async fn run(
     // Records are made and shipped while calls drain, so that they leave before the process does.
     let shipping = CancellationToken::new();
     tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
-    let renewal = Renewal {
-        files: renewal::files(&config),
-        node: Arc::clone(&node),
-        trust: Arc::clone(&trust),
-        connections: connections.clone(),
-    };
+    let renewal =
+        Renewal { files: renewal::files(&config), node: Arc::clone(&node), trust: Arc::clone(&trust) };
     tasks.spawn(renewal.run(hangups, working.clone()));
+    if let Some(plan) = next_certificate {
+        let (node, trust) = (Arc::clone(&node), Arc::clone(&trust));
+        tasks.spawn(Successor { node, trust, broker: broker.clone(), plan }.run(working.clone()));
+    }
     fetched_lists::spawn(&tasks, fetching, &node, &trust, &working);
     let file = config.trust.file.clone();
     tasks.spawn(trust_file::run(file, Arc::clone(&node), Arc::clone(&trust), working.clone()));
@@ -303,11 +310,21 @@ async fn journal_failure(node: &Node) -> JournalError {
 /// Reads and judges everything that the configuration names, and touches nothing.
 pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
     agency_of(config)?;
+    plan_renewal(config)?;
     publish::read(&config.backends)?;
     fetched_lists::fetched(config).map_err(|error| wrong_address(&error))?;
     Trust::check(config)?;
     systems_by_uid(config)?;
     Ok(())
+}
+
+fn plan_renewal(config: &NodeConfig) -> Result<Option<Plan>, NodeError> {
+    if config.renewal.days_before == 0 {
+        let message =
+            "a certificate that is renewed at its end is renewed too late; write 1 or more".to_owned();
+        return Err(NodeError::Config { key: "renewal.days_before", message });
+    }
+    Ok(Plan::of(config))
 }
 
 fn wrong_address(error: &AddressError) -> NodeError {

@@ -15,12 +15,12 @@ use lienthong_certs::{
     judge::{Judge, Profile, RevocationError, RevocationList, RevocationLists, TrustAnchors, TrustError},
 };
 use lienthong_proto::lienthong::control::v1::RevocationState;
-use lienthong_transport::{Connections, MaterialError, SharedMaterial, TlsMaterial};
+use lienthong_transport::{Connections, MaterialError, Peer, SharedMaterial, TlsMaterial};
 use lienthong_trust::{KeeperError, SignedTrust, TrustFileError, TrustKeeper, keeper::Owner};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::{config::NodeConfig, control::fetched_lists};
+use crate::{config::NodeConfig, control::fetched_lists, limits::OWN_CUTS_MAX};
 
 mod lists;
 
@@ -35,6 +35,8 @@ pub struct Trust {
     announced: AtomicU64,
     renewed: watch::Sender<()>,
     connections: Connections,
+    /// Cut by lists of the node's own files since the last bundle.
+    own_cuts: Mutex<Vec<Peer>>,
     /// What new handshakes use.
     pub material: SharedMaterial,
 }
@@ -126,6 +128,7 @@ impl Trust {
             held: Mutex::new(Held { keeper, credentials, lists, bundled: Vec::new() }),
             renewed: watch::Sender::new(()),
             connections: connections.clone(),
+            own_cuts: Mutex::default(),
             material: SharedMaterial::new(material),
         })
     }
@@ -182,6 +185,11 @@ impl Trust {
     pub fn signing(&self) -> Signing {
         let held = self.held();
         Signing { signer: held.credentials.signer(), edition: self.material.edition() }
+    }
+
+    /// The certificate in use.
+    pub fn present(&self) -> PeerCertificate {
+        self.held().credentials.certificate().clone()
     }
 
     /// End of the validity of the certificate in use.
@@ -253,6 +261,23 @@ impl Trust {
 
     fn judge(&self, anchors: &TrustAnchors, lists: &RevocationLists) -> Result<Judge, TrustError> {
         Judge::new(anchors.clone(), lists.clone(), self.profile.clone())
+    }
+
+    /// Cuts the connections that the lists of the node's own files refuse. The receipt for the next bundle counts them:
+    /// whoever revoked asks how many the revocation cut, and not who heard of it first.
+    pub fn cut_by_own_lists(&self) {
+        let mut own_cuts = self.own_cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (peer, refusal) in self.connections.close_refused(&self.material) {
+            tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
+            if own_cuts.len() < OWN_CUTS_MAX {
+                own_cuts.push(peer);
+            }
+        }
+    }
+
+    /// Whom [`Trust::cut_by_own_lists`] cut since this was asked last.
+    pub fn take_own_cuts(&self) -> Vec<Peer> {
+        std::mem::take(&mut *self.own_cuts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The revocation lists in force.

@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use lienthong_certs::pki::{Holder as Subject, Issued, KeyKind, Request};
 use lienthong_certs::{Branch, DevPki};
+use lienthong_proto::lienthong::registry::v1::NoticeKind;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -215,16 +216,36 @@ fn a_renewal_keeps_who_and_overlaps() {
     assert_eq!(renewed.renew(&WORLD.node, &WORLD.node, start()), Err(Refused::NotThePresent));
 }
 
+/// What data contacts are told: each step towards the end under a name of its own, nothing of what is not bound.
 #[test]
-fn a_statement_is_good_for_one_change() {
-    let statement = renewal_statement("demo", "enrollments/1", &[1; 32], &[2; 32]);
-    for other in [
-        renewal_statement("dem", "oenrollments/1", &[1; 32], &[2; 32]),
-        renewal_statement("demo", "enrollments/1", &[2; 32], &[1; 32]),
+fn notices_follow_from_the_enrollment_and_the_time() {
+    let end = WORLD.node.not_after;
+    let told = |one: &Enrolling, days: i64| -> Vec<(NoticeKind, String)> {
+        let all = notices(one, end - Duration::days(days));
+        all.into_iter().map(|notice| (notice.kind(), notice.name)).collect()
+    };
+    let active = active();
+    assert_eq!(told(&active, 31), []);
+    let id = active.name().trim_start_matches("enrollments/").to_owned();
+    let seen = hex::encode(&WORLD.node.fingerprint()[..8]);
+    for (days, kind, word) in [
+        (29, NoticeKind::EndsSoon, "ends-30"),
+        (13, NoticeKind::EndsSoon, "ends-14"),
+        (0, NoticeKind::EndsSoon, "ends-7"),
+        (-1, NoticeKind::Ended, "ended"),
     ] {
-        assert_ne!(other, statement);
+        assert_eq!(told(&active, days), [(kind, format!("notices/{id}-{word}-{seen}"))], "{days}");
     }
-    assert!(statement.starts_with(b"lienthong/renewal/v1\ndemo\nenrollments/1\n0101"));
+    assert_eq!(told(&waiting().1, 0), [], "it is bound to nobody");
+    assert_eq!(told(&active.unbind(&officer("A"), "lost key", start()).unwrap(), 0), []);
+
+    let next = ending(&WORLD.next, end + Duration::days(1));
+    let Ok(Redeemed::New(renewed)) = active.renew(&WORLD.node, &next, start()) else { panic!("it is new") };
+    let about: Vec<_> = notices(&renewed, start() + Duration::days(29)).into_iter().collect();
+    assert_eq!(about.len(), 1);
+    assert_eq!((about[0].kind(), about[0].agency.as_str()), (NoticeKind::Renewed, "agencies/H29"));
+    assert_eq!(about[0].certificate, Some(describe(&next)));
+    assert_eq!(notices(&renewed, start() + Duration::days(31)), [], "it was told");
 }
 
 proptest! {

@@ -7,8 +7,9 @@ use lienthong_proto::lienthong::registry::v1::enrollment_service_server::Enrollm
 use lienthong_proto::lienthong::registry::v1::{
     ApproveEnrollmentRequest, ApproveEnrollmentResponse, CreateTokenRequest, CreateTokenResponse,
     EnrollRequest, EnrollResponse, Enrollment, GetEnrollmentRequest, GetEnrollmentResponse,
-    ListEnrollmentsRequest, ListEnrollmentsResponse, RejectEnrollmentRequest, RejectEnrollmentResponse,
-    RenewCertificateRequest, RenewCertificateResponse, UnbindEnrollmentRequest, UnbindEnrollmentResponse,
+    ListEnrollmentsRequest, ListEnrollmentsResponse, ListNoticesRequest, ListNoticesResponse, Notice,
+    RejectEnrollmentRequest, RejectEnrollmentResponse, RenewCertificateRequest, RenewCertificateResponse,
+    UnbindEnrollmentRequest, UnbindEnrollmentResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,6 +21,9 @@ use crate::knocks::Knocks;
 use crate::metrics::BrokerMetrics;
 use crate::paging::Page;
 use crate::registrar::{Registrar, RegistrarError};
+
+/// What a holder calls the enrollment that its own certificate is part of.
+const OWN: &str = "enrollments/-";
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -61,7 +65,11 @@ impl EnrollmentService for Enrollments {
         let (guest, certificate) = self.stranger(Rpc::GetEnrollment, &request)?;
         let is_officer = matches!(guest.caller, Caller::Operator { .. });
         let may_see = |one: &Enrolling| is_officer || one.concerns(certificate.binding());
-        match self.registrar.get(&request.get_ref().name, may_see).await {
+        let found = match request.get_ref().name.as_str() {
+            OWN => self.registrar.of(certificate.binding()).await,
+            name => self.registrar.get(name, may_see).await,
+        };
+        match found {
             Ok(enrollment) => Ok(Response::new(GetEnrollmentResponse { enrollment: Some(enrollment) })),
             Err(refused) => Err(refused.to_status()),
         }
@@ -118,6 +126,26 @@ impl EnrollmentService for Enrollments {
             .step("renewed", move |registrar| async move { registrar.renew(&certificate, request).await })
             .await?;
         Ok(Response::new(RenewCertificateResponse { enrollment: Some(enrollment) }))
+    }
+
+    async fn list_notices(
+        &self,
+        request: Request<ListNoticesRequest>,
+    ) -> Result<Response<ListNoticesResponse>, Status> {
+        let guest = self.door.admit(Rpc::ListNotices, &request)?;
+        let page = Page::read(request.get_ref().page_size, &request.get_ref().page_token)?;
+        let agency = match &guest.caller {
+            Caller::Operator { .. } | Caller::Auditor { .. } => None,
+            Caller::Node { agency, .. } | Caller::System { agency, .. } | Caller::Officer { agency, .. } => {
+                Some(agency.as_str())
+            }
+            // The table lets nobody in who is bound to nobody; no agency has this code.
+            Caller::Anonymous { .. } => Some(""),
+        };
+        let all = self.registrar.notices(agency).await;
+        let (notices, next_page_token) = page.cut(&all, |one: &Notice| &one.name);
+        let notices = notices.to_vec();
+        Ok(Response::new(ListNoticesResponse { notices, next_page_token }))
     }
 
     async fn unbind_enrollment(

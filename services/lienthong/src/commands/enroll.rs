@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub mod card;
+pub mod notices;
 pub mod renew;
 pub mod show;
 
@@ -49,6 +50,8 @@ pub enum EnrollCommand {
     Unbind(EndArgs),
     /// Bind a node's or system's next certificate beside the present one, and put it in its place
     Renew(renew::RenewArgs),
+    /// List what data contacts should know of their certificates: renewed, ending, ended (operator: all; others: their own)
+    Notices(BrokerArgs),
 }
 
 /// The broker, and who calls.
@@ -151,6 +154,7 @@ pub fn run(command: EnrollCommand) -> Result<ExitCode> {
         EnrollCommand::Reject(args) => block_on(reject(args)),
         EnrollCommand::Unbind(args) => block_on(unbind(args)),
         EnrollCommand::Renew(args) => block_on(renew::run(args)),
+        EnrollCommand::Notices(args) => block_on(notices::run(args)),
     }
 }
 

@@ -247,10 +247,11 @@ impl BundleKeeper {
     }
 
     /// Register, then authorize, then serve: a connection that was made under the old bundle is judged by the new
-    /// one, whichever side made it. Returns whom that cut.
+    /// one, whichever side made it. Returns whom that cut, and whom a revocation list of the node's own had cut before.
     fn close_what_may_not_go_on(&self, before: Option<&RightsIndex>) -> Vec<Peer> {
+        let mut cut = self.trust.take_own_cuts();
         let refused = self.connections.close_refused(&self.trust.material);
-        let mut cut: Vec<Peer> = refused.into_iter().map(|(peer, _)| peer).collect();
+        cut.extend(refused.into_iter().map(|(peer, _)| peer));
         let Some(rights) = self.node.rights.load_full() else { return cut };
         cut.extend(self.connections.cut_where(
             |peer| {

@@ -26,7 +26,7 @@ pub struct Applied {
     pub epoch: u64,
     /// Since when the node decides by it.
     pub since: Timestamp,
-    /// Whose connections were cut because of it.
+    /// Whose connections were cut because of it, or by the node's own revocation lists since the bundle before.
     pub cut: Vec<Peer>,
     /// The revocation lists in force since then.
     pub revocation: Vec<RevocationState>,

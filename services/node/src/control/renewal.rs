@@ -9,7 +9,7 @@ use std::{
 };
 
 use lienthong_certs::{PeerCertificate, inspect::ExpiryNotice};
-use lienthong_transport::{Connections, FileWatch};
+use lienthong_transport::FileWatch;
 use time::OffsetDateTime;
 use tokio::{signal::unix::Signal, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,6 @@ pub struct Renewal {
     pub node: Arc<Node>,
     /// What takes the files over.
     pub trust: Arc<Trust>,
-    /// What newer lists may cut.
-    pub connections: Connections,
 }
 
 /// Files that may be replaced while the node runs.
@@ -110,9 +108,7 @@ impl Renewal {
             (false, Ok(()))
         });
         if taken.0 {
-            for (peer, refusal) in self.connections.close_refused(&self.trust.material) {
-                tracing::warn!(%peer, %refusal, "connection cut: its certificate is no longer accepted");
-            }
+            self.trust.cut_by_own_lists();
         }
         taken
     }

@@ -1,20 +1,27 @@
 //! `lienthong enroll renew`: the present certificate vouches for the next one, which then takes its place on disk.
-//!
-//! In this order a crash at any point loses nothing: until the broker has bound both, the files are the present ones;
-//! afterwards both are good.
+//! What a node with a `renewal.folder` does by itself, for those without, and for systems.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
-use lienthong_broker::enrollment::{self, Kind, renewal_statement};
-use lienthong_certs::{Credentials, TrustAnchors, files, pki::DevPki, pki::Holder, pki::Request, request};
-use lienthong_node::{NodeConfig, trust::Trust};
-use lienthong_proto::lienthong::registry::v1::{Enrollment, GetEnrollmentRequest, RenewCertificateRequest};
+use lienthong_broker::enrollment::{self, Kind};
+use lienthong_certs::{
+    Credentials, KeySource, TrustAnchors, files,
+    pki::{DevPki, Holder, Request},
+    renewal::{self, Files},
+    request,
+};
+use lienthong_node::{
+    NodeConfig,
+    control::successor::{self, OWN_ENROLLMENT, SuccessorError},
+    trust::Trust,
+};
+use lienthong_proto::lienthong::registry::v1::{Enrollment, GetEnrollmentRequest};
 use serde_json::json;
 
 use crate::{
@@ -35,15 +42,15 @@ pub struct RenewArgs {
     /// With --profile: the mesh's card
     #[arg(long, value_name = "FILE", requires = "profile")]
     pub card: Option<PathBuf>,
-    /// Enrollment, as `lienthong onboard` printed it
+    /// Enrollment, as `lienthong onboard` printed it; without it, the one of the present certificate
     #[arg(long, value_name = "NAME")]
-    pub enrollment: String,
+    pub enrollment: Option<String>,
     /// The next certificate, PEM, leaf first
     #[arg(long, value_name = "FILE", required_unless_present = "development_ca")]
     pub certificate: Option<PathBuf>,
-    /// Its private key, PEM, mode 0600
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
+    /// Its private key, PEM, mode 0600; without it, the key in use, as of one in a token
+    #[arg(long, value_name = "FILE", required_unless_present = "certificate")]
+    pub key: Option<PathBuf>,
     /// Development meshes only: make the key where it is missing, and have this development PKI certify it
     #[arg(long, value_name = "DIR", conflicts_with = "certificate")]
     pub development_ca: Option<PathBuf>,
@@ -59,33 +66,40 @@ struct Present {
     anchors: TrustAnchors,
 }
 
-/// Renews, and puts certificate and key in place; a node takes them over at SIGHUP.
+/// Renews, and puts certificate and key in place; a running node takes them over by itself.
 pub async fn run(args: RenewArgs) -> Result<ExitCode> {
     let Present { mesh, broker, anchors } = present(&args)?;
+    if let (Some(_), KeySource::Token(token)) = (&args.key, &broker.key) {
+        anyhow::bail!(
+            "the key in use is in a token ({}): leave --key out for a certificate of that key, or name another key in the \
+             configuration first\nkhóa đang dùng nằm trong thiết bị: bỏ --key nếu chứng thư mới dùng chính khóa đó, hoặc nêu \
+             khóa khác trong cấu hình trước",
+            token.pkcs11
+        );
+    }
     let present = Credentials::open(&broker.certificate, &broker.key)?;
     let mut service = Client::trusting(&broker, anchors)?.enrollments();
-    let asked = GetEnrollmentRequest { name: args.enrollment.clone() };
-    let known = service.get_enrollment(asked).await.map_err(|status| show::explained(&status))?.into_inner();
-    let known = known.enrollment.context("the broker answered without an enrollment")?;
-    let next_certificate = match (&args.certificate, &args.development_ca) {
-        (Some(path), _) => path.clone(),
-        (None, Some(ca)) => certified(ca, &known.holder, &present, &args.key)?,
-        (None, None) => anyhow::bail!("name the next --certificate"),
+    let name = args.enrollment.clone().unwrap_or_else(|| OWN_ENROLLMENT.to_owned());
+    let next_certificate = match (&args.certificate, &args.development_ca, &args.key) {
+        (Some(path), _, _) => path.clone(),
+        (None, Some(ca), Some(key)) => {
+            let asked = GetEnrollmentRequest { name: name.clone() };
+            let known = service.get_enrollment(asked).await.map_err(|status| show::explained(&status))?;
+            let known = known.into_inner().enrollment.context("the broker answered without an enrollment")?;
+            certified(ca, &known.holder, &present, key)?
+        }
+        _ => anyhow::bail!("name the next --certificate"),
     };
-    let next = Credentials::load(&next_certificate, &args.key)?;
-    let statement = renewal_statement(
-        &mesh,
-        &known.name,
-        &present.certificate().fingerprint(),
-        &next.certificate().fingerprint(),
-    );
-    let renewal = RenewCertificateRequest {
-        chain: next.chain().iter().map(|der| der.to_vec()).collect(),
-        signature: next.signer().sign(&statement)?,
-    };
-    let answer = service.renew_certificate(renewal).await.map_err(|status| show::explained(&status))?;
-    let enrollment = answer.into_inner().enrollment.context("the broker answered without an enrollment")?;
-    put_in_place(&broker, &next_certificate, &args.key)?;
+    let next_key = args.key.clone().map_or_else(|| broker.key.clone(), KeySource::from);
+    let next = Arc::new(Credentials::open(&next_certificate, &next_key)?);
+    let bound = successor::bind(&mut service, &name, &mesh, present.certificate(), next).await;
+    let enrollment = bound.map_err(|error| match error {
+        SuccessorError::Refused(status) => show::explained(&status),
+        other => other.into(),
+    })?;
+    let next = Files { certificate: &next_certificate, key: args.key.as_deref() };
+    renewal::put_in_place(next, Files { certificate: &broker.certificate, key: broker.key.file() })?;
+    Credentials::open(&broker.certificate, &broker.key)?;
     tell(&enrollment, args.json);
     Ok(ExitCode::SUCCESS)
 }
@@ -131,52 +145,6 @@ fn certified(ca: &Path, holder: &str, present: &Credentials, key: &Path) -> Resu
     Ok(certificate)
 }
 
-/// Both are written whole beside their places, and then renamed into them, one right after the other. What was there
-/// stays under `.before`, until the next renewal.
-fn put_in_place(present: &ClientProfile, certificate: &Path, key: &Path) -> Result<()> {
-    let Some(present_key) = present.key.file() else {
-        anyhow::bail!(
-            "the key in use is in a token ({}): put the certificate in its place by hand, and name the new key in the \
-             configuration\nkhóa đang dùng nằm trong thiết bị: hãy tự thay tệp chứng thư và nêu khóa mới trong cấu hình",
-            present.key
-        );
-    };
-    let pairs = [(key, present_key), (certificate, present.certificate.as_path())];
-    let pairs = pairs.into_iter().filter(|(from, to)| !same_file(from, to));
-    let mut renames = Vec::new();
-    for (from, to) in pairs {
-        let bytes = files::read(from, files::PEM_BYTES_MAX)?;
-        let (next, before) = (beside(to, "next"), beside(to, "before"));
-        for leftover in [&next, &before] {
-            match fs::remove_file(leftover) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("{} cannot be removed", leftover.display()));
-                }
-                _ => {}
-            }
-        }
-        files::create_private(&next, &bytes)?;
-        fs::hard_link(to, &before).with_context(|| format!("{} cannot be kept", to.display()))?;
-        renames.push((next, to));
-    }
-    for (next, to) in renames {
-        fs::rename(&next, to).with_context(|| format!("{} cannot be replaced", to.display()))?;
-    }
-    Credentials::open(&present.certificate, &present.key)?;
-    Ok(())
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
-}
-
 fn tell(enrollment: &Enrollment, as_json: bool) {
     if as_json {
         out::line(&json!({ "enrollment": show::to_json(enrollment) }).to_string());
@@ -184,8 +152,9 @@ fn tell(enrollment: &Enrollment, as_json: bool) {
     }
     out::line(&show::whole(enrollment));
     out::note(
-        "Both certificates are bound now, and the files are replaced. Tell a node: kill -HUP <pid>; a system reads its\n\
-         files at its next start.\n\
-         Chứng thư mới đã được gắn và thay vào tệp; hãy gửi SIGHUP cho nút để dùng ngay.",
+        "Both certificates are bound now, and the files are replaced. A running node takes them over within seconds; a\n\
+         system reads its files at its next start.\n\
+         Chứng thư mới đã được gắn và thay vào tệp; nút đang chạy tự dùng trong vài giây, hệ thống thông tin đọc lại khi \
+         khởi động.",
     );
 }

@@ -192,7 +192,8 @@ fn certificate_lines(label: &str, certificate: &EnrolledCertificate) -> Vec<Stri
     ]
 }
 
-fn certificate_json(certificate: &EnrolledCertificate) -> Value {
+/// A certificate as JSON.
+pub fn certificate_json(certificate: &EnrolledCertificate) -> Value {
     json!({
         "subject": certificate.subject,
         "issuer": certificate.issuer,
@@ -210,7 +211,8 @@ fn instant(at: Option<Timestamp>) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(at?.seconds).ok()
 }
 
-fn rfc3339(at: Option<Timestamp>) -> Option<String> {
+/// A time for machines.
+pub fn rfc3339(at: Option<Timestamp>) -> Option<String> {
     instant(at)?.format(&Rfc3339).ok()
 }
 

@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 use lienthong_certs::files;
 use lienthong_node::{
     NodeConfig,
-    config::{BackendConfig, BackendEndpointConfig, LimitsConfig, LocalListenerConfig, TlsBackendConfig},
+    config::{
+        BackendConfig, BackendEndpointConfig, LimitsConfig, LocalListenerConfig, RenewalConfig,
+        TlsBackendConfig,
+    },
 };
 use lienthong_proto::descriptors;
 use lienthong_telemetry::TelemetryConfig;
@@ -133,6 +136,10 @@ impl NodeFile {
             development: self.card.development,
             certificate: self.certificate.clone(),
             key: self.key.clone().into(),
+            renewal: RenewalConfig {
+                folder: Some(self.path.with_file_name("renewal")),
+                ..RenewalConfig::default()
+            },
             trust: self.trust.clone(),
             mesh_listener: self.listen,
             local_listener: LocalListenerConfig::Tls(self.local_listen),
