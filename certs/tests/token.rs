@@ -185,6 +185,45 @@ fn what_is_wrong_with_a_token_is_named() {
     );
 }
 
+/// A token that says that its next wrong PIN is the last one: SoftHSM behind a library that says so, and counts logins.
+#[test]
+fn the_last_try_of_a_pin_is_never_spent() {
+    let Some(hsm) = SoftHsm::within("the_last_try_of_a_pin_is_never_spent") else { return };
+    let bench = Bench::new();
+    let issued = bench.issue("one", KeyKind::EcdsaP256);
+    let good = hsm.token("H26", &issued.key);
+    let (final_try, logins) = (bench.folder.path().join("final-try"), bench.folder.path().join("logins"));
+    let module = bench.folder.path().join("last-try.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/last_try.c");
+    let text = |path: &Path| format!("\"{}\"", path.display());
+    let compiled = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&module)
+        .arg(format!("-DMODULE={}", text(&good.module)))
+        .arg(format!("-DFINAL_TRY={}", text(&final_try)))
+        .arg(format!("-DLOGINS={}", text(&logins)))
+        .args([source, "-ldl"])
+        .status()
+        .unwrap();
+    assert!(compiled.success(), "a C compiler is needed, as for the house itself");
+    let token = TokenKey { module, ..good };
+
+    fs::write(&final_try, "").unwrap();
+    for _ in 0..3 {
+        let refused = open(&issued.certificate, &token).unwrap_err();
+        assert!(
+            matches!(&refused, CredentialsError::Token(TokenError::LastTry { token }) if token == "H26"),
+            "{refused}"
+        );
+    }
+    assert!(!logins.exists(), "the right PIN was not tried either: it might have been a wrong one");
+    // The vendor's tool has logged in and so reset the count.
+    fs::remove_file(&final_try).unwrap();
+    let signer = open(&issued.certificate, &token).unwrap().signer();
+    verify(signer.spki_der(), b"again", &signer.sign(b"again").unwrap()).unwrap();
+    assert!(logins.exists());
+}
+
 #[test]
 fn a_wrong_pin_is_tried_once_until_its_file_changes() {
     let Some(hsm) = SoftHsm::within("a_wrong_pin_is_tried_once_until_its_file_changes") else { return };

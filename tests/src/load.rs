@@ -58,11 +58,16 @@ impl Load {
         Ok(Self { stop, answered, callers })
     }
 
-    /// Waits until some more calls were answered.
-    pub async fn goes_on(&self) -> Result<()> {
+    /// Waits until some more calls were answered. An error if a single call failed.
+    pub async fn goes_on(&mut self) -> Result<()> {
         let before = self.answered.load(Ordering::Relaxed);
-        eventually("calls go on", async || Ok(self.answered.load(Ordering::Relaxed) > before + 2 * CALLERS))
-            .await
+        let (answered, callers) = (&self.answered, &mut self.callers);
+        let more =
+            eventually("calls go on", async || Ok(answered.load(Ordering::Relaxed) > before + 2 * CALLERS));
+        tokio::select! {
+            more = more => more,
+            Some(ended) = callers.join_next() => ended?.and(Err(anyhow::anyhow!("a caller ended early"))),
+        }
     }
 
     /// Stops; an error if a single call failed.

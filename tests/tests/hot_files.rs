@@ -106,7 +106,7 @@ async fn metric(mesh: &TestMesh, role: &str, name: &str) -> Result<u64> {
 async fn certificate_key_and_lists_change_under_load_and_no_call_fails() -> Result<()> {
     let mesh = TestMesh::start().await?;
     let pki = DevPki::open(&mesh.mesh.layout.dir.join("pki"))?;
-    let load = Load::of_office(&mesh)?;
+    let mut load = Load::of_office(&mesh)?;
     load.goes_on().await?;
 
     for (round, code) in ["G01", "H26.90", "G01"].into_iter().enumerate() {
@@ -127,7 +127,7 @@ async fn certificate_key_and_lists_change_under_load_and_no_call_fails() -> Resu
         load.goes_on().await?;
     }
 
-    half_a_certificate(&mesh, &load).await?;
+    half_a_certificate(&mesh, &mut load).await?;
 
     // Lists and the broker's own pair: nobody tells the broker, it sees them.
     let (broker, _) = mesh.mesh.layout.broker.clone();
@@ -172,7 +172,7 @@ async fn certificate_key_and_lists_change_under_load_and_no_call_fails() -> Resu
 }
 
 /// A half-written certificate is said, and has no effect.
-async fn half_a_certificate(mesh: &TestMesh, load: &Load) -> Result<()> {
+async fn half_a_certificate(mesh: &TestMesh, load: &mut Load) -> Result<()> {
     let (_, config, _) = mesh.mesh.layout.nodes.iter().find(|(node, ..)| node == "G01").context("no G01")?;
     let present = Pair::of(config)?;
     let good = fs::read(&present.certificate)?;

@@ -6,7 +6,10 @@ use lienthong::{
     commands::call::{self, Outcome},
 };
 use lienthong_audit::{log::LogReader, record};
-use lienthong_certs::pki::DevPki;
+use lienthong_certs::{
+    Branch,
+    pki::{DevPki, Holder, Request},
+};
 use lienthong_proto::{descriptors, lienthong::audit::v1::record::Body, reason::Reason, status};
 use lienthong_tests::{GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, reason};
 use prost_reflect::{DynamicMessage, Value};
@@ -158,5 +161,48 @@ async fn failure(answer: Result<client::Answer, tonic::Status>) -> Result<tonic:
             Err(status) => Ok(status),
             Ok(_) => anyhow::bail!("it was answered"),
         },
+    }
+}
+
+/// A public authority vouches for parties outside the political system alone: a node refuses its certificate although the
+/// registry binds it to a system of a state agency, and takes the state's beside it.
+#[tokio::test]
+async fn a_certificate_of_a_public_authority_stands_for_no_system_of_an_agency() -> Result<()> {
+    let mesh = TestMesh::start_changed(|layout| {
+        let pki = DevPki::open(&layout.dir.join("pki"))?;
+        let public = pki.issue(&Request::new(public_office()).with_branch(Branch::Public))?;
+        let path = layout.dir.join("registry.yaml");
+        let mut registry: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+        let systems = registry["systems"].as_array_mut().context("no systems")?;
+        let system = systems
+            .iter_mut()
+            .find(|system| system["agency"] == "H26.90" && system["id"] == "mot-cua")
+            .context("no one-stop shop")?;
+        let bound = system["certificates"].as_array_mut().context("no certificates")?;
+        bound.push(serde_json::json!({ "file": public.certificate }));
+        Ok(std::fs::write(path, registry.to_string())?)
+    })
+    .await?;
+    let layout = &mesh.mesh.layout;
+    let public = DevPki::open(&layout.dir.join("pki"))?.issued("H26.90-cong-cong")?.context("not issued")?;
+    let office = client::profile(&layout.profiles[OFFICE])?;
+    let office = ClientProfile { certificate: public.certificate, key: public.key.into(), ..office };
+    let outcome = call::call(&Client::new(&office)?, GET_CITIZEN, PERSON, &handling()).await;
+    let error = match outcome {
+        Ok(outcome) => outcome.error.context("it was answered")?,
+        // The contract is not shown to it either.
+        Err(error) => error.downcast::<tonic::Status>()?,
+    };
+    let read = status::read(&error).with_context(|| error.to_string())?;
+    assert_eq!(read.reason, Reason::DenyCertificate);
+    assert!(error.message().contains("public authority vouches"), "{error}");
+    mesh.stop().await
+}
+
+fn public_office() -> Holder {
+    Holder::System {
+        agency_code: "H26.90".to_owned(),
+        agency_name: "Trung tâm Phục vụ hành chính công TP Hà Nội".to_owned(),
+        system_id: "cong-cong".to_owned(),
     }
 }

@@ -25,7 +25,7 @@ async fn a_node_renews_its_certificate_by_itself_under_load() -> Result<()> {
     let mesh = TestMesh::start().await?;
     let ending = Ending::prepare(&mesh).await?;
     let mut role = ending.start().await?;
-    let load = Load::start(&ending.agency.dir.join("mot-cua.profile.toml"), &stated())?;
+    let mut load = Load::start(&ending.agency.dir.join("mot-cua.profile.toml"), &stated())?;
     load.goes_on().await?;
 
     // What does not stand for this node changes nothing, and is said.

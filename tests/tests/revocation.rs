@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ use lienthong::{
 };
 use lienthong_broker::{Broker, BrokerConfig};
 use lienthong_certs::{
+    files,
     judge::RevocationReason,
     pki::{DevPki, Issued},
 };
@@ -59,7 +61,7 @@ async fn a_revocation_closes_the_last_stream_at_every_node_and_each_gives_its_re
     let broker = Broker::start(lienthong_telemetry::load::<BrokerConfig>(&layout.broker.0)?).await?;
     let stop = CancellationToken::new();
     let backend = start_backend(&layout, &pki, &stop)?;
-    let nodes = start_nodes(&layout, &stop).await?;
+    let nodes = start_nodes(&layout, &stop, &[]).await?;
     eventually("every node decides by the newest rights", async || {
         Ok(broker.board().connected() == nodes.len() && broker.board().behind(broker.epoch()) == 0)
     })
@@ -96,6 +98,40 @@ async fn a_revocation_closes_the_last_stream_at_every_node_and_each_gives_its_re
         took.len(),
         took[took.len() / 2]
     );
+
+    stop.cancel();
+    for node in nodes {
+        node.running.await?.context("a node")?;
+    }
+    backend.await?;
+    Ok(broker.stop().await?)
+}
+
+/// A node that has the list in a file of its own, and before the broker, cuts at once; whoever revoked still learns of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_nodes_own_list_cut_is_counted_in_its_receipt() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let layout = Layout::of(&plan(1), &folder.path().join("mesh"))?;
+    let pki = DevPki::open(&layout.dir.join("pki"))?;
+    let condemned = bind_more_certificates(&layout, &pki)?;
+    let broker = Broker::start(lienthong_telemetry::load::<BrokerConfig>(&layout.broker.0)?).await?;
+    let stop = CancellationToken::new();
+    let backend = start_backend(&layout, &pki, &stop)?;
+    let (published, own) = (layout.dir.join("pki/crl/state.crl"), layout.dir.join("own.crl"));
+    fs::copy(&published, &own)?;
+    let nodes = start_nodes(&layout, &stop, std::slice::from_ref(&own)).await?;
+    eventually("every node decides by the newest rights", async || {
+        Ok(broker.board().connected() == nodes.len() && broker.board().behind(broker.epoch()) == 0)
+    })
+    .await?;
+    let consumer = nodes.iter().find(|node| node.agency == AGENCY).context("no consumer")?;
+    let mut stream = Exchange::open(&pki, &condemned[0], consumer).await?;
+
+    pki.revoke(&condemned[0].binding, RevocationReason::KeyCompromise)?;
+    files::replace(&own, &fs::read(&published)?)?;
+    tokio::time::timeout(Duration::from_secs(60), &mut stream.ended).await???;
+    assert!(broker.reload().await?, "nothing changed");
+    every_node_gives_its_receipt(&broker, 1).await?;
 
     stop.cancel();
     for node in nodes {
@@ -173,14 +209,14 @@ struct Node {
     running: JoinHandle<Result<(), lienthong_node::NodeError>>,
 }
 
-async fn start_nodes(layout: &Layout, stop: &CancellationToken) -> Result<Vec<Node>> {
+async fn start_nodes(layout: &Layout, stop: &CancellationToken, own_lists: &[PathBuf]) -> Result<Vec<Node>> {
     let mut nodes = Vec::new();
     for (place, (_, config, _)) in layout.nodes.iter().enumerate() {
         let mut config: NodeConfig = lienthong_telemetry::load(config)?;
         config.threads = 1;
         config.telemetry.admin_listen = None;
-        // What is measured is the broker's word: a node that saw the file first would have nothing left to cut.
-        config.trust.revocation_lists.clear();
+        // What is measured is the broker's word: of its own, a node has those lists alone.
+        config.trust.revocation_lists = own_lists.to_vec();
         config.limits.journal_backlog_bytes_max = 1024 * 1024;
         let agency = config.name.split('/').nth(1).unwrap_or_default().to_owned();
         let (ready, listening) = oneshot::channel();

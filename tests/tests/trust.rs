@@ -6,40 +6,37 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
 };
 
 use anyhow::{Context, Result, ensure};
-use lienthong::{client::Client, commands::call, demo::layout::Layout};
+use lienthong::{commands::call, demo::layout::Layout};
 use lienthong_audit::{
     log::{LogKey, LogReader},
     policy::Policy,
 };
 use lienthong_certs::{
-    DevPki,
+    Branch, DevPki, files,
     pki::{Holder, Request},
+    request,
 };
 use lienthong_proto::lienthong::control::v1::SignedBundle;
-use lienthong_tests::{GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, program};
+use lienthong_tests::{
+    GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, load::Load, metric, program,
+};
 use lienthong_trust::ceremony;
 use prost::Message;
-use tokio::{process::Command, task::JoinSet};
-
-const CALLERS: usize = 4;
+use tokio::process::Command;
 
 #[tokio::test]
 async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Result<()> {
     let mesh = TestMesh::start_changed(prepare).await?;
     let ceremony = Ceremony::of(&mesh.mesh.layout);
-    let load = Load::start(&mesh.mesh.client(OFFICE)?);
+    let mut load = Load::of_office(&mesh)?;
 
     // The bundle key: announced, then used.
     let next = text(&ceremony.path("keys/bundle-2.key"))?;
     ceremony.rotate(&mesh, 2, &["--next-bundle-key", &next]).await?;
-    load.goes_on("the next bundle key is announced").await?;
+    load.goes_on().await.context("the next bundle key is announced")?;
     ceremony.rotate(&mesh, 3, &["--use-next-bundle-key"]).await?;
     for code in ["H26.90", "G01"] {
         eventually("the bundle on disk is signed by the new key", async || {
@@ -48,9 +45,9 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
         })
         .await?;
     }
-    load.goes_on("the new bundle key signs").await?;
+    load.goes_on().await.context("the new bundle key signs")?;
 
-    change_log_key(&mesh, &ceremony, &load).await?;
+    change_log_key(&mesh, &ceremony, &mut load).await?;
 
     // The root: the old one and the new one sign the change, then the new one alone.
     let new_root = ceremony.path("trust/root-2.key");
@@ -59,7 +56,7 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
         .await?;
     fs::rename(&new_root, ceremony.path("trust/root.key"))?;
     ceremony.rotate(&mesh, 7, &["--days", "200"]).await?;
-    load.goes_on("the new root signs alone").await?;
+    load.goes_on().await.context("the new root signs alone")?;
 
     // The authorities: a second generation comes, a node changes over to it, an authority of the first goes.
     let second = text(&ceremony.path("pki-g2/trust/state.pem"))?;
@@ -76,11 +73,11 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
         Ok(mesh.log_of("node-G01")?.contains("on disk are those in use"))
     })
     .await?;
-    load.goes_on("a node works under the second generation").await?;
+    load.goes_on().await.context("a node works under the second generation")?;
     ceremony.rotate(&mesh, 9, &["--drop-anchor", "Party G1 (development)"]).await?;
-    load.goes_on("an authority of the first generation is gone").await?;
+    load.goes_on().await.context("an authority of the first generation is gone")?;
 
-    let answered = load.stop().await?;
+    let answered = load.end().await?;
     ensure!(answered > 100, "only {answered} calls: that is no load");
 
     // What no longer stands is closed: with its authority gone, the office's own certificate counts no more. Its node is
@@ -98,8 +95,143 @@ async fn every_key_and_authority_changes_under_load_and_no_call_fails() -> Resul
     .await
 }
 
+/// The change of a whole generation, as the real authorities make it: the second comes, every holder changes over to it one
+/// after the other (nodes, broker, backends, systems, officers), and the first goes. No call fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_holder_changes_over_to_the_next_generation_and_the_first_goes() -> Result<()> {
+    let mesh = TestMesh::start_changed(prepare_generation).await?;
+    let layout = &mesh.mesh.layout;
+    let ceremony = Ceremony::of(layout);
+    let mut load = Load::of_office(&mesh)?;
+    load.goes_on().await?;
+
+    let second = text(&ceremony.path("pki-g2/trust/state.pem"))?;
+    ceremony.rotate(&mesh, 2, &["--state", &format!("State G2={second}")]).await?;
+    // Backends and clients know authorities by a file: both generations, then the second alone.
+    let known = ceremony.path("pki/trust/state.pem");
+    let both = [fs::read(&known)?, fs::read(&second)?].concat();
+    files::replace(&known, &both)?;
+    for backend in &layout.backends {
+        took_over(&mesh, &format!("backend-{}", backend.name), 1).await?;
+    }
+    load.goes_on().await.context("both generations are known")?;
+
+    for backend in &layout.backends {
+        change_over(&ceremony, &backend.config)?;
+        took_over(&mesh, &format!("backend-{}", backend.name), 2).await?;
+        load.goes_on().await.with_context(|| format!("{} has changed over", backend.name))?;
+    }
+    for (name, config, admin) in &layout.nodes {
+        let name_of_end = "lienthong_node_certificate_expiry_seconds ";
+        let before = metric(*admin, name_of_end).await?;
+        change_over(&ceremony, config)?;
+        eventually(&format!("{name} shows its next certificate"), async || {
+            Ok(metric(*admin, name_of_end).await? > before)
+        })
+        .await?;
+        load.goes_on().await.with_context(|| format!("{name} has changed over"))?;
+    }
+    let (config, admin) = &layout.broker;
+    let name_of_end = "lienthong_broker_certificate_expiry_seconds ";
+    let before = metric(*admin, name_of_end).await?;
+    change_over(&ceremony, config)?;
+    eventually("the broker shows its next certificate", async || {
+        Ok(metric(*admin, name_of_end).await? > before)
+    })
+    .await?;
+    for profile in layout.profiles.values() {
+        change_over(&ceremony, profile)?;
+    }
+    // What is in force was approved under the first generation, too.
+    mesh.mesh.reload_broker().await?;
+    load.goes_on().await.context("everybody has changed over")?;
+    let answered = load.end().await?;
+    ensure!(answered > 50, "{answered} answers are no load");
+
+    let mut load = Load::of_office(&mesh)?;
+    load.goes_on().await?;
+    ceremony.rotate(&mesh, 3, &["--drop-anchor", "State G1 (development)"]).await?;
+    files::replace(&known, &fs::read(&second)?)?;
+    for backend in &layout.backends {
+        took_over(&mesh, &format!("backend-{}", backend.name), 3).await?;
+    }
+    load.goes_on().await.context("the first generation is gone")?;
+    let answered = load.end().await?;
+    ensure!(answered > 20, "{answered} answers are no load");
+    mesh.stop().await
+}
+
+/// Waits until a backend has read its files anew so many times.
+async fn took_over(mesh: &TestMesh, role: &str, times: usize) -> Result<()> {
+    eventually(&format!("{role} has taken its files over"), async || {
+        Ok(mesh.log_of(role)?.matches("are those in use").count() >= times)
+    })
+    .await
+}
+
+/// The certificate of the second generation takes the place of the first, in the file that a configuration names.
+fn change_over(ceremony: &Ceremony, config: &Path) -> Result<()> {
+    let config: toml::Table = toml::from_str(&fs::read_to_string(config)?)?;
+    let certificate = Path::new(config["certificate"].as_str().context("no certificate")?);
+    let next = ceremony.path("second").join(certificate.file_name().context("no file")?);
+    // Whoever shares a certificate with another role has changed over already.
+    if next.exists() {
+        files::replace(certificate, &fs::read(&next)?)?;
+    }
+    Ok(())
+}
+
+/// Every certificate of the State branch once more, for the same key, by a second generation; the registry binds both.
+fn prepare_generation(layout: &Layout) -> Result<()> {
+    let dir = &layout.dir;
+    let second = DevPki::create(&dir.join("pki-g2"), "demo")?;
+    for folder in ["first", "second"] {
+        fs::create_dir(dir.join(folder))?;
+    }
+    for entry in fs::read_dir(dir.join("pki/issued"))? {
+        let certificate = entry?.path();
+        let (Some(name), true) =
+            (certificate.file_name(), certificate.extension().is_some_and(|end| end == "crt"))
+        else {
+            continue;
+        };
+        fs::copy(&certificate, dir.join("first").join(name))?;
+        let chain = files::certificates(&certificate)?;
+        let leaf = chain.first().context("no certificate")?;
+        let asked = request::next(leaf, &certificate.with_extension("key"))?;
+        fs::write(dir.join("second").join(name), second.answer(&asked.pem, Branch::State, 366)?)?;
+    }
+    let mut registry: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(dir.join("registry.yaml"))?)?;
+    for kind in ["nodes", "systems"] {
+        for holder in registry[kind].as_array_mut().context("none in the registry")? {
+            let file = holder["certificates"][0]["file"].as_str().context("no certificate")?.to_owned();
+            let name = Path::new(&file).file_name().context("no file")?;
+            let both =
+                ["first", "second"].map(|folder| serde_json::json!({ "file": dir.join(folder).join(name) }));
+            holder["certificates"] = both.to_vec().into();
+        }
+    }
+    fs::write(dir.join("registry.yaml"), registry.to_string())?;
+    for (name, config, _) in &layout.nodes {
+        let copy = dir.join(format!("trust/node-{name}.trust"));
+        fs::copy(dir.join("trust/mesh.trust"), &copy)?;
+        change(config, |table| {
+            table["trust"]["file"] = toml::Value::String(text(&copy)?);
+            Ok(())
+        })?;
+    }
+    change(&layout.broker.0, |table| {
+        let lists = table["trust"]["revocation_lists"].as_array_mut().context("no lists")?;
+        for list in second.crl_files() {
+            lists.push(toml::Value::String(text(&list)?));
+        }
+        Ok(())
+    })
+}
+
 /// Announced, so that both keys sign; then the new one alone. Witnesses know both all along.
-async fn change_log_key(mesh: &TestMesh, ceremony: &Ceremony, load: &Load) -> Result<()> {
+async fn change_log_key(mesh: &TestMesh, ceremony: &Ceremony, load: &mut Load) -> Result<()> {
     let next = text(&ceremony.path("keys/log-2.key"))?;
     let (old, both) = (ceremony.policy().await?, "the published checkpoint is believed by");
     ceremony.rotate(mesh, 4, &["--next-log-key", &next]).await?;
@@ -113,7 +245,7 @@ async fn change_log_key(mesh: &TestMesh, ceremony: &Ceremony, load: &Load) -> Re
         Ok(true)
     })
     .await?;
-    load.goes_on("the next log key signs, too").await?;
+    load.goes_on().await.context("the next log key signs, too")?;
     ceremony.rotate(mesh, 5, &["--use-next-log-key"]).await?;
     let quorum = ceremony.policy().await?;
     eventually(&format!("{both} the new key alone, with its witnesses"), async || {
@@ -122,7 +254,7 @@ async fn change_log_key(mesh: &TestMesh, ceremony: &Ceremony, load: &Load) -> Re
         Ok(old.judge(&note).is_err())
     })
     .await?;
-    load.goes_on("the new log key signs alone").await
+    load.goes_on().await.context("the new log key signs alone")
 }
 
 #[tokio::test]
@@ -244,51 +376,6 @@ impl Ceremony {
         let output = Command::new(program()?).args(arguments).output().await?;
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
-    }
-}
-
-/// Calls without end, all counted.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    callers: JoinSet<Result<()>>,
-}
-
-impl Load {
-    fn start(client: &Client) -> Self {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut callers = JoinSet::new();
-        for _ in 0..CALLERS {
-            let (client, stop, answered) = (client.clone(), Arc::clone(&stop), Arc::clone(&answered));
-            callers.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let outcome = call::call(&client, GET_CITIZEN, PERSON, &handling()).await?;
-                    ensure!(outcome.error.is_none(), "a call failed: {:?}", outcome.error);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(())
-            });
-        }
-        Self { stop, answered, callers }
-    }
-
-    /// Waits until calls were answered after this moment.
-    async fn goes_on(&self, after: &str) -> Result<()> {
-        let before = self.answered.load(Ordering::Relaxed);
-        let enough = before + 4 * CALLERS as u64;
-        eventually(&format!("calls go on after {after}"), async || {
-            Ok(self.answered.load(Ordering::Relaxed) >= enough)
-        })
-        .await
-    }
-
-    /// Ends; how many calls were answered, if none failed.
-    async fn stop(mut self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.callers.join_next().await {
-            ended??;
-        }
-        Ok(self.answered.load(Ordering::Relaxed))
     }
 }
 

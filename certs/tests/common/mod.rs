@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use lienthong_certs::judge::{Judge, Profile, RevocationLists, TrustAnchors};
-use lienthong_certs::pki::{DevPki, Issued};
+use lienthong_certs::pki::{DevPki, Holder, Issued};
 use rcgen::{CertificateParams, Issuer, KeyPair, PublicKeyData};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -92,4 +92,9 @@ pub fn leaf_params() -> CertificateParams {
 
 pub fn uri(text: &str) -> rcgen::SanType {
     rcgen::SanType::URI(text.try_into().unwrap())
+}
+
+/// Some node.
+pub fn node_holder() -> Holder {
+    Holder::Node { agency_code: "G01".into(), agency_name: "Bộ Công an".into(), node_id: "nut-1".into() }
 }

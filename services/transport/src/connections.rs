@@ -111,6 +111,22 @@ impl Connections {
         closed
     }
 
+    /// Asks every connection that certificates vouch for to finish, whichever side made it: calls under way go on, at a
+    /// listener for as long as those of an old connection, and new ones are made over new connections. For the moment after
+    /// our own certificate was replaced: whoever drops the authority of the one before shall find nothing of ours under it.
+    /// Returns how many were asked.
+    pub fn finish_all(&self) -> usize {
+        let now = Instant::now();
+        let mut asked = 0;
+        for entry in self.live().entries.values_mut().filter(|entry| entry.peer.certificate().is_some()) {
+            if entry.control.advance(Phase::Finishing) {
+                entry.finishing_since = Some(now);
+                asked += 1;
+            }
+        }
+        asked
+    }
+
     /// Registers a peer whose handshake just ended.
     pub(crate) fn register(
         &self,

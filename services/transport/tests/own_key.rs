@@ -3,15 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a panic is how a test fails
 
 mod common;
+#[path = "../../../certs/tests/common/softhsm.rs"]
+mod softhsm;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use common::{Mesh, Server, eventually, get, post, text};
 use lienthong_certs::{
-    Credentials, Errand, SignError, SignatureAlgorithm, Signer, TokenError,
+    Credentials, Errand, KeySource, SignError, SignatureAlgorithm, Signer, TokenError,
     pki::{Holder, Issued, KeyKind, Request},
 };
+use softhsm::SoftHsm;
+
 use lienthong_transport::limits::SIGNING_HANDSHAKES_MAX;
 use lienthong_transport::{
     Channel, ChannelOptions, ConnectError, Connections, Limits, RefusalReason, SendError, SharedMaterial,
@@ -124,6 +129,56 @@ async fn every_kind_of_key_shakes_hands_from_a_token_on_both_sides() {
         let running = Server::start("127.0.0.1:0".parse().unwrap(), material(&server), Limits::default());
         let channel = running.channel(&material(&client));
         assert_eq!(text(channel.send(post("/echo", b"xin")).await.unwrap()).await, "xin", "{kind:?}");
+    }
+}
+
+/// The kinds that official tokens hold, in a real one, through real handshakes: ours on both sides, and of `openssl`, which
+/// checks our signature by its own hand.
+#[tokio::test]
+async fn a_key_in_softhsm_proves_us_on_both_sides() {
+    let Some(hsm) = SoftHsm::within("a_key_in_softhsm_proves_us_on_both_sides") else { return };
+    let mesh = Mesh::new();
+    let kinds = [("rsa2048", KeyKind::Rsa2048), ("p256", KeyKind::EcdsaP256)];
+    // The library looks for tokens when it begins: all of them are there before the first is opened.
+    let sides = kinds.map(|(label, kind)| {
+        [format!("{label}-s"), format!("{label}-c")].map(|name| {
+            let issued = issue(&mesh, &name, kind);
+            let key = KeySource::from(hsm.token(&name, &issued.key));
+            (issued.certificate, key)
+        })
+    });
+    for [server, client] in &sides {
+        let material = |(certificate, key): &(PathBuf, KeySource)| {
+            SharedMaterial::new(mesh.material_of(&Credentials::open(certificate, key).unwrap()))
+        };
+        let running = Server::start("127.0.0.1:0".parse().unwrap(), material(server), Limits::default());
+        let channel = running.channel(&material(client));
+        assert_eq!(text(channel.send(post("/echo", b"xin")).await.unwrap()).await, "xin", "{server:?}");
+
+        let (address, trust) = (running.address.to_string(), mesh.folder.path().join("pki/trust/state.pem"));
+        let stranger = mesh.node("H26", &format!("la-{}", address.rsplit(':').next().unwrap()));
+        let said = tokio::process::Command::new("openssl")
+            .args([
+                "s_client",
+                "-tls1_3",
+                "-alpn",
+                "h2",
+                "-verify_return_error",
+                "-connect",
+                &address,
+                "-CAfile",
+            ])
+            .arg(trust)
+            .arg("-cert")
+            .arg(&stranger.certificate)
+            .arg("-key")
+            .arg(&stranger.key)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
     }
 }
 

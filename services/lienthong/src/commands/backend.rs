@@ -10,7 +10,7 @@ use lienthong_certs::{
 use lienthong_samples::backend::{Backend, BackendConfig, BackendKind, Listen};
 use lienthong_synthetic::backend::SyntheticBackend;
 use lienthong_telemetry::{Telemetry, TelemetryConfig, health::Identity};
-use lienthong_transport::{SharedMaterial, TlsMaterial};
+use lienthong_transport::{FileWatch, SharedMaterial, TlsMaterial};
 use serde::{Deserialize, Serialize};
 
 use crate::{cli::BackendArgs, commands::stop_signal};
@@ -47,10 +47,9 @@ pub async fn run(args: BackendArgs) -> Result<ExitCode> {
     let mesh = if args.kind == SYNTHETIC { lienthong_node::sandbox::MESH } else { "demo" };
     let identity = Identity { role: "backend".into(), mesh: mesh.into(), development: true };
     let telemetry = Telemetry::init(&TelemetryConfig::default(), &identity)?;
-    let files: Vec<_> = file.trust.into_iter().map(|path| (Branch::State, path)).collect();
-    let judge = Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
-    let credentials = Credentials::load(&file.certificate, &file.key)?;
-    let material = SharedMaterial::new(TlsMaterial::new(&credentials, judge)?);
+    let identity = OwnIdentity { certificate: file.certificate, key: file.key, trust: file.trust };
+    let material = SharedMaterial::new(identity.read()?);
+    tokio::spawn(identity.follow(material.clone()));
     if args.kind == SYNTHETIC {
         let path = file.contract.context("a synthetic backend needs the key contract")?;
         let contract =
@@ -65,4 +64,38 @@ pub async fn run(args: BackendArgs) -> Result<ExitCode> {
     }
     telemetry.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A backend's certificate, key and authorities on disk.
+struct OwnIdentity {
+    certificate: PathBuf,
+    key: PathBuf,
+    trust: Vec<PathBuf>,
+}
+
+impl OwnIdentity {
+    fn read(&self) -> Result<TlsMaterial> {
+        let files: Vec<_> = self.trust.iter().map(|path| (Branch::State, path.clone())).collect();
+        let judge =
+            Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
+        Ok(TlsMaterial::new(&Credentials::load(&self.certificate, &self.key)?, judge)?)
+    }
+
+    /// Takes over what changes on disk, for every new connection; what cannot be used changes nothing.
+    async fn follow(self, material: SharedMaterial) {
+        let files = [self.certificate.clone(), self.key.clone()].into_iter().chain(self.trust.clone());
+        let mut watch = FileWatch::new(files);
+        loop {
+            watch.changed().await;
+            match self.read() {
+                Ok(read) => {
+                    material.replace(read);
+                    tracing::info!("certificate, key and authorities on disk are those in use");
+                }
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "the files on disk cannot be used yet")
+                }
+            }
+        }
+    }
 }

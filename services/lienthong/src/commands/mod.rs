@@ -6,6 +6,7 @@ pub mod call;
 pub mod catalog;
 mod certs;
 pub mod certs_crl;
+pub mod certs_inspect;
 pub mod certs_issue;
 pub mod certs_request;
 pub mod compliance;

@@ -243,7 +243,8 @@ fn init(args: InitArgs) -> Result<ExitCode> {
     out::note(&format!(
         "Keep {root} offline, and a copy of it in another safe. Carry bundle-1.key and log-1.key to the broker, mesh.trust to \
          broker and nodes; read the roots' fingerprint out to every agency.\n\
-         Hãy giữ {root} ngoại tuyến; đọc dấu vân tay khóa gốc cho từng cơ quan khi cài đặt.",
+         Hãy giữ {root} ngoại tuyến và một bản sao ở két khác. Chuyển bundle-1.key và log-1.key tới máy chủ điều phối, mesh.trust \
+         tới máy chủ điều phối và các nút; đọc dấu vân tay khóa gốc cho từng cơ quan.",
         root = args.dir.join("root.key").display()
     ));
     Ok(ExitCode::SUCCESS)
@@ -343,7 +344,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         let said = json!({ "version": version, "good": error.is_none(), "verdict": verdict.as_ref().ok(), "error": error });
         out::line(&said.to_string());
     } else if let Ok(good) = &verdict {
-        out::line(&format!("version {version} is good: {good}"));
+        out::line(&format!("phiên bản {version} hợp lệ / version {version} is good: {good}"));
     }
     match verdict {
         Ok(_) => Ok(ExitCode::SUCCESS),

@@ -1,5 +1,5 @@
 //! Taking over what changed on disk: certificate and key, revocation lists. The files themselves say so ([`FileWatch`]),
-//! or SIGHUP does. Calls under way and connections that are open stay as they are, where the new lists let them; new ones
+//! or SIGHUP does. Calls under way are answered, where the new lists let them, and connections finish with them; new ones
 //! show the new certificate, and the journal's stream begins again under it. A file that cannot be used changes nothing.
 
 use std::{

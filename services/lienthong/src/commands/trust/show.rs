@@ -50,11 +50,12 @@ pub fn whole(trust: &MeshTrust) {
     pair(&parts.log);
     head("Nhân chứng", "Witnesses");
     let witnesses = &parts.witnesses;
-    out::line(&format!(
-        "  cần {0}/{1} đồng ký / {0} of {1} must cosign",
-        witnesses.quorum,
-        witnesses.known.len()
-    ));
+    if witnesses.known.is_empty() {
+        out::line("  không có / none");
+    } else {
+        let (quorum, known) = (witnesses.quorum, witnesses.known.len());
+        out::line(&format!("  cần {quorum}/{known} đồng ký / {quorum} of {known} must cosign"));
+    }
     for witness in &witnesses.known {
         out::line(&format!("  {}  {}", witness.key.label(), witness.url.as_deref().unwrap_or("")));
     }
