@@ -114,9 +114,7 @@ impl Broker {
         let read = spawn_blocking(move || trust::credentials(&config));
         let credentials = read.await.map_err(|_| BrokerError::Stopped)??;
         let judge = self.judge.borrow().clone();
-        if self.material.replace(TlsMaterial::new(&credentials, judge)?) {
-            self.connections.finish_all();
-        }
+        self.material.replace(TlsMaterial::new(&credentials, judge)?);
         let not_after = credentials.certificate().not_after;
         self.not_after.send_replace(not_after);
         self.metrics.certificate_expiry(not_after);

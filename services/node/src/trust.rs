@@ -203,7 +203,7 @@ impl Trust {
     }
 
     /// Reads certificate and key again and uses them from now on, where `is_ours` says that the registry binds the
-    /// certificate to this node. Connections that are open finish their calls. Returns whether anything was replaced.
+    /// certificate to this node. Connections that the node began finish their calls. Returns whether anything was replaced.
     pub fn reload(&self, is_ours: impl FnOnce(&PeerCertificate) -> bool) -> Result<bool, NodeTrustError> {
         let credentials = Credentials::open(&self.certificate, &self.key)?;
         let mut held = self.held();
@@ -218,7 +218,7 @@ impl Trust {
         self.material.replace(TlsMaterial::new(&credentials, judge)?);
         held.credentials = credentials;
         drop(held);
-        self.connections.finish_all();
+        self.connections.finish_outbound();
         self.renewed.send_replace(());
         Ok(true)
     }

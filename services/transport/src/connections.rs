@@ -111,20 +111,16 @@ impl Connections {
         closed
     }
 
-    /// Asks every connection that certificates vouch for to finish, whichever side made it: calls under way go on, at a
-    /// listener for as long as those of an old connection, and new ones are made over new connections. For the moment after
-    /// our own certificate was replaced: whoever drops the authority of the one before shall find nothing of ours under it.
-    /// Returns how many were asked.
-    pub fn finish_all(&self) -> usize {
-        let now = Instant::now();
-        let mut asked = 0;
-        for entry in self.live().entries.values_mut().filter(|entry| entry.peer.certificate().is_some()) {
-            if entry.control.advance(Phase::Finishing) {
-                entry.finishing_since = Some(now);
-                asked += 1;
-            }
-        }
-        asked
+    /// Has every connection that we began under a certificate finish: calls under way go on, and the next ones go over new
+    /// connections. For the moment after our own certificate was replaced, so that whoever drops the authority of the one
+    /// before finds nothing of ours under it. What others began, they end; a listener asks them to when it is old.
+    /// Returns how many.
+    pub fn finish_outbound(&self) -> usize {
+        let live = self.live();
+        let ours = live.entries.values().filter(|entry| {
+            entry.peer.direction() == Direction::Outbound && entry.peer.certificate().is_some()
+        });
+        ours.filter(|entry| entry.control.advance(Phase::Finishing)).count()
     }
 
     /// Registers a peer whose handshake just ended.

@@ -159,14 +159,9 @@ impl SharedMaterial {
     /// Live connections stay. Follow with [`Connections::close_refused`](crate::Connections::close_refused),
     /// which closes those that the new judge no longer accepts. No connection slips between the two: a
     /// handshake judged under an older edition is judged again once it is registered.
-    ///
-    /// Returns whether our certificate is another than before.
-    pub fn replace(&self, material: TlsMaterial) -> bool {
+    pub fn replace(&self, material: TlsMaterial) {
         let material = Arc::new(material);
-        let before = self
-            .newest
-            .rcu(|current| Edition { number: current.number + 1, material: Arc::clone(&material) });
-        before.material.chain != material.chain
+        self.newest.rcu(|current| Edition { number: current.number + 1, material: Arc::clone(&material) });
     }
 
     /// The same with our present certificate and key: only the judge is another. Whatever is wrong with newer files of ours,

@@ -59,8 +59,8 @@ async fn replacing_everything_under_load_fails_no_request() {
     assert!(answered.load(Ordering::Relaxed) > 100, "{answered:?} answers are no load");
 }
 
-/// After our certificate was replaced, nothing of ours goes on under the one before: calls under way are answered, and the
-/// next ones go over new connections.
+/// After our certificate was replaced, nothing that we began goes on under the one before: calls under way are answered, and
+/// the next ones go over new connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_the_certificate_before_finish_their_calls_and_go() {
     let mesh = Mesh::new();
@@ -71,22 +71,20 @@ async fn connections_of_the_certificate_before_finish_their_calls_and_go() {
         let channel = channel.clone();
         tokio::spawn(async move { text(channel.send(get("/slow/300")).await.unwrap()).await })
     };
-    for side in [&server.connections, &register] {
-        assert_eq!(text(channel.send(get("/slow/0")).await.unwrap()).await, "/slow/0");
-        let before: Vec<_> = side.peers().iter().map(|peer| peer.connection_id()).collect();
-        assert!(!before.is_empty());
-        let under_way = caller();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(side.finish_all(), before.len());
-        assert_eq!(side.finish_all(), 0, "once");
-        let after = caller();
-        assert_eq!(
-            (under_way.await.unwrap().as_str(), after.await.unwrap().as_str()),
-            ("/slow/300", "/slow/300")
-        );
-        tokio::time::timeout(Duration::from_secs(10), side.gone(before)).await.unwrap();
+    assert_eq!(text(channel.send(get("/slow/0")).await.unwrap()).await, "/slow/0");
+    let before: Vec<_> = register.peers().iter().map(|peer| peer.connection_id()).collect();
+    assert_eq!(before.len(), 1);
+    let under_way = caller();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(register.finish_outbound(), 1);
+    assert_eq!(register.finish_outbound(), 0, "once");
+    assert_eq!(server.connections.finish_outbound(), 0, "what others began, they end");
+    let after = caller();
+    for answer in [under_way, after] {
+        assert_eq!(answer.await.unwrap(), "/slow/300");
     }
-    assert_eq!(server.connections.count(), 1, "one connection, made anew");
+    tokio::time::timeout(Duration::from_secs(10), register.gone(before)).await.unwrap();
+    assert_eq!(register.count(), 1, "one connection, made anew");
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ async fn list(args: ListArgs) -> Result<ExitCode> {
         let all: Vec<_> = all.iter().map(show::to_json).collect();
         out::line(&json!({ "enrollments": all }).to_string());
     } else if all.is_empty() {
-        out::note("no enrollment");
+        out::note("chưa có kết nạp nào / no enrollment");
     } else {
         all.sort_by_key(|one| one.create_time.map(|time| (time.seconds, time.nanos)));
         for one in &all {

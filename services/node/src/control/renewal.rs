@@ -1,6 +1,7 @@
 //! Taking over what changed on disk: certificate and key, revocation lists. The files themselves say so ([`FileWatch`]),
-//! or SIGHUP does. Calls under way are answered, where the new lists let them, and connections finish with them; new ones
-//! show the new certificate, and the journal's stream begins again under it. A file that cannot be used changes nothing.
+//! or SIGHUP does. Calls under way are answered, where the new lists let them, and connections that the node began finish
+//! with them; new ones show the new certificate, and the journal's stream begins again under it. A file that cannot be used
+//! changes nothing.
 
 use std::{
     path::PathBuf,

@@ -29,7 +29,10 @@ pub async fn run(args: BrokerArgs) -> Result<ExitCode> {
         let all: Vec<Value> = all.iter().map(to_json).collect();
         out::line(&json!({ "notices": all }).to_string());
     } else if all.is_empty() {
-        out::note("no notice: no certificate was renewed of late or ends soon");
+        out::note(
+            "Không có thông báo: không chứng thư nào vừa gia hạn hoặc sắp hết hạn.\n\
+             No notice: no certificate was renewed of late or ends soon.",
+        );
     }
     if !args.json {
         // What is most urgent goes first.

@@ -50,48 +50,52 @@ impl From<StateWord> for EnrollmentState {
 
 /// One line of a listing.
 pub fn row(one: &Enrollment) -> String {
-    format!("{}  {:<8}  {:<36}  {}", one.name, word(one.state()), one.holder, local(one.create_time))
+    let until = one.certificate.as_ref().map(|certificate| certificate.not_after);
+    let until = until.map_or_else(String::new, |until| format!("  → {}", local(until)));
+    let state = format!("{} / {}", state_vi(one.state()), word(one.state()));
+    format!("{}  {state:<24}  {:<36}{until}", one.name, one.holder)
 }
 
 /// Everything of one enrollment, a line a fact.
 pub fn whole(one: &Enrollment) -> String {
     let mut lines = vec![
-        format!("{}  {}", one.name, word(one.state())),
-        format!("  holder       {}", one.holder),
-        format!("  token        made {} by {}", local(one.create_time), one.created_by),
-        format!("               good until {}", local(one.expire_time)),
+        format!("{}  {} / {}", one.name, state_vi(one.state()), word(one.state())),
+        fact("chủ thể", "holder", &one.holder),
+        fact("mã mời", "token", &format!("{}, {}", local(one.create_time), one.created_by)),
+        fact("", "", &format!("hạn / good until {}", local(one.expire_time))),
     ];
     if let Some(expected) = &one.expected {
         let who = match &expected.identity {
-            Some(Identity::Subject(subject)) => format!("subject {subject}"),
-            Some(Identity::SpkiSha256(hash)) => format!("key {}", hex::encode(hash)),
-            None => "nobody".to_owned(),
+            Some(Identity::Subject(subject)) => subject.clone(),
+            Some(Identity::SpkiSha256(hash)) => format!("khóa / key {}", hex::encode(hash)),
+            None => "không ai / nobody".to_owned(),
         };
-        lines.push(format!("  expected     {who}"));
-        lines.push(format!("               issuer {}", expected.issuer));
+        lines.push(fact("chờ chứng thư", "expected", &who));
+        lines.push(fact("", "", &format!("cấp bởi / issuer {}", expected.issuer)));
     }
     if !one.address.is_empty() {
-        lines.push(format!("  address      {} as {}", one.address, one.server_name));
+        lines.push(fact("địa chỉ", "address", &format!("{} ({})", one.address, one.server_name)));
     }
     if let Some(certificate) = &one.certificate {
-        lines.push(format!("  shown        {}", local(one.enroll_time)));
-        lines.extend(certificate_lines("certificate", certificate));
+        lines.push(fact("trình lúc", "shown", &local(one.enroll_time)));
+        lines.extend(certificate_lines("chứng thư", "certificate", certificate));
     }
     if let Some(previous) = &one.previous_certificate {
-        lines.push(format!("  renewed      {} ({} so far)", local(one.renew_time), one.renewals));
-        lines.extend(certificate_lines("before it", previous));
+        let times = one.renewals;
+        lines.push(fact("gia hạn", "renewed", &format!("{} (lần thứ / no. {times})", local(one.renew_time))));
+        lines.extend(certificate_lines("trước đó", "before it", previous));
     }
     if !one.decided_by.is_empty() {
-        lines.push(format!("  decided      {} by {}", local(one.decide_time), one.decided_by));
+        lines.push(fact("quyết định", "decided", &format!("{}, {}", local(one.decide_time), one.decided_by)));
     }
     if !one.unbound_by.is_empty() {
-        lines.push(format!("  unbound      {} by {}", local(one.unbind_time), one.unbound_by));
+        lines.push(fact("gỡ gắn kết", "unbound", &format!("{}, {}", local(one.unbind_time), one.unbound_by)));
     }
     if !one.reason.is_empty() {
-        lines.push(format!("  because      {}", one.reason));
+        lines.push(fact("lý do", "because", &one.reason));
     }
     if one.epoch > 0 {
-        lines.push(format!("  rights       epoch {}", one.epoch));
+        lines.push(fact("gói quyền", "rights", &format!("epoch {}", one.epoch)));
     }
     lines.join("\n")
 }
@@ -172,23 +176,39 @@ pub const fn word(state: EnrollmentState) -> &'static str {
     }
 }
 
-fn certificate_lines(label: &str, certificate: &EnrolledCertificate) -> Vec<String> {
-    let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+const fn state_vi(state: EnrollmentState) -> &'static str {
+    match state {
+        EnrollmentState::Unspecified => "không rõ",
+        EnrollmentState::Offered => "đã mời",
+        EnrollmentState::Waiting => "chờ duyệt",
+        EnrollmentState::Active => "đang gắn kết",
+        EnrollmentState::Rejected => "bị từ chối",
+        EnrollmentState::Unbound => "đã gỡ",
+        EnrollmentState::Expired => "quá hạn",
+    }
+}
+
+/// One fact under its name; without a name, more of the one before.
+fn fact(vi: &str, en: &str, said: &str) -> String {
+    let label = if vi.is_empty() { String::new() } else { format!("{vi} / {en}") };
+    format!("  {label:<25} {said}")
+}
+
+fn certificate_lines(vi: &str, en: &str, certificate: &EnrolledCertificate) -> Vec<String> {
+    let or_none = |text: String| if text.is_empty() { "không có / none".to_owned() } else { text };
     let names = or_none(certificate.dns_names.join(", "));
     let agency = or_none(certificate.agency_code.clone());
     let (first, second) = certificate.fingerprint.split_at(certificate.fingerprint.len() / 2);
+    let (from, until) = (local(certificate.not_before), local(certificate.not_after));
     vec![
-        format!("  {label:<11}  {}", certificate.subject),
-        format!("               issuer {}", certificate.issuer),
-        format!("               serial {}", hex::encode(&certificate.serial)),
-        format!(
-            "               valid  {} to {}",
-            local(certificate.not_before),
-            local(certificate.not_after)
-        ),
-        format!("               names  {names}; agency {agency}"),
-        format!("  fingerprint  {}", grouped(first)),
-        format!("               {}", grouped(second)),
+        fact(vi, en, &certificate.subject),
+        fact("", "", &format!("cấp bởi / issuer {}", certificate.issuer)),
+        fact("", "", &format!("số hiệu / serial {}", hex::encode(&certificate.serial))),
+        fact("hiệu lực", "valid", &format!("{from} → {until}")),
+        fact("tên miền", "DNS names", &names),
+        fact("cơ quan", "agency", &agency),
+        fact("dấu vân tay", "fingerprint", &grouped(first)),
+        fact("", "", &grouped(second)),
     ]
 }
 
