@@ -246,6 +246,10 @@ pub const HEALTH_KNOWN_MAX: usize = 10_000;
 /// How long a renewed certificate waits for the rights that bind it, milliseconds: the broker's word takes a moment.
 pub const BINDING_WAIT_MS_MAX: u64 = 15_000;
 
+/// How long the node's own rights must bind a renewed certificate before it is shown, milliseconds: those whom it calls hear
+/// of the binding at about the same time, and not at the same moment.
+pub const BINDING_SPREAD_MS: u64 = 5_000;
+
 /// Pause between two looks whether the rights bind a renewed certificate, milliseconds.
 pub const BINDING_PAUSE_MS: u64 = 100;
 

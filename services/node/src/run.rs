@@ -154,8 +154,12 @@ pub async fn run(
     // Records are made and shipped while calls drain, so that they leave before the process does.
     let shipping = CancellationToken::new();
     tasks.spawn(rights_watch::run(keeper, Arc::clone(&node), broker.clone(), first, working.clone()));
-    let renewal =
-        Renewal { files: renewal::files(&config), node: Arc::clone(&node), trust: Arc::clone(&trust) };
+    let renewal = Renewal {
+        files: renewal::files(&config),
+        node: Arc::clone(&node),
+        trust: Arc::clone(&trust),
+        bound: Arc::default(),
+    };
     tasks.spawn(renewal.run(hangups, working.clone()));
     if let Some(plan) = next_certificate {
         let (node, trust) = (Arc::clone(&node), Arc::clone(&trust));

@@ -5,7 +5,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     call::identify::binding_of,
     config::NodeConfig,
     control::fetched_lists,
-    limits::{BINDING_PAUSE_MS, BINDING_WAIT_MS_MAX, EXPIRY_LOOK_MS, REBIND_MS},
+    limits::{BINDING_PAUSE_MS, BINDING_SPREAD_MS, BINDING_WAIT_MS_MAX, EXPIRY_LOOK_MS, REBIND_MS},
     node::Node,
     trust::{NodeTrustError, Trust},
 };
@@ -32,6 +32,34 @@ pub struct Renewal {
     pub node: Arc<Node>,
     /// What takes the files over.
     pub trust: Arc<Trust>,
+    /// Since when the rights bind the next certificate.
+    pub bound: Arc<Bound>,
+}
+
+/// Since when a certificate is bound, so that it is shown only once others know it, too.
+#[derive(Debug, Default)]
+pub struct Bound(Mutex<Option<([u8; 32], Instant)>>);
+
+impl Bound {
+    /// Whether a certificate has been bound for [`BINDING_SPREAD_MS`].
+    fn is_known(&self, certificate: &PeerCertificate, is_bound: bool, now: Instant) -> bool {
+        // A plain value: a panic elsewhere cannot leave it half written.
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fingerprint = certificate.fingerprint();
+        if !is_bound {
+            *seen = None;
+            return false;
+        }
+        match *seen {
+            Some((of, since)) if of == fingerprint => {
+                now.saturating_duration_since(since) >= Duration::from_millis(BINDING_SPREAD_MS)
+            }
+            _ => {
+                *seen = Some((fingerprint, now));
+                false
+            }
+        }
+    }
 }
 
 /// Files that may be replaced while the node runs.
@@ -116,9 +144,13 @@ impl Renewal {
 
     /// Takes certificate and key over.
     async fn renew(&self) -> Result<bool, NodeTrustError> {
-        let (node, trust) = (Arc::clone(&self.node), Arc::clone(&self.trust));
+        let (node, trust, bound) = (Arc::clone(&self.node), Arc::clone(&self.trust), Arc::clone(&self.bound));
         // Reads two files and signs once.
-        let work = spawn_blocking(move || trust.reload(|certificate| is_bound(&node, certificate)));
+        let work = spawn_blocking(move || {
+            trust.reload(|certificate| {
+                bound.is_known(certificate, is_bound(&node, certificate), Instant::now())
+            })
+        });
         work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "reading certificate and key ended unexpectedly");
             Ok(false)
@@ -167,5 +199,32 @@ async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lienthong_certs::DevPki;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_shown_once_others_know_that_it_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = DevPki::create(&folder.path().join("pki"), "vn-test").unwrap();
+        let issue = |id| {
+            let issued = pki.issue_node("H29", "DEMO – Cơ quan thử", id, &["n1.h29.test"]).unwrap();
+            issued.credentials().unwrap().certificate().clone()
+        };
+        let (one, other) = (issue("n1"), issue("n2"));
+        let (bound, begun) = (Bound::default(), Instant::now());
+        let after = |ms| begun + Duration::from_millis(ms);
+        assert!(
+            !bound.is_known(&one, true, begun) && !bound.is_known(&one, true, after(BINDING_SPREAD_MS - 1))
+        );
+        assert!(bound.is_known(&one, true, after(BINDING_SPREAD_MS)));
+        assert!(!bound.is_known(&other, true, after(BINDING_SPREAD_MS)), "each has a time of its own");
+        assert!(!bound.is_known(&other, false, after(2 * BINDING_SPREAD_MS)));
+        assert!(!bound.is_known(&other, true, after(3 * BINDING_SPREAD_MS)), "it begins anew");
     }
 }
