@@ -241,7 +241,7 @@ fn notices_follow_from_the_enrollment_and_the_time() {
 
     let next = ending(&WORLD.next, end + Duration::days(1));
     let Ok(Redeemed::New(renewed)) = active.renew(&WORLD.node, &next, start()) else { panic!("it is new") };
-    let about: Vec<_> = notices(&renewed, start() + Duration::days(29)).into_iter().collect();
+    let about = notices(&renewed, start() + Duration::days(29));
     assert_eq!(about.len(), 1);
     assert_eq!((about[0].kind(), about[0].agency.as_str()), (NoticeKind::Renewed, "agencies/H29"));
     assert_eq!(about[0].certificate, Some(describe(&next)));
