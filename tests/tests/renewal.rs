@@ -48,7 +48,8 @@ async fn a_node_renews_its_certificate_by_itself_under_load() -> Result<()> {
     load.goes_on().await?;
     let answered = load.end().await?;
     ensure!(answered > 50, "{answered} answers are no load");
-    ensure!(ending.outcome("renewed")().await? == 1.0, "once");
+    let renewed = ending.outcome("renewed")().await?;
+    ensure!((0.5..1.5).contains(&renewed), "once, and not {renewed} times");
     for left in ["next.csr", "next.crt", "next.key"] {
         ensure!(!ending.place(left).exists(), "{left} is left over");
     }

@@ -116,32 +116,7 @@ async fn every_holder_changes_over_to_the_next_generation_and_the_first_goes() -
     }
     load.goes_on().await.context("both generations are known")?;
 
-    for backend in &layout.backends {
-        change_over(&ceremony, &backend.config)?;
-        took_over(&mesh, &format!("backend-{}", backend.name), 2).await?;
-        load.goes_on().await.with_context(|| format!("{} has changed over", backend.name))?;
-    }
-    // Those who are asked before those who ask: a node makes its own connections anew, those of others end with their age.
-    let asked_first = layout.nodes.iter().filter(|(name, ..)| name != "H26.90");
-    let asks = layout.nodes.iter().filter(|(name, ..)| name == "H26.90");
-    for (name, config, admin) in asked_first.chain(asks) {
-        let name_of_end = "lienthong_node_certificate_expiry_seconds ";
-        let before = metric(*admin, name_of_end).await?;
-        change_over(&ceremony, config)?;
-        eventually(&format!("{name} shows its next certificate"), async || {
-            Ok(metric(*admin, name_of_end).await? > before)
-        })
-        .await?;
-        load.goes_on().await.with_context(|| format!("{name} has changed over"))?;
-    }
-    let (config, admin) = &layout.broker;
-    let name_of_end = "lienthong_broker_certificate_expiry_seconds ";
-    let before = metric(*admin, name_of_end).await?;
-    change_over(&ceremony, config)?;
-    eventually("the broker shows its next certificate", async || {
-        Ok(metric(*admin, name_of_end).await? > before)
-    })
-    .await?;
+    roles_change_over(&mesh, &ceremony, &mut load).await?;
     for profile in layout.profiles.values() {
         change_over(&ceremony, profile)?;
     }
@@ -162,6 +137,38 @@ async fn every_holder_changes_over_to_the_next_generation_and_the_first_goes() -
     let answered = load.end().await?;
     ensure!(answered > 20, "{answered} answers are no load");
     mesh.stop().await
+}
+
+/// Backends, nodes, and the broker, one after the other.
+async fn roles_change_over(mesh: &TestMesh, ceremony: &Ceremony, load: &mut Load) -> Result<()> {
+    let layout = &mesh.mesh.layout;
+    for backend in &layout.backends {
+        change_over(ceremony, &backend.config)?;
+        took_over(mesh, &format!("backend-{}", backend.name), 2).await?;
+        load.goes_on().await.with_context(|| format!("{} has changed over", backend.name))?;
+    }
+    // Those who are asked before those who ask: a node makes its own connections anew, those of others end with their age.
+    let asked_first = layout.nodes.iter().filter(|(name, ..)| name != "H26.90");
+    let asks = layout.nodes.iter().filter(|(name, ..)| name == "H26.90");
+    for (name, config, admin) in asked_first.chain(asks) {
+        let name_of_end = "lienthong_node_certificate_expiry_seconds ";
+        let before = metric(*admin, name_of_end).await?;
+        change_over(ceremony, config)?;
+        eventually(&format!("{name} shows its next certificate"), async || {
+            Ok(metric(*admin, name_of_end).await? > before)
+        })
+        .await?;
+        load.goes_on().await.with_context(|| format!("{name} has changed over"))?;
+    }
+    let (config, admin) = &layout.broker;
+    let name_of_end = "lienthong_broker_certificate_expiry_seconds ";
+    let before = metric(*admin, name_of_end).await?;
+    change_over(ceremony, config)?;
+    eventually("the broker shows its next certificate", async || {
+        Ok(metric(*admin, name_of_end).await? > before)
+    })
+    .await?;
+    Ok(())
 }
 
 /// Waits until a backend has read its files anew so many times.

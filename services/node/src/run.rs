@@ -127,9 +127,8 @@ pub async fn run(
     let contract = publish::read(&config.backends)?;
     let fetching = fetched_lists::fetched(&config).map_err(|error| wrong_address(&error))?;
     let next_certificate = plan_renewal(&config)?;
-    successor::finish(&config)?;
     let connections = Connections::new();
-    let trust = Arc::new(Trust::open(&config, &connections)?);
+    let trust = open_trust(&config, &connections)?;
     let broker = Broker::new(&config.broker, &trust, &connections);
     let node = open_node(&config, &trust)?;
     node.revocation.judged_by(&trust.material);
@@ -162,8 +161,7 @@ pub async fn run(
     };
     tasks.spawn(renewal.run(hangups, working.clone()));
     if let Some(plan) = next_certificate {
-        let (node, trust) = (Arc::clone(&node), Arc::clone(&trust));
-        tasks.spawn(Successor { node, trust, broker: broker.clone(), plan }.run(working.clone()));
+        tasks.spawn(Successor::new(plan, &node, &trust, &broker).run(working.clone()));
     }
     fetched_lists::spawn(&tasks, fetching, &node, &trust, &working);
     let file = config.trust.file.clone();
@@ -199,6 +197,12 @@ pub async fn run(
     tasks.wait().await;
     wait_for("the shipping thread", move || drop(shipper.join())).await;
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Ends an interrupted change of certificate and key first.
+fn open_trust(config: &NodeConfig, connections: &Connections) -> Result<Arc<Trust>, NodeError> {
+    successor::finish(config)?;
+    Ok(Arc::new(Trust::open(config, connections)?))
 }
 
 fn open_node(config: &NodeConfig, trust: &Trust) -> Result<Arc<Node>, NodeError> {

@@ -48,13 +48,13 @@ pub const OWN_ENROLLMENT: &str = "enrollments/-";
 /// Looks after the next certificate.
 pub struct Successor {
     /// Whose operator is told.
-    pub node: Arc<Node>,
+    node: Arc<Node>,
     /// The certificate in use.
-    pub trust: Arc<Trust>,
+    trust: Arc<Trust>,
     /// Who binds the next one.
-    pub broker: Broker,
+    broker: Broker,
     /// When, and where.
-    pub plan: Plan,
+    plan: Plan,
 }
 
 /// When the next certificate is asked for, and where it is found.
@@ -118,6 +118,7 @@ pub enum Step {
 
 /// What lies on disk, as far as a step depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and any of them may go with any other
 pub struct Seen {
     /// The certificate on disk is the one in use.
     pub is_settled: bool,
@@ -224,6 +225,11 @@ pub fn finish(config: &NodeConfig) -> Result<(), FileError> {
 }
 
 impl Successor {
+    /// Looks after it by `plan`.
+    pub fn new(plan: Plan, node: &Arc<Node>, trust: &Arc<Trust>, broker: &Broker) -> Successor {
+        Successor { node: Arc::clone(node), trust: Arc::clone(trust), broker: broker.clone(), plan }
+    }
+
     /// Looks after it until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         let mut watch = FileWatch::new([self.plan.place("next.crt")]);
