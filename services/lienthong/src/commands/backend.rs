@@ -93,7 +93,7 @@ impl OwnIdentity {
                     tracing::info!("certificate, key and authorities on disk are those in use");
                 }
                 Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "the files on disk cannot be used yet")
+                    tracing::error!(error = format!("{error:#}"), "the files on disk cannot be used yet");
                 }
             }
         }
