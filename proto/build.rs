@@ -9,6 +9,7 @@ const MESH: &[&str] = &[
     "lienthong/options/v1/reason.proto",
     "lienthong/options/v1/options.proto",
     "lienthong/control/v1/rights.proto",
+    "lienthong/control/v1/status.proto",
     "lienthong/registry/v1/registry.proto",
     "lienthong/registry/v1/enrollment.proto",
     "lienthong/registry/v1/duty.proto",

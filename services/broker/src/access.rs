@@ -141,6 +141,12 @@ pub enum Rpc {
     ExportReport,
     /// `ComplianceService.GetStatistics`
     GetStatistics,
+    /// `MeshStatusService.WhoAmI`
+    WhoAmI,
+    /// `MeshStatusService.GetMeshStatus`
+    GetMeshStatus,
+    /// `MeshStatusService.ListNodeStates`
+    ListNodeStates,
 }
 
 impl Rpc {
@@ -211,6 +217,9 @@ impl Rpc {
         Rpc::ListEntryCompliance,
         Rpc::ExportReport,
         Rpc::GetStatistics,
+        Rpc::WhoAmI,
+        Rpc::GetMeshStatus,
+        Rpc::ListNodeStates,
     ];
 
     /// Its gRPC path.
@@ -281,6 +290,9 @@ impl Rpc {
             Rpc::ListEntryCompliance => "/lienthong.compliance.v1.ComplianceService/ListEntryCompliance",
             Rpc::ExportReport => "/lienthong.compliance.v1.ComplianceService/ExportReport",
             Rpc::GetStatistics => "/lienthong.compliance.v1.ComplianceService/GetStatistics",
+            Rpc::WhoAmI => "/lienthong.control.v1.MeshStatusService/WhoAmI",
+            Rpc::GetMeshStatus => "/lienthong.control.v1.MeshStatusService/GetMeshStatus",
+            Rpc::ListNodeStates => "/lienthong.control.v1.MeshStatusService/ListNodeStates",
         }
     }
 }
@@ -321,10 +333,10 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ListDisputes
         | Rpc::ListOutages
         | Rpc::ListConnectionRequests
-        | Rpc::ListNotices => !matches!(role, Role::Anonymous),
+        | Rpc::ListNotices => !matches!(role, Role::Console | Role::Anonymous),
         // How an agency keeps its duty is shown to itself, and to those who watch over all: the handlers see to it.
         Rpc::GetScorecard | Rpc::ListScorecards | Rpc::ListEntryCompliance | Rpc::ExportReport => {
-            !matches!(role, Role::Anonymous)
+            !matches!(role, Role::Console | Role::Anonymous)
         }
         // An agency's own acts, by whatever stands for it.
         Rpc::DeclareRefusal
@@ -340,9 +352,10 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         Rpc::Explain => matches!(role, Role::Node | Role::Operator | Role::Auditor | Role::Officer),
         Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
         Rpc::WhatIf => matches!(role, Role::Operator),
-        // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only.
-        // What is counted of providers without telling consumers or persons apart is public, too.
-        Rpc::GetCheckpoint | Rpc::GetEnrollment | Rpc::GetStatistics => true,
+        // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only, and
+        // whom a certificate stands for is no secret from its holder. What is counted of providers without telling
+        // consumers or persons apart is public, too.
+        Rpc::GetCheckpoint | Rpc::GetEnrollment | Rpc::GetStatistics | Rpc::WhoAmI => true,
         // Whom nobody is bound to knocks here, and nowhere else. Once it is bound, it may hear the same answer again.
         Rpc::Enroll => matches!(role, Role::Node | Role::System | Role::Anonymous),
         Rpc::RenewCertificate => matches!(role, Role::Node | Role::System),
@@ -368,9 +381,14 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::RejectChange
         | Rpc::ReadFiles
         | Rpc::DecideDispute => matches!(role, Role::Operator),
-        // What does not match concerns two agencies at least; the operator's officers follow it up.
-        Rpc::ListFindings | Rpc::WatchFindings => matches!(role, Role::Operator | Role::Auditor),
+        // What does not match concerns two agencies at least; the operator's officers follow it up. An agency's officer sees
+        // what concerns a node or system of his agency.
+        Rpc::ListFindings | Rpc::WatchFindings => {
+            matches!(role, Role::Operator | Role::Auditor | Role::Officer)
+        }
         Rpc::CloseFinding => matches!(role, Role::Operator),
+        // How the mesh stands is for those who run it and those who watch it.
+        Rpc::GetMeshStatus | Rpc::ListNodeStates => matches!(role, Role::Operator | Role::Auditor),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::Acknowledgement;
 use prost_types::Timestamp;
+use time::OffsetDateTime;
 
 use crate::bundle::sha256;
 use crate::limits::{BOARD_LISTS_MAX, BOARD_TEXT_BYTES_MAX, BOARD_TIME_AHEAD_S_MAX};
@@ -40,6 +41,8 @@ pub struct Row {
     pub revocation: Vec<InForce>,
     /// What it cut when it last took a bundle that made it cut something.
     pub cut: Option<Cut>,
+    /// End of validity of the certificate with which it last began to watch.
+    pub certificate_not_after: Option<OffsetDateTime>,
     /// The newest epoch there was when it said hello, or that it was handed: it can speak of no later one.
     known_epoch: u64,
     /// What of its receipts is on record.
@@ -190,6 +193,11 @@ impl Entry {
         now: Timestamp,
     ) -> Result<Option<Effect>, &'static str> {
         self.with(|row| row.acknowledged(said, now)).unwrap_or(Ok(None))
+    }
+
+    /// Notes until when the certificate is valid with which the node watches.
+    pub(crate) fn certified_until(&self, not_after: OffsetDateTime) {
+        self.with(|row| row.certificate_not_after = Some(not_after));
     }
 
     /// Notes which mesh trust file the node holds, and why not a newer one.

@@ -390,6 +390,8 @@ impl Broker {
             index: self.index.clone(),
             reader: LogReader::new(&log_dir(&self.config.data_dir)),
             board: self.board.clone(),
+            positions: Arc::clone(&self.saver.positions),
+            judge: self.judge.subscribe(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
             batches_in_flight_max: self.config.limits.batches_in_flight_max,

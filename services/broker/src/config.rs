@@ -55,6 +55,10 @@ pub struct BrokerConfig {
     /// Agencies' security officers: each may search the exchanges to which his agency is party. Read again on reload.
     #[serde(default)]
     pub officers: Vec<OfficerConfig>,
+    /// Certificates of consoles, PEM: each may pass on what an operator, auditor or officer asks who has proved his
+    /// certificate to it, and can do nothing by itself. Read again on reload.
+    #[serde(default)]
+    pub consoles: Vec<PathBuf>,
     /// Reasons for refusals, deadlines and holidays, TOML, as `lienthong refusal rules` prints them; without it, those that
     /// the program knows. Read again on reload.
     #[serde(default)]
@@ -229,6 +233,7 @@ impl BrokerConfig {
             operators: Vec::new(),
             auditors: Vec::new(),
             officers: Vec::new(),
+            consoles: Vec::new(),
             duty_file: None,
             bundle_keys: vec![
                 "/etc/lienthong/keys/bundle-1.key".into(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lienthong_catalog::code::is_state_code;
-use lienthong_certs::{Branch, PeerCertificate};
+use lienthong_certs::{Branch, Judge, PeerCertificate};
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
 use lienthong_transport::Peer;
@@ -16,11 +16,13 @@ use crate::generation::Generation;
 use crate::identity::Caller;
 use crate::metrics::BrokerMetrics;
 use crate::quiet::Quiet;
+use crate::spokesman::{Spoken, Spokesmen, Via};
 
 /// Who may come in, by the newest generation of the registry. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Door {
     generations: watch::Receiver<Arc<Generation>>,
+    spokesmen: Spokesmen,
     metrics: BrokerMetrics,
     quiet: Quiet,
 }
@@ -30,10 +32,19 @@ pub struct Door {
 pub struct Guest {
     /// What the registry binds its certificate to.
     pub caller: Caller,
-    /// The certificate, as proved in the handshake; `None` on hops that prove none.
+    /// The certificate, as proved in the handshake, or to the console; `None` on hops that prove none.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// The console through which a person calls; `None`: he calls himself.
+    pub via: Option<Via>,
     /// The generation of the registry that says so.
     pub generation: Arc<Generation>,
+}
+
+impl Guest {
+    /// Subject of the console through which a person calls; empty: he calls himself.
+    pub fn console(&self) -> &str {
+        self.via.as_ref().map_or("", |via| &via.console)
+    }
 }
 
 /// A node that was admitted.
@@ -50,9 +61,13 @@ pub struct NodeGuest {
 }
 
 impl Door {
-    /// A door for the registry that `generations` shows.
-    pub fn new(generations: watch::Receiver<Arc<Generation>>, metrics: BrokerMetrics) -> Door {
-        Door { generations, metrics, quiet: Quiet::default() }
+    /// A door for the registry that `generations` shows; `judge` judges those for whom consoles speak.
+    pub fn new(
+        generations: watch::Receiver<Arc<Generation>>,
+        judge: watch::Receiver<Arc<Judge>>,
+        metrics: BrokerMetrics,
+    ) -> Door {
+        Door { generations, spokesmen: Spokesmen::new(judge), metrics, quiet: Quiet::default() }
     }
 
     /// Admits the caller of `request` to `rpc`.
@@ -64,9 +79,18 @@ impl Door {
         let certificate = peer.and_then(Peer::certificate).cloned();
         let generation = self.generations.borrow().clone();
         let caller = caller(&generation, certificate.as_deref());
-        match access::admit(rpc, &caller).and_then(|()| agrees(&caller, certificate.as_deref())) {
-            Ok(()) => Ok(Guest { caller, certificate, generation }),
-            Err(error) => Err(self.refuse(rpc, &caller, &error)),
+        let spoken = self.spokesmen.read(&caller, certificate.as_ref(), request.metadata(), &generation);
+        let guest = match spoken {
+            Ok(None) => Guest { caller, certificate, via: None, generation },
+            Ok(Some(Spoken { person, certificate, via })) => {
+                Guest { caller: person, certificate: Some(certificate), via: Some(via), generation }
+            }
+            Err(error) => return Err(self.refuse(rpc, &caller, &error)),
+        };
+        let certificate = guest.certificate.as_deref();
+        match access::admit(rpc, &guest.caller).and_then(|()| agrees(&guest.caller, certificate)) {
+            Ok(()) => Ok(guest),
+            Err(error) => Err(self.refuse(rpc, &guest.caller, &error)),
         }
     }
 
@@ -109,7 +133,13 @@ impl Door {
     /// `DENY_CERTIFICATE` once its certificate stands for somebody else, or nobody.
     pub fn still_allows(&self, rpc: Rpc, guest: &Guest) -> Result<(), Status> {
         let generation = self.generations.borrow().clone();
-        let caller = caller(&generation, guest.certificate.as_deref());
+        let caller = match &guest.via {
+            None => caller(&generation, guest.certificate.as_deref()),
+            Some(via) => self
+                .spokesmen
+                .again(via, &generation)
+                .map_err(|error| self.refuse(rpc, &guest.caller, &error))?,
+        };
         if caller.to_string() == guest.caller.to_string() && access::admit(rpc, &caller).is_ok() {
             return Ok(());
         }

@@ -18,14 +18,23 @@ pub enum Role {
     Auditor,
     /// An agency's security officer, who sees the exchanges to which his agency is party.
     Officer,
+    /// A console, which may do nothing by itself and speaks for people (`console`).
+    Console,
     /// A good certificate that the registry binds to nobody.
     Anonymous,
 }
 
 impl Role {
     /// Every role, in the order of the access table.
-    pub const ALL: [Role; 6] =
-        [Role::Node, Role::System, Role::Operator, Role::Auditor, Role::Officer, Role::Anonymous];
+    pub const ALL: [Role; 7] = [
+        Role::Node,
+        Role::System,
+        Role::Operator,
+        Role::Auditor,
+        Role::Officer,
+        Role::Console,
+        Role::Anonymous,
+    ];
 
     /// The role as a word.
     pub const fn name(self) -> &'static str {
@@ -35,6 +44,7 @@ impl Role {
             Role::Operator => "operator",
             Role::Auditor => "auditor",
             Role::Officer => "officer",
+            Role::Console => "console",
             Role::Anonymous => "anonymous",
         }
     }
@@ -74,6 +84,11 @@ pub enum Caller {
         /// Code of the agency.
         agency: String,
     },
+    /// A console.
+    Console {
+        /// Subject of the certificate.
+        subject: String,
+    },
     /// Bound to nobody; what the certificate says about itself is kept for the refusal's text.
     Anonymous {
         /// Issuer, serial and key of the certificate.
@@ -90,6 +105,7 @@ impl Caller {
             Caller::Operator { .. } => Role::Operator,
             Caller::Auditor { .. } => Role::Auditor,
             Caller::Officer { .. } => Role::Officer,
+            Caller::Console { .. } => Role::Console,
             Caller::Anonymous { .. } => Role::Anonymous,
         }
     }
@@ -103,6 +119,7 @@ impl fmt::Display for Caller {
             Caller::Operator { subject } => write!(f, "operator {subject}"),
             Caller::Auditor { subject } => write!(f, "auditor {subject}"),
             Caller::Officer { subject, agency } => write!(f, "officer {subject} of {agency}"),
+            Caller::Console { subject } => write!(f, "console {subject}"),
             Caller::Anonymous { certificate } => {
                 write!(f, "a certificate that the registry binds to nobody: {certificate}")
             }

@@ -18,6 +18,7 @@
 //! | [`broker`] | the running whole: start, reload, stop. **Start here.** |
 //! | [`service`] | the gRPC services, thin |
 //! | [`door`] | from a proven certificate to an admitted caller |
+//! | [`spokesman`] | a person for whom a console speaks |
 //! | [`access`] | who may call what: one table |
 //! | [`identity`] | who a certificate is |
 //! | [`enrollment`] | one enrollment, from token to binding to its end. Pure |
@@ -103,6 +104,7 @@ pub mod saver;
 pub mod service;
 pub mod shelf;
 pub mod sources;
+pub mod spokesman;
 pub mod state;
 pub mod steward;
 pub mod stored;

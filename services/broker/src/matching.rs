@@ -324,7 +324,7 @@ impl Matching {
                 }
                 Verdict::Explained { id, reason } => {
                     let actor = RECORDER.to_owned();
-                    bodies.push(Body::FindingClosed(FindingClosed { id, actor, reason }));
+                    bodies.push(Body::FindingClosed(FindingClosed { id, actor, reason, via: String::new() }));
                 }
             }
         }

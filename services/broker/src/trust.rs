@@ -148,7 +148,8 @@ fn take_in(
     }
 }
 
-/// The bindings of the certificates of people: operators, auditors, agencies' officers.
+/// The bindings of the certificates of people and of the consoles that speak for them: operators, auditors, agencies'
+/// officers.
 ///
 /// # Errors
 /// [`BrokerError`] naming the file.
@@ -158,7 +159,8 @@ pub fn people(config: &BrokerConfig) -> Result<Vec<(CertificateBinding, Caller)>
     let officers = config.officers.iter().map(|OfficerConfig { certificate, agency }| {
         person(certificate, |subject| Caller::Officer { subject, agency: agency.clone() })
     });
-    operators.chain(auditors).chain(officers).collect()
+    let consoles = config.consoles.iter().map(|path| person(path, |subject| Caller::Console { subject }));
+    operators.chain(auditors).chain(officers).chain(consoles).collect()
 }
 
 /// The operator's persons with their certificate chains: who may approve a change of the catalog.

@@ -30,7 +30,7 @@ impl Actor {
                 Some(agency(format!("agencies/{code}/officers/{subject}"), code))
             }
             Caller::Operator { subject } | Caller::Auditor { subject } => Some(person(subject)),
-            Caller::Anonymous { .. } => None,
+            Caller::Console { .. } | Caller::Anonymous { .. } => None,
         }
     }
 

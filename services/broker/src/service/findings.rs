@@ -20,6 +20,7 @@ use super::watching::Watching;
 use crate::access::Rpc;
 use crate::door::Door;
 use crate::error::BrokerError;
+use crate::identity::Caller;
 use crate::ledger::Ledger;
 use crate::limits::{FINDING_CLOSE_WAIT_MS, FINDINGS_CLOSING_MAX, FINDINGS_PAGE_DEFAULT, FINDINGS_PAGE_MAX};
 use crate::matching::Progress;
@@ -47,7 +48,7 @@ impl FindingService for FindingDesk {
         &self,
         request: Request<ListFindingsRequest>,
     ) -> Result<Response<ListFindingsResponse>, Status> {
-        self.door.admit(Rpc::ListFindings, &request)?;
+        let guest = self.door.admit(Rpc::ListFindings, &request)?;
         let asked = request.into_inner();
         let items_max = match usize::try_from(asked.page_size) {
             Ok(0) => FINDINGS_PAGE_DEFAULT,
@@ -62,7 +63,7 @@ impl FindingService for FindingDesk {
                 )
             })?),
         };
-        let wanted = |entry: &FindingEntry| is_wanted(&asked, entry);
+        let wanted = |entry: &FindingEntry| is_wanted(&asked, entry) && concerns(&guest.caller, entry);
         let (findings, next) =
             self.shelf.findings(after, items_max, wanted).await.map_err(|error| unavailable(&error))?;
         let next_page_token = next.map(|index| format!("{index:x}")).unwrap_or_default();
@@ -95,7 +96,12 @@ impl FindingService for FindingDesk {
         if !self.begins(&id) {
             return Err(Status::failed_precondition("closed already, a moment ago"));
         }
-        let closed = FindingClosed { id: id.clone(), actor: guest.caller.to_string(), reason };
+        let closed = FindingClosed {
+            id: id.clone(),
+            actor: guest.caller.to_string(),
+            reason,
+            via: guest.console().to_owned(),
+        };
         let recorded = self.ledger.record(vec![Body::FindingClosed(closed.clone())]).await;
         let recorded = recorded.map_err(|error| {
             self.lock().remove(&id);
@@ -143,6 +149,15 @@ fn is_wanted(asked: &ListFindingsRequest, entry: &FindingEntry) -> bool {
     (asked.include_closed || entry.closed.is_none())
         && (kind == FindingKind::Unspecified || found.kind() == kind)
         && (asked.node.is_empty() || found.nodes.contains(&asked.node))
+}
+
+/// An agency's officer sees what concerns a node or system of his agency; the operator's people see all.
+pub(super) fn concerns(caller: &Caller, entry: &FindingEntry) -> bool {
+    let Caller::Officer { agency, .. } = caller else { return true };
+    let of_agency = |name: &String| {
+        name.strip_prefix("agencies/").and_then(|rest| rest.split('/').next()) == Some(agency.as_str())
+    };
+    entry.finding.as_ref().is_some_and(|found| found.nodes.iter().any(of_agency))
 }
 
 pub(super) fn unavailable(error: &BrokerError) -> Status {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lienthong_audit::log::LogReader;
 use lienthong_audit::policy::Policy;
+use lienthong_certs::Judge;
 use lienthong_proto::lienthong::audit::v1::audit_service_server::AuditServiceServer;
 use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingServiceServer;
 use lienthong_proto::lienthong::audit::v1::log_service_server::LogServiceServer;
@@ -12,6 +13,7 @@ use lienthong_proto::lienthong::catalog::v1::catalog_change_service_server::Cata
 use lienthong_proto::lienthong::catalog::v1::catalog_service_server::CatalogServiceServer;
 use lienthong_proto::lienthong::catalog::v1::decision_service_server::DecisionServiceServer;
 use lienthong_proto::lienthong::compliance::v1::compliance_service_server::ComplianceServiceServer;
+use lienthong_proto::lienthong::control::v1::mesh_status_service_server::MeshStatusServiceServer;
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsServiceServer;
 use lienthong_proto::lienthong::registry::v1::duty_service_server::DutyServiceServer;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_server::EnrollmentServiceServer;
@@ -39,6 +41,7 @@ use crate::matching::{Progress, heard::Heard};
 use crate::metrics::BrokerMetrics;
 use crate::online::Online;
 use crate::places::Places;
+use crate::positions::Positions;
 use crate::registrar::Registrar;
 use crate::shelf::Shelf;
 use crate::steward::Steward;
@@ -58,6 +61,7 @@ pub mod page;
 pub mod registry;
 pub mod rights;
 pub mod search;
+pub mod status;
 mod watching;
 
 /// What the services stand on.
@@ -89,6 +93,10 @@ pub struct Ground {
     pub reader: LogReader,
     /// Which node decides by which epoch.
     pub board: Board,
+    /// How much of each journal the log holds.
+    pub positions: Arc<Positions>,
+    /// Judges those for whom consoles speak.
+    pub judge: watch::Receiver<Arc<Judge>>,
     /// Counts.
     pub metrics: BrokerMetrics,
     /// Turned when the broker stops.
@@ -114,11 +122,24 @@ pub fn routes(ground: Ground) -> Routes {
         index,
         reader,
         board,
+        positions,
+        judge,
         metrics,
         drain,
         batches_in_flight_max,
     } = ground;
-    let door = Door::new(steward.watch(), metrics.clone());
+    let door = Door::new(steward.watch(), judge, metrics.clone());
+    let status = status::MeshStatus::new(
+        door.clone(),
+        status::Sources {
+            generations: steward.watch(),
+            board: board.clone(),
+            positions,
+            ledger: ledger.clone(),
+            index: index.clone(),
+            progress: progress.clone(),
+        },
+    );
     let rights = rights::Rights {
         door: door.clone(),
         generations: steward.watch(),
@@ -191,6 +212,7 @@ pub fn routes(ground: Ground) -> Routes {
         .add_service(bounded!(LogServiceServer, proofs))
         .add_service(bounded!(FindingServiceServer, desk))
         .add_service(bounded!(SearchServiceServer, search))
+        .add_service(bounded!(MeshStatusServiceServer, status))
         .prepare()
 }
 

@@ -117,6 +117,7 @@ impl Opening {
         let newest = service.generations.borrow().epoch();
         let entry = service.board.enter(&node.name, &software_version, held_epoch, newest);
         entry.trusts(trust_version, "");
+        entry.certified_until(node.certificate.not_after);
         if service.door.may_log() {
             let version = text::cut(&software_version, BOARD_TEXT_BYTES_MAX);
             tracing::info!(node = node.name, held_epoch, version, "watch begins");

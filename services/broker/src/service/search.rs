@@ -58,6 +58,8 @@ pub struct Search {
 struct Asker {
     /// Subject of the certificate.
     actor: String,
+    /// Subject of the console through which he asks; empty: he asks himself.
+    via: String,
     /// Code of the agency whose exchanges he may see; `None`: all.
     agency: Option<String>,
     /// Case and reason, as he stated them.
@@ -300,12 +302,13 @@ impl Asker {
                 return Err(Status::invalid_argument(problem));
             }
         }
+        let via = guest.console().to_owned();
         let (actor, agency) = match guest.caller {
             Caller::Auditor { subject } => (subject, None),
             Caller::Officer { subject, agency } => (subject, Some(agency)),
             other => return Err(Status::permission_denied(format!("searching the log is not for {other}"))),
         };
-        Ok(Asker { actor, agency, case_id, reason, generation: guest.generation })
+        Ok(Asker { actor, via, agency, case_id, reason, generation: guest.generation })
     }
 
     fn parties(&self) -> Vec<PartyName> {
@@ -333,6 +336,7 @@ impl Asker {
             results: results as u64,
             complete_up_to,
             exchange_id: Vec::new(),
+            via: self.via.chars().take(REASON_CHARS_MAX).collect(),
         }
     }
 }

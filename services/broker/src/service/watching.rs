@@ -12,7 +12,7 @@ use lienthong_proto::lienthong::audit::v1::{
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use super::findings::{FindingDesk, unavailable};
+use super::findings::{FindingDesk, concerns, unavailable};
 use crate::access::Rpc;
 use crate::door::Guest;
 use crate::limits::{FINDINGS_PAGE_MAX, FINDINGS_WATCH_ALIVE_MS, FINDINGS_WATCH_LOOK_MS};
@@ -76,7 +76,9 @@ impl Watching {
         let (found, _) = page.map_err(|error| unavailable(&error))?;
         let Some(last) = found.last() else { return Ok(false) };
         self.after = Some(last.log_index);
-        self.waiting.extend(found.into_iter().filter(|entry| is_wanted(&self.asked, entry)));
+        let wanted =
+            |entry: &FindingEntry| is_wanted(&self.asked, entry) && concerns(&self.guest.caller, entry);
+        self.waiting.extend(found.into_iter().filter(wanted));
         Ok(true)
     }
 
