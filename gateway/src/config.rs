@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use lienthong_console::ConsoleConfig;
 use lienthong_telemetry::TelemetryConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,19 @@ pub struct GatewayConfig {
     /// Whether this mesh lives on development certificates. Every page shows it.
     #[serde(default)]
     pub development: bool,
+    /// The console, for people with an official-use certificate; without it, there are public pages only.
+    #[serde(default)]
+    pub console: Option<ConsoleConfig>,
     /// Log, traces, metrics, health.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+}
+
+impl GatewayConfig {
+    /// A configuration to begin from, for generated samples.
+    pub fn sample() -> Self {
+        Self { console: Some(ConsoleConfig::sample()), ..Self::default() }
+    }
 }
 
 impl Default for GatewayConfig {
@@ -38,6 +49,7 @@ impl Default for GatewayConfig {
             log_dir: PathBuf::from("/var/lib/lienthong/broker/log"),
             log_verifier_key: None,
             development: false,
+            console: None,
             telemetry: TelemetryConfig::default(),
         }
     }
@@ -53,7 +65,7 @@ mod tests {
     fn the_sample_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gateway.toml");
-        std::fs::write(&path, sample_toml(&GatewayConfig::default())).unwrap();
-        assert_eq!(lienthong_telemetry::load::<GatewayConfig>(&path).unwrap(), GatewayConfig::default());
+        std::fs::write(&path, sample_toml(&GatewayConfig::sample())).unwrap();
+        assert_eq!(lienthong_telemetry::load::<GatewayConfig>(&path).unwrap(), GatewayConfig::sample());
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway: the mesh as the public sees it.
+//! The gateway: the mesh as the public sees it, and as officers do.
 //!
 //! **What.** A plain HTTP server, behind the operator's reverse proxy, that publishes the public part of the audit log
 //! read-only from the broker's log folder, and one page that says in words what it is: which mesh, which log, how
@@ -22,6 +22,8 @@
 //! | [`front`] | what a node's HTTP listener answers: calls and an integrator's pages |
 //! | [`openapi`] | what one system may call, as OpenAPI and as a page |
 //! | [`transcode`] | JSON over HTTP for every typed method; a library, which the binary puts in front of a node |
+//!
+//! What officers see is the [`console`], a crate of its own in this folder.
 
 pub mod config;
 pub mod front;
@@ -34,4 +36,5 @@ pub mod server;
 pub mod transcode;
 
 pub use config::GatewayConfig;
+pub use lienthong_console as console;
 pub use server::{Gateway, GatewayError, check, run};

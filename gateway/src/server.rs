@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use lienthong_audit::note::{NoteError, VerifierKey};
+use lienthong_console::{Console, ConsoleError};
 use lienthong_telemetry::admin::AdminError;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics, plain_http};
 use tokio::net::TcpListener;
@@ -25,13 +26,18 @@ pub async fn run(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> R
 /// Judges everything that the configuration says, and opens nothing. The log folder may come later.
 pub fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
     let key = config.log_verifier_key.as_deref().map(str::parse::<VerifierKey>);
-    key.transpose().map_err(GatewayError::LogKey).map(|_| ())
+    key.transpose().map_err(GatewayError::LogKey)?;
+    match &config.console {
+        Some(console) => Ok(lienthong_console::check(console, &config.mesh, config.development)?),
+        None => Ok(()),
+    }
 }
 
 /// A gateway that listens but does not serve yet: whoever needs to know its address asks here.
 #[derive(Debug)]
 pub struct Gateway {
     listener: TcpListener,
+    console: Option<Console>,
     admin: Option<AdminServer>,
     router: Router,
     head: HeadWatch,
@@ -42,6 +48,10 @@ impl Gateway {
     pub async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
         let key = config.log_verifier_key.as_deref().map(str::parse::<VerifierKey>);
         let key = key.transpose().map_err(GatewayError::LogKey)?;
+        let console = match config.console {
+            Some(console) => Some(Console::open(console, &config.mesh, config.development).await?),
+            None => None,
+        };
         let identity =
             Identity { role: "gateway".to_owned(), mesh: config.mesh, development: config.development };
         let head = HeadWatch::start(&config.log_dir, key).await;
@@ -54,12 +64,17 @@ impl Gateway {
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let folder = LogFolder::new(&config.log_dir);
         let router = routes::router(Public { folder, head: head.subscribe(), health });
-        Ok(Self { listener, admin, router, head })
+        Ok(Self { listener, console, admin, router, head })
     }
 
     /// Where the public pages are, with the port that the system chose.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The console, if there is one.
+    pub fn console(&self) -> Option<&Console> {
+        self.console.as_ref()
     }
 
     /// Serves until `shutdown` ends, then finishes what is in flight.
@@ -71,13 +86,18 @@ impl Gateway {
                 admin.serve(stopping.cancelled()).await;
             }
         };
+        let console = async {
+            if let Some(console) = self.console {
+                console.serve(stopping.cancelled()).await;
+            }
+        };
         let stop = async {
             shutdown.await;
             stopping.cancel();
         };
         tracing::info!("gateway serves");
         tokio::select! {
-            ((), (), ()) = async { tokio::join!(public, admin, stop) } => {}
+            ((), (), (), ()) = async { tokio::join!(public, console, admin, stop) } => {}
             () = self.head.keep_reading() => {}
         }
         tracing::info!("gateway stopped");
@@ -100,6 +120,9 @@ pub enum GatewayError {
         /// What the system said.
         source: io::Error,
     },
+    /// The console cannot be opened.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     /// The admin listener cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),

@@ -79,6 +79,7 @@ fn config(log_dir: &Path, key: Option<&VerifierKey>) -> GatewayConfig {
         log_dir: log_dir.to_owned(),
         log_verifier_key: key.map(ToString::to_string),
         development: true,
+        console: None,
         telemetry: TelemetryConfig::default(),
     }
 }

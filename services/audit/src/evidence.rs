@@ -24,6 +24,10 @@ use crate::note::Note;
 use crate::policy::Policy;
 use crate::record;
 
+mod file;
+
+pub use file::EvidenceFile;
+
 /// What a certificate says that matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {

@@ -56,7 +56,7 @@ pub fn broker(command: RoleCommand) -> Result<ExitCode> {
 /// `lienthong gateway`.
 pub fn gateway(command: RoleCommand) -> Result<ExitCode> {
     match command {
-        RoleCommand::SampleConfig => Ok(sample(&sample_toml(&GatewayConfig::default()))),
+        RoleCommand::SampleConfig => Ok(sample(&sample_toml(&GatewayConfig::sample()))),
         RoleCommand::CheckConfig(args) => {
             checked(&load::<GatewayConfig>(&args.config)?, lienthong_gateway::check)
         }
@@ -64,7 +64,7 @@ pub fn gateway(command: RoleCommand) -> Result<ExitCode> {
             let config: GatewayConfig = load(&args.config)?;
             let identity = identity("gateway", &config.mesh, config.development);
             serve(&args, &config.telemetry.clone(), &identity, async move |stop| {
-                Ok(lienthong_gateway::run(config, stop.cancelled_owned()).await?)
+                Ok(Box::pin(lienthong_gateway::run(config, stop.cancelled_owned())).await?)
             })
         }
     }

@@ -10,10 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lienthong_audit::{
-    log::LogKey,
-    note::{KeyKind, SigningKey},
-};
 use lienthong_broker::{
     BrokerError,
     config::{
@@ -23,17 +19,15 @@ use lienthong_broker::{
     sources,
 };
 use lienthong_certs::{
-    MeshKey,
     judge::Branch,
-    pki::{DevPki, Holder, Request},
+    pki::{DevPki, Holder, Issued, Request},
 };
 use lienthong_node::config::{
     BackendConfig, BackendEndpointConfig, BrokerEndpointConfig, LimitsConfig as NodeLimits,
     LocalListenerConfig, NodeConfig, TlsBackendConfig,
 };
 use lienthong_telemetry::{TelemetryConfig, settings::LogFormat};
-use lienthong_trust::{SignedTrust, TrustConfig, Witness, Witnesses, ceremony};
-use lienthong_witness::config::{LimitsConfig as WitnessLimits, WitnessConfig};
+use lienthong_trust::TrustConfig;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -41,8 +35,10 @@ use crate::{
     client::ClientProfile,
     commands::backend::BackendFile,
     demo::{
+        gateway::{self, GATEWAY_PORTS, GatewayLayout},
         plan::{BackendPlan, Plan},
         ports::Ports,
+        trust::{LaidTrust, WitnessLayout, lay_trust},
     },
 };
 
@@ -66,22 +62,14 @@ pub struct Layout {
     /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`; of the broker's two operators,
     /// `operator-1` and `operator-2`; `auditor`; `officer-<agency>`.
     pub profiles: BTreeMap<String, PathBuf>,
+    /// The gateway, where the plan has one.
+    pub gateway: Option<GatewayLayout>,
     /// Folder of the processes' logs.
     pub logs: PathBuf,
     /// Its ports are nobody else's while this lives.
     /// Names of the officers' certificates.
     officers: Vec<String>,
     _ports: Ports,
-}
-
-/// One witness on disk.
-pub struct WitnessLayout {
-    /// Its id.
-    pub id: String,
-    /// Its configuration.
-    pub config: PathBuf,
-    /// Where it shows that it is ready.
-    pub admin: SocketAddr,
 }
 
 /// One backend on disk.
@@ -105,6 +93,15 @@ struct People {
     operators: Vec<PathBuf>,
     auditors: Vec<PathBuf>,
     officers: Vec<OfficerConfig>,
+    console: Issued,
+}
+
+impl People {
+    /// Their certificates, whoever sees most first.
+    fn certificates(&self) -> Vec<PathBuf> {
+        let officers = self.officers.iter().map(|officer| officer.certificate.clone());
+        self.auditors.iter().chain(&self.operators).cloned().chain(officers).collect()
+    }
 }
 
 /// Ports and certificates of one node.
@@ -152,7 +149,7 @@ struct CertificateFile {
 impl Layout {
     /// Lays the demo out in a new or empty folder.
     pub fn create(dir: &Path) -> Result<Self> {
-        Self::of(&Plan::demo(), dir)
+        Self::of(&Plan::demo().with_gateway(), dir)
     }
 
     /// Makes everything that a plan says in a new or empty folder.
@@ -165,12 +162,13 @@ impl Layout {
         );
         let dir = dir.canonicalize()?;
         let pki = DevPki::create(&dir.join("pki"), &plan.mesh)?;
-        let mut ports =
-            Ports::reserve(3 + plan.nodes.len() * 4 + plan.backends.len() + plan.witnesses.len() * 2)?;
+        let mut ports = Ports::reserve(
+            3 + plan.nodes.len() * 4 + plan.backends.len() + plan.witnesses.len() * 2 + GATEWAY_PORTS,
+        )?;
         for folder in ["keys", "config", "contracts", "clients", "logs", "trust"] {
             fs::create_dir(dir.join(folder))?;
         }
-        let (trust, witnesses, policy) = lay_trust(plan, &dir, &pki, &mut ports)?;
+        let LaidTrust { trust, witnesses, policy, log_key } = lay_trust(plan, &dir, &pki, &mut ports)?;
         let state = state_of(&pki);
         let builder = Builder { plan, dir: &dir, pki: &pki, trust: &trust, state: &state };
 
@@ -185,6 +183,21 @@ impl Layout {
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let mut profiles = BTreeMap::new();
         let people = builder.people(broker_address, &mut profiles)?;
+        let gateway = match plan.gateway {
+            false => None,
+            true => {
+                let ground = gateway::Ground {
+                    plan,
+                    dir: &dir,
+                    trust: &trust,
+                    certificate: &people.console,
+                    people: people.certificates(),
+                    broker: (broker_address, builder.host("broker")),
+                    log_key,
+                };
+                Some(GatewayLayout::of(ground, &mut ports)?)
+            }
+        };
         let broker = builder.broker(broker_address, ports.take()?, people)?;
 
         for (agency, system) in &plan.systems {
@@ -223,6 +236,7 @@ impl Layout {
             backends,
             nodes,
             profiles,
+            gateway,
             logs: dir.join("logs"),
             officers,
             _ports: ports,
@@ -342,7 +356,9 @@ impl Builder<'_> {
             Ok(OfficerConfig { certificate: person(profile, name, agency)?, agency: (*agency).to_owned() })
         });
         let officers = officers.collect::<Result<_>>()?;
-        Ok(People { operators, auditors, officers })
+        let name = &self.plan.operator.1;
+        let console = self.pki.issue_node(operator, name, "console", &[&self.host("console")])?;
+        Ok(People { operators, auditors, officers, console })
     }
 
     fn broker(&self, listen: SocketAddr, admin: SocketAddr, people: People) -> Result<(PathBuf, SocketAddr)> {
@@ -362,6 +378,7 @@ impl Builder<'_> {
             operators: people.operators,
             auditors: people.auditors,
             officers: people.officers,
+            consoles: vec![people.console.certificate],
             duty_file: None,
             bundle_keys: self.slots("bundle"),
             log_keys: self.slots("log"),
@@ -527,79 +544,12 @@ const AUDITOR: (&str, &str) = ("auditor", "DEMO – Lê Thị Mẫu");
 const OFFICERS: [(&str, &str, &str); 2] =
     [("officer-G01", "DEMO – Phạm Văn Mẫu", "G01"), ("officer-H26.90", "DEMO – Hoàng Thị Mẫu", "H26.90")];
 
-const BUNDLE_KEY_NAME: &str = "bundle-1";
-
-/// Keys, the mesh trust file that names them, the witnesses, and the policy of the log's readers.
-fn lay_trust(
-    plan: &Plan,
-    dir: &Path,
-    pki: &DevPki,
-    ports: &mut Ports,
-) -> Result<(TrustConfig, Vec<WitnessLayout>, PathBuf)> {
-    let bundle_key = MeshKey::generate()?;
-    bundle_key.save(&dir.join("keys/bundle-1.key"))?;
-    let log_key = LogKey::generate(&plan.log_origin)?;
-    lienthong_certs::files::create_private(
-        &dir.join("keys/log-1.key"),
-        log_key.signing_key().to_skey()?.as_bytes(),
-    )?;
-    let (witnesses, asked) = lay_witnesses(plan, dir, &log_key, ports)?;
-    let first = ceremony::First {
-        mesh: plan.mesh.clone(),
-        development: true,
-        bundle: ceremony::bundle_key(BUNDLE_KEY_NAME, bundle_key.public_key())?,
-        log: log_key.verifier().clone(),
-        witnesses: asked,
-        anchors: ceremony::development_anchors(pki)?,
-        valid_days: ceremony::VALID_DAYS,
-    };
-    let policy = dir.join("log-policy.txt");
-    let trust = TrustConfig {
-        revocation_lists: pki.crl_files(),
-        ..ceremony::begin(&dir.join("trust"), first, OffsetDateTime::now_utc())?
-    };
-    let signed = SignedTrust::read(&fs::read(&trust.file)?)?;
-    fs::write(&policy, signed.trust().witness_policy().to_file())?;
-    Ok((trust, witnesses, policy))
-}
-
-/// Witnesses with keys of their own, and how the trust file names them: more than half must cosign.
-fn lay_witnesses(
-    plan: &Plan,
-    dir: &Path,
-    log_key: &LogKey,
-    ports: &mut Ports,
-) -> Result<(Vec<WitnessLayout>, Witnesses)> {
-    let (mut laid_out, mut known) = (Vec::new(), Vec::new());
-    for (id, _) in &plan.witnesses {
-        let (listen, admin) = (ports.take()?, ports.take()?);
-        let key = SigningKey::generate(&host(plan, id), KeyKind::CosignatureV1)?;
-        let key_file = dir.join(format!("keys/witness-{id}.key"));
-        lienthong_certs::files::create_private(&key_file, key.to_skey()?.as_bytes())?;
-        let config = WitnessConfig {
-            mesh: plan.mesh.clone(),
-            listen,
-            data_dir: dir.join("witnesses").join(id),
-            key: key_file,
-            logs: vec![log_key.verifier().to_string()],
-            development: true,
-            limits: WitnessLimits::default(),
-            telemetry: telemetry(admin),
-        };
-        let file = write(dir, &format!("config/witness-{id}.toml"), &config)?;
-        known.push(Witness { key: key.verifier().clone(), url: Some(format!("http://{listen}")) });
-        laid_out.push(WitnessLayout { id: id.clone(), config: file, admin });
-    }
-    let quorum = if known.is_empty() { 0 } else { known.len() / 2 + 1 };
-    Ok((laid_out, Witnesses { quorum, known }))
-}
-
 /// A DNS name of this mesh that nobody can register.
-fn host(plan: &Plan, name: &str) -> String {
+pub(super) fn host(plan: &Plan, name: &str) -> String {
     format!("{name}.{}.invalid", plan.mesh)
 }
 
-fn write(dir: &Path, name: &str, value: &impl Serialize) -> Result<PathBuf> {
+pub(super) fn write(dir: &Path, name: &str, value: &impl Serialize) -> Result<PathBuf> {
     let path = dir.join(name);
     fs::write(&path, toml::to_string_pretty(value)?)?;
     Ok(path)
@@ -610,6 +560,6 @@ fn state_of(pki: &DevPki) -> Vec<PathBuf> {
     files.filter(|(branch, _)| *branch == Branch::State).map(|(_, path)| path).collect()
 }
 
-fn telemetry(admin: SocketAddr) -> TelemetryConfig {
+pub(super) fn telemetry(admin: SocketAddr) -> TelemetryConfig {
     TelemetryConfig { admin_listen: Some(admin), log_format: LogFormat::Text, ..TelemetryConfig::default() }
 }

@@ -30,6 +30,7 @@ pub struct Mesh {
     witnesses: Vec<Role>,
     nodes: Vec<Role>,
     backends: Vec<Role>,
+    gateway: Option<Role>,
     took_ms: u128,
 }
 
@@ -44,6 +45,7 @@ impl Mesh {
             witnesses: Vec::new(),
             nodes: Vec::new(),
             backends: Vec::new(),
+            gateway: None,
             took_ms: 0,
         };
         // First, for the broker asks them what they have seen before it opens its log.
@@ -60,7 +62,9 @@ impl Mesh {
             let node = mesh.spawn_node(place)?;
             mesh.nodes.push(node);
         }
-        for role in mesh.backends.iter_mut().chain(&mut mesh.nodes).chain(&mut mesh.witnesses) {
+        mesh.gateway = mesh.spawn_gateway()?;
+        let roles = mesh.backends.iter_mut().chain(&mut mesh.nodes).chain(&mut mesh.witnesses);
+        for role in roles.chain(&mut mesh.gateway) {
             role.ready().await?;
         }
         mesh.took_ms = begun.elapsed().as_millis();
@@ -140,6 +144,13 @@ impl Mesh {
         started.ready().await?;
         self.nodes[place] = started;
         Ok(())
+    }
+
+    fn spawn_gateway(&self) -> Result<Option<Role>> {
+        let Some(gateway) = &self.layout.gateway else { return Ok(None) };
+        let arguments = ["gateway", "run", "--config", text(&gateway.config)?];
+        let ready = ReadyAt::Admin(gateway.admin);
+        Role::start(&self.program, "gateway", &arguments, &self.layout.logs, ready).map(Some)
     }
 
     /// Stops one witness in order.
@@ -238,7 +249,7 @@ impl Mesh {
     pub fn took(&self) -> String {
         format!(
             "{} roles in {}.{} s",
-            self.nodes.len() + self.backends.len() + self.witnesses.len() + 1,
+            self.nodes.len() + self.backends.len() + self.witnesses.len() + self.gateway.iter().len() + 1,
             self.took_ms / 1000,
             self.took_ms % 1000 / 100
         )
@@ -248,7 +259,7 @@ impl Mesh {
     /// its last checkpoint.
     pub async fn stop(&mut self) -> Result<()> {
         let mut first_failure = Ok(());
-        for role in self.nodes.iter_mut().chain(&mut self.backends) {
+        for role in self.gateway.iter_mut().chain(&mut self.nodes).chain(&mut self.backends) {
             first_failure = first_failure.and(role.stop().await);
         }
         first_failure = first_failure.and(self.stop_broker().await);
@@ -268,8 +279,15 @@ impl Mesh {
         let curl = self.curl().unwrap_or_default();
         let (office, tax) = (profile(OFFICE), profile("G12.90-thue"));
         let (log, policy) = (self.layout.log.display(), self.layout.policy.display());
+        let pages = self.layout.gateway.as_ref().map_or_else(String::new, |gateway| {
+            format!(
+                "The console, as one of the mesh's people:   http://{}/\n\
+                 The public pages:                           http://{}/\n\n",
+                gateway.trial, gateway.public
+            )
+        });
         format!(
-            "\nThe mesh stays up; Ctrl-C ends it. Try:\n\n\
+            "\nThe mesh stays up; Ctrl-C ends it. Try:\n\n{pages}\
              {program} call /vn.dancu.v1.CitizenService/GetCitizen \\\n    --profile {office} \\\n    \
              --purpose ADMIN_PROCEDURE --dossier H26.90-261121-0001 -d '{{\"soDinhDanh\":\"999190000001\"}}'\n\n\
              {program} call /vn.dkdn.v1.EnterpriseService/GetEnterprise \\\n    --profile {tax} \\\n    \

@@ -2,10 +2,11 @@
 //! story.
 //!
 //! - [`plan`]: which agencies; [`layout`]: what lies on disk before the first process starts, and on
-//!   which ports ([`ports`]).
+//!   which ports ([`ports`]); its trust ([`trust`]) and its gateway ([`gateway`]).
 //! - [`process`]: one role as a process; [`mesh`]: all of them.
 //! - [`story`]: what is played; [`narrator`]: how it is told.
 
+pub mod gateway;
 pub mod layout;
 pub mod mesh;
 pub mod narrator;
@@ -13,6 +14,7 @@ pub mod plan;
 pub mod ports;
 pub mod process;
 pub mod story;
+pub mod trust;
 
 use std::{path::Path, process::ExitCode};
 
@@ -69,7 +71,7 @@ async fn tell(dir: &Path, narrator: &mut Narrator) -> Result<Mesh> {
     let program = std::env::current_exe().context("the path of this program is unknown")?;
     let mut mesh = Mesh::start(layout, program).await?;
     narrator.step(
-        "broker, 3 witnesses, 5 nodes and 4 backends are ready, mutual TLS on every hop of data",
+        "broker, 3 witnesses, 5 nodes, 4 backends and the gateway are ready, mutual TLS on every hop of data",
         "every role ready",
         &mesh.took(),
         true,

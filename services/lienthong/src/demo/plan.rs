@@ -59,6 +59,8 @@ pub struct Plan {
     pub backends: Vec<BackendPlan>,
     /// Catalog files: name, text.
     pub catalog: Vec<(String, String)>,
+    /// Whether it has a gateway, with a console.
+    pub gateway: bool,
 }
 
 /// One backend of a plan.
@@ -93,7 +95,15 @@ impl Plan {
             outsider: Some(pair(OUTSIDER)),
             backends: BackendKind::ALL.map(sample_backend).into(),
             catalog: CATALOG.map(pair).into(),
+            gateway: false,
         }
+    }
+
+    /// The same with a gateway.
+    #[must_use]
+    pub fn with_gateway(mut self) -> Self {
+        self.gateway = true;
+        self
     }
 
     /// The same with a second node of G09, so that the end of one is not the end of its answers.

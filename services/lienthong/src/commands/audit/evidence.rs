@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::Args;
 use lienthong_audit::{
-    evidence::{CertificateFacts, Certificates, EvidenceReport, Messages, verify as judge},
+    evidence::{CertificateFacts, Certificates, EvidenceFile, EvidenceReport, Messages, verify as judge},
     keys,
 };
 use lienthong_certs::PeerCertificate;
@@ -16,10 +16,6 @@ use uuid::Uuid;
 
 use super::search::{AskerArgs, refused};
 use crate::out;
-
-pub mod file;
-
-use file::EvidenceFile;
 
 /// Largest evidence file that is read, bytes.
 const EVIDENCE_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -106,6 +106,7 @@ pub fn sandbox(
         outsider: None,
         backends,
         catalog: files.iter().map(|file| (file.name.clone(), file.text.clone())).collect(),
+        gateway: false,
     };
     Ok(Planned { plan, notes })
 }

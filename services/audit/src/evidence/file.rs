@@ -1,12 +1,15 @@
 //! The evidence file: JSON, every byte string in base64, so that any language reads it. Format `lienthong-evidence/v1`.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use lienthong_audit::digest::ExchangeKey;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lienthong_proto::lienthong::audit::v1::{
     BatchEvidence, BundleEvidence, CertificateEvidence, Evidence, FoundRecord,
 };
 use prost_types::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::digest::ExchangeKey;
 
 const FORMAT: &str = "lienthong-evidence/v1";
 

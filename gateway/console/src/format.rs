@@ -1,0 +1,155 @@
+//! Times as people in Việt Nam read them, numbers in groups, texts that no program obeys.
+
+use maud::{Markup, html};
+use prost_types::Timestamp;
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
+use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
+use uuid::Uuid;
+
+/// The clock of people in Việt Nam.
+pub const VIETNAM: UtcOffset = offset!(+7);
+
+const DATE_AND_TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[day]/[month]/[year] [hour]:[minute]:[second]");
+const DATE: &[BorrowedFormatItem<'_>] = format_description!("[day]/[month]/[year]");
+const INPUT_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
+
+/// A moment, for people and for machines; a dash where there is none.
+pub fn moment(at: Option<&Timestamp>) -> Markup {
+    match at.and_then(when) {
+        None => html! { "–" },
+        Some(at) => html! {
+            time datetime=(at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()) {
+                (text(at, DATE_AND_TIME))
+            }
+        },
+    }
+}
+
+/// A day, for people and for machines; a dash where there is none.
+pub fn day(at: Option<&Timestamp>) -> Markup {
+    match at.and_then(when) {
+        None => html! { "–" },
+        Some(at) => html! { time datetime=(text(at, INPUT_DATE)) { (text(at, DATE)) } },
+    }
+}
+
+/// A moment as one text, for files.
+pub fn moment_text(at: Option<&Timestamp>) -> String {
+    at.and_then(when).map(|at| text(at, DATE_AND_TIME)).unwrap_or_default()
+}
+
+/// Whole days from now until then; negative once it has passed.
+pub fn days_until(then: &Timestamp, now: OffsetDateTime) -> i64 {
+    (then.seconds - now.unix_timestamp()).div_euclid(86_400)
+}
+
+/// The first moment of a day in Việt Nam, of a date as a browser's form writes it: 2026-11-21.
+pub fn midnight(date: &str) -> Option<Timestamp> {
+    let date = Date::parse(date.trim(), INPUT_DATE).ok()?;
+    Some(timestamp(PrimitiveDateTime::new(date, Time::MIDNIGHT).assume_offset(VIETNAM)))
+}
+
+/// The first moment of the day after a date.
+pub fn midnight_after(date: &str) -> Option<Timestamp> {
+    midnight(date).map(|at| Timestamp { seconds: at.seconds + 86_400, ..at })
+}
+
+/// The first moment of today in Việt Nam.
+pub fn today(now: OffsetDateTime) -> Timestamp {
+    timestamp(now.to_offset(VIETNAM).replace_time(Time::MIDNIGHT))
+}
+
+/// A number in groups of three: 1.234.567.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('.');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An exchange id as people write it; empty where there is none.
+pub fn id(bytes: &[u8]) -> String {
+    Uuid::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
+}
+
+/// Of a distinguished name its common name, else all of it.
+pub fn common_name(subject: &str) -> &str {
+    let part = subject.split(',').map(str::trim).find_map(|part| part.strip_prefix("CN="));
+    part.unwrap_or(subject)
+}
+
+/// A value of anybody's as a cell of a file that spreadsheets open: what they would compute is text (a leading quote), and
+/// quotes are doubled.
+pub fn csv_cell(value: &str) -> String {
+    let plain: String = value.chars().filter(|letter| !letter.is_control()).collect();
+    let computed = plain.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    let guard = if computed { "'" } else { "" };
+    format!("\"{guard}{}\"", plain.replace('"', "\"\""))
+}
+
+fn when(at: &Timestamp) -> Option<OffsetDateTime> {
+    let whole = OffsetDateTime::from_unix_timestamp(at.seconds).ok()?;
+    Some(whole.to_offset(VIETNAM))
+}
+
+fn timestamp(at: OffsetDateTime) -> Timestamp {
+    Timestamp { seconds: at.unix_timestamp(), nanos: 0 }
+}
+
+fn text(at: OffsetDateTime, format: &[BorrowedFormatItem<'_>]) -> String {
+    // No format here can fail for a time that was made from a timestamp; if one did, nothing would be shown.
+    at.format(format).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_viet_nam() {
+        let at = timestamp(datetime!(2026-11-21 18:30:05 UTC));
+        assert_eq!(
+            moment(Some(&at)).into_string(),
+            "<time datetime=\"2026-11-22T01:30:05+07:00\">22/11/2026 01:30:05</time>"
+        );
+        assert_eq!(day(Some(&at)).into_string(), "<time datetime=\"2026-11-22\">22/11/2026</time>");
+        assert_eq!(midnight("2026-11-22"), Some(timestamp(datetime!(2026-11-21 17:00 UTC))));
+        assert_eq!(midnight_after("2026-11-22"), Some(timestamp(datetime!(2026-11-22 17:00 UTC))));
+        assert_eq!(today(datetime!(2026-11-21 17:00 UTC)), timestamp(datetime!(2026-11-21 17:00 UTC)));
+        assert_eq!(midnight("22/11/2026"), None);
+        let absurd = Timestamp { seconds: i64::MAX, nanos: -5 };
+        assert_eq!(moment(Some(&absurd)).into_string(), "–");
+    }
+
+    #[test]
+    fn days_until_are_whole_and_go_below_zero() {
+        let now = datetime!(2026-11-21 12:00 UTC);
+        assert_eq!(days_until(&timestamp(datetime!(2026-11-23 12:00 UTC)), now), 2);
+        assert_eq!(days_until(&timestamp(datetime!(2026-11-21 11:00 UTC)), now), -1);
+    }
+
+    #[test]
+    fn a_cell_of_a_file_computes_nothing() {
+        assert_eq!(csv_cell("=1+1"), "\"'=1+1\"");
+        assert_eq!(csv_cell("＝cmd"), "\"'＝cmd\"");
+        assert_eq!(csv_cell("\t=1"), "\"'=1\"");
+        assert_eq!(csv_cell("Bộ \"X\"\n"), "\"Bộ \"\"X\"\"\"");
+    }
+
+    #[test]
+    fn a_common_name_is_found_in_a_distinguished_one() {
+        assert_eq!(common_name("CN=Lê Thị Kiểm, O=DEMO, C=VN"), "Lê Thị Kiểm");
+        assert_eq!(common_name("C=VN,CN=A"), "A");
+        assert_eq!(common_name("lạ"), "lạ");
+    }
+}

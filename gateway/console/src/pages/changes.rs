@@ -1,0 +1,124 @@
+//! Changes of the catalog: what waits for the second person, and what each change says. Approving needs a signature by the
+//! approver's own key, which the console never holds: the page shows the command that makes it.
+
+use axum::extract::{Path, Query};
+use axum::response::{IntoResponse, Response};
+use lienthong_proto::lienthong::catalog::v1::{Change, ChangeState, GetChangeRequest, ListChangesRequest};
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::format::{common_name, grouped, moment};
+use crate::record::{fact, text};
+use crate::shell;
+use crate::visit::Visit;
+use crate::words;
+
+/// Changes of a page.
+const PAGE_CHANGES: i32 = 100;
+
+/// Which page, as the address says it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sought {
+    page: String,
+}
+
+/// All changes.
+pub async fn page(visit: Visit, Query(sought): Query<Sought>) -> Response {
+    match content(&visit, sought).await {
+        Ok(content) => shell::page(&visit, &content).into_response(),
+        Err(failure) => visit.failed(&failure),
+    }
+}
+
+/// One change.
+pub async fn one(visit: Visit, Path(id): Path<String>) -> Response {
+    let asked = visit.desk().changes().get_change(GetChangeRequest { name: format!("changes/{id}") }).await;
+    let found =
+        asked.map_err(Failure::from).and_then(|answer| answer.into_inner().change.ok_or(Failure::NoSuchPage));
+    match found {
+        Ok(change) => {
+            let title = format!("{} {id}", visit.text("Thay đổi", "Change"));
+            shell::titled(&visit, &title, &story(&visit, &change, &id)).into_response()
+        }
+        Err(failure) => visit.failed(&failure),
+    }
+}
+
+async fn content(visit: &Visit, sought: Sought) -> Result<Markup, Failure> {
+    let request = ListChangesRequest {
+        page_size: PAGE_CHANGES,
+        page_token: sought.page,
+        ..ListChangesRequest::default()
+    };
+    let page = visit.desk().changes().list_changes(request).await?.into_inner();
+    let waiting = page.changes.iter().filter(|change| change.state() == ChangeState::Proposed).count();
+    let lang = visit.lang;
+    Ok(html! {
+        p role="status" {
+            @if waiting > 0 {
+                span.warning { (grouped(waiting as u64)) " " (lang.of("thay đổi chờ người thứ hai.", "changes wait for the second person.")) }
+            } @else {
+                (lang.of("Không có thay đổi nào chờ phê duyệt.", "No change waits for approval."))
+            }
+        }
+        @if !page.changes.is_empty() {
+            div.table tabindex="0" role="region" aria-label=(lang.of("Thay đổi", "Changes")) {
+                table {
+                    thead { tr {
+                        th scope="col" { (lang.of("Thay đổi", "Change")) }
+                        th scope="col" { (lang.of("Tình trạng", "State")) }
+                        th scope="col" { (lang.of("Người đề xuất, phê duyệt", "Proposed and approved by")) }
+                        th scope="col" { (lang.of("Để làm gì", "What for")) }
+                        th scope="col" { (lang.of("Kích hoạt", "Activates")) }
+                    } }
+                    tbody { @for change in page.changes.iter().rev() { (line(visit, change)) } }
+                }
+            }
+        }
+        @if !page.next_page_token.is_empty() {
+            p.actions { a.button href=(format!("{}?page={}", visit.link("/changes"), page.next_page_token)) { (lang.of("Trang sau", "Next page")) } }
+        }
+    })
+}
+
+fn line(visit: &Visit, change: &Change) -> Markup {
+    let id = change.name.trim_start_matches("changes/");
+    html! {
+        tr {
+            th scope="row" { a href=(visit.link(&format!("/changes/{id}"))) { (id) } div.soft { (moment(change.create_time.as_ref())) } }
+            td { span class=(if change.state() == ChangeState::Proposed { "warning" } else { "" }) { (words::change(change.state(), visit.lang)) } }
+            td { @for person in &change.approvers { div { (common_name(person)) } } }
+            td { (change.note) }
+            td { (change.activates.join(", ")) }
+        }
+    }
+}
+
+fn story(visit: &Visit, change: &Change, id: &str) -> Markup {
+    let lang = visit.lang;
+    html! {
+        dl.facts {
+            (text(lang.of("Tình trạng", "State"), words::change(change.state(), lang)))
+            (text(lang.of("Để làm gì", "What for"), &change.note))
+            (text(lang.of("Người đề xuất, phê duyệt", "Proposed and approved by"), &change.approvers.join("; ")))
+            (fact(lang.of("Đề xuất lúc", "Proposed"), &moment(change.create_time.as_ref())))
+            (fact(lang.of("Quyết định lúc", "Decided"), &moment(change.decide_time.as_ref())))
+            (text(lang.of("Kích hoạt", "Activates"), &change.activates.join(", ")))
+            (text(lang.of("Bị bác vì", "Rejected because"), &change.reason))
+            (text(lang.of("Băm nội dung", "Hash of its content"), &hex::encode(&change.content_hash)))
+            (text(lang.of("Tệp", "Files"), &grouped(u64::from(change.files))))
+        }
+        @if change.state() == ChangeState::Proposed {
+            h2 { (lang.of("Xem và phê duyệt", "Look at it, and approve")) }
+            p {
+                (lang.of(
+                    "Phê duyệt là một chữ ký bằng khóa của chính bạn; trang này không giữ khóa nào. Trên máy của bạn:",
+                    "Approval is a signature by your own key, which this console never holds. At your own desk:",
+                ))
+            }
+            pre { code { "lienthong catalog diff --profile you.toml changes/" (id) "\nlienthong catalog approve --profile you.toml changes/" (id) } }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Findings: what does not match or tripped a rule, open until somebody closes it with a reason.
+
+use axum::Form;
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use lienthong_proto::lienthong::audit::v1::{
+    CloseFindingRequest, FindingEntry, FindingKind, ListFindingsRequest, ListFindingsResponse,
+};
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::format::{common_name, id, moment};
+use crate::pages::form;
+use crate::shell;
+use crate::visit::{Role, Visit};
+use crate::words;
+
+/// Findings of a page.
+const PAGE_FINDINGS: i32 = 50;
+
+/// Newest findings that the live region holds.
+const LIVE_SHOWN: u32 = 5;
+
+const CLOSE: &str = "/findings/close";
+
+/// What is looked for, as the address says it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sought {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    node: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    closed: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    page: String,
+}
+
+/// The page.
+pub async fn page(visit: Visit, Query(sought): Query<Sought>) -> Response {
+    match content(&visit, &sought).await {
+        Ok(content) => shell::page(&visit, &content).into_response(),
+        Err(failure) => visit.failed(&failure),
+    }
+}
+
+/// A form that closes a finding.
+#[derive(Debug, Deserialize)]
+pub struct Closing {
+    seal: String,
+    id: String,
+    reason: String,
+}
+
+/// Closes a finding with a reason, on record.
+pub async fn close(visit: Visit, Form(closing): Form<Closing>) -> Response {
+    let done = async {
+        form::check(&visit, CLOSE, &closing.seal)?;
+        let request = CloseFindingRequest { id: closing.id, reason: closing.reason };
+        visit.desk().findings().close_finding(request).await?;
+        Ok::<_, Failure>(())
+    };
+    match done.await {
+        Ok(()) => (StatusCode::SEE_OTHER, [(LOCATION, visit.link("/findings"))]).into_response(),
+        Err(failure) => visit.failed(&failure),
+    }
+}
+
+async fn content(visit: &Visit, sought: &Sought) -> Result<Markup, Failure> {
+    let kind = FindingKind::from_str_name(&format!("FINDING_KIND_{}", sought.kind)).unwrap_or_default();
+    let request = ListFindingsRequest {
+        page_size: PAGE_FINDINGS,
+        page_token: sought.page.clone(),
+        include_closed: !sought.closed.is_empty(),
+        kind: kind.into(),
+        node: sought.node.trim().to_owned(),
+    };
+    let ListFindingsResponse { findings, next_page_token, .. } =
+        visit.desk().findings().list_findings(request).await?.into_inner();
+    let next = Sought { page: next_page_token.clone(), ..sought.clone() };
+    Ok(html! {
+        (live(visit))
+        (fields(visit, sought))
+        @if findings.is_empty() {
+            p.good { (visit.text("Không có phát hiện nào như vậy.", "There is no such finding.")) }
+        } @else {
+            (table(visit, &findings))
+        }
+        @if !next_page_token.is_empty() {
+            p.actions {
+                a.button href=(format!("{}?{}", visit.link("/findings"), serde_urlencoded::to_string(&next).unwrap_or_default())) {
+                    (visit.text("Trang sau", "Next page"))
+                }
+            }
+        }
+    })
+}
+
+/// Where new findings appear by themselves; empty, and hidden, until one does.
+pub fn live(visit: &Visit) -> Markup {
+    html! {
+        ul.live data-live=(visit.link("/findings/live")) data-shown=(LIVE_SHOWN) role="log" aria-live="polite"
+            aria-label=(visit.text("Phát hiện mới", "New findings")) hidden {}
+    }
+}
+
+fn fields(visit: &Visit, sought: &Sought) -> Markup {
+    let lang = visit.lang;
+    let kinds = words::findings()
+        .map(|kind| (kind.as_str_name().trim_start_matches("FINDING_KIND_"), words::finding(kind, lang)));
+    html! {
+        form.filter method="get" action=(visit.link("/findings")) role="search" {
+            (form::choice("kind", lang.of("Loại", "Kind"), lang.of("Tất cả", "Any"), &sought.kind, kinds))
+            (form::line("node", lang.of("Nút hoặc hệ thống", "Node or system"), &sought.node, "agencies/G01/nodes/n1"))
+            div {
+                label { input type="checkbox" name="closed" value="1" checked[!sought.closed.is_empty()]; (lang.of("Kể cả đã đóng", "Closed ones too")) }
+            }
+            div.wide { button { (lang.of("Lọc", "Filter")) } }
+        }
+    }
+}
+
+/// Findings as a table; whoever may close one finds the form in its row.
+pub fn table(visit: &Visit, findings: &[FindingEntry]) -> Markup {
+    let lang = visit.lang;
+    html! {
+        div.table tabindex="0" role="region" aria-label=(lang.of("Phát hiện", "Findings")) {
+            table {
+                thead { tr {
+                    th scope="col" { (lang.of("Thời điểm", "Time")) }
+                    th scope="col" { (lang.of("Phát hiện", "Finding")) }
+                    th scope="col" { (lang.of("Liên quan đến", "Concerns")) }
+                    th scope="col" { (lang.of("Chi tiết", "Detail")) }
+                    th scope="col" { (lang.of("Tình trạng", "State")) }
+                } }
+                tbody { @for entry in findings { (line(visit, entry)) } }
+            }
+        }
+    }
+}
+
+fn line(visit: &Visit, entry: &FindingEntry) -> Markup {
+    let found = entry.finding.clone().unwrap_or_default();
+    let exchange = id(&found.exchange_id);
+    html! {
+        tr #(found.id) {
+            td { (moment(entry.find_time.as_ref())) }
+            th scope="row" {
+                (words::finding(FindingKind::try_from(found.kind).unwrap_or_default(), visit.lang))
+                @if !found.rule.is_empty() { br; span.soft { (visit.text("quy tắc", "rule")) " " (found.rule) } }
+            }
+            td {
+                @for node in &found.nodes { div { code { (node) } } }
+                @if !found.user.is_empty() { div { (visit.text("người dùng", "user")) " " (found.user) } }
+            }
+            td {
+                (found.detail)
+                @if !exchange.is_empty() && visit.may_see("/exchanges/{id}") {
+                    div { a href=(visit.link(&format!("/exchanges/{exchange}"))) { (visit.text("Xem trao đổi", "See the exchange")) } }
+                }
+            }
+            td {
+                @match &entry.closed {
+                    Some(closed) => {
+                        span.good { (visit.text("Đã đóng", "Closed")) }
+                        div.soft { (closed.reason) " – " (common_name(&closed.actor)) ", " (moment(entry.close_time.as_ref())) }
+                    },
+                    None if visit.person.role == Role::Operator => (close_form(visit, &found.id)),
+                    None => span.warning { (visit.text("Đang mở", "Open")) },
+                }
+            }
+        }
+    }
+}
+
+fn close_form(visit: &Visit, finding: &str) -> Markup {
+    let field = format!("reason-{finding}");
+    html! {
+        details {
+            summary { (visit.text("Đóng…", "Close…")) }
+            form method="post" action=(visit.link(CLOSE)) {
+                (form::seal(visit, CLOSE))
+                input type="hidden" name="id" value=(finding);
+                label for=(field) { (visit.text("Lý do, được giữ mãi", "Reason, kept for ever")) }
+                input type="text" id=(field) name="reason" required maxlength="256";
+                button { (visit.text("Đóng phát hiện", "Close the finding")) }
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The console over real TLS: each person sees the pages of his role and no others, what he asks is on record with his name and
+//! the console's, and no other site can act for him.
+#![allow(clippy::unwrap_used)] // test code
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use lienthong::client::{self, ClientProfile};
+use lienthong::demo::plan::Plan;
+use lienthong_certs::Credentials;
+use lienthong_certs::judge::{Branch, Judge, Profile, RevocationLists, TrustAnchors};
+use lienthong_gateway::console::lang::Lang;
+use lienthong_gateway::console::pages::PAGES;
+use lienthong_gateway::console::visit::Role;
+use lienthong_tests::{GET_CITIZEN, PERSON, TestMesh, eventually, handling};
+use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
+
+type Browser = Channel<Full<Bytes>>;
+
+/// A person of each role, by profile.
+const PEOPLE: [(Role, &str); 3] =
+    [(Role::Operator, "operator-1"), (Role::Auditor, "auditor"), (Role::Officer, "officer-H26.90")];
+
+/// A browser that shows the certificate of a profile.
+fn browser(mesh: &TestMesh, profile: &str) -> Result<Browser> {
+    let layout = &mesh.mesh.layout;
+    let ClientProfile { certificate, key, trust, .. } =
+        client::profile(layout.profiles.get(profile).context("nobody is called so")?)?;
+    let files: Vec<_> = trust.into_iter().map(|path| (Branch::State, path)).collect();
+    let judge = Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
+    let material = TlsMaterial::new(Credentials::open(&certificate, &key)?, judge)?;
+    let endpoint = Endpoint::Mesh {
+        address: layout.gateway.as_ref().context("there is no gateway")?.console.to_string(),
+        server_name: Some("console.demo.invalid".to_owned()),
+        material: SharedMaterial::new(material),
+    };
+    Ok(Channel::new(endpoint, ChannelOptions::new(Connections::new())))
+}
+
+async fn get(browser: &Browser, path: &str) -> Result<(StatusCode, String)> {
+    let request = Request::get(path).body(Full::default())?;
+    let response = browser.send(request).await?;
+    for (name, value) in [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")] {
+        ensure!(response.headers().get(name).is_some_and(|held| held == value), "{path} lacks {name}");
+    }
+    let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).context("no content policy")?;
+    ensure!(policy.to_str()?.starts_with("default-src 'none'"), "{policy:?}");
+    let status = response.status();
+    Ok((status, String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?))
+}
+
+async fn post(browser: &Browser, path: &str, form: String) -> Result<StatusCode> {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Full::from(form))?;
+    Ok(browser.send(request).await?.status())
+}
+
+async fn start() -> Result<TestMesh> {
+    TestMesh::start_plan(&Plan::demo().with_gateway(), |_| Ok(())).await
+}
+
+/// One call, and its exchange once both sides are on record.
+async fn exchange(mesh: &TestMesh, auditor: &Browser) -> Result<String> {
+    let outcome = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
+    let exchange = outcome.exchange_id.context("the answer names no exchange")?;
+    eventually("both sides are on record", async || {
+        let (_, page) = get(auditor, &format!("/vi/exchanges/{exchange}")).await?;
+        Ok(page.matches("Kết thúc trao đổi").count() >= 2)
+    })
+    .await?;
+    Ok(exchange)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_sees_its_pages_and_no_others_in_both_languages() -> Result<()> {
+    let mesh = start().await?;
+    let auditor = browser(&mesh, "auditor")?;
+    let exchange = exchange(&mesh, &auditor).await?;
+    for (role, profile) in PEOPLE {
+        let browser = browser(&mesh, profile)?;
+        for lang in Lang::ALL {
+            for page in PAGES {
+                // Streams and forms have tests of their own.
+                if page.path.ends_with("/live")
+                    || page.path.ends_with("/close")
+                    || page.path.starts_with("/changes/")
+                {
+                    continue;
+                }
+                if page.path.starts_with("/disputes/") {
+                    continue;
+                }
+                let path = page
+                    .path
+                    .replace("{entry}", "CE-0001")
+                    .replace("{code}", "G01")
+                    .replace("{id}", &exchange);
+                let (status, text) = get(&browser, &format!("/{lang}{path}")).await?;
+                let expected =
+                    if page.roles.contains(&role) { StatusCode::OK } else { StatusCode::FORBIDDEN };
+                ensure!(status == expected, "{role:?} {lang} {path}: {status}\n{text}");
+            }
+            let (status, text) = get(&browser, &format!("/{lang}/nowhere")).await?;
+            ensure!(status == StatusCode::NOT_FOUND && text.contains("<h1>"), "{status}");
+        }
+    }
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_exchange_is_a_story_that_proves_itself_and_reading_it_is_on_record() -> Result<()> {
+    let mesh = start().await?;
+    let officer = browser(&mesh, "officer-H26.90")?;
+    let exchange = exchange(&mesh, &officer).await?;
+    let (status, story) = get(&officer, &format!("/vi/exchanges/{exchange}")).await?;
+    ensure!(status == StatusCode::OK);
+    for expected in
+        ["Đã kiểm chứng lúc này", "nhân chứng đã ký", "Được phép", "dancu.cong_dan", "H26.90-261121-0001"]
+    {
+        ensure!(story.contains(expected), "{expected} is missing in\n{story}");
+    }
+    let (_, file) = get(&officer, &format!("/en/exchanges/{exchange}/evidence.json")).await?;
+    ensure!(file.contains("lienthong-evidence/v1"));
+    let (_, table) = get(&officer, "/en/records.csv?dataset=dancu.*").await?;
+    ensure!(table.starts_with('\u{feff}') && table.contains(&exchange), "{table}");
+    let (_, stranger) = get(&browser(&mesh, "officer-G01")?, "/en/records?dataset=dancu.*").await?;
+    ensure!(stranger.contains(&exchange[..8]), "the provider's officer sees his side too");
+    eventually("reading is on record, with the console's name", async || {
+        let (_, readings) = get(&officer, "/vi/readings").await?;
+        Ok(readings.contains("Lấy chứng cứ")
+            && readings.contains("qua trang này")
+            && readings.contains("Xuất tệp"))
+    })
+    .await?;
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_of_the_console_gets_no_page() -> Result<()> {
+    let mesh = start().await?;
+    // A system of the mesh has a good certificate, and is no person.
+    let (status, text) = get(&browser(&mesh, "H26.90-mot-cua")?, "/vi/").await?;
+    ensure!(status == StatusCode::FORBIDDEN && !text.contains("Tổng quan</a>"), "{status}\n{text}");
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_another_site_changes_nothing() -> Result<()> {
+    let mesh = start().await?;
+    let operator = browser(&mesh, "operator-1")?;
+    let id = "0".repeat(32);
+    for seal in [String::new(), "00".repeat(32), "xyz".to_owned()] {
+        let status = post(&operator, "/vi/findings/close", format!("seal={seal}&id={id}&reason=x")).await?;
+        ensure!(status == StatusCode::FORBIDDEN, "{seal}: {status}");
+    }
+    // Whoever may not close findings may not with any seal.
+    let auditor = browser(&mesh, "auditor")?;
+    let status = post(&auditor, "/vi/findings/close", format!("seal=00&id={id}&reason=x")).await?;
+    ensure!(status == StatusCode::FORBIDDEN, "{status}");
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn findings_appear_by_themselves_and_are_closed_with_a_reason() -> Result<()> {
+    let rule = "[[rule]]\nkind = \"repeated-denials\"\nname = \"denials\"\nof = \"system\"\nwindow_minutes = 10\nleast = 3\n";
+    let mesh = TestMesh::start_plan(&Plan::demo().with_gateway(), |layout| {
+        Ok(std::fs::write(layout.dir.join("config/watch.toml"), rule)?)
+    })
+    .await?;
+    let operator = browser(&mesh, "operator-1")?;
+    let mut live = operator.send(Request::get("/en/findings/live").body(Full::default())?).await?;
+    ensure!(live.status() == StatusCode::OK);
+    for _ in 0..10 {
+        let stated = lienthong::client::Stated { purpose: Some("STATISTICS".to_owned()), ..handling() };
+        let outcome = mesh.office(GET_CITIZEN, PERSON, &stated).await?;
+        ensure!(outcome.error.is_some(), "this purpose is not granted");
+    }
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        let mut text = String::new();
+        while !text.contains("event: finding") {
+            let frame = live.body_mut().frame().await.context("the stream ended")??;
+            text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap_or(&Bytes::new())));
+        }
+        Ok::<_, anyhow::Error>(text)
+    })
+    .await
+    .context("no finding came")??;
+    ensure!(seen.contains("/en/findings#"), "{seen}");
+    let (_, page) = get(&operator, "/en/findings").await?;
+    let field = |name: &str| {
+        let after = page.split(&format!("name=\"{name}\" value=\"")).nth(1)?;
+        after.split('"').next().map(str::to_owned)
+    };
+    let (seal, id) = (field("seal").context("no form")?, field("id").context("no form")?);
+    // The seal is the operator's own: another operator's form is another one.
+    let other = browser(&mesh, "operator-2")?;
+    let status = post(&other, "/en/findings/close", format!("seal={seal}&id={id}&reason=x")).await?;
+    ensure!(status == StatusCode::FORBIDDEN, "{status}");
+    let status =
+        post(&operator, "/en/findings/close", format!("seal={seal}&id={id}&reason=looked+at")).await?;
+    ensure!(status == StatusCode::SEE_OTHER, "{status}");
+    eventually("it is closed, with reason and name", async || {
+        let (_, page) = get(&operator, "/en/findings?closed=1").await?;
+        Ok(page.contains("looked at") && page.contains("Nguyễn Văn Mẫu"))
+    })
+    .await?;
+    mesh.stop().await
+}
