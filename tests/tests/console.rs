@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use lienthong::client::{self, ClientProfile};
+use lienthong::client::{self, ClientProfile, Stated};
 use lienthong::demo::plan::Plan;
 use lienthong_certs::Credentials;
 use lienthong_certs::judge::{Branch, Judge, Profile, RevocationLists, TrustAnchors};
@@ -173,7 +173,7 @@ async fn findings_appear_by_themselves_and_are_closed_with_a_reason() -> Result<
     let mut live = operator.send(Request::get("/en/findings/live").body(Full::default())?).await?;
     ensure!(live.status() == StatusCode::OK);
     for _ in 0..10 {
-        let stated = lienthong::client::Stated { purpose: Some("STATISTICS".to_owned()), ..handling() };
+        let stated = Stated { purpose: Some("STATISTICS".to_owned()), ..handling() };
         let outcome = mesh.office(GET_CITIZEN, PERSON, &stated).await?;
         ensure!(outcome.error.is_some(), "this purpose is not granted");
     }

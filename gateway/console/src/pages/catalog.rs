@@ -134,7 +134,8 @@ fn line(visit: &Visit, entry: &Entry) -> Markup {
 fn deadline(visit: &Visit, entry: &Entry) -> Markup {
     let left = entry.deadline_time.as_ref().map(|at| days_until(at, OffsetDateTime::now_utc()));
     // The catalog has the first moment that is too late; people speak of the last day that is not.
-    let last = entry.deadline_time.as_ref().map(|at| prost_types::Timestamp { seconds: at.seconds - 1, nanos: 0 });
+    let last =
+        entry.deadline_time.as_ref().map(|at| prost_types::Timestamp { seconds: at.seconds - 1, nanos: 0 });
     html! {
         (day(last.as_ref()))
         @match left {
