@@ -186,7 +186,7 @@ async fn what_the_mesh_has_needs_no_paper() -> Result<()> {
     };
     let mut node = NodeCatalogServiceClient::new(mesh.mesh.client(OFFICE)?.channel());
     let answer = node.check_dossier(asked).await?.into_inner();
-    let found: Vec<ComponentAvailability> = answer.components.iter().map(|one| one.availability()).collect();
+    let found: Vec<ComponentAvailability> = answer.components.iter().map(DossierComponent::availability).collect();
     let (has, has_not) = (ComponentAvailability::AvailableViaMesh, ComponentAvailability::NotAvailable);
     assert_eq!(found, [has, has_not, has, has_not], "{answer:?}");
     let source = answer.components[0].sources.first().context("no source")?;

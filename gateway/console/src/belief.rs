@@ -1,6 +1,7 @@
 //! Whom the console believes: the authorities behind certificates, and the keys behind the log's checkpoints; both from the
 //! mesh trust file, taken again as it changes.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -73,10 +74,9 @@ impl Believer {
     pub async fn keep_up(mut self) {
         loop {
             self.files.changed().await;
-            let (keeper, judged) = match spawn_blocking(move || look(self.keeper)).await {
-                Ok(looked) => looked,
+            let Ok((keeper, judged)) = spawn_blocking(move || look(self.keeper)).await else {
                 // The keeper is gone with the task: what is believed stays.
-                Err(_) => return std::future::pending().await,
+                return pending().await;
             };
             self.keeper = keeper;
             match judged {

@@ -37,6 +37,7 @@ impl Lang {
     }
 
     /// The other one.
+    #[must_use]
     pub const fn other(self) -> Lang {
         match self {
             Lang::Vi => Lang::En,

@@ -71,7 +71,7 @@ pub fn row(found: &FoundRecord, lang: Lang) -> Row {
         }
         Some(Body::BatchSeal(seal)) => (row.kind, row.detail) = ("seal", grouped(seal.entries)),
         Some(Body::IndexManifest(manifest)) => {
-            (row.kind, row.detail) = ("manifest", grouped(manifest.first_index))
+            (row.kind, row.detail) = ("manifest", grouped(manifest.first_index));
         }
         Some(Body::Aggregate(aggregate)) => {
             (row.kind, row.good) = ("aggregate", false);
@@ -80,7 +80,8 @@ pub fn row(found: &FoundRecord, lang: Lang) -> Row {
         }
         Some(Body::Finding(finding)) => {
             (row.kind, row.good) = ("finding", false);
-            row.outcome = words::finding(FindingKind::try_from(finding.kind).unwrap_or_default(), lang);
+            words::finding(FindingKind::try_from(finding.kind).unwrap_or_default(), lang)
+                .clone_into(&mut row.outcome);
             (row.exchange, row.dataset, row.detail) =
                 (id(&finding.exchange_id), finding.dataset, finding.detail);
         }
@@ -97,7 +98,7 @@ impl Row {
     fn exchange(&mut self, kind: &'static str, exchange: Option<Exchange>, lang: Lang) {
         let exchange = exchange.unwrap_or_default();
         self.kind = kind;
-        self.who = side(exchange.side(), lang).to_owned();
+        side(exchange.side(), lang).clone_into(&mut self.who);
         self.purpose = words::purpose(Purpose::try_from(exchange.purpose).unwrap_or_default(), lang);
         self.exchange = id(&exchange.id);
         (self.consumer, self.provider) = (exchange.consumer, exchange.provider);
@@ -107,7 +108,7 @@ impl Row {
     fn closing(&mut self, closing: Closing, lang: Lang) {
         let status = Status::try_from(closing.status).unwrap_or_default();
         self.good = matches!(status, Status::Delivered | Status::Empty);
-        self.outcome = words::status(status, lang).to_owned();
+        words::status(status, lang).clone_into(&mut self.outcome);
         self.detail = match closing.reason.as_str() {
             "" => format!("{} {}", grouped(closing.records), lang.of("bản ghi", "records")),
             reason => words::reason(reason, lang),
@@ -125,9 +126,10 @@ impl Row {
 
     fn access(&mut self, access: &LogAccess, lang: Lang) {
         self.kind = "access";
-        self.who = common_name(&access.actor).to_owned();
+        common_name(&access.actor).clone_into(&mut self.who);
         self.consumer.clone_from(&access.agency);
-        self.outcome = words::access(AccessKind::try_from(access.kind).unwrap_or_default(), lang).to_owned();
+        words::access(AccessKind::try_from(access.kind).unwrap_or_default(), lang)
+            .clone_into(&mut self.outcome);
         self.exchange = id(&access.exchange_id);
         self.detail.clone_from(&access.question);
     }

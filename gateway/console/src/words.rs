@@ -69,7 +69,7 @@ pub const KINDS: &[(&str, &str, &str)] = &[
 ];
 
 /// What kind of finding.
-pub fn finding(kind: FindingKind, lang: Lang) -> String {
+pub const fn finding(kind: FindingKind, lang: Lang) -> &'static str {
     let (vi, en) = match kind {
         FindingKind::Unspecified => ("–", "–"),
         FindingKind::MissingSide => ("Thiếu bản ghi của một bên", "One side is missing"),
@@ -87,10 +87,13 @@ pub fn finding(kind: FindingKind, lang: Lang) -> String {
         FindingKind::Enumeration => ("Dò quét nhiều người", "Enumeration"),
         FindingKind::OwnRecord => ("Tự tra cứu bản thân", "Own record"),
         FindingKind::RepeatedDenials => ("Bị chặn nhiều lần", "Repeated denials"),
-        #[allow(unreachable_patterns)] // the list grows
-        other => return other.as_str_name().trim_start_matches("FINDING_KIND_").to_owned(),
+        FindingKind::StaleData => ("Dữ liệu chậm cập nhật", "Stale data"),
+        FindingKind::InvalidCopy => ("Bản sao hết hiệu lực", "A copy is no longer valid"),
+        FindingKind::ContractDrift => ("Hợp đồng đang chạy khác đăng ký", "Running contract differs"),
+        FindingKind::UndeclaredRefusal => ("Từ chối không khai báo", "Undeclared refusal"),
+        FindingKind::CountsDiffer => ("Số đếm hai bên khác nhau", "The sides' counts differ"),
     };
-    lang.of(vi, en).to_owned()
+    lang.of(vi, en)
 }
 
 /// Kinds of findings, for a choice.
@@ -116,7 +119,7 @@ pub const fn access(kind: AccessKind, lang: Lang) -> &'static str {
         AccessKind::Evidence => lang.of("Lấy chứng cứ", "Evidence"),
         AccessKind::SubjectAccess => lang.of("Tra cứu theo chủ thể", "Subject access"),
         AccessKind::Disclosure => lang.of("Đổi việc công khai", "Disclosure"),
-        _ => "–",
+        AccessKind::Unspecified => "–",
     }
 }
 

@@ -110,8 +110,9 @@ pub fn live(visit: &Visit) -> Markup {
 
 fn fields(visit: &Visit, sought: &Sought) -> Markup {
     let lang = visit.lang;
-    let kinds = words::findings()
-        .map(|kind| (kind.as_str_name().trim_start_matches("FINDING_KIND_"), words::finding(kind, lang)));
+    let kinds = words::findings().map(|kind| {
+        (kind.as_str_name().trim_start_matches("FINDING_KIND_"), words::finding(kind, lang).to_owned())
+    });
     html! {
         form.filter method="get" action=(visit.link("/findings")) role="search" {
             (form::choice("kind", lang.of("Loại", "Kind"), lang.of("Tất cả", "Any"), &sought.kind, kinds))

@@ -22,7 +22,7 @@ pub async fn page(visit: Visit) -> Response {
 async fn content(visit: &Visit) -> Result<Markup, Failure> {
     let mesh = visit.desk().status().get_mesh_status(GetMeshStatusRequest {}).await?.into_inner();
     let lang = visit.lang;
-    let lag = |upto: u64| {
+    let reached = |upto: u64| {
         let behind = mesh.log_entries.saturating_sub(upto);
         format!("{} ({} {})", grouped(upto), grouped(behind), lang.of("chưa xử lý", "to go"))
     };
@@ -38,8 +38,8 @@ async fn content(visit: &Visit) -> Result<Markup, Failure> {
             (text(lang.of("Phiên bản", "Version"), &mesh.software_version))
             (fact(lang.of("Chạy từ", "Runs since"), &moment(mesh.start_time.as_ref())))
             (fact(lang.of("Giờ của nền tảng", "Its time"), &moment(mesh.now.as_ref())))
-            (text(lang.of("Đã lập chỉ mục đến", "Indexed up to"), &lag(mesh.indexed_upto)))
-            (text(lang.of("Đã đối soát đến", "Matched up to"), &lag(mesh.matched_upto)))
+            (text(lang.of("Đã lập chỉ mục đến", "Indexed up to"), &reached(mesh.indexed_upto)))
+            (text(lang.of("Đã đối soát đến", "Matched up to"), &reached(mesh.matched_upto)))
         }
         h2 { (lang.of("Danh sách thu hồi đang áp dụng", "Revocation lists in force")) }
         div.table {

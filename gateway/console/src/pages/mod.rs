@@ -101,9 +101,8 @@ pub const PAGES: &[PageInfo] = pages! {
 /// The page with this address, as the router writes it.
 pub fn find(path: &str) -> Option<&'static PageInfo> {
     let path = match path {
-        "" => "/",
-        // Inside each language, for what is nowhere: anybody may learn that.
-        "/{*rest}" => "/",
+        // Inside each language, what is nowhere: anybody may learn that.
+        "" | "/{*rest}" => "/",
         path => path,
     };
     PAGES.iter().find(|page| page.path == path)

@@ -251,7 +251,12 @@ impl Examiner {
             .into_iter()
             .filter(|(id, _)| told.open.contains_key(id))
             .take(COMPLIANCE_FINDINGS_AT_ONCE)
-            .map(|(id, reason)| FindingClosed { id, actor: RECORDER.to_owned(), reason: reason.to_owned() })
+            .map(|(id, reason)| FindingClosed {
+                id,
+                actor: RECORDER.to_owned(),
+                reason: reason.to_owned(),
+                via: String::new(),
+            })
             .collect();
         if opened.is_empty() && ended.is_empty() {
             return Ok(());

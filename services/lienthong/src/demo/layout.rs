@@ -183,21 +183,7 @@ impl Layout {
         registry.nodes.extend(nodes.iter().map(NodePlan::registered));
         let mut profiles = BTreeMap::new();
         let people = builder.people(broker_address, &mut profiles)?;
-        let gateway = match plan.gateway {
-            false => None,
-            true => {
-                let ground = gateway::Ground {
-                    plan,
-                    dir: &dir,
-                    trust: &trust,
-                    certificate: &people.console,
-                    people: people.certificates(),
-                    broker: (broker_address, builder.host("broker")),
-                    log_key,
-                };
-                Some(GatewayLayout::of(ground, &mut ports)?)
-            }
-        };
+        let gateway = builder.gateway(&people, broker_address, log_key, &mut ports)?;
         let broker = builder.broker(broker_address, ports.take()?, people)?;
 
         for (agency, system) in &plan.systems {
@@ -219,12 +205,7 @@ impl Layout {
             .map(|node| builder.node(node, broker_address, &backends))
             .collect::<Result<Vec<_>>>()?;
 
-        // JSON is YAML: one notation less to write.
-        fs::write(dir.join("registry.yaml"), serde_json::to_string_pretty(&registry)?)?;
-        fs::create_dir(dir.join("catalog"))?;
-        for (name, text) in &plan.catalog {
-            fs::write(dir.join("catalog").join(name), text)?;
-        }
+        builder.declare(&registry)?;
         let officers: Vec<String> =
             OPERATORS.iter().map(|(profile, _)| format!("{}-{profile}", plan.operator.0)).collect();
         approve_catalog(&dir, &plan.mesh, &pki, &officers)?;
@@ -303,6 +284,41 @@ impl Builder<'_> {
             certificate: issued.certificate,
             key: issued.key,
         })
+    }
+
+    /// The gateway, where the plan has one.
+    fn gateway(
+        &self,
+        people: &People,
+        broker: SocketAddr,
+        log_key: String,
+        ports: &mut Ports,
+    ) -> Result<Option<GatewayLayout>> {
+        if !self.plan.gateway {
+            return Ok(None);
+        }
+        let ground = gateway::Ground {
+            plan: self.plan,
+            dir: self.dir,
+            trust: self.trust,
+            certificate: &people.console,
+            people: people.certificates(),
+            broker: (broker, self.host("broker")),
+            log_key,
+        };
+        GatewayLayout::of(ground, ports).map(Some)
+    }
+
+    /// What the operator declares: registry and catalog.
+    fn declare(&self, registry: &RegistryFile) -> Result<()> {
+        // JSON is YAML: one notation less to write.
+        fs::write(self.dir.join("registry.yaml"), serde_json::to_string_pretty(registry)?)?;
+        let catalog = self.dir.join("catalog");
+        fs::create_dir(&catalog)?;
+        for (name, text) in &self.plan.catalog {
+            fs::write(catalog.join(name), text)?;
+        }
+        Ok(())
     }
 
     fn outsider(&self, code: &str, name: &str, address: SocketAddr) -> Result<RegistryNode> {
