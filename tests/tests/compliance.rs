@@ -10,7 +10,7 @@ use lienthong::client::Stated;
 use lienthong::commands::call;
 use lienthong::demo::{layout::Layout, plan::Plan};
 use lienthong_proto::lienthong::catalog::v1::node_catalog_service_client::NodeCatalogServiceClient;
-use lienthong_proto::lienthong::catalog::v1::{CheckDossierRequest, ComponentAvailability};
+use lienthong_proto::lienthong::catalog::v1::{CheckDossierRequest, ComponentAvailability, DossierComponent};
 use lienthong_proto::lienthong::options::v1::Purpose;
 use lienthong_tests::{GET_CITIZEN, OFFICE, PERSON, TestMesh, eventually, handling, program};
 use serde_json::Value;
@@ -186,7 +186,8 @@ async fn what_the_mesh_has_needs_no_paper() -> Result<()> {
     };
     let mut node = NodeCatalogServiceClient::new(mesh.mesh.client(OFFICE)?.channel());
     let answer = node.check_dossier(asked).await?.into_inner();
-    let found: Vec<ComponentAvailability> = answer.components.iter().map(DossierComponent::availability).collect();
+    let found: Vec<ComponentAvailability> =
+        answer.components.iter().map(DossierComponent::availability).collect();
     let (has, has_not) = (ComponentAvailability::AvailableViaMesh, ComponentAvailability::NotAvailable);
     assert_eq!(found, [has, has_not, has, has_not], "{answer:?}");
     let source = answer.components[0].sources.first().context("no source")?;

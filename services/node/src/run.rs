@@ -168,9 +168,8 @@ pub async fn run(
     tasks.spawn(trust_file::run(file, Arc::clone(&node), Arc::clone(&trust), working.clone()));
     tasks.spawn(housekeeping::keep_freshness(Arc::clone(&node), shipping.clone()));
     tasks.spawn(housekeeping::record_aggregates(Arc::clone(&node), connections.clone(), shipping.clone()));
-    let (watched, told) = (Arc::clone(&node), shipping.clone());
-    let witnessing = witness::run(watched, Arc::clone(&trust), broker.clone(), config.data_dir.clone(), told);
-    tasks.spawn(witnessing);
+    let (watched, believed, dir) = (Arc::clone(&node), Arc::clone(&trust), config.data_dir.clone());
+    tasks.spawn(witness::run(watched, believed, broker.clone(), dir, shipping.clone()));
     tasks.spawn(erase::run(Arc::clone(&node), broker.clone(), config.data_dir.clone(), working.clone()));
     if let Some(contract) = contract {
         tasks.spawn(publish::run(contract, broker, working.clone()));

@@ -12,7 +12,7 @@ use common::{Body, Mesh, Server, eventually, get, post, text};
 use http_body_util::BodyExt;
 use lienthong_certs::CertificateRefusal;
 use lienthong_certs::judge::RevocationReason;
-use lienthong_transport::{Channel, ChannelOptions, Connections, Limits, SharedMaterial};
+use lienthong_transport::{Channel, ChannelOptions, Connections, Limits, Peer, SharedMaterial};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacing_everything_under_load_fails_no_request() {
@@ -72,7 +72,7 @@ async fn connections_of_the_certificate_before_finish_their_calls_and_go() {
         tokio::spawn(async move { text(channel.send(get("/slow/300")).await.unwrap()).await })
     };
     assert_eq!(text(channel.send(get("/slow/0")).await.unwrap()).await, "/slow/0");
-    let before: Vec<_> = register.peers().iter().map(|peer| peer.connection_id()).collect();
+    let before: Vec<_> = register.peers().iter().map(Peer::connection_id).collect();
     assert_eq!(before.len(), 1);
     let under_way = caller();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -131,7 +131,7 @@ async fn close_where_cuts_open_streams_within_a_second() {
 
     assert_eq!(server.connections.close_where(|peer| peer.unix().is_some(), "nobody of that kind"), 0);
     let begun = Instant::now();
-    let of_h26 = |peer: &lienthong_transport::Peer| {
+    let of_h26 = |peer: &Peer| {
         peer.certificate().is_some_and(|certificate| certificate.agency_urn.as_deref() == Some("H26.90"))
     };
     assert_eq!(server.connections.close_where(of_h26, "the agency was suspended"), 1);
