@@ -127,6 +127,8 @@ impl Terms {
                 self.text(Dimension::Resource, &closed.id);
             }
             Body::LogAccess(access) => {
+                // An agency's officers see what was asked for their agency.
+                self.text(Dimension::Consumer, &access.agency);
                 self.text(Dimension::Actor, &access.actor);
                 self.text(Dimension::Resource, &access.case_id);
                 self.bytes(Dimension::Exchange, &access.exchange_id);
