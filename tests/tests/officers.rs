@@ -118,10 +118,14 @@ async fn the_evidence_stands_without_us_and_no_part_of_it_can_be_altered() -> Re
     // Judged by two programs that share no code.
     let file = officers.path("evidence.json");
     let journal = officers.path("mesh/nodes/G01/journal");
-    let taken = officers
-        .audit("officer-G01", "evidence", &[&exchange, "--output", text(&file), "--journal", text(&journal)])
-        .await?;
-    ensure!(taken.success, "{}", taken.said);
+    eventually("the node's housekeeping has written the key of the exchange", async || {
+        let taken = ["--output", text(&file), "--journal", text(&journal)];
+        let taken =
+            officers.audit("officer-G01", "evidence", &[&[exchange.as_str()], &taken[..]].concat()).await?;
+        ensure!(taken.success, "{}", taken.said);
+        Ok(true)
+    })
+    .await?;
     let policy = officers.path("policy.txt");
     std::fs::copy(&officers.mesh.mesh.layout.policy, &policy)?;
     eventually("the checkpoint of the evidence has its witnesses", async || {

@@ -280,13 +280,12 @@ pub fn table(visit: &Visit, records: &[FoundRecord]) -> Markup {
         div.table tabindex="0" role="region" aria-label=(lang.of("Bản ghi", "Records")) {
             table {
                 thead { tr {
-                    th scope="col" { (lang.of("Thời điểm", "Time")) }
+                    th scope="col" { (lang.of("Thời điểm, trao đổi", "Time, exchange")) }
                     th scope="col" { (lang.of("Bản ghi", "Record")) }
                     th scope="col" { (lang.of("Khai thác ← cung cấp", "Consumer ← provider")) }
                     th scope="col" { (lang.of("Dữ liệu, mục đích", "Data, purpose")) }
                     th scope="col" { (lang.of("Kết quả", "Outcome")) }
                     th scope="col" { (lang.of("Người dùng", "User")) }
-                    th scope="col" { (lang.of("Trao đổi", "Exchange")) }
                 } }
                 tbody { @for found in records { (line(visit, &row(found, lang))) } }
             }
@@ -298,7 +297,12 @@ fn line(visit: &Visit, row: &Row) -> Markup {
     let short = row.exchange.get(..8).unwrap_or_default();
     html! {
         tr {
-            td { (moment(row.time.as_ref())) }
+            td.name {
+                (moment(row.time.as_ref()))
+                @if !row.exchange.is_empty() {
+                    div { a href=(visit.link(&format!("/exchanges/{}", row.exchange))) title=(row.exchange) { code { (short) "…" } } }
+                }
+            }
             td.name { (words::kind(row.kind, visit.lang)) div.soft { (row.who) } }
             td.name {
                 @if !row.consumer.is_empty() { (row.consumer) }
@@ -310,11 +314,6 @@ fn line(visit: &Visit, row: &Row) -> Markup {
                 @if row.outcome != row.detail { div.soft { (row.detail) } }
             }
             td { (row.user) }
-            td {
-                @if !row.exchange.is_empty() {
-                    a href=(visit.link(&format!("/exchanges/{}", row.exchange))) title=(row.exchange) { code { (short) "…" } }
-                }
-            }
         }
     }
 }
