@@ -95,7 +95,7 @@ async fn each_role_sees_its_pages_and_no_others_in_both_languages() -> Result<()
                 let path = page
                     .path
                     .replace("{entry}", "CE-0001")
-                    .replace("{code}", "G01")
+                    .replace("{code}", if role == Role::Officer { "H26.90" } else { "G01" })
                     .replace("{id}", &exchange);
                 let (status, text) = get(&browser, &format!("/{lang}{path}")).await?;
                 let expected =

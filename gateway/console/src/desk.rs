@@ -8,6 +8,7 @@ use lienthong_proto::lienthong::audit::v1::search_service_client::SearchServiceC
 use lienthong_proto::lienthong::catalog::v1::catalog_change_service_client::CatalogChangeServiceClient;
 use lienthong_proto::lienthong::catalog::v1::catalog_service_client::CatalogServiceClient;
 use lienthong_proto::lienthong::catalog::v1::decision_service_client::DecisionServiceClient;
+use lienthong_proto::lienthong::compliance::v1::compliance_service_client::ComplianceServiceClient;
 use lienthong_proto::lienthong::control::v1::mesh_status_service_client::MeshStatusServiceClient;
 use lienthong_proto::lienthong::registry::v1::duty_service_client::DutyServiceClient;
 use lienthong_proto::lienthong::registry::v1::enrollment_service_client::EnrollmentServiceClient;
@@ -100,6 +101,11 @@ impl Desk {
     /// Who wants to.
     pub fn enrollments(&self) -> EnrollmentServiceClient<Line> {
         EnrollmentServiceClient::new(self.0.clone())
+    }
+
+    /// How it is kept.
+    pub fn compliance(&self) -> ComplianceServiceClient<Line> {
+        ComplianceServiceClient::new(self.0.clone())
     }
 
     /// The duty to share.

@@ -18,7 +18,8 @@ use crate::belief::Belief;
 use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::pages::{
-    agencies, catalog, changes, duty, exchange, findings, health, nodes, overview, reading, records,
+    agencies, catalog, changes, compliance, duty, exchange, findings, health, nodes, overview, reading,
+    records,
 };
 use crate::sign_in::{self, Trial};
 use crate::visit::Visit;
@@ -66,6 +67,8 @@ pub fn router(house: House) -> Router {
         .route("/readings", get(reading::page))
         .route("/catalog", get(catalog::page))
         .route("/catalog/{entry}", get(catalog::entry))
+        .route("/compliance", get(compliance::page))
+        .route("/compliance/{code}", get(compliance::one))
         .route("/agencies", get(agencies::page))
         .route("/agencies/{code}", get(agencies::one))
         .route("/changes", get(changes::page))

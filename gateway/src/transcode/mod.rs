@@ -24,7 +24,7 @@
 //! | [`rest`] | paths that a contract declares |
 //! | [`failure`] | an error as all of its readers want it |
 //!
-//! The edge: [`front`] takes a request, [`request`] makes the gRPC call of it while it is read, [`answer`] the answer;
+//! The edge: [`front`] takes a request, [`request`] makes the gRPC call of it while it is read, [`mod@answer`] the answer;
 //! [`heard`] is a request that is heard out, [`space`] the memory of those that are not whole.
 
 pub mod answer;

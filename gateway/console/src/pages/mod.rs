@@ -6,6 +6,7 @@ use crate::visit::Role::{self, Auditor, Officer, Operator};
 pub mod agencies;
 pub mod catalog;
 pub mod changes;
+pub mod compliance;
 pub mod duty;
 pub mod exchange;
 pub mod findings;
@@ -85,6 +86,8 @@ pub const PAGES: &[PageInfo] = pages! {
     "/readings" "Việc tra cứu đã ghi" "Questions on record" OF_THE_LOG Some(Group::Log);
     "/catalog" "Danh mục chia sẻ" "Catalog" ALL Some(Group::Sharing);
     "/catalog/{entry}" "Mục danh mục" "Catalog entry" ALL None;
+    "/compliance" "Phiếu điểm tuân thủ" "Compliance" ALL Some(Group::Sharing);
+    "/compliance/{code}" "Phiếu điểm của một cơ quan" "One agency's scorecard" ALL None;
     "/agencies" "Cơ quan" "Agencies" ALL Some(Group::Sharing);
     "/agencies/{code}" "Một cơ quan" "One agency" ALL None;
     "/requests" "Yêu cầu kết nối" "Connection requests" ALL Some(Group::Sharing);
