@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use lienthong::commands::call::Outcome;
+use lienthong_audit::keys::find_in;
 use lienthong_tests::{GET_CITIZEN, PERSON, TestMesh, eventually, handling, program};
 use serde_json::Value;
 use tokio::process::Command;
@@ -166,6 +167,37 @@ async fn the_evidence_stands_without_us_and_no_part_of_it_can_be_altered() -> Re
         places += 1;
     }
     ensure!(places > 40, "only {places} places to alter");
+    officers.mesh.stop().await
+}
+
+#[tokio::test]
+async fn an_erased_person_is_found_nowhere_and_his_records_open_at_no_node() -> Result<()> {
+    let officers = Officers::start().await?;
+    let exchange = officers.call().await?;
+    officers.has_found_both_sides(&exchange).await?;
+    let id = uuid::Uuid::parse_str(&exchange)?.into_bytes();
+    let rows = |agency: &str| find_in(&officers.path(&format!("mesh/nodes/{agency}/journal/keys")), &id);
+    let held = async || Ok(!rows("G01")?.is_empty() && !rows("H26.90")?.is_empty());
+    eventually("both nodes hold the key of the exchange", held).await?;
+
+    let law = ["--legal-basis", "Luật 91/2025", NUMBER];
+    let refused = officers.audit("officer-G01", "erase", &law).await?;
+    ensure!(!refused.success && refused.said.contains("PermissionDenied"), "{}", refused.said);
+    let erased = officers.audit("auditor", "erase", &law).await?;
+    ensure!(erased.success && erased.said.contains("erased from the index"), "{}", erased.said);
+    let found = officers.search("auditor", &["--subject", NUMBER]).await?;
+    ensure!(exchanges(&found).is_empty(), "{found}");
+    let gone = async || Ok(rows("G01")?.is_empty() && rows("H26.90")?.is_empty());
+    eventually("no node holds the key of the exchange", gone).await?;
+
+    let file = officers.path("evidence.json");
+    let taken = officers.audit("officer-G01", "evidence", &[&exchange, "--output", text(&file)]).await?;
+    ensure!(taken.success && std::fs::read_to_string(&file)?.contains("was erased"), "{}", taken.said);
+    let judged = officers.run(&["audit", "verify-evidence", text(&file)]).await?;
+    ensure!(!judged.said.contains("✗"), "the records are as they were: {}", judged.said);
+    let log = officers.path("mesh/broker/log");
+    let verified = officers.run(&["audit", "verify", text(&log)]).await?;
+    ensure!(verified.success, "{}", verified.said);
     officers.mesh.stop().await
 }
 
