@@ -50,11 +50,7 @@ pub async fn one(visit: Visit, Path(code): Path<String>) -> Response {
 }
 
 async fn content(visit: &Visit, sought: Sought) -> Result<Markup, Failure> {
-    let request = ListScorecardsRequest {
-        page_size: PAGE_AGENCIES,
-        page_token: sought.page,
-        ..ListScorecardsRequest::default()
-    };
+    let request = ListScorecardsRequest { page_size: PAGE_AGENCIES, page_token: sought.page };
     let page = visit.desk().compliance().list_scorecards(request).await?.into_inner();
     let lang = visit.lang;
     Ok(html! {
@@ -143,7 +139,7 @@ fn card(visit: &Visit, one: &Scorecard) -> Markup {
 
 fn of_entry(visit: &Visit, entry: &EntryCompliance) -> Markup {
     let lang = visit.lang;
-    let quality = entry.quality.clone().unwrap_or_default();
+    let quality = entry.quality.unwrap_or_default();
     html! {
         section {
             h2 { (entry.entry) " · " code { (entry.dataset) } " · " (entry.score) " %" }
