@@ -48,14 +48,17 @@ pub struct Speaking {
 impl Desk {
     /// A desk for the person with this chain.
     pub fn new(broker: Channel<Body>, chain: &[CertificateDer<'static>]) -> Self {
-        let chain = chain.iter().map(|der| MetadataValue::from_bytes(der)).collect();
-        Self(InterceptedService::new(broker, Speaking { chain, patient: false }))
+        Self::speaking(broker, chain, false)
     }
 
     /// The same for a stream, which has no end.
     pub fn patient(broker: Channel<Body>, chain: &[CertificateDer<'static>]) -> Self {
+        Self::speaking(broker, chain, true)
+    }
+
+    fn speaking(broker: Channel<Body>, chain: &[CertificateDer<'static>], patient: bool) -> Self {
         let chain = chain.iter().map(|der| MetadataValue::from_bytes(der)).collect();
-        Self(InterceptedService::new(broker, Speaking { chain, patient: true }))
+        Self(InterceptedService::new(broker, Speaking { chain, patient }))
     }
 
     /// How the mesh stands.

@@ -88,8 +88,12 @@ pub fn row(found: &FoundRecord, lang: Lang) -> Row {
         Some(Body::FindingClosed(closed)) => {
             (row.kind, row.who, row.detail) = ("finding-closed", closed.actor, closed.reason);
         }
-        #[allow(unreachable_patterns)] // the list grows
-        Some(_) | None => {}
+        Some(Body::LogPruned(_)) => row.kind = "pruning",
+        Some(Body::SubjectErased(erased)) => {
+            (row.kind, row.who) = ("erasure", common_name(&erased.actor).to_owned());
+            row.detail = erased.case_id;
+        }
+        None => {}
     }
     row
 }

@@ -66,6 +66,10 @@ pub const KINDS: &[(&str, &str, &str)] = &[
     ("bundle", "Gói quyền", "Rights bundle"),
     ("seal", "Niêm phong lô", "Batch seal"),
     ("manifest", "Mục lục chỉ mục", "Index manifest"),
+    ("finding", "Phát hiện", "Finding"),
+    ("finding-closed", "Đóng phát hiện", "Finding closed"),
+    ("pruning", "Hết thời hạn lưu", "Pruned after its retention"),
+    ("erasure", "Xóa chủ thể", "Subject erased"),
 ];
 
 /// What kind of finding.
