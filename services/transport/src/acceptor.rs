@@ -14,14 +14,12 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use crate::handshakes::{RefusalReason, Refused, SourcePrefix};
+use crate::limits::FAREWELL_TIMEOUT_MS;
 use crate::listener::{self, LoopbackListener};
 use crate::material::{Prepared, SharedMaterial, Tongue};
 use crate::own_key;
 use crate::peer::{Peer, Proof, UnixPeer};
 use crate::verifier::Verdict;
-
-/// How long a refused peer may take to read the alert.
-const FAREWELL_TIMEOUT_MS: u64 = 250;
 
 /// Bytes of a refused peer that we read, and throw away, meanwhile.
 const FAREWELL_BYTES_MAX: u64 = 64 * 1024;

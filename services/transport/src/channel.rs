@@ -1,5 +1,5 @@
-//! A lasting handle to one remote endpoint: connects when first needed, again when it must, and says of each
-//! failed request whether it may have been sent.
+//! A lasting handle to one remote endpoint: connects when first needed, again when it must, sends a request again that the
+//! other side certainly did not process, and says of each failed one whether it may have been.
 //!
 //! A channel belongs to the runtime on which it is first used: make one per traffic thread.
 
@@ -7,12 +7,13 @@ use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -27,13 +28,14 @@ use crate::connector::{ConnectError, Endpoint, VerifyPeer, connect};
 use crate::control::{Control, Phase};
 use crate::limits::{BACKOFF_PATIENCE_MS, CONNECTION_STABLE_MS, Limits, REQUESTS_WAITING_MAX};
 use crate::peer::Peer;
+use crate::resend::{KeptBytes, Resend, ResendBody};
 use crate::send_error::{FailedSend, SendError};
 
 /// HTTP/2 connections that one channel holds at most.
 pub const CHANNEL_CONNECTIONS_MAX: usize = 16;
 
-/// A request that a connection gave back unsent (it was just ending) is offered to another one this many
-/// times.
+/// A request that a connection gave back (it was just ending), or that the other side says it did not process, is sent again
+/// this many times.
 pub const RESENDS_MAX: usize = 3;
 
 /// What a channel needs beside its endpoint.
@@ -72,8 +74,7 @@ pub struct Channel<B>(Arc<Inner<B>>);
 
 impl<B> Channel<B>
 where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// A channel that connects when first used.
@@ -85,6 +86,7 @@ where
             authority,
             waiting: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
+            kept: KeptBytes::default(),
             slots,
             target: Arc::new(Target { endpoint, options }),
         }))
@@ -109,7 +111,7 @@ where
 
     /// Connects if it is not connected, and says with whom.
     pub async fn connected(&self) -> Result<Peer, SendError> {
-        self.sender().await?;
+        self.live().await?;
         // Between the two it can only have been lost again.
         self.peer().ok_or_else(|| self.0.target.lost())
     }
@@ -124,32 +126,43 @@ where
     pub async fn try_send(&self, request: Request<B>) -> Result<Response<Incoming>, FailedSend<B>> {
         let Some(_place) = self.0.wait_in_line() else {
             let max = self.0.target.options.requests_waiting_max;
-            return Err(FailedSend::unsent(SendError::TooManyWaiting { max }, request));
+            return Err(FailedSend { error: SendError::TooManyWaiting { max }, request: Some(request) });
         };
-        let mut request = self.0.with_origin(request);
+        let resend = Resend::new(self.0.with_origin(request), &self.0.kept);
+        let mut error = self.0.target.lost();
         for _ in 0..=RESENDS_MAX {
-            let mut sender = match self.sender().await {
-                Ok(sender) => sender,
-                Err(error) => return Err(FailedSend::unsent(error, request)),
+            let Some(request) = resend.request() else { break };
+            let live = match self.live().await {
+                Ok(live) => live,
+                Err(error) => return Err(FailedSend { error, request: resend.unsent() }),
             };
-            let mut failed = match sender.try_send_request(request).await {
-                Ok(response) => return Ok(response),
+            let mut failed = match live.sender.clone().try_send_request(request).await {
+                Ok(response) => {
+                    live.note_answer();
+                    return Ok(response);
+                }
                 Err(failed) => failed,
             };
-            let Some(unsent) = failed.take_message() else {
-                let error = SendError::of(failed.into_error(), self.endpoint());
+            if failed.take_message().is_some() {
+                live.leave();
+                continue;
+            }
+            error = SendError::of(failed.into_error(), self.endpoint());
+            if !error.is_not_sent() {
                 return Err(FailedSend { error, request: None });
-            };
-            request = unsent;
+            }
+            if error.says_go_away() {
+                live.leave();
+            }
         }
-        Err(FailedSend::unsent(self.0.target.lost(), request))
+        Err(FailedSend { error, request: resend.unsent() })
     }
 
-    /// A live connection's sender, connecting if there is none.
-    async fn sender(&self) -> Result<SendRequest<B>, SendError> {
+    /// A live connection, made if there is none.
+    async fn live(&self) -> Result<Arc<Live<B>>, SendError> {
         for _ in 0..=RESENDS_MAX {
-            if let Some(sender) = self.0.live_sender() {
-                return Ok(sender);
+            if let Some(live) = self.0.next_live() {
+                return Ok(live);
             }
             match self.0.begin(0) {
                 Begun::Connecting(connecting) => {
@@ -172,8 +185,7 @@ where
 
 impl<B> tower::Service<Request<B>> for Channel<B>
 where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<Incoming>;
@@ -210,6 +222,7 @@ struct Inner<B> {
     authority: Authority,
     waiting: AtomicUsize,
     next: AtomicUsize,
+    kept: KeptBytes,
     slots: Box<[Slot<B>]>,
 }
 
@@ -226,10 +239,14 @@ struct Slot<B> {
 }
 
 struct Live<B> {
-    sender: SendRequest<B>,
+    sender: SendRequest<ResendBody<B>>,
     peer: Peer,
     control: Arc<Control>,
     since: Instant,
+    /// A request was answered on it.
+    answered: AtomicBool,
+    /// The other side has asked to use another one (GOAWAY).
+    leaving: AtomicBool,
 }
 
 #[derive(Default)]
@@ -249,12 +266,11 @@ enum Begun {
 
 impl<B> Inner<B>
 where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// A sender of the next live connection, by turns. Begins to repair the first dead one it meets.
-    fn live_sender(self: &Arc<Self>) -> Option<SendRequest<B>> {
+    /// The next live connection, by turns. Begins to repair the first dead one it meets.
+    fn next_live(self: &Arc<Self>) -> Option<Arc<Live<B>>> {
         let count = self.slots.len();
         let start = if count == 1 { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) % count };
         for step in 0..count {
@@ -263,7 +279,7 @@ where
                 if step > 0 {
                     self.begin(start);
                 }
-                return Some(live.sender.clone());
+                return Some(Arc::clone(live));
             }
         }
         None
@@ -278,7 +294,7 @@ where
         }
         let now = Instant::now();
         if let Some(ended) = slot.live.swap(None) {
-            attempt.note_end(ended.since, now);
+            attempt.note_end(&ended, now);
         }
         let pause = attempt.backoff.wait(now);
         if let Some(cause) = attempt.last.clone().filter(|_| !pause.is_zero()) {
@@ -320,8 +336,7 @@ async fn attempt_to_connect<B>(
     index: usize,
 ) -> Result<(), Arc<ConnectError>>
 where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let Target { endpoint, options } = &*target;
@@ -341,6 +356,8 @@ where
                 peer: connection.peer,
                 control: connection.control,
                 since: Instant::now(),
+                answered: AtomicBool::new(false),
+                leaving: AtomicBool::new(false),
             };
             slot.live.store(Some(Arc::new(live)));
             Ok(())
@@ -355,9 +372,10 @@ where
 }
 
 impl Attempt {
-    /// Notes that a connection ended: a short life is a failed attempt, a long one clears the record.
-    fn note_end(&mut self, since: Instant, now: Instant) {
-        if now.saturating_duration_since(since) >= Duration::from_millis(CONNECTION_STABLE_MS) {
+    /// Notes that a connection ended: a short life without an answer is a failed attempt, any other clears the record.
+    fn note_end<B>(&mut self, ended: &Live<B>, now: Instant) {
+        let stable = Duration::from_millis(CONNECTION_STABLE_MS);
+        if ended.answered.load(Ordering::Relaxed) || now.saturating_duration_since(ended.since) >= stable {
             self.backoff.succeeded();
         } else {
             let ended = ConnectError::Closed(std::io::ErrorKind::ConnectionReset.into());
@@ -379,7 +397,21 @@ impl<B> Slot<B> {
 
 impl<B> Live<B> {
     fn is_usable(&self) -> bool {
-        self.control.phase() == Phase::Open && !self.sender.is_closed()
+        self.control.phase() == Phase::Open
+            && !self.leaving.load(Ordering::Relaxed)
+            && !self.sender.is_closed()
+    }
+
+    /// Nothing more is sent on it; what is under way ends.
+    fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks before it writes: the line in the cache is shared by all who send.
+    fn note_answer(&self) {
+        if !self.answered.load(Ordering::Relaxed) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -32,7 +32,7 @@
 //! | [`drain`] | graceful first, forced after a deadline |
 //! | [`mod@serve`] | the accept loop and one connection's life |
 //! | `conversation` | what is spoken on one connection: HTTP/2, or either version of HTTP |
-//! | `preface` | the byte stream of an accepted connection: has it begun to speak? |
+//! | `preface` | the byte stream of an accepted connection: has it begun to speak, and heard our last word? |
 //! | [`deadline`] | how long the other side waits |
 //! | [`leash`] | what ends a stream whose reader holds it up |
 //! | [`tower_service`] | the same for tower services (tonic and axum routers) |
@@ -40,6 +40,7 @@
 //! | [`connector`] | one outgoing connection |
 //! | `backoff` | when to knock again |
 //! | [`channel`] | a lasting handle to one remote endpoint |
+//! | `resend` | a request that can be sent again, should the other side not have looked at it |
 //! | [`send_error`] | why a request has no response, and whether it may go elsewhere |
 
 pub mod channel;
@@ -65,6 +66,7 @@ mod conversation;
 mod governed;
 mod own_key;
 mod preface;
+mod resend;
 mod verifier;
 mod waiting_room;
 

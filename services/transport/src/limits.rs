@@ -36,6 +36,10 @@ pub const DEADLINE_GRACE_MS: u64 = 1_000;
 /// From the first packet to a proven HTTP/2 peer, name lookup included, for outgoing connections.
 pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
 
+/// Once we have said our last word, this long for the other side to hear it and to close: three times the round trip on the
+/// worst link in the country.
+pub const FAREWELL_TIMEOUT_MS: u64 = 250;
+
 /// Connections that may be registered at the same time, over all listeners sharing one register.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
@@ -86,6 +90,12 @@ pub const CONNECTION_AGE_GRACE_MS: u64 = 5 * 60 * 1_000;
 
 /// Requests that may wait for a response head on one [`Channel`](crate::Channel).
 pub const REQUESTS_WAITING_MAX: usize = 4_096;
+
+/// Largest body that is kept until the head of its response is there, so that the request can be sent again.
+pub const RESEND_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// What one channel keeps of all bodies together; beyond it, a request is sent once.
+pub const RESEND_CHANNEL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// First pause after a failed connection attempt; it doubles up to [`BACKOFF_MAX_MS`].
 pub const BACKOFF_MIN_MS: u64 = 50;

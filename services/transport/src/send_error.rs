@@ -13,15 +13,9 @@ use crate::connector::{ConnectError, Endpoint};
 pub struct FailedSend<B> {
     /// What happened.
     pub error: SendError,
-    /// The request, where hyper still had it. It may be missing although [`SendError::is_not_sent`] says that
-    /// it was not processed: its body is then gone.
+    /// The request, where nothing of its body has passed. It may be missing although [`SendError::is_not_sent`] says
+    /// that it was not processed.
     pub request: Option<Request<B>>,
-}
-
-impl<B> FailedSend<B> {
-    pub(crate) fn unsent(error: SendError, request: Request<B>) -> Self {
-        Self { error, request: Some(request) }
-    }
 }
 
 /// Why a request has no response.
@@ -50,7 +44,8 @@ pub enum SendError {
         max: usize,
     },
     /// The other side says that it did not process the request (RFC 9113 §8.7: `REFUSED_STREAM`, or a GOAWAY
-    /// below it).
+    /// below it), however often it was sent ([`RESENDS_MAX`](crate::channel::RESENDS_MAX)) or however little of it
+    /// could be kept ([`RESEND_BODY_BYTES_MAX`](crate::limits::RESEND_BODY_BYTES_MAX)).
     #[error("not processed by {endpoint}: {}", chain(.cause))]
     NotProcessed {
         /// Where it went.
@@ -76,6 +71,11 @@ impl SendError {
         !matches!(self, Self::Interrupted { .. })
     }
 
+    /// Whether the other side asked to use another connection.
+    pub(crate) fn says_go_away(&self) -> bool {
+        matches!(self, Self::NotProcessed { cause, .. } if of_http2(cause).is_some_and(h2::Error::is_go_away))
+    }
+
     /// What a request's failure on a connection means.
     pub(crate) fn of(cause: hyper::Error, endpoint: &Endpoint) -> Self {
         let endpoint = endpoint.to_string();
@@ -92,10 +92,13 @@ impl SendError {
 /// h2 gives a stream the peer's GOAWAY as its error only if the stream's number is above the last one that
 /// the peer processed, or if it was never opened.
 fn says_not_processed(error: &hyper::Error) -> bool {
-    let Some(h2) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
-        return false;
-    };
-    h2.is_remote() && (h2.is_go_away() || h2.reason() == Some(h2::Reason::REFUSED_STREAM))
+    of_http2(error).is_some_and(|h2| {
+        h2.is_remote() && (h2.is_go_away() || h2.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source().and_then(|source| source.downcast_ref())
 }
 
 /// An error with its causes: hyper's own text names only the layer.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Body, Mesh, Server, eventually, get, post, text};
+use lienthong_transport::channel::RESENDS_MAX;
 use lienthong_transport::{
     Channel, ChannelOptions, ConnectError, Connections, Endpoint, Limits, SendError, SharedMaterial,
 };
@@ -151,35 +152,74 @@ async fn a_broken_connection_says_that_the_request_may_have_arrived() {
     assert!(!error.is_not_sent());
 }
 
-/// Hand-made HTTP/2 frames: what the specification says was not processed, may be sent elsewhere.
+/// Hand-made HTTP/2 frames: what the specification says was not processed is sent again, with its body, a few times; any
+/// other request is not.
 #[tokio::test]
-async fn what_http2_guarantees_unprocessed_is_not_sent() {
-    // RST_STREAM(1, REFUSED_STREAM); GOAWAY(last stream 0, NO_ERROR); RST_STREAM(1, CANCEL).
-    let refused_stream: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
-    let go_away: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let cancelled: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
-    for (frame, not_sent) in [(refused_stream, true), (go_away, true), (cancelled, false)] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("gia.sock");
-        let listener = UnixListener::bind(&path).unwrap();
-        let frame = frame.to_vec();
-        tokio::spawn(async move {
+async fn what_http2_guarantees_unprocessed_is_sent_again_and_nothing_else() {
+    // RST_STREAM(REFUSED_STREAM); GOAWAY(last stream 0, NO_ERROR); RST_STREAM(CANCEL).
+    let refused = |stream: u8| vec![0, 0, 4, 3, 0, 0, 0, 0, stream, 0, 0, 0, 7];
+    let go_away = |_: u8| vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let cancelled = |stream: u8| vec![0, 0, 4, 3, 0, 0, 0, 0, stream, 0, 0, 0, 8];
+    for refusal in [&refused as &dyn Fn(u8) -> Vec<u8>, &go_away] {
+        for refusals in [1, RESENDS_MAX, RESENDS_MAX + 1] {
+            let (answer, bodies) = refused_at_first(refusals, refusal).await;
+            assert_eq!(bodies, vec!["con so"; (refusals + 1).min(RESENDS_MAX + 1)]);
+            match answer {
+                Ok(status) => assert!(status == 200 && refusals <= RESENDS_MAX),
+                Err(error) => assert!(error.is_not_sent() && refusals > RESENDS_MAX, "{error}"),
+            }
+        }
+    }
+    let (answer, bodies) = refused_at_first(1, &cancelled).await;
+    assert!(!answer.unwrap_err().is_not_sent());
+    assert_eq!(bodies, ["con so"], "it may have been processed: once");
+}
+
+/// Sends one request to a server that refuses the first so many times; the answer, and the bodies that the server saw.
+async fn refused_at_first(
+    refusals: usize,
+    refusal: &dyn Fn(u8) -> Vec<u8>,
+) -> (Result<u16, SendError>, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gia.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let channel: Channel<Body> = Channel::new(Endpoint::Unix(path), ChannelOptions::new(Connections::new()));
+    let mut bodies = Vec::new();
+    let serving = async {
+        loop {
             let (mut socket, _) = listener.accept().await.unwrap();
             // Empty SETTINGS and the acknowledgement of theirs.
             socket.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
             let mut seen = Vec::new();
-            // HEADERS (type 1) on stream 1: the request is there.
-            while !seen.windows(6).any(|six| six[0] == 1 && six[2..] == [0, 0, 0, 1]) {
-                assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0);
+            for stream in (1_u8..).step_by(2) {
+                // DATA with END_STREAM on this stream: the request is there.
+                let head = [0, 0, 6, 0, 1, 0, 0, 0, stream];
+                let body = loop {
+                    let found = seen.windows(15).find(|window| window.starts_with(&head));
+                    if let Some(window) = found {
+                        break Some(String::from_utf8(window[9..].to_vec()).unwrap());
+                    }
+                    if socket.read_buf(&mut seen).await.is_ok_and(|read| read == 0) {
+                        break None;
+                    }
+                };
+                let Some(body) = body else { break };
+                bodies.push(body);
+                // HEADERS with END_STREAM: `:status: 200` is the 8th entry of the static table (RFC 7541).
+                let answer = if bodies.len() <= refusals {
+                    refusal(stream)
+                } else {
+                    vec![0, 0, 1, 1, 5, 0, 0, 0, stream, 0x88]
+                };
+                socket.write_all(&answer).await.unwrap();
             }
-            socket.write_all(&frame).await.unwrap();
-            let _ = socket.read_to_end(&mut seen).await;
-        });
-        let channel: Channel<Body> =
-            Channel::new(Endpoint::Unix(path), ChannelOptions::new(Connections::new()));
-        let error = channel.send(get("/")).await.unwrap_err();
-        assert_eq!(error.is_not_sent(), not_sent, "{error}");
-    }
+        }
+    };
+    let answer = tokio::select! {
+        answer = channel.send(post("/", b"con so")) => answer.map(|answer| answer.status().as_u16()),
+        () = serving => unreachable!("it serves for ever"),
+    };
+    (answer, bodies)
 }
 
 #[tokio::test]
