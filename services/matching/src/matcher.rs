@@ -142,7 +142,7 @@ impl Matcher {
             side.push(half.clone());
         }
         verdicts.extend(lay_side_by_side(&id, pair, &half));
-        if pair.fate(&self.heard, self.bounds) == Fate::Done {
+        if pair.fate(&self.heard, self.bounds) == Fate::Done && pair.unexplained.is_empty() {
             self.pairs.remove(&id);
         }
         verdicts
@@ -167,8 +167,11 @@ impl Matcher {
     /// Judges one pair, held or put away. Returns it where it is to be kept.
     pub fn judge(&self, id: &ExchangeId, mut pair: Pair, now_ms: i64) -> (Option<Pair>, Vec<Verdict>) {
         match pair.fate(&self.heard, self.bounds) {
-            // A reported gap stays, so that the record that fills it is known to be late.
-            Fate::Done if pair.missing_told && pair.is_younger_than(self.bounds.late_ms, now_ms) => {
+            // A reported gap stays, so that the record that fills it is known to be late; a crash, so that it is explained.
+            Fate::Done
+                if (pair.missing_told || !pair.unexplained.is_empty())
+                    && pair.is_younger_than(self.bounds.late_ms, now_ms) =>
+            {
                 (Some(pair), Vec::new())
             }
             Fate::Done => (None, Vec::new()),
@@ -239,9 +242,11 @@ fn lay_side_by_side(id: &ExchangeId, pair: &mut Pair, new: &Half) -> Vec<Verdict
         ));
     }
     let (Some(consumer), Some(_)) = (pair.consumer(), pair.providers.first()) else { return verdicts };
+    // A node that crashed had put on record where it began, not where it went on: it accuses nobody, and nobody it.
     let named = |half: &Half| {
         half.recorder == consumer.other && half.attempt == consumer.attempt
             || consumer.earlier.contains(&half.recorder)
+            || consumer.status() == Status::UnknownAfterCrash
     };
     for provider in &pair.providers {
         // Each is judged once: when it comes, or when the consumer's word does.

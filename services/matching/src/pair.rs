@@ -71,9 +71,9 @@ impl Pair {
         self.consumers.first()
     }
 
-    /// The provider's word on the attempt that counted: that of the node which the consumer names.
+    /// The provider's word on the attempt that counted: that of the node which the consumer names, where it can know.
     pub fn provider(&self) -> Option<&Half> {
-        let Some(consumer) = self.consumer() else {
+        let Some(consumer) = self.consumer().filter(|half| half.status() != Status::UnknownAfterCrash) else {
             return self.providers.iter().max_by_key(|half| (!half.denied, half.attempt));
         };
         let counts = |half: &&Half| half.recorder == consumer.other && half.attempt == consumer.attempt;

@@ -250,6 +250,36 @@ fn a_crash_is_a_finding_until_the_other_side_explains_it() {
     assert_eq!(all(&[side(1, Side::Provider, |_| {}), crashed]), (vec![], 0));
 }
 
+/// What a node put on record before its crash names the first node that it meant to ask. The one that answered in its place
+/// is no contradiction, in whatever order all of it comes, and explains the crash.
+#[test]
+fn a_consumer_that_crashed_after_it_had_gone_on_to_another_node_contradicts_nobody() {
+    let crashed = side(1, Side::Consumer, |c| {
+        (c.status, c.request, c.response) = (Status::UnknownAfterCrash.into(), None, None);
+        c.peer_opening_hash = Vec::new();
+    });
+    let first = side(1, Side::Provider, |p| (p.status, p.response) = (Status::Failed.into(), digest(9, 0)));
+    let last = side(1, Side::Provider, |p| {
+        let exchange = p.exchange.as_mut().unwrap();
+        (exchange.attempt, exchange.provider_node) = (2, SIBLING.into());
+    });
+    assert_eq!(all(&[last.clone(), crashed.clone()]), (vec![], 0));
+    assert_eq!(all(&[first.clone(), last.clone(), crashed.clone()]), (vec![], 0));
+    // The other's record comes long after the node that it named has gone on.
+    let mut matcher = Matcher::new(BOUNDS);
+    let found = matcher.take(0, &crashed);
+    assert_eq!(kinds(&found), [FindingKind::UnknownAfterCrash]);
+    matcher.hear(PROVIDER, START_MS + BOUNDS.grace_ms + 1);
+    assert_eq!(matcher.sweep(START_MS + 61_000), []);
+    let explained = matcher.take(1, &last);
+    assert!(matches!(explained.as_slice(), [Verdict::Explained { .. }]), "{explained:?}");
+    assert!(matcher.is_empty());
+    // What nobody ever explains is not remembered for ever.
+    matcher.take(2, &crashed);
+    assert_eq!(matcher.sweep(START_MS + BOUNDS.late_ms + 1), []);
+    assert!(matcher.is_empty());
+}
+
 #[test]
 fn clocks_that_cannot_both_be_right_are_told() {
     let mut late = side(1, Side::Provider, |_| {});
