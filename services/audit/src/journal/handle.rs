@@ -7,10 +7,12 @@ use super::Shared;
 use super::account::Backlog;
 use super::error::{AppendError, JournalError};
 use super::frame::Tag;
+use super::queue::Role;
 use super::subjects::SubjectRow;
 use super::watermark::Wait;
 use crate::hash::{Hash, leaf_hash};
 use crate::keys::KeyRow;
+use crate::record::{self, Kind};
 
 /// What was given for a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +43,10 @@ impl Handle {
     }
 
     /// Appends a record that was owed when an earlier one was accepted: the closing of an opening. It is taken beyond
-    /// the bound of the backlog, which thus may be exceeded by one record for each exchange under way.
+    /// the bound of the backlog, which thus may be exceeded by one record for each exchange under way, and into the place
+    /// that the opening holds for it while the disk is full.
     pub fn append_owed(&self, record: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
-        self.push_as(Tag::Record, record.as_ref(), None, true)
+        self.push_as(Tag::Record, record.as_ref(), None, Role::Closing)
     }
 
     /// Like [`Handle::append_owed`], for a record that commits to subjects: their ids are kept beside the journal until the
@@ -55,16 +58,18 @@ impl Handle {
     ) -> Result<Ticket, AppendError> {
         let record = record.as_ref();
         let leaf_hash = Self::leaf_of(record)?;
-        let seq = self.shared.queue.append_about(record, leaf_hash, about)?;
+        let role = if let Kind::Closing(_) = record::kind(record) { Role::Closing } else { Role::Part };
+        let seq = self.shared.queue.append_about(record, leaf_hash, about, role)?;
         Ok(Ticket { seq, leaf_hash })
     }
 
-    /// Like [`Handle::append`], and keeps the keys of the exchange in the side file.
+    /// Like [`Handle::append`] for the opening of an exchange: keeps its keys in the side file, and place for its closing.
     pub fn append_with_keys(&self, record: impl AsRef<[u8]>, keys: KeyRow) -> Result<Ticket, AppendError> {
         self.push(Tag::Record, record.as_ref(), Some(keys))
     }
 
-    /// Like [`Handle::append_whole`], and keeps the keys of the exchange in the side file.
+    /// Like [`Handle::append_whole`] for the opening of an exchange: keeps its keys in the side file, and place for its
+    /// closing.
     pub fn append_whole_with_keys(
         &self,
         record: impl AsRef<[u8]>,
@@ -100,7 +105,8 @@ impl Handle {
     }
 
     fn push(&self, tag: Tag, record: &[u8], keys: Option<KeyRow>) -> Result<Ticket, AppendError> {
-        self.push_as(tag, record, keys, false)
+        let role = if keys.is_some() { Role::Opening } else { Role::Alone };
+        self.push_as(tag, record, keys, role)
     }
 
     fn push_as(
@@ -108,17 +114,17 @@ impl Handle {
         tag: Tag,
         record: &[u8],
         keys: Option<KeyRow>,
-        owed: bool,
+        role: Role,
     ) -> Result<Ticket, AppendError> {
         let leaf_hash = Self::leaf_of(record)?;
-        let seq = self.shared.queue.append(tag, record, leaf_hash, keys, owed)?;
+        let seq = self.shared.queue.append(tag, record, leaf_hash, keys, role)?;
         Ok(Ticket { seq, leaf_hash })
     }
 
     /// Hashed here and not under the queue's lock, nor by the journal's thread: one core a traffic thread.
     fn leaf_of(record: &[u8]) -> Result<Hash, AppendError> {
         match record.len() {
-            bytes if bytes > crate::record::RECORD_BYTES_MAX => Err(AppendError::TooLarge { bytes }),
+            bytes if bytes > record::RECORD_BYTES_MAX => Err(AppendError::TooLarge { bytes }),
             _ => Ok(leaf_hash(record)),
         }
     }

@@ -26,6 +26,9 @@ pub(super) const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// its own.
 pub(super) const OWED_LINGER: Duration = Duration::from_millis(5);
 
+/// The place that an opening holds for its closing while the disk is full, in bytes: the largest record, alone in its group.
+const CLOSING_BYTES_MAX: u64 = (FRAME_HEADER_BYTES + RECORD_BYTES_MAX + MARKER_BYTES) as u64;
+
 /// Key rows that wait for their side file; some seconds of traffic.
 pub(super) const KEY_ROWS_WAITING_MAX: usize = 262_144;
 
@@ -66,6 +69,26 @@ impl Draft {
 }
 
 const DRAFT_BYTES_MIN: usize = 4096;
+
+/// What a record is to its exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It owes nothing and is owed by nobody.
+    Alone,
+    /// It begins an exchange, and its closing is owed from then on.
+    Opening,
+    /// Something between: owed by the opening, and not the last.
+    Part,
+    /// It ends an exchange.
+    Closing,
+}
+
+impl Role {
+    /// Whether it was promised when an earlier record was taken in: the bound of the backlog does not hold it back.
+    const fn is_owed(self) -> bool {
+        matches!(self, Self::Part | Self::Closing)
+    }
+}
 
 /// What the journal's thread does next.
 #[derive(Debug)]
@@ -125,6 +148,8 @@ struct Inner {
     /// Reserved segments not yet promised; below zero if promised before they were made.
     spares: i64,
     disk_full: bool,
+    /// Openings taken in whose closings have not come.
+    owing: u64,
     closed: bool,
     sleep: Sleep,
     /// Somebody may wait for a record of these drafts.
@@ -155,6 +180,7 @@ impl Queue {
             segment_offset: start.segment_offset,
             spares: 0,
             disk_full: false,
+            owing: 0,
             closed: false,
             sleep: Sleep::Awake,
             urgent: false,
@@ -175,12 +201,12 @@ impl Queue {
         record: &[u8],
         leaf: Hash,
         key: Option<KeyRow>,
-        owed: bool,
+        role: Role,
     ) -> Result<u64, AppendError> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(AppendError::TooLarge { bytes: record.len() });
         }
-        self.take_in(record.len(), key.is_some(), owed, |inner, place| {
+        self.take_in(record.len(), key.is_some(), role, |inner, place| {
             let seq = inner.push(place, tag, record, leaf);
             inner.keys.extend(key);
             seq
@@ -188,8 +214,14 @@ impl Queue {
     }
 
     /// Takes in an owed record together with whom it is about.
-    pub fn append_about(&self, record: &[u8], leaf: Hash, about: SubjectRow) -> Result<u64, AppendError> {
-        self.take_in(record.len(), false, true, |inner, place| {
+    pub fn append_about(
+        &self,
+        record: &[u8],
+        leaf: Hash,
+        about: SubjectRow,
+        role: Role,
+    ) -> Result<u64, AppendError> {
+        self.take_in(record.len(), false, role, |inner, place| {
             let seq = inner.push(place, Tag::Record, record, leaf);
             inner.subjects.push((seq, about));
             seq
@@ -200,13 +232,18 @@ impl Queue {
         &self,
         length: usize,
         with_key: bool,
-        owed: bool,
+        role: Role,
         push: impl FnOnce(&mut Inner, Place) -> u64,
     ) -> Result<u64, AppendError> {
         let mut inner = lock(&self.inner);
-        let place = inner.admit(&self.limits, length, with_key, owed)?;
+        let place = inner.admit(&self.limits, length, with_key, role)?;
         let seq = push(&mut inner, place);
-        inner.urgent |= !owed || inner.queued_bytes > GROUP_BYTES_MAX / 2;
+        match role {
+            Role::Opening => inner.owing += 1,
+            Role::Closing => inner.owing = inner.owing.saturating_sub(1),
+            Role::Alone | Role::Part => {}
+        }
+        inner.urgent |= !role.is_owed() || inner.queued_bytes > GROUP_BYTES_MAX / 2;
         let wake = match inner.sleep {
             Sleep::Awake => false,
             Sleep::Lingering => inner.urgent,
@@ -348,7 +385,7 @@ impl Inner {
         limits: &Limits,
         length: usize,
         with_key: bool,
-        owed: bool,
+        role: Role,
     ) -> Result<Place, AppendError> {
         if self.closed {
             return Err(AppendError::Closed);
@@ -358,7 +395,7 @@ impl Inner {
             || self.account.bytes() + size > limits.backlog_bytes;
         let full = self.queued_bytes + FRAME_HEADER_BYTES + length > QUEUE_BYTES_MAX
             || with_key && self.keys.len() >= KEY_ROWS_WAITING_MAX
-            || backlogged && !owed;
+            || backlogged && !role.is_owed();
         if full {
             return Err(AppendError::Full);
         }
@@ -368,13 +405,32 @@ impl Inner {
         };
         // Behind the frame there must be room for the marker that ends the segment.
         let marker = if place == Place::Draft { 0 } else { MARKER_BYTES as u64 };
-        if self.segment_offset + marker + size + MARKER_BYTES as u64 <= limits.segment_bytes {
-            return Ok(place);
-        }
-        if self.spares <= 0 && self.disk_full {
-            return Err(AppendError::DiskFull);
-        }
-        Ok(Place::NewSegment)
+        let fits = self.segment_offset + marker + size + MARKER_BYTES as u64 <= limits.segment_bytes;
+        let place = if fits { place } else { Place::NewSegment };
+        let full = match place {
+            _ if !self.disk_full => false,
+            Place::NewSegment if self.spares <= 0 => true,
+            _ => !role.is_owed() && self.place_left(limits, place, size) < self.place_owed(role),
+        };
+        if full { Err(AppendError::DiskFull) } else { Ok(place) }
+    }
+
+    /// Bytes of reserved place behind a record of `size` bytes. The end of a segment may stay empty.
+    fn place_left(&self, limits: &Limits, place: Place, size: u64) -> u64 {
+        let spares = u64::try_from(self.spares).unwrap_or(0);
+        let segment = limits.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES as u64 + CLOSING_BYTES_MAX);
+        let (begun, spares) = match place {
+            Place::NewSegment => (SEGMENT_HEADER_BYTES as u64, spares.saturating_sub(1)),
+            Place::Draft | Place::NewDraft => (self.segment_offset, spares),
+        };
+        let here = limits.segment_bytes.saturating_sub(begun + size + 2 * MARKER_BYTES as u64);
+        here + spares * segment
+    }
+
+    /// Bytes that the closings of everything open may take, a record of this role included: on a full disk nothing is begun
+    /// that could not be ended, or an honest node would look as if it kept its record back.
+    fn place_owed(&self, role: Role) -> u64 {
+        (self.owing + u64::from(role == Role::Opening)) * CLOSING_BYTES_MAX
     }
 
     fn take_draft(&mut self) -> Option<Draft> {
@@ -433,7 +489,7 @@ mod tests {
     }
 
     fn append(queue: &Queue, record: &[u8]) -> Result<u64, AppendError> {
-        queue.append(Tag::Record, record, leaf_hash(record), None, false)
+        queue.append(Tag::Record, record, leaf_hash(record), None, Role::Alone)
     }
 
     const WIDE: Limits =
@@ -477,7 +533,9 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_gathers_and_leaves_with_what_somebody_does() {
         let queue = queue(WIDE);
-        let owed = |record: &[u8]| queue.append(Tag::Record, record, leaf_hash(record), None, true).unwrap();
+        let owed = |record: &[u8]| {
+            queue.append(Tag::Record, record, leaf_hash(record), None, Role::Closing).unwrap()
+        };
         let next = || match queue.next(Draft::like(0, 0), false, false) {
             Work::Commit(draft) => draft.last_seq(),
             other => panic!("{other:?}"),
@@ -514,6 +572,33 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is taken in while the disk is full, each opening among it can be closed, by a record of any size.
+        #[test]
+        fn on_a_full_disk_nothing_is_begun_that_cannot_be_ended(
+            spares in 0..4_u8, steps in prop::collection::vec((0..3_u8, 0..=RECORD_BYTES_MAX), 1..400),
+        ) {
+            let queue = queue(Limits { segment_bytes: 64 * 1024, ..WIDE });
+            (0..spares).for_each(|_| queue.spare_made());
+            queue.disk_full();
+            let say = |role, size: usize| {
+                queue.append(Tag::Record, &vec![7; size], leaf_hash(b""), None, role)
+            };
+            let mut open = 0_u32;
+            for (step, size) in steps {
+                match step {
+                    0 if say(Role::Opening, size).is_ok() => open += 1,
+                    1 if open > 0 => {
+                        prop_assert!(say(Role::Closing, size).is_ok(), "{open} are open");
+                        open -= 1;
+                    }
+                    _ => drop(say(Role::Alone, size)),
+                }
+            }
+            for left in (0..open).rev() {
+                prop_assert!(say(Role::Closing, RECORD_BYTES_MAX).is_ok(), "{left} more are open");
+            }
+        }
+
         #[test]
         fn the_byte_account_never_understates(
             sizes in prop::collection::vec(0..4000_usize, 1..200), acknowledged in any::<prop::sample::Index>(),

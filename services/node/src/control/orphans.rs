@@ -18,7 +18,7 @@ pub fn close(node: &Node) -> Result<usize, JournalError> {
             .and_then(|salt| {
                 record::encode(&orphan.closing(salt, clock::timestamp())).map_err(|error| error.to_string())
             })
-            .and_then(|bytes| journal.append(bytes).map_err(|error| error.to_string()));
+            .and_then(|bytes| journal.append_owed(bytes).map_err(|error| error.to_string()));
         match written {
             Ok(_) => tracing::warn!(
                 seq = orphan.seq,

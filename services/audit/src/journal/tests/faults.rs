@@ -6,8 +6,10 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::{Condvar, Mutex};
 
 use super::*;
+use crate::digest::ExchangeKey;
 use crate::journal::frame::{Read, SEGMENT_HEADER_BYTES, Tag, read};
 use crate::journal::{AppendError, check};
+use crate::keys::KeyRow;
 
 /// A real disk with a will of its own. Knows which record was synced last.
 #[derive(Debug, Default)]
@@ -183,6 +185,37 @@ fn a_full_disk_refuses_and_recovers() {
         std::thread::park_timeout(Duration::from_millis(10));
     }
     wait(&handle, taken + 1).unwrap();
+}
+
+/// Openings are refused while there still is place for the closings of those before them: an exchange that was let in is on
+/// record whole, however long the disk stays full.
+#[test]
+fn every_exchange_that_was_let_in_is_closed_on_a_full_disk() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(FaultyDisk::default()));
+    disk.change(|state| state.full = true);
+    let tight =
+        || JournalOptions { segment_bytes_max: 64 * 1024, backlog_bytes_max: 128 * 1024, ..options() };
+    let journal = open_on(dir.path(), &disk, tight());
+    let handle = journal.handle();
+    let mut open = Vec::new();
+    let refused = loop {
+        let number = open.len() as u64;
+        let exchange = u128::from(number).to_be_bytes();
+        let keys = KeyRow { exchange, key: ExchangeKey::from_bytes([9; 32]), salt: [5; 16] };
+        match handle.append_with_keys(opening(number), keys) {
+            Ok(ticket) => open.push(ticket),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, AppendError::DiskFull);
+    assert!(open.len() > 10, "{}", open.len());
+    for (number, ticket) in (0..).zip(&open) {
+        let ended =
+            handle.append_owed(closing(number, ticket)).expect("an exchange that was let in is closed");
+        wait(&handle, ended.seq).unwrap();
+    }
+    drop(journal);
+    assert_eq!(open_on(dir.path(), &disk, tight()).sweep().unwrap(), []);
 }
 
 #[test]
