@@ -2,17 +2,23 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::path::PathBuf;
 
 use lienthong_audit::batch::{Checker, Position};
 use lienthong_audit::checkpoint::Checkpoint;
+use lienthong_audit::digest::ExchangeKey;
 use lienthong_audit::journal::{self, Journal, JournalOptions};
-use lienthong_audit::log::LogKey;
+use lienthong_audit::keys::{KeyFiles, KeyRow, find_in};
+use lienthong_audit::log::{Log, LogKey, LogOptions, Pruned};
 use lienthong_audit::note::{Note, NoteSignature, VerifierKey};
 use lienthong_audit::policy::Policy;
 use lienthong_audit::proof::TlogProof;
 use lienthong_audit::record;
 use lienthong_audit::tile::{self, TileId};
+use lienthong_audit::verify::{VerifyOptions, verify_dir};
 use lienthong_audit::witness::AddCheckpoint;
+use lienthong_index::segment::{build, erase};
+use lienthong_index::{Dimension, Row, Segment, Term, Want};
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{Denial, Record, SignedBatch};
 use prost::Message;
@@ -71,8 +77,86 @@ fn small_journal() -> (TempDir, String, Vec<u8>) {
     (folder, segment, bytes)
 }
 
+/// A segment of a broker's write-ahead log, as a disk may give it back: the verifier reads all that a start reads.
+pub fn log_segment(data: &[u8]) {
+    thread_local! { static FOLDER: RefCell<Option<(TempDir, PathBuf)>> = const { RefCell::new(None) }; }
+    FOLDER.with_borrow_mut(|folder| {
+        let (folder, segment) = folder.get_or_insert_with(|| {
+            let (folder, segment, _) = small_log();
+            (folder, segment)
+        });
+        fs::write(segment, data).unwrap();
+        drop(verify_dir(&folder.path().join("log"), &VerifyOptions::default()));
+    });
+}
+
+pub fn log_segment_seeds() -> Vec<Vec<u8>> {
+    vec![small_log().2]
+}
+
+/// A log of a few entries, published: its folder, its segment, and what is in that.
+fn small_log() -> (TempDir, PathBuf, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("log");
+    let key = LogKey::generate("log.thu.invalid").unwrap();
+    let log = Log::create(&dir, "log.thu.invalid", key, &LogOptions::default()).unwrap();
+    for _ in 0..3 {
+        log.append_blocking(vec![one_record()]).unwrap();
+    }
+    log.close().unwrap();
+    let files = fs::read_dir(dir.join("wal")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = files.filter(|path| path.extension().is_some_and(|name| name == "wal")).min().unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    (folder, segment, bytes)
+}
+
+/// A segment of the index.
+pub fn index_segment(data: &[u8]) {
+    let Ok(segment) = Segment::open(data.to_vec()) else { return };
+    for dimension in [Dimension::Kind, Dimension::Subject] {
+        drop(segment.entries_of(&Want::Beginning(Term::flag(dimension))));
+    }
+    drop((segment.time(0), segment.time(u32::MAX)));
+    if let Ok(erased) = erase(segment, Vec::new(), |term| term.len() > 3) {
+        drop(Segment::open(erased).unwrap());
+    }
+}
+
+pub fn index_segment_seeds() -> Vec<Vec<u8>> {
+    let read = record::decode(&one_record()).unwrap();
+    let mut row = Row::of(&read);
+    row.extend([Term::bytes(Dimension::Subject, &[7; 16])]);
+    let built = build(65_536, &[row.clone(), Row::unreadable(), row]);
+    vec![built.terms, built.subjects]
+}
+
+/// The side file that holds keys and salts of exchanges.
+pub fn key_rows(data: &[u8]) {
+    thread_local! { static FOLDER: RefCell<Option<TempDir>> = const { RefCell::new(None) }; }
+    FOLDER.with_borrow_mut(|folder| {
+        let folder = folder.get_or_insert_with(|| tempfile::tempdir().unwrap());
+        fs::write(folder.path().join("00000001.keys"), data).unwrap();
+        drop(find_in(folder.path(), &[7; 16]));
+        if let Ok(mut files) = KeyFiles::open(folder.path()) {
+            drop((files.erase(&[7; 16]), files.compact()));
+        }
+    });
+}
+
+pub fn key_rows_seeds() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = KeyFiles::open(folder.path()).unwrap();
+    let row =
+        |exchange| KeyRow { exchange: [exchange; 16], key: ExchangeKey::from_bytes([9; 32]), salt: [5; 16] };
+    files.append(&[row(7), row(8)]).unwrap();
+    files.sync().unwrap();
+    let file = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    vec![fs::read(file).unwrap()]
+}
+
 /// One entry of the log.
 pub fn record(data: &[u8]) {
+    let _ = Pruned::said_by(7, data);
     if let Ok(read) = record::decode(data) {
         let written = record::encode(&read);
         assert!(written.is_ok_and(|bytes| record::decode(&bytes).is_ok_and(|again| again == read)));

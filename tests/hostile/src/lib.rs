@@ -39,7 +39,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "filter", run: call::filter, seeds: call::filter_seeds },
     Target { name: "framing", run: call::framing, seeds: call::framing_seeds },
     Target { name: "http", run: web::http, seeds: web::http_seeds },
+    Target { name: "index_segment", run: audit::index_segment, seeds: audit::index_segment_seeds },
     Target { name: "journal", run: audit::journal, seeds: audit::journal_seeds },
+    Target { name: "key_rows", run: audit::key_rows, seeds: audit::key_rows_seeds },
+    Target { name: "log_segment", run: audit::log_segment, seeds: audit::log_segment_seeds },
     Target { name: "note", run: audit::note, seeds: audit::note_seeds },
     Target { name: "record", run: audit::record, seeds: audit::record_seeds },
     Target {

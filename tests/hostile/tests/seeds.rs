@@ -39,8 +39,8 @@ macro_rules! of_target {
 }
 
 of_target! {
-    batch bundle bundle_delta call_headers catalog certificate compression descriptor_set filter framing http journal note
-    record revocation_list tile token trust_file
+    batch bundle bundle_delta call_headers catalog certificate compression descriptor_set filter framing http index_segment
+    journal key_rows log_segment note record revocation_list tile token trust_file
 }
 
 fn withstands(name: &str) {
