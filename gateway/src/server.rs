@@ -7,7 +7,7 @@ use axum::Router;
 use lienthong_audit::note::{NoteError, VerifierKey};
 use lienthong_console::{Console, ConsoleError};
 use lienthong_telemetry::admin::AdminError;
-use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics, plain_http};
+use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics, PageNumbers, plain_http};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,8 +48,11 @@ impl Gateway {
     pub async fn open(config: GatewayConfig) -> Result<Self, GatewayError> {
         let key = config.log_verifier_key.as_deref().map(str::parse::<VerifierKey>);
         let key = key.transpose().map_err(GatewayError::LogKey)?;
+        let numbers = PageNumbers::default();
         let console = match config.console {
-            Some(console) => Some(Console::open(console, &config.mesh, config.development).await?),
+            Some(console) => {
+                Some(Console::open(console, &config.mesh, config.development, numbers.clone()).await?)
+            }
             None => None,
         };
         let identity =
@@ -57,13 +60,16 @@ impl Gateway {
         let head = HeadWatch::start(&config.log_dir, key).await;
         let health = Health::new(identity.clone()).check("log", log_check(head.subscribe()));
         let admin = match config.telemetry.admin_listen {
-            Some(address) => Some(AdminServer::bind(address, health.clone(), Metrics::new(&identity)).await?),
+            Some(address) => {
+                Some(AdminServer::bind(address, health.clone(), metrics(&identity, &numbers)).await?)
+            }
             None => None,
         };
         let failed = |source| GatewayError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let folder = LogFolder::new(&config.log_dir);
         let router = routes::router(Public { folder, head: head.subscribe(), health });
+        let router = numbers.count("public", router);
         Ok(Self { listener, console, admin, router, head })
     }
 
@@ -128,9 +134,28 @@ pub enum GatewayError {
     Admin(#[from] AdminError),
 }
 
+/// The gateway's numbers for its operator.
+fn metrics(identity: &Identity, numbers: &PageNumbers) -> Metrics {
+    let metrics = Metrics::new(identity);
+    numbers.register(&metrics);
+    metrics
+}
+
 fn log_check(head: watch::Receiver<Seen>) -> impl Fn() -> Check + Send + Sync {
     move || match &*head.borrow() {
         Ok(head) => Check::ok(format!("{} entries", head.checkpoint.size)),
         Err(error) => Check::failing(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_golden_list_holds_every_number() {
+        let identity = Identity { role: "gateway".into(), mesh: "m".into(), development: true };
+        let golden = include_str!("../tests/golden/metrics.txt");
+        assert_eq!(metrics(&identity, &PageNumbers::default()).check_golden(golden), Ok(()));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lienthong_certs::judge::TrustError;
 use lienthong_certs::{CredentialsError, ProfileError, files};
-use lienthong_telemetry::plain_http;
+use lienthong_telemetry::{PageNumbers, plain_http};
 use lienthong_transport::{
     Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, ListenError, MaterialError, bind,
     serve_tower,
@@ -35,6 +35,7 @@ pub struct Console {
     trial: Option<(TcpListener, Arc<Trial>)>,
     believer: Believer,
     house: House,
+    numbers: PageNumbers,
 }
 
 /// Judges everything that the configuration says, and opens nothing.
@@ -46,11 +47,16 @@ pub fn check(config: &ConsoleConfig, mesh: &str, development: bool) -> Result<()
 }
 
 impl Console {
-    /// Opens the doors. The broker need not be there yet: pages say so until it is.
+    /// Opens the doors; what they answer is counted in `numbers`. The broker need not be there yet: pages say so until it is.
     ///
     /// # Errors
     /// [`ConsoleError`].
-    pub async fn open(config: ConsoleConfig, mesh: &str, development: bool) -> Result<Console, ConsoleError> {
+    pub async fn open(
+        config: ConsoleConfig,
+        mesh: &str,
+        development: bool,
+        numbers: PageNumbers,
+    ) -> Result<Console, ConsoleError> {
         let (owned, mesh_owned) = (config.clone(), mesh.to_owned());
         let believer = spawn_blocking(move || {
             check(&owned, &mesh_owned, development)?;
@@ -84,7 +90,7 @@ impl Console {
             seal: Arc::new(Seal::new()?),
             watches: Watches::default(),
         };
-        Ok(Console { listener, trial, believer, house })
+        Ok(Console { listener, trial, believer, house, numbers })
     }
 
     /// Where certificates are asked for, with the port that the system chose.
@@ -102,19 +108,20 @@ impl Console {
 
     /// Serves until `shutdown` ends, then finishes what is in flight.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Console { listener, trial, believer, house } = self;
+        let Console { listener, trial, believer, house, numbers } = self;
         let stopping = CancellationToken::new();
         let drain = Drain::new();
         let doors = async {
             let material = house.belief.material();
-            let router = router(house.clone());
+            let router = numbers.count("console", router(house.clone()));
             serve_tower(listener, material, Limits::control(), Connections::new(), drain.clone(), router)
                 .await;
         };
         let trials = async {
             if let Some((listener, trial)) = trial {
                 let house = House { trial: Some(trial), ..house.clone() };
-                plain_http::serve(listener, router(house), stopping.cancelled()).await;
+                let router = numbers.count("trial", router(house));
+                plain_http::serve(listener, router, stopping.cancelled()).await;
             }
         };
         let stop = async {

@@ -12,6 +12,7 @@ use std::{
 
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
+use lienthong_proto::lienthong::audit::v1::Side;
 use lienthong_telemetry::Health;
 use lienthong_transport::{
     Connections, Drain, Limits, ListenError, LocalListener, Peer, SharedMaterial, bind, bind_unix, serve,
@@ -31,7 +32,7 @@ use crate::{
     ingress,
     looks::Looks,
     node::Node,
-    sandbox,
+    sandbox, trace,
     upstream::Upstreams,
 };
 
@@ -181,7 +182,9 @@ async fn serve_peers(core: Arc<Core>, listener: TcpListener, doors: Doors) {
             let (core, peer) = (Arc::clone(&core), peer.clone());
             // Boxed once: the state of a call is kilobytes, and hyper moves what it is given.
             Box::pin(async move {
-                Ok::<_, Infallible>(ingress::call(core, peer, request.map(CallerBody::Wire)).await)
+                let mut request = request.map(CallerBody::Wire);
+                let span = trace::arrived(&core.node, Side::Provider, &mut request);
+                Ok::<_, Infallible>(trace::answered(span, ingress::call(core, peer, request).await))
             })
         })
     };
@@ -196,8 +199,10 @@ async fn serve_own(core: Arc<Core>, listener: LocalSocketListener, doors: Doors)
             let (core, peer) = (Arc::clone(&core), peer.clone());
             Box::pin(async move {
                 let node = Arc::clone(&core.node);
-                let answer = egress::call(core, peer, request.map(CallerBody::Wire)).await;
-                Ok::<_, Infallible>(sandbox::marked(&node, answer))
+                let mut request = request.map(CallerBody::Wire);
+                let span = trace::arrived(&node, Side::Consumer, &mut request);
+                let answer = egress::call(core, peer, request).await;
+                Ok::<_, Infallible>(trace::answered(span, sandbox::marked(&node, answer)))
             })
         })
     };

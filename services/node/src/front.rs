@@ -16,7 +16,11 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use lienthong_catalog::Resolution;
-use lienthong_proto::{lienthong::catalog::v1::CallableMethod, reason::Reason, status::MeshError};
+use lienthong_proto::{
+    lienthong::{audit::v1::Side, catalog::v1::CallableMethod},
+    reason::Reason,
+    status::MeshError,
+};
 use lienthong_telemetry::{Health, health::HealthReport};
 use lienthong_transport::{Peer, leash};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
@@ -27,6 +31,7 @@ use crate::{
     core::Core,
     egress, sandbox,
     services::{asker::Asker, view},
+    trace,
 };
 
 /// A protocol that is served in front of the egress.
@@ -70,9 +75,10 @@ impl Egress {
     /// Serves one gRPC call: identified, judged, recorded and answered as one off the wire. An error of its body that is a
     /// status of the mesh is the reason of its denial.
     pub async fn call(&self, request: Request<tonic::body::Body>) -> Response<tonic::body::Body> {
-        let request = request.map(CallerBody::Front);
+        let mut request = request.map(CallerBody::Front);
+        let span = trace::arrived(&self.core.node, Side::Consumer, &mut request);
         let answer = Box::pin(egress::call(Arc::clone(&self.core), self.peer.clone(), request)).await;
-        sandbox::marked(&self.core.node, answer).map(tonic::body::Body::new)
+        trace::answered(span, sandbox::marked(&self.core.node, answer)).map(tonic::body::Body::new)
     }
 
     /// How a method is declared, by gRPC path and, where several agencies serve it, provider. Whether the caller may call
@@ -134,7 +140,7 @@ impl Egress {
 }
 
 /// The declaration of a gRPC path.
-fn declared(pool: &DescriptorPool, path: &str) -> Option<MethodDescriptor> {
+pub(crate) fn declared(pool: &DescriptorPool, path: &str) -> Option<MethodDescriptor> {
     let (service, name) = path.strip_prefix('/')?.split_once('/')?;
     pool.get_service_by_name(service)?.methods().find(|method| method.name() == name)
 }
@@ -146,7 +152,9 @@ pub async fn serve(
     peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response<OnALeash>, Infallible> {
+    let node = Arc::clone(&core.node);
     let answer = front.answer(Egress::new(core, peer, health), request).await;
+    node.metrics.http_answered(answer.status());
     Ok(answer.map(OnALeash))
 }
 

@@ -47,6 +47,7 @@ pub mod revocation;
 pub mod run;
 pub mod sandbox;
 pub mod services;
+pub mod trace;
 pub mod trust;
 pub mod upstream;
 

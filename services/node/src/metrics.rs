@@ -56,6 +56,7 @@ pub struct Metrics {
     reloads: Family<Vec<(&'static str, Label)>, Counter>,
     renewals: Family<Vec<(&'static str, Label)>, Counter>,
     lists_fetched: Family<Vec<(&'static str, Label)>, Counter>,
+    http_answered: Family<Vec<(&'static str, u16)>, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -121,6 +122,7 @@ impl Default for Metrics {
             reloads: Family::default(),
             renewals: Family::default(),
             lists_fetched: Family::default(),
+            http_answered: Family::default(),
         }
     }
 }
@@ -168,6 +170,11 @@ impl Metrics {
         self.lists_fetched.get_or_create(&vec![("outcome", Label(outcome))]).inc();
     }
 
+    /// A request in plain HTTP was answered with this status.
+    pub fn http_answered(&self, status: http::StatusCode) {
+        self.http_answered.get_or_create(&vec![("status", status.as_u16())]).inc();
+    }
+
     /// Gives every number its name.
     pub fn register(&self, register: &lienthong_telemetry::Metrics, connections: &Connections) {
         let doors = connections.clone();
@@ -193,6 +200,11 @@ impl Metrics {
             "node_health_probes",
             "Questions about health that went on to a provider's node or a backend, by what was found",
             self.probed.clone(),
+        );
+        register.register(
+            "node_http_answers",
+            "Answers in plain HTTP, by HTTP status",
+            self.http_answered.clone(),
         );
         register.register(
             "node_exchange_duration_seconds",

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::{Request, Response};
 use lienthong_proto::descriptors;
 use lienthong_proto::vn::dancu::v1::citizen_service_server::{CitizenServiceServer, SERVICE_NAME as DANCU};
 use lienthong_proto::vn::danhmuc::v1::administrative_unit_service_server::{
@@ -17,15 +18,17 @@ use lienthong_proto::vn::dkdn::v1::enterprise_service_server::{
     EnterpriseServiceServer, SERVICE_NAME as DKDN,
 };
 use lienthong_proto::vn::thunghiem::v1::trial_service_server::SERVICE_NAME as THUNGHIEM;
+use lienthong_telemetry::{RpcSpan, Traced};
 use lienthong_transport::{
     Connections, Drain, Limits, ListenError, LocalListener, SharedMaterial, bind, bind_loopback, bind_unix,
     serve_tower, serve_tower_local,
 };
 use tokio::net::TcpListener;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic_health::ServingStatus;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _, service_fn};
 
 use crate::caller::{self, OwnNode};
 use crate::dancu::{self, CitizenBackend};
@@ -173,7 +176,7 @@ impl Backend {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status(self.kind.service_name(), ServingStatus::Serving).await;
-        let service = self.routes.add_service(health_service).map_request(caller::logged);
+        let service = traced(self.routes.add_service(health_service).map_request(caller::logged), self.kind);
         let (limits, connections, drain) = (Limits::default(), Connections::new(), Drain::new());
         tracing::info!(backend = self.kind.name(), agency = self.kind.agency_code(), "backend serves");
         let serving = async {
@@ -242,6 +245,28 @@ impl Door {
             (Listen::Unix(path), Some(_)) => Err(BackendError::TlsOverUnix(path)),
         }
     }
+}
+
+/// Answers each call inside a span of the trace that it comes with, where traces are exported.
+fn traced<S, B>(
+    service: S,
+    kind: BackendKind,
+) -> impl Service<Request<B>, Response = Response<Traced<Body>>, Error = S::Error, Future: Send> + Clone
+where
+    S: Service<Request<B>, Response = Response<Body>, Future: Send> + Clone + Send + 'static,
+    B: Send + 'static,
+{
+    let service_name = kind.service_name();
+    service_fn(move |mut request: Request<B>| {
+        let service = service.clone();
+        async move {
+            let known =
+                |path: &str| path.strip_prefix('/').is_some_and(|path| path.starts_with(service_name));
+            let span = RpcSpan::arrived(&mut request, known);
+            let answer = service.oneshot(request).await?;
+            Ok(Traced::answer(answer, span, |_| None))
+        }
+    })
 }
 
 fn routes(kind: BackendKind, dvhc_csv: Option<&Path>) -> Result<Routes, BackendError> {

@@ -16,9 +16,11 @@
 //! | [`config`] | a role's TOML file, read strictly |
 //! | [`sample`] | a commented sample of such a file, made from the struct itself |
 //! | [`settings`] | this crate's own section of it |
-//! | [`subscriber`] | log lines and spans: where they go |
-//! | [`trace_context`] | W3C `traceparent` headers in and out |
+//! | [`subscriber`] | log lines and traces: where they go |
+//! | [`rpc_span`] | one call as a span |
+//! | [`trace_context`] | the W3C `traceparent` header in and out |
 //! | [`metrics`] | the register of numbers, with its golden list |
+//! | [`page_numbers`] | how a role answers people's browsers |
 //! | [`readings`] | numbers that somebody else keeps, read when asked |
 //! | [`health`] | who this process is and how it feels |
 //! | [`admin`] | `/metrics`, `/health`, `/ready` |
@@ -28,8 +30,10 @@ pub mod admin;
 pub mod config;
 pub mod health;
 pub mod metrics;
+pub mod page_numbers;
 pub mod plain_http;
 pub mod readings;
+pub mod rpc_span;
 pub mod sample;
 pub mod settings;
 pub mod subscriber;
@@ -39,7 +43,9 @@ pub use admin::AdminServer;
 pub use config::{ConfigError, load};
 pub use health::{Check, Health, Identity};
 pub use metrics::Metrics;
+pub use page_numbers::PageNumbers;
 pub use readings::{Reading, Readings};
+pub use rpc_span::{RpcSpan, Traced};
 pub use sample::sample_toml;
 pub use settings::{LogFormat, TelemetryConfig};
 pub use subscriber::{Telemetry, TelemetryError};

@@ -1,6 +1,7 @@
-//! Log lines and spans: where they go.
+//! Log lines and traces: where they go.
 //!
-//! Log lines go to standard error, so that standard output stays free for what a command was asked for. Spans go to an
+//! Log lines go to standard error, so that standard output stays free for what a command was asked for. [Spans of
+//! calls](crate::rpc_span) go to an
 //! OpenTelemetry collector, if one is configured; they leave in batches from a thread of their own, and are dropped and
 //! not waited for when the collector is slow.
 
@@ -15,13 +16,14 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tokio::runtime::Handle;
 use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::health::{Identity, VERSION};
+use crate::rpc_span;
 use crate::settings::{LogFormat, TelemetryConfig};
 
 /// Environment variable whose filter goes before the configured one.
@@ -32,9 +34,6 @@ pub const EXPORT_TIMEOUT_MS: u64 = 5_000;
 
 /// How long the last export may take when the process stops.
 pub const FLUSH_TIMEOUT_MS: u64 = 5_000;
-
-/// Our own spans begin their target so; spans of libraries are not exported.
-const TARGET_PREFIX: &str = "lienthong";
 
 /// The running subscriber of this process. Keep it until the end, then [`Telemetry::shutdown`].
 #[derive(Debug)]
@@ -55,9 +54,11 @@ impl Telemetry {
         tracing_subscriber::registry()
             .with(filter)
             .with(lines(config.log_format, terminal, colour(terminal), io::stderr))
-            .with(traces.as_ref().map(spans))
             .try_init()
             .map_err(|_| TelemetryError::AlreadyRunning)?;
+        if let Some(traces) = &traces {
+            rpc_span::export_by(traces.tracer("lienthong"));
+        }
         Ok(Self { traces })
     }
 
@@ -134,14 +135,6 @@ where
     }
 }
 
-fn spans<S>(traces: &SdkTracerProvider) -> impl Layer<S> + use<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    let ours = FilterFn::new(|metadata| metadata.target().starts_with(TARGET_PREFIX));
-    tracing_opentelemetry::layer().with_tracer(traces.tracer("lienthong")).with_filter(ours)
-}
-
 fn exporter(
     endpoint: &str,
     config: &TelemetryConfig,
@@ -176,6 +169,8 @@ fn exporter(
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::Tracer as _;
 
     use super::*;
 
@@ -262,9 +257,7 @@ mod tests {
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let identity = Identity { role: "node".into(), mesh: "thử".into(), development: true };
         let traces = exporter(&endpoint, &TelemetryConfig::default(), &identity).unwrap();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(spans(&traces)), || {
-            tracing::info_span!("exchange").in_scope(|| {});
-        });
+        drop(traces.tracer("lienthong").start("exchange"));
         let longest = Duration::from_millis(EXPORT_TIMEOUT_MS + FLUSH_TIMEOUT_MS + 5_000);
         tokio::time::timeout(longest, Telemetry { traces: Some(traces) }.shutdown()).await.unwrap();
     }

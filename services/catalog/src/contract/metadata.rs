@@ -24,9 +24,9 @@ const RULE: &str = "design: metadata";
 /// Beginnings of keys that belong to somebody else: the mesh, gRPC, proxies on the way, HTTP/2.
 const RESERVED_PREFIXES: [&str; 6] = ["mesh-", "grpc-", "proxy-", "x-forwarded-", "http2-", "sec-"];
 
-/// Keys that say who somebody is, or that HTTP and gRPC keep for themselves (RFC 9110, RFC 9113 section 8.2.2,
-/// gRPC over HTTP/2). Sorted.
-const RESERVED_KEYS: [&str; 27] = [
+/// Keys that say who somebody is, or that HTTP, gRPC and tracing keep for themselves (RFC 9110, RFC 9113 section 8.2.2,
+/// gRPC over HTTP/2, W3C Trace Context). Sorted.
+const RESERVED_KEYS: [&str; 29] = [
     "accept",
     "accept-encoding",
     "authorization",
@@ -46,6 +46,8 @@ const RESERVED_KEYS: [&str; 27] = [
     "server",
     "set-cookie",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "trailers",
     "transfer-encoding",

@@ -35,6 +35,9 @@ pub struct BackendFile {
     /// What a synthetic backend serves: a serialized `FileDescriptorSet` with its imports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<PathBuf>,
+    /// Log, traces.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
 }
 
 /// The name of the backend that answers any contract with synthetic data.
@@ -46,7 +49,7 @@ pub async fn run(args: BackendArgs) -> Result<ExitCode> {
     let file: BackendFile = lienthong_telemetry::load(&args.config)?;
     let mesh = if args.kind == SYNTHETIC { lienthong_node::sandbox::MESH } else { "demo" };
     let identity = Identity { role: "backend".into(), mesh: mesh.into(), development: true };
-    let telemetry = Telemetry::init(&TelemetryConfig::default(), &identity)?;
+    let telemetry = Telemetry::init(&file.telemetry, &identity)?;
     let identity = OwnIdentity { certificate: file.certificate, key: file.key, trust: file.trust };
     let material = SharedMaterial::new(identity.read()?);
     tokio::spawn(identity.follow(material.clone()));

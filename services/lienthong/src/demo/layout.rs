@@ -459,6 +459,7 @@ impl Builder<'_> {
             trust: self.state.to_vec(),
             dvhc_csv: None,
             contract: Some(self.contract(backend)),
+            telemetry: TelemetryConfig::default(),
         };
         Ok(BackendLayout {
             kind: backend.kind.clone(),

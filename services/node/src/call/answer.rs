@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use lienthong_proto::{reason::Reason, status::MeshError};
+use lienthong_telemetry::Traced;
 use uuid::Uuid;
 
 use crate::call::{compression, metadata::EXCHANGE_ID, release::ReleaseBody};
@@ -25,6 +26,8 @@ pub enum AnswerBody {
     Released(Box<ReleaseBody>),
     /// The answer of one of the node's own services.
     Service(tonic::body::Body),
+    /// Any of them, where traces are exported.
+    Traced(Box<Traced<AnswerBody>>),
 }
 
 /// An answer.
@@ -75,6 +78,7 @@ impl Body for AnswerBody {
             Self::Empty => Poll::Ready(None),
             Self::Released(body) => Pin::new(body.as_mut()).poll_frame(context),
             Self::Service(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Traced(body) => Pin::new(body.as_mut()).poll_frame(context),
         }
     }
 
@@ -83,6 +87,7 @@ impl Body for AnswerBody {
             Self::Empty => true,
             Self::Released(body) => body.is_end_stream(),
             Self::Service(body) => body.is_end_stream(),
+            Self::Traced(body) => body.is_end_stream(),
         }
     }
 
@@ -91,6 +96,7 @@ impl Body for AnswerBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Released(_) => SizeHint::default(),
             Self::Service(body) => body.size_hint(),
+            Self::Traced(body) => body.size_hint(),
         }
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, Request, Response, Uri, uri::PathAndQuery};
 use hyper::body::Incoming;
 use lienthong_catalog::ApplicationMetadata;
 use lienthong_proto::{reason::Reason, status::MeshError};
+use lienthong_telemetry::trace_context;
 use lienthong_transport::SendError;
 use tokio::time::Instant;
 
@@ -68,6 +69,10 @@ pub fn request(
         if let Some(value) = from.get(&name) {
             headers.insert(name, value.clone());
         }
+    }
+    // The caller's own where this node makes no spans, this node's where it does ([`crate::trace`]).
+    if let Some(value) = trace_context::parent(from) {
+        headers.insert(trace_context::TRACEPARENT, value.clone());
     }
     headers.insert(http::header::TE, http::HeaderValue::from_static("trailers"));
     headers.insert(compression::ACCEPT_ENCODING, compression::accepted(from));

@@ -174,10 +174,13 @@ fn speaks_for_the_mesh(error_info: &[u8]) -> bool {
     pb::ErrorInfo::decode(error_info).map_or(true, |info| info.domain.eq_ignore_ascii_case(DOMAIN))
 }
 
-/// True for metadata of an application: neither HTTP's, gRPC's nor the mesh's.
+/// True for metadata of an application: neither HTTP's, gRPC's, tracing's nor the mesh's.
 fn is_application(name: &HeaderName) -> bool {
     let name = name.as_str();
-    !name.starts_with("grpc-") && !name.starts_with("mesh-") && !is_of_http(name)
+    !name.starts_with("grpc-")
+        && !name.starts_with("mesh-")
+        && !is_of_http(name)
+        && !matches!(name, "traceparent" | "tracestate")
 }
 
 /// What HTTP/2 counts for each header beside its bytes (RFC 9113 §6.5.2).
