@@ -108,5 +108,5 @@ async fn calls_are_exported_as_spans_of_the_trace_that_they_come_with() {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
