@@ -3,8 +3,9 @@
 //!
 //! Each step is on record before it happens, as [`LogPruned`]. Whatever interrupts one, the next start carries it out. How old
 //! an entry is, the broker's own records say, not the clock of the node that made it: an entry is as old as the first of the
-//! broker's records behind it.
+//! broker's records behind it. With the last entry of a quarter goes the key by which its people were found.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ use crate::matching::Progress;
 use crate::records::RECORDER;
 use crate::state::log_dir;
 
+/// A token is made somewhat before the broker's record behind its entry: so much longer its key is kept.
+const KEYS_KEPT_LONGER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Sees to it that nothing is kept for longer than it is to be.
 #[derive(Debug)]
 pub struct Retention {
@@ -44,6 +48,9 @@ pub enum RetentionError {
     /// It cannot be put on record.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The keys of quarters that are gone cannot be destroyed.
+    #[error("a key of the index cannot be destroyed: {0}")]
+    Keys(#[source] io::Error),
 }
 
 /// What may go.
@@ -118,6 +125,22 @@ impl Retention {
         .await?;
         if removed > 0 {
             tracing::info!(removed, "entry bundles are removed");
+        }
+        self.destroy_keys().await
+    }
+
+    /// Destroys the keys of the quarters of which no entry is left.
+    async fn destroy_keys(&self) -> Result<(), RetentionError> {
+        let reader = self.ledger.reader().clone();
+        let minimum = self.index.minimum();
+        let oldest = blocking(move || if minimum == 0 { Ok(None) } else { recorded_by(&reader, minimum) });
+        let Some(oldest) = oldest.await? else { return Ok(()) };
+        let Ok(oldest) = OffsetDateTime::from_unix_timestamp(oldest.seconds) else { return Ok(()) };
+        let index = self.index.clone();
+        let destroyed = spawn_blocking(move || index.keys().destroy_before(oldest - KEYS_KEPT_LONGER));
+        let destroyed = destroyed.await.unwrap_or(Ok(0)).map_err(RetentionError::Keys)?;
+        if destroyed > 0 {
+            tracing::info!(destroyed, "keys of quarters of which no entry is left are destroyed");
         }
         Ok(())
     }

@@ -71,6 +71,13 @@ async fn what_is_older_than_its_retention_goes_by_itself_and_everything_says_so(
     begin_log(&mesh, datetime!(2015-01-01 0:00 UTC), datetime!(2016-01-01 0:00 UTC));
     let (auditor, config) = watched(&mesh);
     let reader = LogReader::new(&mesh.data_dir().join("log"));
+    // The quarter of the entries that go, one of which nobody recorded anything, and that of the day before those that stay.
+    let keys = mesh.data_dir().join("index/keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    let key_of = |quarter: &str| keys.join(format!("{quarter}.key"));
+    for quarter in ["2015Q1", "2015Q3", "2015Q4"] {
+        std::fs::write(key_of(quarter), [7; 32]).unwrap();
+    }
     for round in 0..2 {
         let broker = Broker::start(config.clone()).await.unwrap();
         in_time(async {
@@ -80,6 +87,13 @@ async fn what_is_older_than_its_retention_goes_by_itself_and_everything_says_so(
         })
         .await;
         assert_eq!(reader.minimum().unwrap(), BLOCK);
+        in_time(async {
+            while key_of("2015Q1").exists() || key_of("2015Q3").exists() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        assert!(key_of("2015Q4").exists());
         let found = in_time(async {
             loop {
                 let found = search(&broker, &mesh, &auditor, "pruning").await;

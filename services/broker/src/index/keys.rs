@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -32,6 +32,9 @@ pub struct IndexKeys {
     secret: IndexSecret,
     periods: RwLock<BTreeMap<String, PeriodKey>>,
 }
+
+/// Bytes of the key of a period.
+const KEY_BYTES: usize = 32;
 
 struct PeriodKey(hmac::Key);
 
@@ -88,13 +91,34 @@ impl IndexKeys {
         }
         let mut periods = self.periods.write().unwrap_or_else(PoisonError::into_inner);
         if !periods.contains_key(&period) {
-            let mut key = [0; 32];
+            let mut key = [0; KEY_BYTES];
             rand::fill(&mut key).map_err(|_| io::Error::other("the system's random numbers failed"))?;
             let path = self.dir.join(format!("{period}.key"));
             write(&path, &key)?;
             periods.insert(period.clone(), PeriodKey::read(&path)?);
         }
         periods.get(&period).map(|key| key.token(id)).ok_or_else(|| io::Error::other("a period key is gone"))
+    }
+
+    /// Destroys the keys of every quarter before the one of `time`, durably; says how many. What was made with them, in a
+    /// backup too, leads to nobody any more.
+    ///
+    /// # Errors
+    /// Of the disk. What is destroyed by then stays so; the rest goes the next time.
+    pub fn destroy_before(&self, time: OffsetDateTime) -> io::Result<usize> {
+        let first_kept = period(time);
+        let mut periods = self.periods.write().unwrap_or_else(PoisonError::into_inner);
+        let over: Vec<String> = periods.range(..first_kept).map(|(period, _)| period.clone()).collect();
+        for period in &over {
+            let path = self.dir.join(format!("{period}.key"));
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.write_all_at(&[0; KEY_BYTES], 0)?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+            periods.remove(period);
+        }
+        File::open(&self.dir)?.sync_all()?;
+        Ok(over.len())
     }
 
     /// The tokens of a person: one for each period.
@@ -134,7 +158,7 @@ impl IndexKeys {
 impl PeriodKey {
     fn read(path: &Path) -> io::Result<Self> {
         let bytes = fs::read(path)?;
-        if bytes.len() != 32 {
+        if bytes.len() != KEY_BYTES {
             return Err(io::Error::other(format!("{} does not hold 32 bytes", path.display())));
         }
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
@@ -204,11 +228,18 @@ mod tests {
     #[test]
     fn a_destroyed_period_cannot_be_asked_any_more() {
         let dir = tempfile::tempdir().unwrap();
-        let autumn = datetime!(2026-11-21 0:00 UTC);
-        let token = IndexKeys::open(dir.path()).unwrap().token("999190000001", autumn).unwrap();
-        fs::remove_file(dir.path().join("2026Q4.key")).unwrap();
+        let (summer, autumn) = (datetime!(2026-09-30 23:59 UTC), datetime!(2026-10-01 0:00 UTC));
         let keys = IndexKeys::open(dir.path()).unwrap();
-        assert!(keys.terms("999190000001").is_empty());
-        assert_ne!(keys.token("999190000001", autumn).unwrap(), token);
+        let (old, kept) =
+            (keys.token("999190000001", summer).unwrap(), keys.token("999190000001", autumn).unwrap());
+        assert_eq!(keys.destroy_before(summer).unwrap(), 0, "its own quarter stays");
+        assert_eq!(keys.destroy_before(autumn).unwrap(), 1);
+        for keys in [keys, IndexKeys::open(dir.path()).unwrap()] {
+            assert_eq!(keys.tokens("999190000001"), [kept]);
+            assert_eq!(keys.destroy_before(autumn).unwrap(), 0);
+        }
+        let keys = IndexKeys::open(dir.path()).unwrap();
+        assert_ne!(keys.token("999190000001", summer).unwrap(), old);
+        assert_eq!(keys.token("999190000001", autumn).unwrap(), kept);
     }
 }
