@@ -192,6 +192,9 @@ def judge_checkpoint(note, policy):
     return int(size), unbase64(root)
 
 
+# A file holds no more records of an exchange; of more, the newest.
+RECORDS_MAX = 2000
+
 # Records.
 BODIES = {10: "opening", 11: "closing", 12: "denial", 13: "progress", 15: "seal", 16: "bundle", 18: "continuation"}
 
@@ -286,6 +289,17 @@ def judge(evidence, policy):
                     signed.add(index)
     for index, _, recorder, *_ in records:
         check(index in signed, "record %d stands in a batch of %s" % (index, recorder))
+
+    for index, _, recorder, kind, of, _ in records:
+        said = one(of, 20, 0) if kind == "closing" else 0
+        if said:
+            parts = {
+                one(other, 3, 0)
+                for _, _, by, what, other, _ in records
+                if what == "continuation" and by == recorder and one(other, 2) == one(of, 2)
+            }
+            if len(records) < RECORDS_MAX:
+                check(set(range(1, said + 1)) <= parts, "the %d continuations of record %d are here" % (said, index))
 
     closings = {one(exchange, 3, 0): of for _, _, _, kind, of, exchange in records if kind == "closing"}
     if 1 in closings and 2 in closings:

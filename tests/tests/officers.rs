@@ -5,11 +5,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lienthong::commands::call::Outcome;
-use lienthong_audit::keys::find_in;
+use lienthong_audit::{keys::find_in, record};
+use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_tests::{GET_CITIZEN, PERSON, TestMesh, eventually, handling, program};
 use serde_json::Value;
 use tokio::process::Command;
+
+const LIST_CITIZENS: &str = "/vn.dancu.v1.CitizenService/ListCitizens";
 
 const NUMBER: &str = "999190000001";
 
@@ -170,6 +174,48 @@ async fn the_evidence_stands_without_us_and_no_part_of_it_can_be_altered() -> Re
     officers.mesh.stop().await
 }
 
+/// A list names more people than a record has room for: the rest stands in continuations, and none of them can be left out.
+#[tokio::test]
+async fn evidence_about_many_people_is_whole_or_it_is_none() -> Result<()> {
+    let officers = Officers::start().await?;
+    let outcome = officers.mesh.office(LIST_CITIZENS, r#"{"pageSize":1000}"#, &handling()).await?;
+    ensure!(outcome.error.is_none(), "the call failed: {:?}", outcome.error);
+    let exchange = outcome.exchange_id.context("the answer names no exchange")?;
+    let file = officers.path("evidence.json");
+    let continuations = |evidence: &Value| -> Vec<usize> {
+        let records = evidence["records"].as_array().unwrap();
+        let is_one = |record: &Value| {
+            let entry = STANDARD.decode(record["entry"].as_str().unwrap()).unwrap();
+            matches!(record::decode(&entry).unwrap().body, Some(Body::Continuation(_)))
+        };
+        (0..records.len()).filter(|at| is_one(&records[*at])).collect()
+    };
+    let mut whole = Value::Null;
+    eventually("both sides are on record", async || {
+        let taken = officers.audit("auditor", "evidence", &[&exchange, "--output", text(&file)]).await?;
+        ensure!(taken.success, "{}", taken.said);
+        whole = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        Ok(whole["batches"].as_array().is_some_and(|batches| batches.len() == 2))
+    })
+    .await?;
+    let judged = officers.run(&["audit", "verify-evidence", text(&file)]).await?;
+    ensure!(!judged.said.contains("✗"), "{}", judged.said);
+    let python = python(&file, None).await?;
+    ensure!(python.success, "{}", python.said);
+    let found = continuations(&whole);
+    ensure!(found.len() >= 2, "{} continuations", found.len());
+    for left_out in found {
+        let mut lacking = whole.clone();
+        lacking["records"].as_array_mut().unwrap().remove(left_out);
+        std::fs::write(&file, lacking.to_string())?;
+        let judged = officers.run(&["audit", "verify-evidence", text(&file)]).await?;
+        ensure!(!judged.success, "record {left_out} was left out and nobody saw it: {}", judged.said);
+        let python = self::python(&file, None).await?;
+        ensure!(!python.success, "record {left_out}, and the second judge: {}", python.said);
+    }
+    officers.mesh.stop().await
+}
+
 #[tokio::test]
 async fn an_erased_person_is_found_nowhere_and_his_records_open_at_no_node() -> Result<()> {
     let officers = Officers::start().await?;
@@ -254,7 +300,6 @@ fn places_of(file: &Value) -> Vec<String> {
 
 /// One bit of a byte string, one letter of the log's name, or one more in a number.
 fn alter(value: &mut Value, number: usize) -> Result<()> {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
     *value = match &*value {
         Value::Number(index) => Value::from(index.as_u64().unwrap() + 1),
         Value::String(text) if text.contains('\n') => Value::from(text.replacen("log", "lag", 1)),

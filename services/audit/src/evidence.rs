@@ -2,8 +2,9 @@
 //!
 //! What is checked: the checkpoint's signatures against a [policy](crate::policy); that each record, seal and published
 //! bundle is in the log under it; that each record stands in a batch which its node signed, with a certificate that the seal
-//! names and that was valid then; that both sides say the same; that the bundles are those whose hash the log holds and that
-//! the right which decided stands in them; and, where the messages are at hand, that they are the ones that were exchanged.
+//! names and that was valid then; that no continuation of its subjects is left out; that both sides say the same; that the
+//! bundles are those whose hash the log holds and that the right which decided stands in them; and, where the messages are at
+//! hand, that they are the ones that were exchanged.
 //!
 //! Reading a certificate and verifying its signature is the caller's: this crate knows no X.509.
 
@@ -24,9 +25,13 @@ use crate::note::Note;
 use crate::policy::Policy;
 use crate::record;
 
+mod continued;
 mod file;
 
 pub use file::EvidenceFile;
+
+/// Records of one exchange in one evidence file, at most: of more, the newest.
+pub const EVIDENCE_RECORDS_MAX: usize = 2_000;
 
 /// What a certificate says that matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +106,7 @@ pub fn verify(
     let Some(checkpoint) = checkpoint(evidence, policy, &mut report) else { return report };
     let records = records(evidence, &checkpoint, &mut report);
     batches(evidence, &checkpoint, &records, certificates, &mut report);
+    continued::check(&records, &mut report);
     sides(&records, &mut report);
     bundles(evidence, &checkpoint, &records, &mut report);
     digests(&records, messages, &mut report);

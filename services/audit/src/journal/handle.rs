@@ -46,7 +46,8 @@ impl Handle {
     /// the bound of the backlog, which thus may be exceeded by one record for each exchange under way, and into the place
     /// that the opening holds for it while the disk is full.
     pub fn append_owed(&self, record: impl AsRef<[u8]>) -> Result<Ticket, AppendError> {
-        self.push_as(Tag::Record, record.as_ref(), None, Role::Closing)
+        let record = record.as_ref();
+        self.push_as(Tag::Record, record, None, Self::role_of_owed(record))
     }
 
     /// Like [`Handle::append_owed`], for a record that commits to subjects: their ids are kept beside the journal until the
@@ -58,7 +59,7 @@ impl Handle {
     ) -> Result<Ticket, AppendError> {
         let record = record.as_ref();
         let leaf_hash = Self::leaf_of(record)?;
-        let role = if let Kind::Closing(_) = record::kind(record) { Role::Closing } else { Role::Part };
+        let role = Self::role_of_owed(record);
         let seq = self.shared.queue.append_about(record, leaf_hash, about, role)?;
         Ok(Ticket { seq, leaf_hash })
     }
@@ -119,6 +120,10 @@ impl Handle {
         let leaf_hash = Self::leaf_of(record)?;
         let seq = self.shared.queue.append(tag, record, leaf_hash, keys, role)?;
         Ok(Ticket { seq, leaf_hash })
+    }
+
+    fn role_of_owed(record: &[u8]) -> Role {
+        if let Kind::Closing(_) = record::kind(record) { Role::Closing } else { Role::Part }
     }
 
     /// Hashed here and not under the queue's lock, nor by the journal's thread: one core a traffic thread.

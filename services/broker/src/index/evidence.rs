@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lienthong_audit::batch::BATCH_RECORDS_MAX;
 use lienthong_audit::checkpoint::Checkpoint;
+use lienthong_audit::evidence::EVIDENCE_RECORDS_MAX;
 use lienthong_audit::hash::Hash;
 use lienthong_audit::log::{LogError, TreeReader};
 use lienthong_audit::merkle::{self, HashReader as _};
@@ -22,9 +23,6 @@ use super::question::{exchange_clause, kind_clause, party_clause};
 use super::{Index, SearchError};
 use crate::bundle::SealedBundle;
 use crate::records::RECORDER;
-
-/// Records of one exchange in one evidence file, at most.
-pub const EVIDENCE_RECORDS_MAX: usize = 2_000;
 
 /// Published bundles of one node that are looked through for the one of an epoch.
 const BUNDLES_LOOKED_AT_MAX: usize = 1_000;
