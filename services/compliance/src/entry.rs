@@ -127,10 +127,13 @@ impl Seen {
         let contract_fits = facts.contract == ContractStanding::Fits;
         let is_heard =
             facts.is_connected || heard_ms.is_some_and(|heard| now_ms.saturating_sub(heard) <= heard_within);
+        let lag_max = facts.lag_max(rules);
+        // What must be synchronised and never was does not work yet, however well its node answers.
+        let flows = lag_max.is_none() || alive_ms.is_some();
         Self {
             heard_ms,
             is_heard,
-            lag_max: facts.lag_max(rules),
+            lag_max,
             alive_ms,
             lag_ms: alive_ms.map(|alive| now_ms.saturating_sub(alive).max(0)),
             standing,
@@ -139,7 +142,7 @@ impl Seen {
             quality,
             old_copies,
             copies,
-            deadline: clock(facts, rules, today, facts.is_in_force && contract_fits && is_heard),
+            deadline: clock(facts, rules, today, facts.is_in_force && contract_fits && is_heard && flows),
             review: review(facts.reviewed, rules, now),
             reconciled: observed.reconciled(provider, dataset, now),
         }
@@ -219,7 +222,19 @@ fn fresh(facts: &EntryFacts, seen: &Seen) -> Check {
         );
     };
     let Some(lag_ms) = seen.lag_ms else {
-        return of(Outcome::NotMeasured, "chưa ghi nhận lần đồng bộ nào", "no synchronisation was seen yet");
+        let Deadline { date, days_left, .. } = &seen.deadline;
+        if *days_left >= 0 {
+            let (vi, en) = (
+                format!("chưa ghi nhận lần đồng bộ nào, hạn {date}"),
+                format!("no synchronisation was seen yet; due {date}"),
+            );
+            return of(Outcome::NotMeasured, &vi, &en);
+        }
+        let (vi, en) = (
+            format!("chưa từng ghi nhận lần đồng bộ nào, đã quá hạn {date}"),
+            format!("no synchronisation was ever seen, and it was due {date}"),
+        );
+        return of(Outcome::Failed, &vi, &en);
     };
     let (lag, most) = (in_words(lag_ms), in_words(i64::try_from(allowed.as_millis()).unwrap_or(i64::MAX)));
     let is_fresh = u128::from(lag_ms.unsigned_abs()) <= allowed.as_millis();

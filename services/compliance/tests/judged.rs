@@ -70,6 +70,33 @@ fn a_provider_that_stops_goes_stale_and_its_score_drops_until_it_catches_up() {
 }
 
 #[test]
+fn a_synchronisation_that_was_never_seen_is_missed_once_it_is_due() {
+    let (mut observed, rules) = (Observed::default(), Rules::default());
+    // Calls alone do not fulfil a duty to synchronise.
+    served(&mut observed, "H26", QUERY, ms(NOON), 1);
+    let of = |observed: &Observed, now| {
+        let entry = entry::judge(&facts(), observed, &rules, now);
+        let met = entry.deadline.as_ref().unwrap().met;
+        (state(&entry, CheckKind::Fresh), state(&entry, CheckKind::Deadline), met)
+    };
+    let waiting = (CheckState::NotMeasured, CheckState::NotMeasured, false);
+    let missed = (CheckState::Failed, CheckState::Failed, false);
+    let met = (CheckState::Passed, CheckState::Passed, true);
+    let due = rules.deadline.midnight().assume_utc();
+    let too_late = due + 48 * HOUR;
+    assert_eq!(of(&observed, due - 24 * HOUR), waiting);
+    assert_eq!(of(&observed, too_late), missed);
+    served(&mut observed, "H26", SYNC, ms(too_late), 2);
+    assert_eq!(of(&observed, too_late), met);
+
+    // What is asked for online alone owes none.
+    let online = EntryFacts { is_synchronised: false, ..facts() };
+    let entry = entry::judge(&online, &Observed::default(), &rules, too_late);
+    assert_eq!(state(&entry, CheckKind::Fresh), CheckState::NotMeasured);
+    assert!(entry.deadline.unwrap().met);
+}
+
+#[test]
 fn an_announced_outage_is_no_lag() {
     let mut observed = Observed::default();
     served(&mut observed, "H26", SYNC, ms(NOON), 1);
@@ -143,7 +170,7 @@ fn the_clock_of_the_deadline_runs_in_viet_nam() {
     let entry = of(last + HOUR);
     assert_eq!(state(&entry, CheckKind::Deadline), CheckState::Failed);
     assert_eq!(entry.deadline.as_ref().unwrap().days_left, -1);
-    let own = EntryFacts { deadline: Some(date!(2025 - 12 - 31)), ..facts() };
+    let own = EntryFacts { deadline: Some(date!(2025 - 12 - 31)), is_synchronised: false, ..facts() };
     let entry = entry::judge(&own, &observed, &rules, NOON);
     let deadline = entry.deadline.clone().unwrap();
     assert!(deadline.own && deadline.met && deadline.date == "2025-12-31");
