@@ -1,6 +1,7 @@
 //! Rules at work: events in, findings out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lienthong_audit::finding;
 use lienthong_proto::lienthong::audit::v1::{Finding, FindingKind};
@@ -18,7 +19,7 @@ pub const COUNTS_MAX: usize = 100_000;
 /// nothing new.
 #[derive(Clone, Debug, Default)]
 pub struct Watcher {
-    rules: Rules,
+    rules: Arc<Rules>,
     counts: BTreeMap<Key, Held>,
 }
 
@@ -52,7 +53,7 @@ struct Step {
 impl Watcher {
     /// A watcher that has seen nothing.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, counts: BTreeMap::new() }
+        Self { rules: Arc::new(rules), counts: BTreeMap::new() }
     }
 
     /// Counts that are held.
@@ -62,10 +63,9 @@ impl Watcher {
 
     /// Takes in the next event of the log; what trips a rule by it.
     pub fn take(&mut self, event: &Event) -> Vec<Finding> {
-        let rules = std::mem::take(&mut self.rules);
+        let rules = Arc::clone(&self.rules);
         let found = rules.as_slice().iter().enumerate().filter_map(|(at, rule)| self.judge(at, rule, event));
         let found = found.collect();
-        self.rules = rules;
         if self.counts.len() > COUNTS_MAX {
             self.forget();
         }

@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// Contestants to measure, by letter
     #[arg(long, value_name = "LETTERS", value_delimiter = ',', default_values = ["a", "b", "c", "d", "e", "f", "g"])]
     pub only: Vec<Contestant>,
+    /// Cases to measure, by name as in the tables, such as '256B c64' [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub cases: Vec<String>,
     /// Folder for journals and logs; on the disk that shall be measured [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -72,6 +72,8 @@ pub fn size(bytes: usize) -> String {
 pub struct Plan {
     /// Who takes part.
     pub contestants: Vec<Contestant>,
+    /// In which cases, by name; in all where none is named.
+    pub cases: Vec<String>,
     /// Rounds.
     pub rounds: u16,
     /// Time before a measurement counts.
@@ -92,6 +94,7 @@ impl Plan {
     pub fn thorough(contestants: Vec<Contestant>) -> Self {
         Self {
             contestants,
+            cases: Vec::new(),
             rounds: 5,
             warmup: Duration::from_millis(500),
             window: Duration::from_secs(3),
@@ -119,11 +122,23 @@ impl Plan {
             let mut order = self.contestants.clone();
             let first = usize::from(round) % order.len().max(1);
             order.rotate_left(first);
-            Case::all(self.stream_bytes).into_iter().flat_map(move |case| {
+            self.measured_cases().into_iter().flat_map(move |case| {
                 let taking_part = order.clone().into_iter().filter(move |contestant| contestant.takes(case));
                 taking_part.map(move |contestant| Turn { round, case, contestant })
             })
         })
+    }
+
+    /// The cases that are measured.
+    fn measured_cases(&self) -> Vec<Case> {
+        let is_named = |case: &Case| self.cases.is_empty() || self.cases.contains(&case.to_string());
+        Case::all(self.stream_bytes).into_iter().filter(is_named).collect()
+    }
+
+    /// Names of [`cases`](Self::cases) that are no case's.
+    pub fn unknown_cases(&self) -> Vec<&str> {
+        let known: Vec<_> = Case::all(self.stream_bytes).iter().map(Case::to_string).collect();
+        self.cases.iter().filter(|name| !known.contains(name)).map(String::as_str).collect()
     }
 
     /// Time in which a case counts; a stream counts until its end.

@@ -41,6 +41,12 @@ pub async fn run_until_interrupted(arguments: &RunArgs) -> anyhow::Result<ExitCo
 
 async fn run(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
     let plan = plan(arguments);
+    let unknown = plan.unknown_cases();
+    ensure!(
+        unknown.is_empty(),
+        "no such case: {}; they are named as in the tables: '256B c64', '4KiB 1000/s'",
+        unknown.join(", ")
+    );
     let begun = Instant::now();
     // Declared before the processes, so that it is removed after they were killed.
     let folder = temporary_folder(arguments.data.as_deref())?;
@@ -82,6 +88,7 @@ fn plan(arguments: &RunArgs) -> Plan {
     } else {
         Plan::thorough(taking_part.collect())
     };
+    plan.cases.clone_from(&arguments.cases);
     plan.rounds = arguments.rounds.unwrap_or(plan.rounds);
     if let Some(mib) = arguments.stream_mib {
         plan.stream_bytes = mib * 1024 * 1024;

@@ -45,6 +45,31 @@ fn every_contestant_carries_the_exchange_and_nothing_stays() {
     assert_eq!(left_in(data.path()), Vec::<String>::new());
 }
 
+/// Nodes and broker of the program beside the benchmark, with every record counted on the log.
+#[test]
+fn our_mesh_carries_the_exchange_and_every_record_is_counted() {
+    let data = tempfile::tempdir().unwrap();
+    let arguments =
+        "run --quick --json --rounds 1 --window-ms 250 --only d,e,g --rights 100 --cases".split(' ');
+    let arguments: Vec<_> = arguments.chain(["256B c256", "--data", data.path().to_str().unwrap()]).collect();
+    let output = bench(&arguments);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{:?}: {stderr}", output.status);
+    for name in ["d/g 256B c256", "e/d 256B c256"] {
+        let mut lines = stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let goal = lines.find(|goal| goal["name"] == name);
+        assert!(goal.is_some_and(|goal| goal["value"].as_f64().unwrap() > 0.0), "{name}: {stdout}");
+    }
+    assert_eq!(left_in(data.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_case_that_is_none_is_named() {
+    let output = bench(&["run", "--only", "a", "--cases", "256B c64,17B c3"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no such case: 17B c3"), "{said}");
+}
+
 #[test]
 fn a_wrong_answer_ends_the_measurement() {
     let chain = Backend::start();

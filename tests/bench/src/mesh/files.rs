@@ -179,8 +179,6 @@ fn broker_config(
         "catalog_dir": folder.join("catalog"), "registry_file": folder.join("registry.yaml"),
         "bundle_keys": [keys.bundle], "log_keys": [keys.log], "log_origin": LOG_ORIGIN,
         "operators": [pki.issued(Role::Officer)?.certificate, pki.issued(Role::SecondOfficer)?.certificate],
-        "bundle_key": keys.bundle, "bundle_key_name": BUNDLE_KEY_NAME,
-        "log_key": keys.log, "log_origin": LOG_ORIGIN,
         "development": true, "telemetry": {"admin_listen": admin},
     }))
 }
