@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::arbiter::Arbiter;
+use crate::background::Background;
 use crate::backup;
 use crate::board::Board;
 use crate::bundle::{BundleSigner, sha256};
@@ -129,6 +130,7 @@ pub struct Broker {
     /// Ends with the broker.
     following: Option<Following>,
     saver: Saver,
+    background: Background,
     pub(crate) material: SharedMaterial,
     pub(crate) connections: Connections,
     pub(crate) drain: Drain,
@@ -228,6 +230,7 @@ impl Broker {
             retention: None,
             following: Some(following),
             saver,
+            background: Background::start().map_err(BrokerError::Background)?,
             material,
             connections,
             drain: Drain::new(),
@@ -345,7 +348,7 @@ impl Broker {
     /// Matching may fail without the broker: records come in all the same, and are matched at the next start.
     fn run_matching(&mut self, matching: Matching) {
         let drain = self.drain.clone();
-        self.tasks.push(tokio::spawn(async move {
+        self.tasks.push(self.background.spawn(async move {
             if let Err(error) = matching.run(drain).await {
                 tracing::error!(%error, "records are not matched any more until the broker is started again");
             }
@@ -371,8 +374,10 @@ impl Broker {
             refusals::keep_on_record(self.connections.clone(), self.ledger.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(refusals));
         self.tasks.push(tokio::spawn(self.saver.clone().keep_saving(self.drain.clone())));
-        self.tasks.push(tokio::spawn(Arc::clone(&self.arbiter).keep_watching(self.drain.clone())));
-        self.tasks.push(tokio::spawn(Arc::clone(&self.examiner).keep_examining(self.drain.clone())));
+        let watching = Arc::clone(&self.arbiter).keep_watching(self.drain.clone());
+        self.tasks.push(self.background.spawn(watching));
+        let examining = Arc::clone(&self.examiner).keep_examining(self.drain.clone());
+        self.tasks.push(self.background.spawn(examining));
     }
 
     fn ground(&self, (heard, progress): (Heard, Progress)) -> Ground {

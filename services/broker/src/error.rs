@@ -213,6 +213,9 @@ pub enum BrokerError {
     /// The reload signal cannot be received.
     #[error("cannot listen for SIGHUP: {0}")]
     Signal(std::io::Error),
+    /// There can be no threads for what follows the log.
+    #[error("the threads that follow the log cannot start: {0}; see the limit of threads of the system")]
+    Background(#[source] std::io::Error),
     /// The process is shutting down, or a part of it ended unexpectedly.
     #[error("the broker is stopping")]
     Stopped,

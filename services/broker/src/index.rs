@@ -23,16 +23,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lienthong_audit::hash::leaf_hash;
+use lienthong_audit::batch::CheckedEntry;
 use lienthong_audit::log::{LogError, LogReader};
 use lienthong_audit::record;
 use lienthong_audit::sealed::{SealedError, committed};
 use lienthong_index::{IndexError, Query, Row};
-use lienthong_proto::lienthong::audit::v1::{BatchHeader, Finding, IndexKey, SignedBatch, batch_item};
-use prost::Message as _;
+use lienthong_proto::lienthong::audit::v1::{Finding, IndexKey, SealedSubjects};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
+use crate::background::step_back;
 use crate::ledger::Ledger;
 
 pub mod blocks;
@@ -229,24 +229,26 @@ impl Index {
     ///
     /// # Errors
     /// [`TokensError`]: whether the batch may be taken all the same.
-    pub fn take_in(&self, batch: &SignedBatch, now: OffsetDateTime) -> Result<Vec<Finding>, TokensError> {
-        let Some(sealed) = &batch.subjects else { return Ok(Vec::new()) };
-        let first_seq = BatchHeader::decode(&batch.header[..]).map_or(0, |header| header.first_seq);
+    pub fn take_in(
+        &self,
+        sealed: &SealedSubjects,
+        header: &[u8],
+        entries: &[CheckedEntry],
+        now: OffsetDateTime,
+    ) -> Result<Vec<Finding>, TokensError> {
         let log_size = self.log_size();
         let (mut rows, mut found) = (Vec::new(), Vec::new());
-        for sent in self.inner.keys.secret().open(sealed, &batch.header)? {
-            let at = sent.seq.checked_sub(first_seq).and_then(|at| usize::try_from(at).ok());
-            let item = at.and_then(|at| batch.items.get(at)).and_then(|item| item.item.as_ref());
-            let Some(batch_item::Item::Entry(entry)) = item else { continue };
-            let Ok(record) = record::decode(entry) else { continue };
-            let tokens = committed(&record, &sent)
+        for sent in self.inner.keys.secret().open(sealed, header)? {
+            let Ok(at) = entries.binary_search_by_key(&sent.seq, |entry| entry.seq) else { continue };
+            let CheckedEntry { leaf, record, .. } = &entries[at];
+            let tokens = committed(record, &sent)
                 .map(|id| self.inner.keys.token(id, now))
                 .collect::<Result<_, _>>()?;
-            rows.push(TokenRow { log_size, leaf: leaf_hash(entry), tokens });
+            rows.push(TokenRow { log_size, leaf: *leaf, tokens });
             found.extend(
                 self.inner
                     .own
-                    .look(&record, || committed(&record, &sent).map(|id| self.inner.keys.own(id)).collect()),
+                    .look(record, || committed(record, &sent).map(|id| self.inner.keys.own(id)).collect()),
             );
         }
         self.keep(&rows)?;
@@ -339,6 +341,7 @@ impl Following {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("index".to_owned()).spawn(move || {
+            step_back();
             let mut told = false;
             while !stopped.load(Ordering::Relaxed) {
                 let pruned = indexer.prune(minimum.load(Ordering::Relaxed));

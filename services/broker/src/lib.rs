@@ -59,6 +59,7 @@
 pub mod access;
 pub mod activated;
 pub mod arbiter;
+pub mod background;
 pub mod backup;
 pub mod board;
 pub mod breakage;

@@ -282,6 +282,9 @@ pub const WITNESS_RETRY_MS: u64 = 200;
 /// Time that the witnesses get to say what they have seen of the log before it is opened, milliseconds: a data centre that starts as a whole.
 pub const WITNESS_START_PATIENCE_MS: u64 = 15_000;
 
+/// Threads that wait for the disk on behalf of what follows the log.
+pub const BACKGROUND_BLOCKING_THREADS_MAX: usize = 4;
+
 /// Log entries that matching takes in at once.
 pub const MATCHING_ENTRIES_AT_ONCE: u64 = 1_024;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use lienthong_proto::lienthong::audit::v1::{BatchHeader, SignedBatch, batch_item::Item};
+use lienthong_proto::lienthong::audit::v1::{BatchHeader, Record, SignedBatch, batch_item::Item};
 use prost::Message as _;
 
 use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BatchError, Position, late_openings_head, signed_message};
@@ -15,13 +15,26 @@ use crate::record::{self, Kind, RecordError};
 /// Batches whose heads a [`Checker`] remembers, to answer repetitions exactly.
 pub const HEADS_REMEMBERED_MAX: usize = 64;
 
+/// A record of a batch, read once for all who look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedEntry {
+    /// Its place in the journal; 0 for a late opening, whose place an earlier batch told.
+    pub seq: u64,
+    /// Its exact bytes.
+    pub bytes: Bytes,
+    /// Its leaf hash.
+    pub leaf: Hash,
+    /// What it says.
+    pub record: Record,
+}
+
 /// A batch that was judged good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CheckedBatch {
     /// The header, decoded; its bytes as signed are in the batch.
     pub header: BatchHeader,
     /// The records to log, in order: full items not held before, then late openings.
-    pub entries: Vec<Bytes>,
+    pub entries: Vec<CheckedEntry>,
     /// How many of `entries`, at their end, are late openings.
     pub late: usize,
     /// The position after it.
@@ -44,21 +57,19 @@ pub fn verify_batch<E: std::fmt::Display>(
 ) -> Result<CheckedBatch, BatchError> {
     let claim = Claim::read(batch, node, on_record.epoch)?;
     claim.place(on_record)?;
-    let leaves = leaves_of(batch, claim.first_seq)?;
+    let Items { leaves, full, late } = Items::read(batch, claim.first_seq)?;
     // Hashing is some hundred times cheaper than the signature, so it is judged first.
     let mut head = claim.previous_head;
-    let mut entries = Vec::with_capacity(batch.items.len() + batch.late_openings.len());
-    let full: Vec<Hash> = leaves.iter().filter(|(_, entry)| entry.is_some()).map(|(leaf, _)| *leaf).collect();
-    for (seq, (leaf, entry)) in (claim.first_seq..).zip(leaves) {
+    for (seq, leaf) in (claim.first_seq..).zip(&leaves) {
         meets(seq - 1, &head, on_record)?;
-        head = chain::step(&head, &leaf);
-        entries.extend(entry.filter(|_| seq > on_record.last_seq));
+        head = chain::step(&head, leaf);
     }
     let Claim { first_seq, last_seq, .. } = claim;
     if head != claim.head {
         return Err(BatchError::Chain { first_seq, last_seq, signed: claim.head, found: head });
     }
-    if claim.header.entries as usize != full.len() || claim.header.entries_root != merkle::root_of(&full).0 {
+    let sent: Vec<Hash> = full.iter().map(|entry| entry.leaf).collect();
+    if claim.header.entries as usize != sent.len() || claim.header.entries_root != merkle::root_of(&sent).0 {
         let what = "entries_root is not the root over the records that are sent in full";
         return Err(BatchError::Malformed(what.to_owned()));
     }
@@ -71,9 +82,10 @@ pub fn verify_batch<E: std::fmt::Display>(
         last_seq,
         reason: error.to_string(),
     })?;
-    entries.extend(batch.late_openings.iter().map(|opening| Bytes::copy_from_slice(opening)));
     let position = Position { epoch: on_record.epoch, last_seq, head };
-    Ok(CheckedBatch { header: claim.header, entries, late: batch.late_openings.len(), position })
+    let late_openings = late.len();
+    let entries = full.into_iter().filter(|entry| entry.seq > on_record.last_seq).chain(late).collect();
+    Ok(CheckedBatch { header: claim.header, entries, late: late_openings, position })
 }
 
 /// Judges the batches of one node, one after another, and remembers its last heads: so a batch sent twice is
@@ -201,39 +213,51 @@ fn meets(seq: u64, head: &Hash, on_record: &Position) -> Result<(), BatchError> 
     Ok(())
 }
 
-/// The leaf hash of every item, and the record where it is there in full; all forms and bounds checked.
-fn leaves_of(batch: &SignedBatch, first_seq: u64) -> Result<Vec<(Hash, Option<Bytes>)>, BatchError> {
-    let mut size = Size { records: batch.items.len() + batch.late_openings.len(), bytes: 0 };
-    size.check()?;
-    let mut leaves = Vec::with_capacity(batch.items.len());
-    for (seq, item) in (first_seq..).zip(&batch.items) {
-        leaves.push(match &item.item {
-            Some(Item::Entry(entry)) => {
-                size.add(entry.len())?;
-                well_formed(seq, entry)?;
-                (leaf_hash(entry), Some(entry.clone()))
-            }
-            Some(Item::ElidedLeafHash(hash)) => {
-                let hash = Hash::from_slice(hash).ok_or_else(|| {
-                    BatchError::Malformed(format!("the elided hash of record {seq} is not 32 bytes"))
-                })?;
-                (hash, None)
-            }
-            None => return Err(BatchError::Malformed(format!("item {seq} is empty"))),
-        });
-    }
-    for opening in &batch.late_openings {
-        size.add(opening.len())?;
-        if well_formed(0, opening)? != Kind::Opening {
-            return Err(BatchError::Malformed("a late opening is not an opening record".to_owned()));
-        }
-    }
-    Ok(leaves)
+/// The items of a batch, read.
+struct Items {
+    /// The leaf hash of each record of the journal.
+    leaves: Vec<Hash>,
+    /// Those that are there in full.
+    full: Vec<CheckedEntry>,
+    late: Vec<CheckedEntry>,
 }
 
-fn well_formed(seq: u64, entry: &[u8]) -> Result<Kind, BatchError> {
-    match record::decode(entry) {
-        Ok(record) => Ok(record::kind_of(&record)),
+impl Items {
+    fn read(batch: &SignedBatch, first_seq: u64) -> Result<Self, BatchError> {
+        let mut size = Size { records: batch.items.len() + batch.late_openings.len(), bytes: 0 };
+        size.check()?;
+        let (mut leaves, mut full) = (Vec::with_capacity(batch.items.len()), Vec::new());
+        for (seq, item) in (first_seq..).zip(&batch.items) {
+            leaves.push(match &item.item {
+                Some(Item::Entry(entry)) => {
+                    size.add(entry.len())?;
+                    let entry = read(seq, entry.clone())?;
+                    let leaf = entry.leaf;
+                    full.push(entry);
+                    leaf
+                }
+                Some(Item::ElidedLeafHash(hash)) => Hash::from_slice(hash).ok_or_else(|| {
+                    BatchError::Malformed(format!("the elided hash of record {seq} is not 32 bytes"))
+                })?,
+                None => return Err(BatchError::Malformed(format!("item {seq} is empty"))),
+            });
+        }
+        let mut late = Vec::with_capacity(batch.late_openings.len());
+        for opening in &batch.late_openings {
+            size.add(opening.len())?;
+            let entry = read(0, Bytes::copy_from_slice(opening))?;
+            if record::kind_of(&entry.record) != Kind::Opening {
+                return Err(BatchError::Malformed("a late opening is not an opening record".to_owned()));
+            }
+            late.push(entry);
+        }
+        Ok(Self { leaves, full, late })
+    }
+}
+
+fn read(seq: u64, bytes: Bytes) -> Result<CheckedEntry, BatchError> {
+    match record::decode(&bytes) {
+        Ok(record) => Ok(CheckedEntry { seq, leaf: leaf_hash(&bytes), bytes, record }),
         Err(RecordError::TooLarge { bytes }) => Err(BatchError::Oversized { seq, bytes }),
         Err(error) => Err(BatchError::Malformed(format!("record {seq}: {error}"))),
     }

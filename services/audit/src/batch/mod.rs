@@ -19,7 +19,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-pub use check::{CheckedBatch, Checker, HEADS_REMEMBERED_MAX, verify_batch};
+pub use check::{CheckedBatch, CheckedEntry, Checker, HEADS_REMEMBERED_MAX, verify_batch};
 pub use error::BatchError;
 
 /// Most records in one batch, late openings included.

@@ -20,7 +20,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::digest::SALT_BYTES;
 
@@ -181,25 +181,41 @@ impl SubjectRows {
         Ok(())
     }
 
+    /// One write for all rows that go into one file.
     fn put(&mut self, rows: &[(u64, SubjectRow)]) -> io::Result<()> {
+        // Whole from the beginning: a buffer that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(rows.iter().map(|(_, row)| row.bytes()).sum()));
         for (seq, row) in rows {
-            let mut bytes = encode(*seq, row);
-            if self.active.as_ref().is_none_or(|active| active.bytes >= SUBJECT_FILE_BYTES_MAX) {
-                self.sync()?;
-                self.active = None;
-                let file = private().create(true).truncate(true).open(self.path(*seq))?;
-                File::open(&self.dir)?.sync_all()?;
-                self.files.push(*seq);
-                self.active = Some(Active { file, bytes: 0, last_seq: *seq, synced: true });
+            let written = self.active.as_ref().map_or(0, |active| active.bytes);
+            if self.active.is_none() || written + bytes.len() as u64 >= SUBJECT_FILE_BYTES_MAX {
+                self.put_bytes(&mut bytes)?;
+                self.begin_file(*seq)?;
             }
+            encode(*seq, row, &mut bytes);
             if let Some(active) = &mut self.active {
-                active.file.write_all(&bytes)?;
-                active.bytes += bytes.len() as u64;
                 active.last_seq = *seq;
-                active.synced = false;
             }
-            bytes.zeroize();
         }
+        self.put_bytes(&mut bytes)
+    }
+
+    fn begin_file(&mut self, first_seq: u64) -> io::Result<()> {
+        self.sync()?;
+        self.active = None;
+        let file = private().create(true).truncate(true).open(self.path(first_seq))?;
+        File::open(&self.dir)?.sync_all()?;
+        self.files.push(first_seq);
+        self.active = Some(Active { file, bytes: 0, last_seq: first_seq, synced: true });
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, bytes: &mut Zeroizing<Vec<u8>>) -> io::Result<()> {
+        if let Some(active) = self.active.as_mut().filter(|_| !bytes.is_empty()) {
+            active.file.write_all(bytes)?;
+            active.bytes += bytes.len() as u64;
+            active.synced = false;
+        }
+        bytes.zeroize();
         Ok(())
     }
 
@@ -211,21 +227,21 @@ impl SubjectRows {
 /// Bytes of a row without its ids.
 const ROW_OVERHEAD_BYTES: usize = 4 + 4 + 8 + SALT_BYTES;
 
-fn encode(seq: u64, row: &SubjectRow) -> Vec<u8> {
-    let mut bytes = vec![0; 8];
-    bytes.extend_from_slice(&seq.to_le_bytes());
-    bytes.extend_from_slice(&row.salt);
+fn encode(seq: u64, row: &SubjectRow, out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(&row.salt);
     for id in &row.ids {
         // An id is bounded by the filter, far below u16::MAX.
         let length = u16::try_from(id.len()).unwrap_or(0);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&id.as_bytes()[..usize::from(length)]);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&id.as_bytes()[..usize::from(length)]);
     }
-    let length = u32::try_from(bytes.len() - 8).unwrap_or(0);
-    bytes[..4].copy_from_slice(&length.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[8..]);
-    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    let body = &out[begin + 8..];
+    let (length, crc) = (u32::try_from(body.len()).unwrap_or(0), crc32c::crc32c(body));
+    out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+    out[begin + 4..begin + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Every whole row of a file; ends at the first that is torn or damaged.
@@ -330,8 +346,11 @@ mod tests {
         rows.write((1..=3).map(row).collect()).unwrap();
         let path = rows.path(1);
         let mut bytes = fs::read(&path).unwrap();
-        let third = encode(1, &row(1).1).len() + encode(2, &row(2).1).len();
-        bytes[third + 12] ^= 1;
+        let mut first_two = Vec::new();
+        for (seq, row) in (1..=2).map(row) {
+            encode(seq, &row, &mut first_two);
+        }
+        bytes[first_two.len() + 12] ^= 1;
         fs::write(&path, bytes).unwrap();
         let mut rows = SubjectRows::open(dir.path(), 3).unwrap();
         assert_eq!(rows.find(2).unwrap(), Some(row(2).1));

@@ -208,6 +208,8 @@ pub struct TokenReader {
     number: u64,
     offset: u64,
     buffer: Vec<u8>,
+    /// So much of `buffer` is read.
+    used: usize,
     /// Read, and not yet joined: by record.
     waiting: HashMap<Hash, (u64, Vec<Token>)>,
     /// The next row, which belongs to a later part of the log.
@@ -264,8 +266,9 @@ impl TokenReader {
 
     /// Erases what was read ahead, and goes on in the files as they are by now.
     pub fn erase(&mut self, erasure: &Erasure) {
-        self.offset -= self.buffer.len() as u64;
+        self.offset -= (self.buffer.len() - self.used) as u64;
         self.buffer.clear();
+        self.used = 0;
         let waiting = self.waiting.values_mut().map(|(log_size, tokens)| (*log_size, tokens));
         let next = self.next.iter_mut().map(|row| (row.log_size, &mut row.tokens));
         for (log_size, tokens) in waiting.chain(next) {
@@ -275,15 +278,14 @@ impl TokenReader {
 
     fn at(dir: &Path, number: u64) -> Self {
         let (buffer, waiting) = (Vec::new(), HashMap::new());
-        Self { dir: dir.to_owned(), number, offset: 0, buffer, waiting, next: None }
+        Self { dir: dir.to_owned(), number, offset: 0, buffer, used: 0, waiting, next: None }
     }
 
     /// The next row that is whole; `None` where there is none yet.
     fn row(&mut self) -> io::Result<Option<TokenRow>> {
         loop {
-            if let Some((row, rest)) = decode(&self.buffer) {
-                let used = self.buffer.len() - rest.len();
-                self.buffer.drain(..used);
+            if let Some((row, rest)) = decode(&self.buffer[self.used..]) {
+                self.used = self.buffer.len() - rest.len();
                 return Ok(Some(row));
             }
             if self.fill()? {
@@ -295,7 +297,7 @@ impl TokenReader {
                 return Ok(None);
             }
             if !self.fill()? {
-                (self.number, self.offset) = (next, 0);
+                (self.number, self.offset, self.used) = (next, 0, 0);
                 self.buffer.clear();
             }
         }
@@ -308,6 +310,7 @@ impl TokenReader {
             file => file?,
         };
         file.seek(SeekFrom::Start(self.offset))?;
+        self.buffer.drain(..std::mem::take(&mut self.used));
         let read = file.take(256 * 1024).read_to_end(&mut self.buffer)?;
         self.offset += read as u64;
         Ok(read > 0)

@@ -41,7 +41,7 @@ impl Broker {
 
     fn take(&mut self, batch: &SignedBatch) -> Result<u64, BatchError> {
         let checked = self.checker.check(batch, verify)?;
-        self.log.extend(checked.entries.iter().map(|entry| entry.to_vec()));
+        self.log.extend(checked.entries.iter().map(|entry| entry.bytes.to_vec()));
         self.checker.accept(checked.position);
         Ok(checked.position.last_seq)
     }

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 
-use lienthong_audit::batch::{BatchError, Checker, Position};
+use lienthong_audit::batch::{BatchError, CheckedEntry, Checker, Position};
 use lienthong_certs::verify;
 use lienthong_matching::half::unix_ms;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Said;
 use lienthong_proto::lienthong::audit::v1::{
-    BatchHeader, IndexKey, Receipt, Record, ShipJournalRequest, SignedBatch, record::Body,
+    BatchHeader, IndexKey, Receipt, SealedSubjects, ShipJournalRequest, SignedBatch, record::Body,
 };
-use prost::Message as _;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -52,10 +51,10 @@ struct Told {
 
 impl Told {
     /// Reads it from the header and, of a batch with items, from its last record in full.
-    fn read(header: &BatchHeader, entries: &[Vec<u8>]) -> Self {
+    fn read(header: &BatchHeader, entries: &[CheckedEntry]) -> Self {
         let sealed_ms = unix_ms(header.seal_time.as_ref());
         let heard_ms = match entries.last() {
-            Some(entry) => Record::decode(entry.as_slice()).ok().map(|record| unix_ms(record.time.as_ref())),
+            Some(entry) => Some(unix_ms(entry.record.time.as_ref())),
             None => (header.last_seq < header.first_seq).then_some(sealed_ms),
         };
         Told { sealed_ms, heard_ms }
@@ -149,20 +148,22 @@ impl Shipping {
             }
         };
         for entry in &checked.entries {
-            if let Err(error) = check_nodes_record(&self.node.name, entry) {
+            if let Err(error) = check_nodes_record(&self.node.name, &entry.record) {
                 return Err(self.service.refuse_record(&self.node, self.checker.position(), error).await);
             }
         }
-        self.keep_subjects(&mut batch).await?;
-        let mut entries: Vec<Vec<u8>> = checked.entries.into_iter().map(Vec::from).collect();
+        let mut entries = checked.entries;
         let late = entries.split_off(entries.len().saturating_sub(checked.late));
         let told = Told::read(&checked.header, &entries);
+        if let Some(subjects) = batch.subjects.take() {
+            entries = self.keep_subjects(subjects, batch.header.clone(), entries).await?;
+        }
         let batch = Batch {
             node: self.node.name.clone(),
             expects: *self.checker.position(),
             then: checked.position,
-            entries,
-            late,
+            entries: entries.into_iter().map(|entry| Vec::from(entry.bytes)).collect(),
+            late: late.into_iter().map(|entry| Vec::from(entry.bytes)).collect(),
             header: batch.header,
             signature: batch.signature,
             certificate: self.node.certificate.fingerprint(),
@@ -175,13 +176,20 @@ impl Shipping {
 
     /// Hands the subjects of a batch to the index, before the batch is on record. Subjects that do not open are told and cost
     /// no record; subjects that cannot be kept hold the batch up, for its receipt would let the node forget them.
-    async fn keep_subjects(&self, batch: &mut SignedBatch) -> Result<(), Status> {
-        let Some(subjects) = batch.subjects.take() else { return Ok(()) };
-        let (header, items) = (batch.header.clone(), batch.items.clone());
-        let told = SignedBatch { header, items, subjects: Some(subjects), ..SignedBatch::default() };
+    async fn keep_subjects(
+        &self,
+        subjects: SealedSubjects,
+        header: Vec<u8>,
+        entries: Vec<CheckedEntry>,
+    ) -> Result<Vec<CheckedEntry>, Status> {
         let index = self.service.index.clone();
-        let kept = spawn_blocking(move || index.take_in(&told, OffsetDateTime::now_utc())).await;
-        match kept.map_err(|_| Status::unavailable("the index was interrupted; send again"))? {
+        let kept = spawn_blocking(move || {
+            let kept = index.take_in(&subjects, &header, &entries, OffsetDateTime::now_utc());
+            (kept, entries)
+        });
+        let (kept, entries) =
+            kept.await.map_err(|_| Status::unavailable("the index was interrupted; send again"))?;
+        match kept {
             Ok(found) if found.is_empty() => Ok(()),
             Ok(found) => {
                 // Before the records themselves: what is not told now nobody can tell later.
@@ -198,6 +206,7 @@ impl Shipping {
             }
             Err(error @ TokensError::Io(_)) => Err(Status::unavailable(error.to_string())),
         }
+        .map(|()| entries)
     }
 
     fn receipt(&mut self, (position, told, recorded): (Position, Told, Recorded)) -> Receipt {
