@@ -182,7 +182,8 @@ impl Outgoing {
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
         let mut standing =
             streams.then(|| Standing::new(self.caller.clone(), self.stated.clone(), self.peer.clone()));
-        let sent = self.send(&nodes, onward, body, &space, &mut closer);
+        // In a box, for it is moved, and is two thirds of this call's state.
+        let sent = Box::pin(self.send(&nodes, onward, body, &space, &mut closer));
         let (response, in_flight) =
             match standing::while_permitted(&mut standing, &node, &mut permitted, sent).await {
                 Ok(answered) => answered,

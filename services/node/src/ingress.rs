@@ -196,11 +196,12 @@ impl Admitted {
         let streams = self.method.is_request_streaming() || self.method.is_response_streaming();
         let mut standing = streams.then(|| Standing::new(caller.clone(), stated, self.peer));
         let mut permitted = self.permitted;
-        let sent = async {
+        // In a box, for it is moved, and is most of this call's state.
+        let sent = Box::pin(async {
             forward::send(&backend, onward, self.deadline)
                 .await
                 .map_err(|unanswered| unanswered.into_error(Reason::FailBackendUnreachable))
-        };
+        });
         let (response, in_flight) =
             match standing::while_permitted(&mut standing, &node, &mut permitted, sent).await {
                 Ok(answered) => answered,
@@ -236,8 +237,10 @@ fn for_backend(
     for (name, text) in texts {
         // What is no header value (none that was read from one) is not told.
         if let Some(text) = text
-            && let Ok(value) = HeaderValue::from_bytes(text.as_bytes())
+            && let Ok(mut value) = HeaderValue::from_bytes(text.as_bytes())
         {
+            // Of a person and a dossier nothing stays in a table of HPACK.
+            value.set_sensitive(name == metadata::USER || name == metadata::DOSSIER);
             told.push((name, value));
         }
     }

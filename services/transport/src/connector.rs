@@ -11,7 +11,8 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use http_body::Body;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use lienthong_certs::{CertificateRefusal, SignError};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -346,8 +347,22 @@ fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|cause| cause.downcast_ref())
 }
 
-fn http_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+/// Runs the tasks of a connection, each in a box. hyper has one type for all of them: a task that waits for one answer has
+/// the size of a whole connection, and spawning would move it several times.
+#[derive(Clone, Copy, Debug)]
+struct Boxed;
+
+impl<F> Executor<F> for Boxed
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        tokio::spawn(Box::pin(task));
+    }
+}
+
+fn http_builder(limits: &Limits) -> http2::Builder<Boxed> {
+    let mut http = http2::Builder::new(Boxed);
     http.timer(TokioTimer::new())
         // A server of the mesh pushes nothing and opens no streams.
         .max_concurrent_streams(0)

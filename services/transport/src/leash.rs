@@ -66,7 +66,8 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(on_leash(stream));
+        // Boxed once: the task is moved on its way to the scheduler.
+        tokio::spawn(on_leash(Box::pin(stream)));
     }
 }
 

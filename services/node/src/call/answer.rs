@@ -61,9 +61,16 @@ pub fn trailers_only(headers: HeaderMap) -> Answer {
 /// The exchange id as callers read it.
 pub fn exchange_id_value(id: Uuid) -> HeaderValue {
     let mut text = [0u8; uuid::fmt::Hyphenated::LENGTH];
-    let text = id.hyphenated().encode_lower(&mut text);
     // INVARIANT: hexadecimal digits and hyphens are visible ASCII.
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    said_once(HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)))
+}
+
+/// A value that no second message has, kept out of the tables of HPACK: there it would push out what comes again
+/// (RFC 7541 §6.2.3).
+pub fn said_once<E>(value: Result<HeaderValue, E>) -> HeaderValue {
+    let mut value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
 }
 
 impl Body for AnswerBody {

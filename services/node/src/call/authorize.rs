@@ -65,7 +65,8 @@ impl Judged {
             return Ok(self.permitted);
         }
         let method = self.permitted.method();
-        *rights = online::ask(core, method, caller, stated, deadline).await?;
+        // In a box: no other call shall carry the state of the question.
+        *rights = Box::pin(online::ask(core, method, caller, stated, deadline)).await?;
         let permitted = judge(&core.node, rights, method, caller, stated, Duration::ZERO)?;
         open::decided(exchange, &permitted, stated);
         at_an_open_gate(&core.node, permitted)

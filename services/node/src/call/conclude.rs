@@ -13,7 +13,7 @@ use lienthong_proto::{
 use tonic::Code;
 
 use crate::call::{
-    answer::exchange_id_value,
+    answer::{exchange_id_value, said_once},
     close::{Closer, Ending, UNDECLARED_REFUSAL},
     compression::Encoding,
     forward::is_grpc,
@@ -134,7 +134,7 @@ pub fn stamp(side: Side, closer: &Closer, headers: &mut HeaderMap) {
 
 fn bin_value(bytes: &[u8]) -> HeaderValue {
     // INVARIANT: base64 is visible ASCII.
-    HeaderValue::from_str(&STANDARD_NO_PAD.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    said_once(HeaderValue::from_str(&STANDARD_NO_PAD.encode(bytes)))
 }
 
 fn tonic_bin(value: &HeaderValue) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use lienthong_catalog::Method;
 use lienthong_proto::{reason::Reason, status::MeshError};
 use tokio::time::Instant;
 
-use crate::{config::LimitsConfig, limits::DEADLINE_MS_MAX};
+use crate::{call::answer::said_once, config::LimitsConfig, limits::DEADLINE_MS_MAX};
 
 pub use lienthong_transport::deadline::TIMEOUT;
 
@@ -87,7 +87,7 @@ impl Deadline {
             _ if left.as_millis() < 100_000_000 => format!("{}m", left.as_millis()),
             _ => format!("{}S", left.as_secs()),
         };
-        HeaderValue::from_str(&text).ok()
+        Some(said_once(HeaderValue::from_str(&text)))
     }
 }
 
