@@ -54,15 +54,14 @@ impl CitizenService for Register {
         Err(not_measured())
     }
 
-    type SyncCitizensStream =
-        tonic::codegen::tokio_stream::Iter<std::iter::RepeatN<Result<SyncCitizensResponse, Status>>>;
+    type SyncCitizensStream = tokio_stream::Iter<std::iter::RepeatN<Result<SyncCitizensResponse, Status>>>;
 
     async fn sync_citizens(
         &self,
         _: Request<SyncCitizensRequest>,
     ) -> Result<Response<Self::SyncCitizensStream>, Status> {
         let messages = std::iter::repeat_n(Ok(self.streamed.clone()), self.stream_messages);
-        Ok(Response::new(tonic::codegen::tokio_stream::iter(messages)))
+        Ok(Response::new(tokio_stream::iter(messages)))
     }
 
     async fn verify_record(

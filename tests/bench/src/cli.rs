@@ -29,6 +29,8 @@ pub enum Command {
     Run(RunArgs),
     /// Measure handshakes, revocation lists and the identity of a request, in a minute
     Identity(IdentityArgs),
+    /// Measure the audit log: what it takes in, answers and proves, beside PostgreSQL
+    Audit(AuditArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
     /// Make the certificates of a run in a new folder
@@ -87,6 +89,39 @@ pub struct IdentityArgs {
     /// Print one JSON object a goal
     #[arg(long)]
     pub json: bool,
+}
+
+/// `bench audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// What to measure
+    #[arg(value_enum, default_values = ["journal", "verify", "search", "ingest"])]
+    pub parts: Vec<AuditPart>,
+    /// Few records: shows that it works, and judges nothing
+    #[arg(long)]
+    pub small: bool,
+    /// Print one JSON object a goal
+    #[arg(long)]
+    pub json: bool,
+    /// Folder for journals and logs; on the disk that shall be measured [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The lienthong program [default: beside this one]
+    #[arg(long, value_name = "FILE")]
+    pub lienthong: Option<PathBuf>,
+}
+
+/// A part of `bench audit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AuditPart {
+    /// A node's journal under 64 waiters
+    Journal,
+    /// The offline verifier
+    Verify,
+    /// First pages out of an index of ten million records
+    Search,
+    /// Four nodes ship to a broker; PostgreSQL beside it
+    Ingest,
 }
 
 /// `bench load`.

@@ -15,8 +15,10 @@
 //!   how they are shown.
 //! - [`mod@load`]: the load generator. [`backend`], [`naive`], [`notary`], [`nginx`], [`bare`], [`mesh`]: what is called.
 //! - [`identity`]: what proving identity costs; `bench identity` runs it alone.
+//! - [`audit`]: what the log takes in, answers and proves; `bench audit` runs it alone.
 //! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
 
+mod audit;
 mod backend;
 mod bare;
 mod cli;
@@ -73,6 +75,9 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Identity(arguments) => {
             return Ok(if identity::run(arguments.json)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Audit(arguments) => {
+            return Ok(if audit::run(&arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Load(arguments) => load(&arguments)?,
         Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),

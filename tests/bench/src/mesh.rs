@@ -17,7 +17,7 @@ use crate::contestant::{Site, text};
 use crate::process::{Process, Stdout};
 use crate::summary::Recorded;
 use files::Files;
-pub use files::free_addresses;
+pub use files::{BrokerFiles, free_addresses};
 
 /// How long the broker may take to have all records of one measurement.
 const DRAIN_TIMEOUT_MS: u64 = 120_000;
@@ -190,7 +190,8 @@ async fn is_ready(admin: SocketAddr) -> bool {
     get(admin, "/ready").await.is_ok()
 }
 
-async fn metrics(admin: SocketAddr) -> anyhow::Result<String> {
+/// The page of metrics of an admin listener.
+pub async fn metrics(admin: SocketAddr) -> anyhow::Result<String> {
     get(admin, "/metrics").await
 }
 
@@ -207,7 +208,7 @@ async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
 }
 
 /// The value of a metric, the first with this label.
-fn value(metrics: &str, name: &str, label: &str) -> Option<u64> {
+pub fn value(metrics: &str, name: &str, label: &str) -> Option<u64> {
     let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
     let of_name = lines.filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label));
     of_name.filter_map(|rest| rest.rsplit(' ').next()).find_map(|value| value.parse().ok())

@@ -98,6 +98,22 @@ impl Pki {
         Ok(Self(DevPki::open(folder)?))
     }
 
+    /// A certificate for one more node.
+    pub fn another_node(&self, agency: &str, id: &str) -> anyhow::Result<Issued> {
+        let holder = Holder::Node {
+            agency_code: agency.to_owned(),
+            agency_name: "DEMO – Đo tốc độ".to_owned(),
+            node_id: format!("bench-{id}"),
+        };
+        Ok(self.0.issue(&Request::new(holder).with_dns_names(&[SERVER_NAME]))?)
+    }
+
+    /// For whoever speaks through `lienthong-transport` with this certificate.
+    pub fn material_of(&self, issued: &Issued) -> anyhow::Result<SharedMaterial> {
+        let judge = Judge::new(self.0.anchors()?, self.0.lists()?, Profile::development())?;
+        Ok(SharedMaterial::new(TlsMaterial::new(issued.credentials()?, judge)?))
+    }
+
     /// Certificate and key files of a role.
     pub fn issued(&self, role: Role) -> anyhow::Result<Issued> {
         let (agency, id) = role.names();
@@ -142,9 +158,7 @@ impl Pki {
 
     /// For whoever speaks through `lienthong-transport`.
     pub fn material(&self, role: Role) -> anyhow::Result<SharedMaterial> {
-        let judge = Judge::new(self.0.anchors()?, self.0.lists()?, Profile::development())?;
-        let material = TlsMaterial::new(self.issued(role)?.credentials()?, judge)?;
-        Ok(SharedMaterial::new(material))
+        self.material_of(&self.issued(role)?)
     }
 
     /// The authority that issued every certificate, for bare rustls.

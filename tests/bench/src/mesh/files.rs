@@ -11,6 +11,7 @@ use lienthong_approval::{ApprovalFile, Statement, folder_hash};
 use lienthong_audit::log::LogKey;
 use lienthong_catalog::{Catalog, SourceFile};
 use lienthong_certs::MeshKey;
+use lienthong_certs::pki::Issued;
 use lienthong_proto::descriptors;
 use lienthong_trust::{TrustConfig, Witnesses, ceremony};
 use serde_json::{Value, json};
@@ -97,6 +98,50 @@ impl Files {
             fs::write(path, toml::to_string(&config)?)?;
         }
         Ok(files)
+    }
+}
+
+/// A broker alone, with nodes that are registered and may be anybody.
+pub struct BrokerFiles {
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its admin listener.
+    pub admin: SocketAddr,
+    /// Its data.
+    pub data_dir: PathBuf,
+}
+
+impl BrokerFiles {
+    /// Writes everything into a new folder. Nodes are named by agency and id.
+    pub fn write(
+        folder: &Path,
+        pki: &Pki,
+        nodes: &[(&str, &str)],
+        issued: &[Issued],
+    ) -> anyhow::Result<Self> {
+        for part in ["catalog", "keys"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        let [address, admin] = free_addresses::<2>()?;
+        for (number, file) in catalog::files(1, "JOURNAL").iter().enumerate() {
+            fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
+        }
+        approve(&folder.join("catalog"), pki)?;
+        let nodes = nodes.iter().zip(issued).map(|((agency, id), issued)| {
+            json!({
+                "agency": agency, "id": id, "address": address, "server_name": SERVER_NAME,
+                "certificates": [{"file": issued.certificate}],
+            })
+        });
+        let registry = json!({ "nodes": nodes.collect::<Vec<_>>(), "systems": [] });
+        fs::write(folder.join("registry.yaml"), registry.to_string())?;
+        let keys = Keys::write(&folder.join("keys"), pki)?;
+        let config = broker_config(folder, pki, address, admin, &keys)?;
+        let path = folder.join("broker.toml");
+        fs::write(&path, toml::to_string(&config)?)?;
+        Ok(Self { config: path, address, admin, data_dir: folder.join("broker") })
     }
 }
 
