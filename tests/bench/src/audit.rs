@@ -4,6 +4,7 @@
 //! - [`search`]: the first page of each question, out of an index of ten million records.
 //! - [`verify`]: every byte of a log read and hashed offline.
 //! - [`journal`]: a node's own file, under 64 waiters.
+//! - [`soak`]: an hour of records, where it is asked for.
 //!
 //! `--small` shows that each works and judges nothing. Numbers of different machines are not compared: ratios are.
 
@@ -12,6 +13,7 @@ mod journal;
 mod postgres;
 mod records;
 mod search;
+mod soak;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -92,6 +94,7 @@ pub fn run(arguments: &AuditArgs) -> anyhow::Result<bool> {
             AuditPart::Verify => verify::run(&site)?,
             AuditPart::Search => search::run(&site)?,
             AuditPart::Ingest => ingest::run(&site)?,
+            AuditPart::Soak => soak::run(&site, arguments.soak_minutes)?,
         };
         for goal in goals {
             all &= goal.holds != Some(false);

@@ -97,6 +97,9 @@ pub struct AuditArgs {
     /// What to measure
     #[arg(value_enum, default_values = ["journal", "verify", "search", "ingest"])]
     pub parts: Vec<AuditPart>,
+    /// How long the soak lasts, minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub soak_minutes: u64,
     /// Few records: shows that it works, and judges nothing
     #[arg(long)]
     pub small: bool,
@@ -122,6 +125,8 @@ pub enum AuditPart {
     Search,
     /// Four nodes ship to a broker; PostgreSQL beside it
     Ingest,
+    /// Four nodes ship for an hour: memory, lag and disk stay bounded
+    Soak,
 }
 
 /// `bench load`.

@@ -53,21 +53,26 @@ const CATCH_UP: Duration = Duration::from_secs(1_800);
 
 /// A phase of the measurement.
 #[derive(Debug, Clone, Copy)]
-struct Phase {
-    name: &'static str,
+pub struct Phase {
+    /// What it is called.
+    pub name: &'static str,
     /// Records a second of all nodes; `None`: as fast as receipts come.
-    offered: Option<u64>,
-    seconds: u64,
+    pub offered: Option<u64>,
+    /// How long.
+    pub seconds: u64,
 }
 
 /// What came of it.
 #[derive(Debug)]
-struct Taken {
-    records: u64,
-    bytes: u64,
-    seconds: f64,
+pub struct Taken {
+    /// Records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
     /// Waits for receipts, microseconds, sorted.
-    waits: Vec<u64>,
+    pub waits: Vec<u64>,
 }
 
 /// Measures it.
@@ -76,18 +81,7 @@ pub fn run(site: &Site) -> anyhow::Result<Vec<Goal>> {
 }
 
 async fn measure(site: &Site) -> anyhow::Result<Vec<Goal>> {
-    let folder = site.dir("ingest")?;
-    let pki = Pki::create(&folder.join("pki"))?;
-    let issued: Vec<Issued> =
-        NODES.iter().map(|(agency, id)| pki.another_node(agency, id)).collect::<anyhow::Result<_>>()?;
-    let files = BrokerFiles::write(&folder, &pki, &NODES, &issued)?;
-    let arguments = ["broker", "run", "--config", text(&files.config)?, "--with-parent"];
-    let mut broker = Process::start("broker", &site.lienthong, arguments, &folder, Stdout::Log)?;
-    broker.ready(async || metrics(files.admin).await.is_ok()).await?;
-    let mut nodes = Vec::new();
-    for ((agency, id), issued) in NODES.iter().zip(&issued) {
-        nodes.push(Node::open(&pki, files.address, format!("agencies/{agency}/nodes/{id}"), issued).await?);
-    }
+    let House { broker, files, mut nodes } = House::open(site, "ingest").await?;
     let seconds = |full: u64| if site.small { 2 } else { full };
     let share = |rate: u64| if site.small { rate / 20 } else { rate };
     let phases = [
@@ -138,8 +132,39 @@ async fn measure(site: &Site) -> anyhow::Result<Vec<Goal>> {
     Ok(goals)
 }
 
+/// A broker, and nodes that ship to it.
+pub struct House {
+    /// The broker.
+    pub broker: Process,
+    /// What it was configured with.
+    pub files: BrokerFiles,
+    /// The nodes, each with its stream open.
+    pub nodes: Vec<Node>,
+}
+
+impl House {
+    /// Starts a broker in a new folder, and connects the nodes.
+    pub async fn open(site: &Site, name: &str) -> anyhow::Result<Self> {
+        let folder = site.dir(name)?;
+        let pki = Pki::create(&folder.join("pki"))?;
+        let issued: Vec<Issued> =
+            NODES.iter().map(|(agency, id)| pki.another_node(agency, id)).collect::<anyhow::Result<_>>()?;
+        let files = BrokerFiles::write(&folder, &pki, &NODES, &issued)?;
+        let arguments = ["broker", "run", "--config", text(&files.config)?, "--with-parent"];
+        let mut broker = Process::start("broker", &site.lienthong, arguments, &folder, Stdout::Log)?;
+        broker.ready(async || metrics(files.admin).await.is_ok()).await?;
+        let mut nodes = Vec::new();
+        for ((agency, id), issued) in NODES.iter().zip(&issued) {
+            nodes.push(
+                Node::open(&pki, files.address, format!("agencies/{agency}/nodes/{id}"), issued).await?,
+            );
+        }
+        Ok(Self { broker, files, nodes })
+    }
+}
+
 /// A node that ships.
-struct Node {
+pub struct Node {
     name: String,
     credentials: Credentials,
     sealer: SubjectSealer,
@@ -243,7 +268,7 @@ impl Node {
 }
 
 /// One phase: batches are made first, then all nodes ship at once.
-async fn ship(nodes: &mut [Node], phase: Phase, small: bool) -> anyhow::Result<Taken> {
+pub async fn ship(nodes: &mut [Node], phase: Phase, small: bool) -> anyhow::Result<Taken> {
     let count = nodes.len() as u64;
     let (batches, records, pace) = match phase.offered {
         // More than can be taken in that time on any machine known; what is left over is never sent.
@@ -276,7 +301,7 @@ async fn ship(nodes: &mut [Node], phase: Phase, small: bool) -> anyhow::Result<T
 }
 
 /// Waits until everything that is published is indexed.
-async fn catch_up(admin: SocketAddr) -> anyhow::Result<()> {
+pub async fn catch_up(admin: SocketAddr) -> anyhow::Result<()> {
     let until = Instant::now() + CATCH_UP;
     // What was receipted is published within a second.
     tokio::time::sleep(Duration::from_millis(1_100)).await;

@@ -33,9 +33,9 @@ pub struct Story {
 }
 
 impl Story {
-    /// The story with this number.
+    /// The story with this number. Two neighbours are the two sides of one exchange.
     pub fn of(number: u64) -> Self {
-        let pick = |salt: u64, of: u64| mix(number ^ salt.rotate_left(32)) % of;
+        let pick = |salt: u64, of: u64| mix((number / 2) ^ salt.rotate_left(32)) % of;
         let consumer = format!("H{:02}.{:02}", 1 + pick(1, AGENCIES) / 10, 10 + pick(1, AGENCIES) % 10);
         let mut exchange_id = [0; 16];
         exchange_id[..8].copy_from_slice(&mix(number / 2).to_be_bytes());
@@ -56,7 +56,7 @@ impl Story {
         }
     }
 
-    /// As a record of `recorder`, and who it is about.
+    /// As a record of `recorder`, which stands on both sides, so that everything matches; and who it is about.
     pub fn record(&self, recorder: &str, seq: u64) -> (Vec<u8>, SubjectIdsOfRecord) {
         let salt = mix(seq).to_be_bytes().repeat(2);
         let fixed = <[u8; 16]>::try_from(salt.as_slice()).unwrap_or_default();
@@ -66,7 +66,9 @@ impl Story {
             side: if seq.is_multiple_of(2) { Side::Consumer } else { Side::Provider }.into(),
             consumer: self.consumer.clone(),
             system: self.system.clone(),
+            consumer_node: recorder.to_owned(),
             provider: self.provider.clone(),
+            provider_node: recorder.to_owned(),
             method: "/vn.dancu.v1.CitizenService/GetCitizen".to_owned(),
             dataset: self.dataset.clone(),
             purpose: self.purpose.into(),
