@@ -15,15 +15,13 @@ use lienthong_proto::lienthong::registry::v1::enrollment_service_client::Enrollm
 use lienthong_proto::lienthong::registry::v1::holdings_service_client::HoldingsServiceClient;
 use lienthong_proto::lienthong::registry::v1::registry_service_client::RegistryServiceClient;
 use lienthong_transport::Channel;
+use lienthong_transport::peer::PERSON_KEY;
 use rustls_pki_types::CertificateDer;
 use tonic::body::Body;
 use tonic::metadata::{Binary, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
-
-/// The metadata key under which the person's certificates go, DER, leaf first, one value each.
-const PERSON_KEY: &str = "mesh-person-bin";
 
 /// How long the broker may take for one answer, seconds.
 pub const ANSWER_TIMEOUT_S: u64 = 30;

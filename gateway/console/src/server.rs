@@ -11,8 +11,7 @@ use lienthong_certs::judge::TrustError;
 use lienthong_certs::{CredentialsError, ProfileError, files};
 use lienthong_telemetry::{PageNumbers, plain_http};
 use lienthong_transport::{
-    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, ListenError, MaterialError, bind,
-    serve_tower,
+    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, ListenError, MaterialError, Server, bind,
 };
 use lienthong_trust::KeeperError;
 use tokio::net::TcpListener;
@@ -114,8 +113,9 @@ impl Console {
         let doors = async {
             let material = house.belief.material();
             let router = numbers.count("console", router(house.clone()));
-            serve_tower(listener, material, Limits::control(), Connections::new(), drain.clone(), router)
-                .await;
+            let server =
+                Server::mesh(listener, material, Limits::control(), Connections::new(), drain.clone());
+            server.serve_tower(router).await;
         };
         let trials = async {
             if let Some((listener, trial)) = trial {

@@ -10,9 +10,7 @@ use lienthong_audit::policy::Policy;
 use lienthong_certs::{Credentials, Judge, RevocationLists};
 use lienthong_proto::lienthong::control::v1::RevocationState;
 use lienthong_telemetry::{AdminServer, Check, Health, Identity, Metrics};
-use lienthong_transport::{
-    Connections, Drain, FileWatch, Limits, SharedMaterial, TlsMaterial, bind, serve_tower,
-};
+use lienthong_transport::{Connections, Drain, FileWatch, Limits, Server, SharedMaterial, TlsMaterial, bind};
 use lienthong_trust::{SignedTrust, TrustKeeper};
 use lienthong_watch::Rules;
 use time::OffsetDateTime;
@@ -368,7 +366,7 @@ impl Broker {
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
         self.tasks.push(tokio::spawn(async move {
-            serve_tower(listener, material, Limits::control(), connections, drain, routes).await;
+            Server::mesh(listener, material, Limits::control(), connections, drain).serve_tower(routes).await;
         }));
         let refusals =
             refusals::keep_on_record(self.connections.clone(), self.ledger.clone(), self.drain.clone());

@@ -12,15 +12,13 @@ use lienthong_certs::credentials::CHAIN_CERTIFICATES_MAX;
 use lienthong_certs::{CertificateRefusal, Judge, PeerCertificate, Usage};
 use lienthong_proto::reason::Reason;
 use lienthong_proto::status::MeshError;
+use lienthong_transport::peer::PERSON_KEY;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 
 use crate::generation::Generation;
 use crate::identity::{Caller, Role};
-
-/// The metadata key under which a console sends the certificates of the person, DER, leaf first, one value each.
-pub const PERSON_KEY: &str = "mesh-person-bin";
 
 /// Who may be spoken for.
 const PEOPLE: [Role; 3] = [Role::Operator, Role::Auditor, Role::Officer];

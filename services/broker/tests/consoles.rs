@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use lienthong_audit::record;
 use lienthong_broker::config::OfficerConfig;
-use lienthong_broker::spokesman::PERSON_KEY;
 use lienthong_broker::{Broker, BrokerConfig};
 use lienthong_certs::files;
 use lienthong_certs::judge::RevocationReason;
@@ -20,6 +19,7 @@ use lienthong_proto::lienthong::control::v1::mesh_status_service_client::MeshSta
 use lienthong_proto::lienthong::control::v1::{
     GetMeshStatusRequest, ListNodeStatesRequest, WhoAmIRequest, WhoAmIResponse,
 };
+use lienthong_transport::peer::PERSON_KEY;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 

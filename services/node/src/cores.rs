@@ -15,8 +15,7 @@ use hyper::{body::Incoming, service::service_fn};
 use lienthong_proto::lienthong::audit::v1::Side;
 use lienthong_telemetry::Health;
 use lienthong_transport::{
-    Connections, Drain, Limits, ListenError, LocalListener, Peer, SharedMaterial, bind, bind_unix, serve,
-    serve_any_http, serve_any_http_local, serve_local,
+    Connections, Drain, Limits, ListenError, LocalListener, Peer, Server, SharedMaterial, bind, bind_unix,
 };
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -188,7 +187,8 @@ async fn serve_peers(core: Arc<Core>, listener: TcpListener, doors: Doors) {
             })
         })
     };
-    serve(listener, doors.material, Limits::default(), doors.connections, doors.drain, from_peers).await;
+    let Doors { material, connections, drain, .. } = doors;
+    Server::mesh(listener, material, Limits::default(), connections, drain).serve(from_peers).await;
 }
 
 /// The agency's own systems, in gRPC.
@@ -206,16 +206,7 @@ async fn serve_own(core: Arc<Core>, listener: LocalSocketListener, doors: Doors)
             })
         })
     };
-    let Doors { material, connections, drain, .. } = doors;
-    match listener {
-        LocalSocketListener::Tls(listener) => {
-            serve(listener, material, Limits::default(), connections, drain, from_own).await;
-        }
-        LocalSocketListener::Unix(listener) => {
-            let listener = LocalListener::Unix(listener);
-            serve_local(listener, Limits::default(), connections, drain, from_own).await;
-        }
-    }
+    at_own_door(listener, doors).serve(from_own).await;
 }
 
 /// The agency's own systems, in plain HTTP.
@@ -231,14 +222,17 @@ async fn serve_http(
             Box::pin(front::serve(front.clone(), Arc::clone(&core), peer.clone(), request))
         })
     };
+    at_own_door(listener, doors).any_http().serve(from_own).await;
+}
+
+fn at_own_door(listener: LocalSocketListener, doors: Doors) -> Server {
     let Doors { material, connections, drain, .. } = doors;
     match listener {
         LocalSocketListener::Tls(listener) => {
-            serve_any_http(listener, material, Limits::default(), connections, drain, from_own).await;
+            Server::mesh(listener, material, Limits::default(), connections, drain)
         }
         LocalSocketListener::Unix(listener) => {
-            let listener = LocalListener::Unix(listener);
-            serve_any_http_local(listener, Limits::default(), connections, drain, from_own).await;
+            Server::local(LocalListener::Unix(listener), Limits::default(), connections, drain)
         }
     }
 }

@@ -20,8 +20,8 @@ use lienthong_proto::vn::dkdn::v1::enterprise_service_server::{
 use lienthong_proto::vn::thunghiem::v1::trial_service_server::SERVICE_NAME as THUNGHIEM;
 use lienthong_telemetry::{RpcSpan, Traced};
 use lienthong_transport::{
-    Connections, Drain, Limits, ListenError, LocalListener, SharedMaterial, bind, bind_loopback, bind_unix,
-    serve_tower, serve_tower_local,
+    Connections, Drain, Limits, ListenError, LocalListener, Server, SharedMaterial, bind, bind_loopback,
+    bind_unix,
 };
 use tokio::net::TcpListener;
 use tonic::body::Body;
@@ -179,16 +179,13 @@ impl Backend {
         let service = traced(self.routes.add_service(health_service).map_request(caller::logged), self.kind);
         let (limits, connections, drain) = (Limits::default(), Connections::new(), Drain::new());
         tracing::info!(backend = self.kind.name(), agency = self.kind.agency_code(), "backend serves");
-        let serving = async {
-            match self.door {
-                Door::Tls(listener, material) => {
-                    serve_tower(listener, material, limits, connections, drain.clone(), service).await
-                }
-                Door::Local(listener) => {
-                    serve_tower_local(listener, limits, connections, drain.clone(), service).await
-                }
+        let server = match self.door {
+            Door::Tls(listener, material) => {
+                Server::mesh(listener, material, limits, connections, drain.clone())
             }
+            Door::Local(listener) => Server::local(listener, limits, connections, drain.clone()),
         };
+        let serving = server.serve_tower(service);
         let stopping = async {
             shutdown.await;
             // Whoever watches `grpc.health.v1` goes elsewhere before the door closes.

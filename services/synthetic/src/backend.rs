@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr, pin::pin, time::Duration};
 
 use lienthong_proto::descriptors::{self, DescriptorSetError};
-use lienthong_transport::{Connections, Drain, Limits, ListenError, SharedMaterial, bind, serve_tower};
+use lienthong_transport::{Connections, Drain, Limits, ListenError, Server, SharedMaterial, bind};
 use tokio::net::TcpListener;
 use tonic_health::ServingStatus;
 use tower::util::BoxCloneSyncService;
@@ -69,7 +69,8 @@ impl SyntheticBackend {
         let drain = Drain::new();
         tracing::info!(agency = self.agency, services = ?self.services, "synthetic backend serves");
         let (limits, connections) = (Limits::default(), Connections::new());
-        let serving = serve_tower(self.listener, self.material, limits, connections, drain.clone(), service);
+        let server = Server::mesh(self.listener, self.material, limits, connections, drain.clone());
+        let serving = server.serve_tower(service);
         let stopping = async {
             shutdown.await;
             for service in &self.services {

@@ -22,8 +22,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use lienthong_certs::{DevPki, Judge, Profile};
 use lienthong_transport::{
-    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, SharedMaterial, TlsMaterial, bind,
-    serve,
+    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, Server, SharedMaterial, TlsMaterial,
+    bind,
 };
 use tokio::net::TcpStream;
 
@@ -172,7 +172,8 @@ impl Bench {
                         async move { channel.send(request).await }
                     })
                 };
-                tokio::spawn(serve(listener, server, limits, connections, Drain::new(), make));
+                let server = Server::mesh(listener, server, limits, connections, Drain::new());
+                tokio::spawn(server.serve(make));
                 local
             }
         })

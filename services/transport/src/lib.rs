@@ -81,5 +81,4 @@ pub use listener::{ListenError, LocalListener, LoopbackListener, bind, bind_loop
 pub use material::{MaterialError, SharedMaterial, TlsMaterial};
 pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, StreamPlace, UnixPeer};
 pub use send_error::{FailedSend, SendError};
-pub use serve::{serve, serve_any_http, serve_any_http_local, serve_local};
-pub use tower_service::{serve_tower, serve_tower_local};
+pub use serve::Server;

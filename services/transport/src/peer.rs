@@ -13,6 +13,10 @@ use rustls_pki_types::CertificateDer;
 
 use crate::control::Control;
 
+/// The header under which a console hands on the chain that a person showed it: DER, leaf first, one value each. Whoever
+/// hears it judges the chain itself, and whether this peer may speak for others.
+pub const PERSON_KEY: &str = "mesh-person-bin";
+
 /// The proven other side of one connection. Cheap to clone.
 #[derive(Clone)]
 pub struct Peer(Arc<Inner>);

@@ -50,103 +50,71 @@ const CUT_ROUND_MS: u64 = 50;
 /// Any error a service or body may end with.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Serves HTTP/2 over mutual TLS 1.3 on `listener` until `drain` is over.
-///
-/// `make_service` is called once for each connection whose peer was proved and registered. All tasks are
-/// spawned on the runtime that polls this future: on a current-thread runtime, everything stays on that
-/// thread.
-///
-/// Nothing a peer sends ends this future. Refused handshakes are counted and reported by
-/// [`Connections::handshakes`].
-pub async fn serve<F, S, B>(
-    listener: TcpListener,
-    material: SharedMaterial,
+/// One listener that is about to serve: who may come in, what is spoken, and by what bounds.
+pub struct Server {
+    entrance: Entrance,
+    tongue: Tongue,
     limits: Limits,
     connections: Connections,
     drain: Drain,
-    make_service: F,
-) -> DrainOutcome
-where
-    F: Fn(&Peer) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    let door = MutualTls { listener, material, tongue: Tongue::Http2 };
-    attend(door, House::new(limits, connections, drain, make_service)).await
 }
 
-/// Serves HTTP/2 or HTTP/1.1, as the caller likes, over mutual TLS 1.3; otherwise as [`serve`].
-pub async fn serve_any_http<F, S, B>(
-    listener: TcpListener,
-    material: SharedMaterial,
-    limits: Limits,
-    connections: Connections,
-    drain: Drain,
-    make_service: F,
-) -> DrainOutcome
-where
-    F: Fn(&Peer) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    let door = MutualTls { listener, material, tongue: Tongue::AnyHttp };
-    attend(door, House::of_any_http(limits, connections, drain, make_service)).await
+enum Entrance {
+    Mesh(TcpListener, SharedMaterial),
+    Local(LocalListener),
 }
 
-/// The same without TLS on a hop that stays on this machine; otherwise as [`serve_local`].
-pub async fn serve_any_http_local<F, S, B>(
-    listener: LocalListener,
-    limits: Limits,
-    connections: Connections,
-    drain: Drain,
-    make_service: F,
-) -> DrainOutcome
-where
-    F: Fn(&Peer) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    let house = House::of_any_http(limits, connections, drain, make_service);
-    match listener {
-        LocalListener::Unix(listener) => attend(listener, house).await,
-        LocalListener::Loopback(listener) => attend(listener, house).await,
+impl Server {
+    /// HTTP/2 over mutual TLS 1.3.
+    pub fn mesh(
+        listener: TcpListener,
+        material: SharedMaterial,
+        limits: Limits,
+        connections: Connections,
+        drain: Drain,
+    ) -> Self {
+        let entrance = Entrance::Mesh(listener, material);
+        Self { entrance, tongue: Tongue::Http2, limits, connections, drain }
     }
-}
 
-/// Serves HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*); otherwise as
-/// [`serve`].
-pub async fn serve_local<F, S, B>(
-    listener: LocalListener,
-    limits: Limits,
-    connections: Connections,
-    drain: Drain,
-    make_service: F,
-) -> DrainOutcome
-where
-    F: Fn(&Peer) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    let house = House::new(limits, connections, drain, make_service);
-    match listener {
-        LocalListener::Unix(listener) => attend(listener, house).await,
-        LocalListener::Loopback(listener) => attend(listener, house).await,
+    /// HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*).
+    pub fn local(listener: LocalListener, limits: Limits, connections: Connections, drain: Drain) -> Self {
+        Self { entrance: Entrance::Local(listener), tongue: Tongue::Http2, limits, connections, drain }
+    }
+
+    /// Speaks HTTP/1.1 too, to whoever likes that better.
+    #[must_use]
+    pub fn any_http(self) -> Self {
+        Self { tongue: Tongue::AnyHttp, ..self }
+    }
+
+    /// Serves until the drain is over.
+    ///
+    /// `make_service` is called once for each connection whose peer was proved and registered. All tasks are
+    /// spawned on the runtime that polls this future: on a current-thread runtime, everything stays on that
+    /// thread.
+    ///
+    /// Nothing a peer sends ends this future. Refused handshakes are counted and reported by
+    /// [`Connections::handshakes`].
+    pub async fn serve<F, S, B>(self, make_service: F) -> DrainOutcome
+    where
+        F: Fn(&Peer) -> S + Send + Sync + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let Self { entrance, tongue, limits, connections, drain } = self;
+        let house = House::new(tongue, limits, connections, drain, make_service);
+        match entrance {
+            Entrance::Mesh(listener, material) => {
+                attend(MutualTls { listener, material, tongue }, house).await
+            }
+            Entrance::Local(LocalListener::Unix(listener)) => attend(listener, house).await,
+            Entrance::Local(LocalListener::Loopback(listener)) => attend(listener, house).await,
+        }
     }
 }
 
@@ -170,23 +138,17 @@ enum Http {
 }
 
 impl<F> House<F> {
-    fn new(limits: Limits, connections: Connections, drain: Drain, make_service: F) -> Arc<Self> {
-        let http = Http::Two(conversation::http2(&limits));
-        Self::speaking(http, limits, connections, drain, make_service)
-    }
-
-    fn of_any_http(limits: Limits, connections: Connections, drain: Drain, make_service: F) -> Arc<Self> {
-        let http = Http::Any(conversation::any_http(&limits));
-        Self::speaking(http, limits, connections, drain, make_service)
-    }
-
-    fn speaking(
-        http: Http,
+    fn new(
+        tongue: Tongue,
         limits: Limits,
         connections: Connections,
         drain: Drain,
         make_service: F,
     ) -> Arc<Self> {
+        let http = match tongue {
+            Tongue::Http2 => Http::Two(conversation::http2(&limits)),
+            Tongue::AnyHttp => Http::Any(conversation::any_http(&limits)),
+        };
         let door = connections.new_door();
         let room = WaitingRoom::new(limits.handshakes_pending_max);
         Arc::new(Self { limits, connections, drain, make_service, door, room, http })

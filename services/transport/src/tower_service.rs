@@ -10,59 +10,29 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tower::ServiceExt;
 
-use crate::connections::Connections;
 use crate::deadline;
-use crate::drain::{Drain, DrainOutcome};
+use crate::drain::DrainOutcome;
 use crate::leash;
-use crate::limits::{DEADLINE_GRACE_MS, Limits};
-use crate::listener::LocalListener;
-use crate::material::SharedMaterial;
+use crate::limits::DEADLINE_GRACE_MS;
 use crate::peer::Peer;
-use crate::serve::{serve, serve_local};
+use crate::serve::Server;
 
-/// Serves a tower service over mutual TLS; otherwise as [`serve`].
-pub async fn serve_tower<T, B>(
-    listener: TcpListener,
-    material: SharedMaterial,
-    limits: Limits,
-    connections: Connections,
-    drain: Drain,
-    service: T,
-) -> DrainOutcome
-where
-    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    T::Future: Send + 'static,
-    T::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let make = move |peer: &Peer| ForPeer { service: service.clone(), peer: peer.clone() };
-    serve(listener, material, limits, connections, drain, make).await
-}
-
-/// Serves a tower service on a hop that stays on this machine; otherwise as [`serve_local`].
-pub async fn serve_tower_local<T, B>(
-    listener: LocalListener,
-    limits: Limits,
-    connections: Connections,
-    drain: Drain,
-    service: T,
-) -> DrainOutcome
-where
-    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    T::Future: Send + 'static,
-    T::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let make = move |peer: &Peer| ForPeer { service: service.clone(), peer: peer.clone() };
-    serve_local(listener, limits, connections, drain, make).await
+impl Server {
+    /// Serves a tower service; otherwise as [`Server::serve`].
+    pub async fn serve_tower<T, B>(self, service: T) -> DrainOutcome
+    where
+        T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        T::Future: Send + 'static,
+        T::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.serve(move |peer: &Peer| ForPeer { service: service.clone(), peer: peer.clone() }).await
+    }
 }
 
 /// One connection's view of the tower service.

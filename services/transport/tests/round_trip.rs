@@ -13,8 +13,8 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use lienthong_proto::vn::danhmuc::v1 as danhmuc;
 use lienthong_transport::{
-    Channel, ChannelOptions, Connections, Direction, Drain, Endpoint, Limits, LocalListener, Peer, bind,
-    bind_loopback, bind_unix, serve_local, serve_tower,
+    Channel, ChannelOptions, Connections, Direction, Drain, Endpoint, Limits, LocalListener, Peer, Server,
+    bind, bind_loopback, bind_unix,
 };
 
 #[tokio::test]
@@ -64,8 +64,8 @@ async fn a_unix_socket_tells_the_uid() {
     let listener = LocalListener::Unix(bind_unix(&path, 0o600).unwrap());
     let drain = Drain::new();
     let make = |peer: &Peer| answer_with(format!("uid {}", peer.unix().unwrap().uid));
-    let serving =
-        tokio::spawn(serve_local(listener, Limits::default(), Connections::new(), drain.clone(), make));
+    let server = Server::local(listener, Limits::default(), Connections::new(), drain.clone());
+    let serving = tokio::spawn(server.serve(make));
 
     let channel: Channel<Body> =
         Channel::new(Endpoint::Unix(path.clone()), ChannelOptions::new(Connections::new()));
@@ -83,13 +83,9 @@ async fn plaintext_loopback_proves_nothing_and_goes_nowhere_else() {
     let listener = bind_loopback("127.0.0.1:0".parse().unwrap(), false).unwrap();
     let address = listener.local_addr().unwrap();
     let make = |peer: &Peer| answer_with(format!("{:?}", peer.identity()));
-    tokio::spawn(serve_local(
-        LocalListener::Loopback(listener),
-        Limits::default(),
-        Connections::new(),
-        Drain::new(),
-        make,
-    ));
+    let listener = LocalListener::Loopback(listener);
+    let server = Server::local(listener, Limits::default(), Connections::new(), Drain::new());
+    tokio::spawn(server.serve(make));
     let options = ChannelOptions::new(Connections::new());
     let channel: Channel<Body> = Channel::new(Endpoint::Loopback(address), options.clone());
     assert_eq!(text(channel.send(get("/")).await.unwrap()).await, "Loopback");
@@ -108,14 +104,9 @@ async fn grpc_over_a_channel_and_a_tower_listener() {
     let address = listener.local_addr().unwrap();
     let units = danhmuc::administrative_unit_service_server::AdministrativeUnitServiceServer::new(Units);
     let routes = tonic::service::Routes::new(units).prepare();
-    tokio::spawn(serve_tower(
-        listener,
-        mesh.shared(&mesh.node("G09", "nut-1")),
-        Limits::default(),
-        Connections::new(),
-        Drain::new(),
-        routes,
-    ));
+    let material = mesh.shared(&mesh.node("G09", "nut-1"));
+    let server = Server::mesh(listener, material, Limits::default(), Connections::new(), Drain::new());
+    tokio::spawn(server.serve_tower(routes));
     let endpoint = Endpoint::Mesh {
         address: address.to_string(),
         server_name: Some("localhost".to_owned()),

@@ -7,7 +7,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use lienthong_transport::{
-    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, SharedMaterial, serve,
+    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, Server, SharedMaterial,
 };
 use tokio::net::TcpListener;
 
@@ -39,6 +39,6 @@ async fn forward(
             async move { channel.send(request).await }
         })
     };
-    serve(listener, material, Limits::default(), connections, Drain::new(), make).await;
+    Server::mesh(listener, material, Limits::default(), connections, Drain::new()).serve(make).await;
     Ok(())
 }

@@ -19,7 +19,7 @@ use lienthong_certs::{Judge, Profile, RevocationLists, Usage};
 use lienthong_node::call::identify::{binding_of, peer_node};
 use lienthong_proto::lienthong::control::v1::{CertificateBinding, Node, Party, RightsBundle, System};
 use lienthong_transport::{
-    Connections, Drain, Endpoint, Limits, Peer, SharedMaterial, TlsMaterial, VerifyPeer, connect, serve,
+    Connections, Drain, Endpoint, Limits, Peer, Server, SharedMaterial, TlsMaterial, VerifyPeer, connect,
 };
 use rcgen::{
     CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams,
@@ -316,7 +316,7 @@ fn spawn_ours(material: SharedMaterial) -> anyhow::Result<SocketAddr> {
                 anyhow::Ok(Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
             })
         };
-        serve(listener, material, limits, Connections::new(), Drain::new(), make).await;
+        Server::mesh(listener, material, limits, Connections::new(), Drain::new()).serve(make).await;
     })
 }
 

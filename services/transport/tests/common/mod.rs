@@ -22,7 +22,7 @@ use lienthong_certs::pki::Issued;
 use lienthong_certs::{Credentials, DevPki, Judge, Profile};
 use lienthong_transport::{
     Channel, ChannelOptions, Connections, Drain, DrainOutcome, Endpoint, Limits, Peer, SharedMaterial,
-    TlsMaterial, bind, serve,
+    TlsMaterial, bind,
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -103,7 +103,14 @@ impl Server {
             let (peer, count) = (peer.clone(), Arc::clone(&count));
             service_fn(move |request| habits(peer.clone(), Arc::clone(&count), request))
         };
-        let serving = serve(listener, material.clone(), limits, connections.clone(), drain.clone(), make);
+        let server = lienthong_transport::Server::mesh(
+            listener,
+            material.clone(),
+            limits,
+            connections.clone(),
+            drain.clone(),
+        );
+        let serving = server.serve(make);
         Self { address, material, connections, drain, cancelled, task: tokio::spawn(serving) }
     }
 
