@@ -147,6 +147,7 @@ fn judge(rights: &RightsIndex, asked: &DecideRequest, now: OffsetDateTime) -> Re
         consumer: &asked.consumer,
         system: said(&asked.system),
         purpose: said(&asked.purpose),
+        place: None,
         purpose_source: if asked.purpose_is_default { PurposeSource::Default } else { PurposeSource::Caller },
         requested_fields: (!asked.fields.is_empty())
             .then(|| asked.fields.iter().map(String::as_str).collect()),

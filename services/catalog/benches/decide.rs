@@ -36,7 +36,12 @@ fn bench(criterion: &mut Criterion) {
         };
         let names: Vec<(String, String)> =
             (0..QUESTIONS).map(|number| names(number.wrapping_mul(0x9e37_79b1) % consumers)).collect();
-        let asked = |number: usize| question(&method, &names[number % QUESTIONS], number);
+        // As a node does: who asks is found when the call is identified (`bench identity` measures that).
+        let places: Vec<_> = names.iter().map(|(code, system)| index.place(code, Some(system))).collect();
+        let asked = |number: usize| Question {
+            place: places[number % QUESTIONS],
+            ..question(&method, &names[number % QUESTIONS], number)
+        };
 
         for number in 0..QUESTIONS {
             decide(&index, &asked(number)).unwrap();
@@ -48,6 +53,12 @@ fn bench(criterion: &mut Criterion) {
                 black_box(decide(&index, black_box(&asked(number))).is_ok())
             });
         });
+        group.bench_function(BenchmarkId::new("allow_and_find", rights), |bencher| {
+            bencher.iter(|| {
+                number += 1;
+                black_box(decide(&index, black_box(&Question { place: None, ..asked(number) })).is_ok())
+            });
+        });
         group.bench_function(BenchmarkId::new("allow_by_name", rights), |bencher| {
             bencher.iter(|| {
                 number += 1;
@@ -56,7 +67,9 @@ fn bench(criterion: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new("deny_not_entitled", rights), |bencher| {
-            bencher.iter(|| black_box(decide(&index, &Question { consumer: "G99", ..asked(1) }).is_ok()));
+            bencher.iter(|| {
+                black_box(decide(&index, &Question { consumer: "G99", place: None, ..asked(1) }).is_ok())
+            });
         });
     }
     group.finish();
@@ -67,6 +80,7 @@ fn question<'a>(method: &'a Arc<Method>, names: &'a (String, String), number: us
         method,
         consumer: &names.0,
         system: Some(&names.1),
+        place: None,
         purpose: Some(purpose::WORDS[number % PURPOSES].1),
         purpose_source: PurposeSource::Caller,
         requested_fields: None,

@@ -36,7 +36,7 @@ use crate::condition::scope::Rules;
 use crate::contract::GrantedFields;
 use crate::purpose;
 use crate::rights::{
-    ANY_CONSUMER, Dataset, Index, Key, Method, Moment, NO_CONDITION, PartyFacts, RightRow, RightsIndex,
+    ANY_CONSUMER, Dataset, Index, Key, Known, Method, Moment, NO_CONDITION, Place, RightRow, RightsIndex,
     RulesKey, SubsetKey, release_plan,
 };
 
@@ -55,6 +55,9 @@ pub struct Question<'a> {
     pub consumer: &'a str,
     /// Resource name of the consumer's information system; `None` where only the node is known.
     pub system: Option<&'a str>,
+    /// Both of them, as the caller has found them before ([`RightsIndex::place`]). Without it, or by another index, they
+    /// are looked up.
+    pub place: Option<Place>,
     /// `mesh-purpose`.
     pub purpose: Option<&'a str>,
     /// What another node says of that purpose: `DEFAULT` claims that it is the system's own.
@@ -78,8 +81,8 @@ pub struct Question<'a> {
 /// Decides. Only here can a [`Permitted`] be made.
 pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted, Denial> {
     let index = &*rights.0;
-    let consumer = index.identities.party_facts(question.consumer);
-    if consumer.is_some_and(|party| party.outside) {
+    let known = index.known(question);
+    if known.is_some_and(|known| known.party.outside) {
         return Err(Denial::new(
             Reason::DenyNotEntitled,
             "R-15",
@@ -92,11 +95,11 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
     let dataset = index.dataset_of(method);
     check_secrecy(dataset)?;
     check_freshness(index, dataset, question)?;
-    let (purpose, purpose_source) = purpose_of(index, dataset, consumer, question)?;
-    let Some(consumer) = consumer else {
+    let (purpose, purpose_source) = purpose_of(dataset, known, question)?;
+    let Some(known) = known else {
         return Err(not_entitled());
     };
-    let asker = Asker::identify(index, consumer, question)?;
+    let asker = Asker::identify(known, question)?;
     let mut candidates = asker.rights(index, method.dataset, purpose).peekable();
     if candidates.peek().is_none() {
         return Err(asker.without_right(index, method.dataset, purpose));
@@ -185,21 +188,14 @@ struct Asker {
 }
 
 impl Asker {
-    fn identify(index: &Index, consumer: PartyFacts, question: &Question<'_>) -> Result<Self, Denial> {
-        let Some(name) = question.system else {
-            return Ok(Self {
-                consumer: consumer.slot,
-                system: None,
-                security_level: consumer.security_level,
-            });
-        };
-        match index.identities.system_facts(name) {
-            Some(system) if system.party == consumer.slot => Ok(Self {
-                consumer: consumer.slot,
-                system: Some(system.slot),
-                security_level: system.security_level,
-            }),
-            _ => Err(Denial::new(
+    fn identify(known: Known, question: &Question<'_>) -> Result<Self, Denial> {
+        let consumer = known.party.slot;
+        match (question.system, known.system) {
+            (None, _) => Ok(Self { consumer, system: None, security_level: known.party.security_level }),
+            (Some(_), Some(system)) => {
+                Ok(Self { consumer, system: Some(system.slot), security_level: system.security_level })
+            }
+            (Some(_), None) => Err(Denial::new(
                 Reason::DenyCertificate,
                 "R-34",
                 "the registry knows no such system of the consumer",
@@ -278,9 +274,8 @@ fn check_freshness(index: &Index, dataset: &Dataset, question: &Question<'_>) ->
 /// The purpose of the call, and where it came from: stated, or the system's registered default. A node that says it
 /// took the default is believed only where this index would have taken the same one.
 fn purpose_of(
-    index: &Index,
     dataset: &Dataset,
-    consumer: Option<PartyFacts>,
+    known: Option<Known>,
     question: &Question<'_>,
 ) -> Result<(Purpose, PurposeSource), Denial> {
     let denied = |detail| Err(Denial::new(Reason::DenyPurpose, "R-24", detail));
@@ -292,7 +287,7 @@ fn purpose_of(
         }
         claimed => claimed.flatten(),
     };
-    match consumer.and_then(|party| index.default_purpose(party, question.system)) {
+    match known.and_then(|known| known.system?.default_purpose) {
         None if stated.is_none() => denied("mesh-purpose is missing"),
         Some(default) if stated.is_none_or(|claimed| claimed == default) => {
             if dataset.takes_default_purpose {
@@ -393,8 +388,8 @@ pub(crate) fn granted_by_purpose<'a>(
     let lists = &index.datasets[dataset as usize].field_lists;
     let any = std::iter::once(Purpose::Unspecified);
     any.chain(purpose::WORDS.iter().map(|(purpose, _)| *purpose)).filter_map(move |purpose| {
-        let own = index.rights.of(Key { dataset, consumer, purpose: purpose as i32 });
-        let open = index.rights.of(Key { dataset, consumer: ANY_CONSUMER, purpose: purpose as i32 });
+        let own = index.rights.of(Key { consumer, dataset, purpose: purpose as i32 });
+        let open = index.rights.of(Key { consumer: ANY_CONSUMER, dataset, purpose: purpose as i32 });
         let row = own.chain(open).map(|(_, row)| row).find(|row| {
             row.holds_for(system) && row.is_valid_at(now) && !row.suspended && row.grants(kind)
         })?;

@@ -23,7 +23,10 @@ use lienthong_proto::lienthong::control::v1::{
 use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose};
 use prost_types::Timestamp;
 
-pub(crate) use identities::{Identities, PartyFacts};
+use crate::decide::Question;
+
+pub use identities::Place;
+pub(crate) use identities::{Identities, Known};
 pub use load::BundleError;
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
@@ -47,6 +50,8 @@ pub struct RightsIndex(pub(crate) Arc<Index>);
 
 #[derive(Debug)]
 pub(crate) struct Index {
+    /// Tells this index from every other one of this process.
+    pub number: u64,
     pub mesh: String,
     pub audience: String,
     pub epoch: u64,
@@ -153,11 +158,17 @@ impl RightsIndex {
         self.0.identities.party(code)
     }
 
+    /// Who asks, for decisions by this index to take over; `None` where it knows no such party, or no such system of it.
+    pub fn place(&self, party: &str, system: Option<&str>) -> Option<Place> {
+        let known = self.0.identities.known(party, system)?;
+        let is_whole = known.system.is_some() || system.is_none();
+        is_whole.then_some(Place { index: self.0.number, known })
+    }
+
     /// The purpose of a call that states none: the system's default, where the method's data takes one. Of use to show
     /// what will be decided; [`mod@crate::decide`] asks by itself.
     pub fn default_purpose(&self, method: &Method, consumer: &str, system: &str) -> Option<Purpose> {
-        let party = self.0.identities.party_facts(consumer)?;
-        let purpose = self.0.default_purpose(party, Some(system))?;
+        let purpose = self.0.identities.known(consumer, Some(system))?.system?.default_purpose?;
         let dataset = self.0.dataset_of(self.0.own(method)?);
         dataset.takes_default_purpose.then_some(purpose)
     }
@@ -193,10 +204,13 @@ impl Index {
         &self.datasets[method.dataset as usize]
     }
 
-    /// The default purpose that the registry holds for a system of this party.
-    pub(crate) fn default_purpose(&self, party: PartyFacts, system: Option<&str>) -> Option<Purpose> {
-        let system = self.identities.system_facts(system?)?;
-        system.default_purpose.filter(|_| system.party == party.slot)
+    /// Who asks: as it was found before, where that was here.
+    #[inline]
+    pub(crate) fn known(&self, question: &Question<'_>) -> Option<Known> {
+        match question.place {
+            Some(place) if place.index == self.number && place.is_of(question) => Some(place.known),
+            _ => self.identities.known(question.consumer, question.system),
+        }
     }
 
     /// This index's own form of a method: the same object, or the one of the same path and provider where the

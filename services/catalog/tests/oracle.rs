@@ -192,6 +192,12 @@ fn cedar_permits_what_the_index_permits() {
 
 type Outcome = Result<(String, Purpose, PurposeSource, BTreeSet<String>), Reason>;
 
+fn decided(index: &RightsIndex, question: &Question<'_>) -> Outcome {
+    let permitted = decide(index, question).map_err(|denial| denial.reason)?;
+    let fields = permitted.fields().map(str::to_owned).collect();
+    Ok((permitted.right_id().to_owned(), permitted.purpose(), permitted.purpose_source(), fields))
+}
+
 /// Plays one seed: each question, the decision, and the oracle's.
 fn play(seed: u64) -> Vec<(String, Outcome, Outcome)> {
     let mut dice = Dice(seed);
@@ -199,15 +205,20 @@ fn play(seed: u64) -> Vec<(String, Outcome, Outcome)> {
     let index = RightsIndex::from_bundle(&bundle).unwrap();
     assert!(index.problems().is_empty(), "{:?}", index.problems());
     let methods = [GET_CITIZEN, SYNC_CITIZENS, GET_UNIT, GET_INSURANCE].map(|path| method(&index, path));
+    let other = RightsIndex::from_bundle(&random_bundle(&mut Dice(seed + 1))).unwrap();
     let mut played = Vec::new();
     for _ in 0..QUESTIONS {
         let question = random_question(&mut dice, &methods);
-        let decided = decide(&index, &question);
-        let decided = decided.map(|permitted| {
-            let fields = permitted.fields().map(str::to_owned).collect();
-            (permitted.right_id().to_owned(), permitted.purpose(), permitted.purpose_source(), fields)
-        });
-        let decided = decided.map_err(|denial| denial.reason);
+        let decided = decided(&index, &question);
+        // Whoever was found before is judged as whoever is looked up; what another index has found counts for nothing.
+        for index_of in [&index, &other] {
+            let place = index_of.place(question.consumer, question.system);
+            assert_eq!(
+                self::decided(&index, &Question { place, ..question.clone() }),
+                decided,
+                "{question:#?}"
+            );
+        }
         played.push((format!("{question:#?}"), decided, oracle(&bundle, &question)));
     }
     played
@@ -358,6 +369,7 @@ fn random_question<'a>(dice: &mut Dice, methods: &'a [Arc<Method>]) -> Question<
         method: &methods[dice.index(methods.len())],
         consumer: CONSUMERS[dice.index(CONSUMERS.len())],
         system: dice.one_in(3).then(|| *dice.pick(&SYSTEMS)),
+        place: None,
         purpose_source: *dice.pick(&[caller, caller, caller, PurposeSource::Default]),
         purpose: match dice.below(30) {
             0 => None,

@@ -109,6 +109,7 @@ pub fn judge(rights: &RightsIndex, call: &Call) -> Outcome {
         consumer: &call.consumer,
         system: system.as_deref(),
         purpose: (call.purpose != Purpose::Unspecified).then(|| purpose::word(call.purpose)),
+        place: None,
         purpose_source: call.purpose_source,
         requested_fields: (!call.fields.is_empty()).then(|| call.fields.iter().map(String::as_str).collect()),
         dossier: dossier.as_deref(),

@@ -8,6 +8,7 @@ use lienthong_proto::lienthong::options::v1::Purpose;
 
 use super::BundleError;
 use super::load::Problems;
+use crate::decide::Question;
 use crate::purpose;
 
 /// Bytes of a SHA-256.
@@ -30,7 +31,7 @@ pub(crate) struct Identities {
 }
 
 /// What a decision must know of a party, beside its code in one place of memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PartyFacts {
     pub slot: u32,
     pub outside: bool,
@@ -38,7 +39,7 @@ pub(crate) struct PartyFacts {
 }
 
 /// What a decision must know of a system.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SystemFacts {
     pub slot: u32,
     /// Slot of its party.
@@ -46,6 +47,29 @@ pub(crate) struct SystemFacts {
     pub security_level: u32,
     /// Purpose of its calls that state none.
     pub default_purpose: Option<Purpose>,
+}
+
+/// Who asks, as one index knows him: found by name once, for every decision by that index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the index: a place says nothing in another one.
+    pub(super) index: u64,
+    pub(crate) known: Known,
+}
+
+impl Place {
+    /// A place without a system answers no question that names one, nor the other way round.
+    pub(super) fn is_of(&self, question: &Question<'_>) -> bool {
+        self.known.system.is_some() == question.system.is_some()
+    }
+}
+
+/// What a decision must know of who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub party: PartyFacts,
+    /// The system that was named, where it is one of this party.
+    pub system: Option<SystemFacts>,
 }
 
 impl Identities {
@@ -78,6 +102,18 @@ impl Identities {
     #[inline]
     pub(crate) fn system_facts(&self, name: &str) -> Option<SystemFacts> {
         self.system_facts.get(name).copied()
+    }
+
+    /// Who asks; `None` for a party that is not known.
+    #[inline]
+    pub(crate) fn known(&self, party: &str, system: Option<&str>) -> Option<Known> {
+        let party = self.party_facts(party)?;
+        let system = system.and_then(|name| self.system_facts(name));
+        Some(Known { party, system: system.filter(|system| system.party == party.slot) })
+    }
+
+    pub(super) fn parties_count(&self) -> usize {
+        self.parties.len()
     }
 
     /// The party with this code.

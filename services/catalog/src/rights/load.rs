@@ -1,11 +1,15 @@
 //! From a bundle to its index.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lienthong_proto::lienthong::control::v1::{Right, RightsBundle};
 
 use super::identities::Identities;
 use super::{IDENTITIES_MAX, Index, PROBLEMS_MAX, RIGHTS_MAX, RulesCache, SubsetPlans, rows, served};
+
+/// Number of the next index.
+static INDEXES: AtomicU64 = AtomicU64::new(0);
 
 /// Why a bundle was refused whole. The node goes on with the bundle it has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +67,7 @@ pub(super) fn index(bundle: &RightsBundle) -> Result<Index, BundleError> {
     let rights = rows::table(&bundle.rights, &mut datasets, &slots, &identities, agency, &mut problems);
     let (methods, methods_by_path) = served::methods(&models, &datasets, &slots, &mut problems);
     Ok(Index {
+        number: INDEXES.fetch_add(1, Ordering::Relaxed),
         mesh: bundle.mesh.clone(),
         audience: bundle.audience.clone(),
         epoch: bundle.epoch,

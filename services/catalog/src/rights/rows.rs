@@ -47,7 +47,7 @@ pub(super) fn table(
             Err(why) => problems.note(format!("right {} is left out: {why}", right.id)),
         }
     }
-    RightTable::new(rows, work.legal_bases, work.conditions)
+    RightTable::new(identities.parties_count(), rows, work.legal_bases, work.conditions)
 }
 
 /// What turning rights into rows needs, and what it gathers on the way.
@@ -95,7 +95,7 @@ impl<'a> Work<'a> {
         };
         Ok(NewRight::new(&RightParts {
             id: &right.id,
-            key: Key { dataset: slot, consumer, purpose: purpose as i32 },
+            key: Key { consumer, dataset: slot, purpose: purpose as i32 },
             system: self.system(right)?,
             origin: right.origin(),
             methods: &methods,

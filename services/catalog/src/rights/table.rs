@@ -1,7 +1,5 @@
-//! Datasets and rights in the form that decisions read: small rows, interned names, one hash lookup.
+//! Datasets and rights in the form that decisions read: small rows, interned names, a consumer's rights side by side.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,12 +70,14 @@ pub(crate) struct FieldList {
     pub hashing: Hashing,
 }
 
-/// What a decision reads of a right: 40 bytes, so that a million of them are few pages of memory. The rest of a right
+/// What a decision reads of a right: 56 bytes, so that a million of them are few pages of memory. The rest of a right
 /// is in its [`Particulars`].
 #[derive(Debug)]
 pub(crate) struct RightRow {
     valid_from: Moment,
     valid_to: Moment,
+    dataset: u32,
+    purpose: i32,
     system: u32,
     pub field_list: u32,
     /// Slot of the condition on rows, or [`NO_CONDITION`].
@@ -99,38 +99,13 @@ pub(crate) struct Particulars {
 /// A right without a condition on rows.
 pub(crate) const NO_CONDITION: u32 = u32::MAX;
 
-/// What a right is found by. Purpose 0 stands for any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a right is found by; the consumer comes first, so that all that one may ask for lies together. Purpose 0 stands
+/// for any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
-    pub dataset: u32,
     pub consumer: u32,
+    pub dataset: u32,
     pub purpose: i32,
-}
-
-/// Hashes keys of slots. Slots are numbers that this index gave out itself, so that nobody outside can make them
-/// collide and a multiplication suffices; texts from outside are hashed by the standard library's own hasher.
-#[derive(Debug, Default)]
-struct SlotHasher(u64);
-
-impl Hasher for SlotHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // The odd number nearest to 2⁶⁴ divided by the golden ratio (Knuth, volume 3, section 6.4).
-        self.0 = (self.0.rotate_left(23) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write_i32(&mut self, number: i32) {
-        self.write_u32(number.cast_unsigned());
-    }
 }
 
 /// A right on its way into the table.
@@ -157,6 +132,8 @@ impl NewRight {
         let row = RightRow {
             valid_from: parts.valid_from,
             valid_to: parts.valid_to,
+            dataset: parts.key.dataset,
+            purpose: parts.key.purpose,
             system: parts.system.unwrap_or(ANY_SYSTEM),
             field_list: parts.field_list,
             condition: parts.condition.unwrap_or(NO_CONDITION),
@@ -180,6 +157,11 @@ impl NewRight {
 }
 
 impl RightRow {
+    /// What a consumer's rights are sorted by.
+    fn about(&self) -> (u32, i32) {
+        (self.dataset, self.purpose)
+    }
+
     /// True where the right holds for this system; `None` stands for a caller that named none.
     pub(crate) fn holds_for(&self, system: Option<u32>) -> bool {
         self.system == ANY_SYSTEM || Some(self.system) == system
@@ -203,11 +185,15 @@ impl RightRow {
 }
 
 /// All rights, sorted by key; within one key in the order in which a decision prefers them.
+///
+/// A decision looks into one consumer's rows alone, which are one place of memory: a million rights of others cost it
+/// nothing.
 #[derive(Debug, Default)]
 pub(crate) struct RightTable {
     rows: Vec<RightRow>,
     particulars: Vec<Particulars>,
-    ranges: HashMap<Key, Range<u32>, BuildHasherDefault<SlotHasher>>,
+    /// By slot of the consumer, where his rows begin, and at the end, where those of open data do.
+    begins: Vec<u32>,
     pub legal_bases: Vec<Vec<String>>,
     /// Every different condition on rows.
     pub conditions: Vec<Arc<Condition>>,
@@ -215,27 +201,26 @@ pub(crate) struct RightTable {
 
 impl RightTable {
     pub(crate) fn new(
+        consumers: usize,
         mut rights: Vec<NewRight>,
         legal_bases: Vec<Vec<String>>,
         conditions: Vec<Arc<Condition>>,
     ) -> Self {
         rights.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-        let mut ranges = HashMap::default();
-        let mut start = 0;
-        for group in rights.chunk_by(|a, b| a.0 == b.0) {
-            // RIGHTS_MAX is far below u32::MAX.
-            let end = start + u32::try_from(group.len()).unwrap_or(u32::MAX);
-            ranges.insert(group[0].0, start..end);
-            start = end;
+        let mut begins = vec![0; consumers + 1];
+        let mut begun = 0;
+        // RIGHTS_MAX is far below u32::MAX, and no consumer's slot is ANY_CONSUMER.
+        for (consumer, begin) in (0_u32..).zip(&mut begins) {
+            begun += rights[begun..].partition_point(|right| right.0.consumer < consumer);
+            *begin = u32::try_from(begun).unwrap_or(u32::MAX);
         }
-        ranges.shrink_to_fit();
         let (mut rows, mut particulars) =
             (Vec::with_capacity(rights.len()), Vec::with_capacity(rights.len()));
         for NewRight(_, row, rest) in rights {
             rows.push(row);
             particulars.push(rest);
         }
-        Self { rows, particulars, ranges, legal_bases, conditions }
+        Self { rows, particulars, begins, legal_bases, conditions }
     }
 
     pub(crate) fn row(&self, slot: u32) -> &RightRow {
@@ -254,8 +239,26 @@ impl RightTable {
     /// The rights of one key, with their slots.
     #[inline]
     pub(crate) fn of(&self, key: Key) -> impl Iterator<Item = (u32, &RightRow)> {
-        let range = self.ranges.get(&key).cloned().unwrap_or_default();
-        range.clone().zip(&self.rows[range.start as usize..range.end as usize])
+        let own = self.rows_of(key.consumer);
+        let rows = &self.rows[own.start as usize..own.end as usize];
+        let about = (key.dataset, key.purpose);
+        let before = rows.partition_point(|row| row.about() < about);
+        let same = rows[before..].iter().take_while(move |row| row.about() == about);
+        // `before` counts rows, of which there are fewer than u32::MAX.
+        (own.start + u32::try_from(before).unwrap_or(0)..).zip(same)
+    }
+
+    /// The slots of all rights of a consumer.
+    #[inline]
+    fn rows_of(&self, consumer: u32) -> Range<u32> {
+        let all = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        match consumer {
+            ANY_CONSUMER => self.begins.last().map_or(0..0, |begin| *begin..all),
+            slot => match self.begins.get(slot as usize..=slot as usize + 1) {
+                Some(&[begin, end]) => begin..end,
+                _ => 0..0,
+            },
+        }
     }
 
     /// The rights that a question of this consumer for this purpose may rest on, the most specific first.
@@ -267,9 +270,12 @@ impl RightTable {
         purpose: Purpose,
     ) -> impl Iterator<Item = (u32, &RightRow)> {
         let any = Purpose::Unspecified as i32;
-        self.of(Key { dataset, consumer, purpose: purpose as i32 })
-            .chain(self.of(Key { dataset, consumer, purpose: any }))
-            .chain(self.of(Key { dataset, consumer: ANY_CONSUMER, purpose: any }))
+        let keys = [
+            Key { consumer, dataset, purpose: purpose as i32 },
+            Key { consumer, dataset, purpose: any },
+            Key { consumer: ANY_CONSUMER, dataset, purpose: any },
+        ];
+        keys.into_iter().flat_map(|key| self.of(key))
     }
 }
 

@@ -175,6 +175,7 @@ pub fn question<'a>(method: &'a Method, consumer: &'a str, purpose: &'a str) -> 
         consumer,
         system: None,
         purpose: Some(purpose),
+        place: None,
         purpose_source: PurposeSource::Caller,
         requested_fields: None,
         dossier: Some("H26.90-261121-0001"),

@@ -106,6 +106,7 @@ fn judge(
         method,
         consumer: &caller.party,
         system: (!caller.system.is_empty()).then_some(caller.system.as_str()),
+        place: caller.place,
         purpose: stated.purpose.as_deref(),
         purpose_source: stated.purpose_source,
         requested_fields: stated.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect()),

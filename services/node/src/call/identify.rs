@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lienthong_catalog::RightsIndex;
+use lienthong_catalog::{Place, RightsIndex};
 use lienthong_certs::{Branch, PeerCertificate};
 use lienthong_proto::{lienthong::control::v1::CertificateBinding, reason::Reason, status::MeshError};
 use lienthong_transport::{Peer, PeerIdentity};
@@ -17,6 +17,8 @@ pub struct Caller {
     pub party: String,
     /// Resource name of the information system; empty while unknown.
     pub system: String,
+    /// Where the rights have found both, which spares each decision the search.
+    pub place: Option<Place>,
     /// Resource name of the node that calls; empty for the agency's own systems.
     pub node: String,
     /// SHA-256 of the certificate; empty on local hops.
@@ -48,6 +50,7 @@ pub fn own_system(node: &Node, rights: &RightsIndex, peer: &Peer) -> (Caller, Re
     };
     caller.party.clone_from(&system.agency);
     caller.system.clone_from(&system.name);
+    caller.place = rights.place(&caller.party, Some(&caller.system));
     if let Err(error) = fits_branch(rights, peer, &system.agency) {
         return (caller, Err(error));
     }
@@ -75,19 +78,14 @@ pub fn peer_node(rights: &RightsIndex, peer: &Peer, system: &str) -> (Caller, Re
     if system.is_empty() {
         return (caller, Ok(()));
     }
-    match rights.system(system) {
-        Some(known) if known.agency == bound.agency => {
-            system.clone_into(&mut caller.system);
-            (caller, Ok(()))
-        }
-        _ => {
-            let error = denied(format!(
-                "the node of {} speaks for a system that is not registered there",
-                bound.agency
-            ));
-            (caller, Err(error))
-        }
-    }
+    let Some(place) = rights.place(&bound.agency, Some(system)) else {
+        let error =
+            denied(format!("the node of {} speaks for a system that is not registered there", bound.agency));
+        return (caller, Err(error));
+    };
+    system.clone_into(&mut caller.system);
+    caller.place = Some(place);
+    (caller, Ok(()))
 }
 
 /// A public authority vouches for parties outside the political system alone: whatever the registry binds, no certificate
