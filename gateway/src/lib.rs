@@ -18,6 +18,7 @@
 //! | [`head`] | what the log says of itself now, kept in memory |
 //! | [`routes`] | which address answers what, with which headers |
 //! | [`page`] | the public page |
+//! | [`statistics`] | what everybody may know of how data is shared |
 //! | [`server`] | start and stop |
 //! | [`front`] | what a node's HTTP listener answers: calls and an integrator's pages |
 //! | [`openapi`] | what one system may call, as OpenAPI and as a page |
@@ -33,6 +34,7 @@ pub mod openapi;
 pub mod page;
 pub mod routes;
 pub mod server;
+pub mod statistics;
 pub mod transcode;
 
 pub use config::GatewayConfig;

@@ -19,8 +19,26 @@ const VIETNAM: UtcOffset = offset!(+7);
 const FOR_PEOPLE: &[BorrowedFormatItem<'_>] =
     format_description!("[hour]:[minute]:[second], [day]/[month]/[year]");
 
-/// The front page.
-pub fn front(identity: &Identity, seen: &Seen) -> Markup {
+/// The front page; `numbers` where there is a page of them.
+pub fn front(identity: &Identity, seen: &Seen, numbers: bool) -> Markup {
+    let content = html! {
+        (log_section(identity, seen))
+        @if numbers {
+            p { a href="/statistics" { "Số liệu công khai và nhân chứng" } " " span.en lang="en" { "Public numbers and witnesses" } }
+        }
+        (what_is_public())
+        (what_is_not_public())
+    };
+    framed(
+        identity,
+        "Mạng trao đổi dữ liệu bắt buộc giữa các cơ quan nhà nước",
+        "Mandatory data exchange between public agencies",
+        &content,
+    )
+}
+
+/// What stands around every public page.
+pub fn framed(identity: &Identity, title: &str, title_en: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="vi" {
@@ -34,15 +52,11 @@ pub fn front(identity: &Identity, seen: &Seen) -> Markup {
             body {
                 @if identity.development { (development_banner()) }
                 header {
-                    h1 { "Liên Thông" }
-                    p { "Mạng trao đổi dữ liệu bắt buộc giữa các cơ quan nhà nước" }
-                    p.en lang="en" { "Mandatory data exchange between public agencies" }
+                    h1 { a href="/" { "Liên Thông" } }
+                    p { (title) }
+                    p.en lang="en" { (title_en) }
                 }
-                main {
-                    (log_section(identity, seen))
-                    (what_is_public())
-                    (what_is_not_public())
-                }
+                main { (content) }
                 footer { "Liên Thông " (VERSION) }
             }
         }
@@ -134,10 +148,11 @@ fn what_is_not_public() -> Markup {
     }
 }
 
-fn fact(vietnamese: &str, english: &str, value: &Markup) -> Markup {
+/// One fact, named in both languages.
+pub fn fact(vietnamese: &str, english: &str, value: &Markup) -> Markup {
     html! {
         div {
-            dt { (vietnamese) " " span.en lang="en" { (english) } }
+            dt { (vietnamese) @if !english.is_empty() { " " span.en lang="en" { (english) } } }
             dd { (value) }
         }
     }
@@ -154,7 +169,7 @@ fn moment(at: OffsetDateTime) -> Markup {
 }
 
 /// A number in groups of three, as Vietnamese writes it: 1.234.567.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -192,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_page_says_what_the_log_says() {
-        let page = front(&identity(true), &Ok(head())).into_string();
+        let page = front(&identity(true), &Ok(head()), true).into_string();
         for expected in [
             "1.234.567",
             "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
@@ -202,12 +217,12 @@ mod tests {
         ] {
             assert!(page.contains(expected), "missing {expected} in {page}");
         }
-        assert!(!front(&identity(false), &Ok(head())).into_string().contains("Môi trường thử nghiệm"));
+        assert!(!front(&identity(false), &Ok(head()), false).into_string().contains("Môi trường thử nghiệm"));
     }
 
     #[test]
     fn what_others_wrote_is_text_and_never_markup() {
-        let page = front(&identity(false), &Ok(head())).into_string();
+        let page = front(&identity(false), &Ok(head()), false).into_string();
         assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
     }
 
@@ -217,13 +232,13 @@ mod tests {
             file: "checkpoint".into(),
             source: std::io::Error::other("secret detail"),
         });
-        let page = front(&identity(false), &Err(Arc::new(error))).into_string();
+        let page = front(&identity(false), &Err(Arc::new(error)), false).into_string();
         assert!(page.contains("Chưa đọc được nhật ký") && !page.contains("secret detail"), "{page}");
     }
 
     #[test]
     fn nothing_comes_from_elsewhere_and_the_style_has_both_lights() {
-        let page = front(&identity(true), &Ok(head())).into_string();
+        let page = front(&identity(true), &Ok(head()), true).into_string();
         for forbidden in ["http://", "https://", "style=", "<script", "<img", "onclick"] {
             assert!(!page.contains(forbidden), "{forbidden} in {page}");
         }

@@ -10,6 +10,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use lienthong_console::PublicLine;
 use lienthong_telemetry::Health;
 use lienthong_telemetry::admin::health_router;
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::head::Seen;
 use crate::log_folder::{LogFolder, LogFolderError};
 use crate::page;
+use crate::statistics::{self, Told};
 
 /// A page of ours loads its own style sheet and nothing else, runs nothing, and is framed by nobody.
 pub const CONTENT_POLICY: &str =
@@ -39,6 +41,17 @@ pub struct Public {
     pub head: watch::Receiver<Seen>,
     /// Who we are and how we feel.
     pub health: Health,
+    /// What everybody may know, where a console has a line to the broker.
+    pub numbers: Option<Numbers>,
+}
+
+/// Numbers from the broker, and the line by which they come.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// As they were told last.
+    pub told: watch::Receiver<Told>,
+    /// Knows the witnesses.
+    pub line: PublicLine,
 }
 
 /// All public addresses.
@@ -46,6 +59,7 @@ pub fn router(public: Public) -> Router {
     let health = health_router(public.health.clone());
     Router::new()
         .route("/", get(front))
+        .route("/statistics", get(numbers))
         .route("/style.css", get(style))
         .route("/log/checkpoint", get(checkpoint))
         .route("/log/tile/{*rest}", get(tile))
@@ -57,8 +71,19 @@ pub fn router(public: Public) -> Router {
 
 async fn front(State(public): State<Public>) -> Response {
     let seen = public.head.borrow().clone();
-    let page = page::front(public.health.identity(), &seen);
+    let page = page::front(public.health.identity(), &seen, public.numbers.is_some());
     (caching("no-cache"), Html(page.into_string())).into_response()
+}
+
+async fn numbers(State(public): State<Public>) -> Result<Response, LogFolderError> {
+    let Some(numbers) = &public.numbers else { return Ok(nothing().await) };
+    let witnesses = match public.folder.checkpoint().await {
+        Ok((text, _)) => numbers.line.witnesses(&text),
+        Err(LogFolderError::NotThere) => numbers.line.witnesses(""),
+        Err(error) => return Err(error),
+    };
+    let page = statistics::page(public.health.identity(), &numbers.told.borrow(), &witnesses);
+    Ok((caching("no-cache"), Html(page.into_string())).into_response())
 }
 
 async fn style() -> Response {

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::GatewayConfig;
 use crate::head::{HeadWatch, Seen};
 use crate::log_folder::LogFolder;
-use crate::routes::{self, Public};
+use crate::routes::{self, Numbers, Public};
+use crate::statistics::StatisticsWatch;
 
 /// Opens the gateway and serves until `shutdown` ends.
 pub async fn run(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
@@ -41,6 +42,7 @@ pub struct Gateway {
     admin: Option<AdminServer>,
     router: Router,
     head: HeadWatch,
+    statistics: Option<StatisticsWatch>,
 }
 
 impl Gateway {
@@ -68,9 +70,13 @@ impl Gateway {
         let failed = |source| GatewayError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let folder = LogFolder::new(&config.log_dir);
-        let router = routes::router(Public { folder, head: head.subscribe(), health });
+        let statistics = console.as_ref().map(|console| StatisticsWatch::new(console.public_line()));
+        let told = statistics.as_ref().map(StatisticsWatch::subscribe);
+        let line = console.as_ref().map(Console::public_line);
+        let public = told.zip(line).map(|(told, line)| Numbers { told, line });
+        let router = routes::router(Public { folder, head: head.subscribe(), health, numbers: public });
         let router = numbers.count("public", router);
-        Ok(Self { listener, console, admin, router, head })
+        Ok(Self { listener, console, admin, router, head, statistics })
     }
 
     /// Where the public pages are, with the port that the system chose.
@@ -102,9 +108,16 @@ impl Gateway {
             stopping.cancel();
         };
         tracing::info!("gateway serves");
+        let asking = async {
+            match self.statistics {
+                Some(statistics) => statistics.keep_asking().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ((), (), (), ()) = async { tokio::join!(public, console, admin, stop) } => {}
             () = self.head.keep_reading() => {}
+            () = asking => {}
         }
         tracing::info!("gateway stopped");
     }

@@ -19,11 +19,11 @@ const table = (await readFile(new URL("../../gateway/console/tests/golden/pages.
 const roles = table[0].slice(1);
 const pages = table.slice(1)
   .map(([path, ...marks]) => ({ path, roles: roles.filter((_, place) => marks[place] === "yes") }))
-  .filter(({ path }) => !/[{.]|\/(live|close)$/.test(path));
+  .filter(({ path }) => !/[{.]|\/(live|close|note)$/.test(path));
 
 if (roles.length < 3 || pages.length < 10) throw new Error("the table of pages is not there");
 
-const people = { operator: "DEMO – Nguyễn Văn Mẫu", auditor: "DEMO – Lê Thị Mẫu", officer: "DEMO – Hoàng Thị Mẫu" };
+const people = { operator: "DEMO – Nguyễn Văn Mẫu", auditor: "DEMO – Lê Thị Mẫu", officer: "DEMO – Hoàng Thị Mẫu", steward: "DEMO – Đỗ Văn Mẫu", head: "DEMO – Vũ Thị Mẫu" };
 const problems = [];
 const problem = (where, what) => { problems.push(`${where}: ${what}`); console.log(`✗ ${where}: ${what}`); };
 

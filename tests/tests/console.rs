@@ -19,8 +19,13 @@ use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, Shared
 type Browser = Channel<Full<Bytes>>;
 
 /// A person of each role, by profile.
-const PEOPLE: [(Role, &str); 3] =
-    [(Role::Operator, "operator-1"), (Role::Auditor, "auditor"), (Role::Officer, "officer-H26.90")];
+const PEOPLE: [(Role, &str); 5] = [
+    (Role::Operator, "operator-1"),
+    (Role::Auditor, "auditor"),
+    (Role::Officer, "officer-H26.90"),
+    (Role::Steward, "steward"),
+    (Role::Head, "head-H26.90"),
+];
 
 /// A browser that shows the certificate of a profile.
 fn browser(mesh: &TestMesh, profile: &str) -> Result<Browser> {
@@ -85,6 +90,7 @@ async fn each_role_sees_its_pages_and_no_others_in_both_languages() -> Result<()
                 // Streams and forms have tests of their own.
                 if page.path.ends_with("/live")
                     || page.path.ends_with("/close")
+                    || page.path.ends_with("/note")
                     || page.path.starts_with("/changes/")
                 {
                     continue;
@@ -95,7 +101,10 @@ async fn each_role_sees_its_pages_and_no_others_in_both_languages() -> Result<()
                 let path = page
                     .path
                     .replace("{entry}", "CE-0001")
-                    .replace("{code}", if role == Role::Officer { "H26.90" } else { "G01" })
+                    .replace(
+                        "{code}",
+                        if matches!(role, Role::Officer | Role::Head) { "H26.90" } else { "G01" },
+                    )
                     .replace("{id}", &exchange);
                 let (status, text) = get(&browser, &format!("/{lang}{path}")).await?;
                 let expected =
@@ -190,7 +199,8 @@ async fn findings_appear_by_themselves_and_are_closed_with_a_reason() -> Result<
     ensure!(seen.contains("/en/findings#"), "{seen}");
     let (_, page) = get(&operator, "/en/findings").await?;
     let field = |name: &str| {
-        let after = page.split(&format!("name=\"{name}\" value=\"")).nth(1)?;
+        let form = page.split("/findings/close\"").nth(1)?;
+        let after = form.split(&format!("name=\"{name}\" value=\"")).nth(1)?;
         after.split('"').next().map(str::to_owned)
     };
     let (seal, id) = (field("seal").context("no form")?, field("id").context("no form")?);
@@ -198,12 +208,84 @@ async fn findings_appear_by_themselves_and_are_closed_with_a_reason() -> Result<
     let other = browser(&mesh, "operator-2")?;
     let status = post(&other, "/en/findings/close", format!("seal={seal}&id={id}&reason=x")).await?;
     ensure!(status == StatusCode::FORBIDDEN, "{status}");
+    noted(&operator, &page, &id).await?;
     let status =
         post(&operator, "/en/findings/close", format!("seal={seal}&id={id}&reason=looked+at")).await?;
     ensure!(status == StatusCode::SEE_OTHER, "{status}");
     eventually("it is closed, with reason and name", async || {
         let (_, page) = get(&operator, "/en/findings?closed=1").await?;
         Ok(page.contains("looked at") && page.contains("Nguyễn Văn Mẫu"))
+    })
+    .await?;
+    mesh.stop().await
+}
+
+/// Notes at a finding are on record and shown, and whatever they hold is text.
+async fn noted(operator: &Browser, page: &str, id: &str) -> Result<()> {
+    let form = page.split("/findings/note\"").nth(1).context("no form for notes")?;
+    let seal = form.split("name=\"seal\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let seal = seal.context("no seal")?;
+    let forged = post(operator, "/en/findings/note", format!("seal=00&id={id}&note=x&assignee=")).await?;
+    ensure!(forged == StatusCode::FORBIDDEN, "{forged}");
+    // "><script>alert(1)</script> and a mark that turns the direction of writing.
+    let note =
+        "note=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%E2%80%AE&assignee=Tr%E1%BA%A7n+Th%E1%BB%8B+%3Cb%3E";
+    let status = post(operator, "/en/findings/note", format!("seal={seal}&id={id}&{note}")).await?;
+    ensure!(status == StatusCode::SEE_OTHER, "{status}");
+    eventually("the note is shown", async || {
+        let (_, page) = get(operator, "/en/findings").await?;
+        ensure!(!page.contains("<script>alert") && !page.contains("<b>"), "{page}");
+        Ok(page.contains("&lt;script&gt;alert(1)") && page.contains("Trần Thị &lt;b&gt;"))
+    })
+    .await?;
+    // A line break would be another line of a record.
+    let broken =
+        post(operator, "/en/findings/note", format!("seal={seal}&id={id}&note=a%0d%0ab&assignee=")).await?;
+    ensure!(broken == StatusCode::BAD_REQUEST, "{broken}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_an_address_is_text_and_never_a_header() -> Result<()> {
+    let mesh = start().await?;
+    let auditor = browser(&mesh, "auditor")?;
+    let hostile = "%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%0d%0aset-cookie:%20a=b%E2%80%AE";
+    for path in [
+        format!("/vi/records?user={hostile}&dossier={hostile}&agency={hostile}"),
+        format!("/en/readings?actor={hostile}"),
+        format!("/vi/findings?node={hostile}"),
+        format!("/vi/nodes?page={hostile}"),
+        format!("/vi/catalog/{hostile}"),
+        format!("/en/agencies/{hostile}"),
+        format!("/vi/exchanges/{hostile}"),
+        format!("/vi/{hostile}"),
+    ] {
+        let response = auditor.send(Request::get(&path).body(Full::default())?).await?;
+        ensure!(response.headers().get(header::SET_COOKIE).is_none(), "{path}");
+        let status = response.status();
+        ensure!(!status.is_server_error() || status == StatusCode::BAD_GATEWAY, "{path}: {status}");
+        let page = String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?;
+        ensure!(!page.contains("<script>alert"), "{path}\n{page}");
+    }
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_the_numbers_and_the_witnesses_and_nobody_in_them() -> Result<()> {
+    let mesh = start().await?;
+    let public = mesh.mesh.layout.gateway.as_ref().context("there is no gateway")?.public;
+    let outcome = mesh.office(GET_CITIZEN, PERSON, &handling()).await?;
+    ensure!(outcome.error.is_none());
+    let url = format!("http://{public}/statistics");
+    eventually("the numbers are public", async || {
+        let got = tokio::process::Command::new("curl")
+            .args(["--silent", "--max-time", "20", &url])
+            .output()
+            .await?;
+        let page = String::from_utf8(got.stdout)?;
+        ensure!(page.contains("(G01)") && page.contains("đã ký điểm mới nhất"), "{page}");
+        ensure!(!page.contains("H26.90-mot-cua") && !page.contains("999190000001"), "{page}");
+        Ok(true)
     })
     .await?;
     mesh.stop().await

@@ -312,6 +312,8 @@ async fn each_system_reads_what_it_may_call_and_a_line_of_the_page_works() -> Re
     let callable = mine["methods"].as_array().context("no methods")?;
     let datasets: BTreeSet<&str> = callable.iter().filter_map(|method| method["dataset"].as_str()).collect();
     assert!(datasets.len() > 2, "{datasets:?}");
+    let documents = tempfile::tempdir()?;
+    let mut files = Vec::new();
     for id in &datasets {
         assert!(index.text().contains(&format!("/openapi/{id}.json")), "{id} is not listed");
         let document = web.get(&format!("/openapi/{id}.json"), &[]).await?.json()?;
@@ -324,10 +326,22 @@ async fn each_system_reads_what_it_may_call_and_a_line_of_the_page_works() -> Re
             let pointer = reference.trim_start_matches('#');
             assert!(document.pointer(pointer).is_some(), "{id}: {reference} leads nowhere");
         }
-        if let Some(folder) = std::env::var_os("LIENTHONG_OPENAPI_DIR") {
-            std::fs::write(std::path::Path::new(&folder).join(format!("{id}.json")), document.to_string())?;
-        }
+        let file = documents.path().join(format!("{id}.json"));
+        std::fs::write(&file, document.to_string())?;
+        files.push(file);
     }
+    // What others make of the specification, our documents keep.
+    let validator = std::env::var_os("LIENTHONG_OPENAPI_PYTHON").map_or_else(
+        || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/openapi/bin/python"),
+        Into::into,
+    );
+    ensure!(validator.exists(), "{} is missing; tests/run fetches it", validator.display());
+    let judged = tokio::process::Command::new(validator)
+        .args(["-m", "openapi_spec_validator", "--schema", "3.1"])
+        .args(&files)
+        .output()
+        .await?;
+    ensure!(judged.status.success(), "{judged:?}");
     // The line for curl is run as it stands, by a shell.
     let document = web.get("/openapi/dancu.cong_dan.json", &[]).await?.json()?;
     let samples = document["paths"][GET_CITIZEN]["post"]["x-codeSamples"].as_array().context("no lines")?;

@@ -32,6 +32,7 @@
 //! | [`lang`] | Vietnamese first, then English |
 //! | [`failure`] | why there is no page |
 //! | [`live`] | findings as they come |
+//! | [`public_line`] | what everybody may know, for the public pages |
 
 pub mod belief;
 pub mod config;
@@ -42,6 +43,7 @@ pub mod lang;
 pub mod live;
 pub mod pages;
 pub mod proof;
+pub mod public_line;
 pub mod record;
 pub mod routes;
 pub mod server;
@@ -51,4 +53,5 @@ pub mod visit;
 pub mod words;
 
 pub use config::{BrokerAddress, ConsoleConfig, TrialConfig};
+pub use public_line::PublicLine;
 pub use server::{Console, ConsoleError, check};

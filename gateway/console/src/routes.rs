@@ -18,8 +18,8 @@ use crate::belief::Belief;
 use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::pages::{
-    agencies, catalog, changes, compliance, duty, exchange, findings, health, nodes, overview, reading,
-    records,
+    agencies, catalog, certificates, changes, compliance, duty, exchange, findings, health, nodes, overview,
+    reading, records, rules,
 };
 use crate::sign_in::{self, Trial};
 use crate::visit::Visit;
@@ -63,6 +63,8 @@ pub fn router(house: House) -> Router {
         .route("/exchanges/{id}/evidence.json", get(exchange::evidence))
         .route("/findings", get(findings::page))
         .route("/findings/close", post(findings::close))
+        .route("/findings/note", post(findings::note))
+        .route("/rules", get(rules::page))
         .route("/findings/live", get(live::stream))
         .route("/readings", get(reading::page))
         .route("/catalog", get(catalog::page))
@@ -79,6 +81,7 @@ pub fn router(house: House) -> Router {
         .route("/disputes/{id}", get(duty::dispute))
         .route("/outages", get(duty::outages))
         .route("/nodes", get(nodes::page))
+        .route("/certificates", get(certificates::page))
         .route("/health", get(health::page))
         .route("/sign-in", get(sign_in::page).post(sign_in::choose));
     let of = |lang: Lang| pages.clone().route("/{*rest}", get(nothing)).layer(axum::Extension(lang));

@@ -22,6 +22,7 @@ use crate::belief::{self, Believer};
 use crate::config::ConsoleConfig;
 use crate::live::Watches;
 use crate::pages::form::Seal;
+use crate::public_line::PublicLine;
 use crate::routes::{House, router};
 use crate::sign_in::Trial;
 
@@ -103,6 +104,11 @@ impl Console {
     /// Where a trial's visitors come in.
     pub fn trial_addr(&self) -> Option<SocketAddr> {
         self.trial.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// The line to the broker for what everybody may know.
+    pub fn public_line(&self) -> PublicLine {
+        PublicLine::new(self.house.broker.clone(), self.house.belief.clone())
     }
 
     /// Serves until `shutdown` ends, then finishes what is in flight.

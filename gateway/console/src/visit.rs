@@ -26,11 +26,15 @@ pub enum Role {
     Auditor,
     /// An agency's security officer.
     Officer,
+    /// The operator's steward of the catalog.
+    Steward,
+    /// The head of an agency.
+    Head,
 }
 
 impl Role {
     /// Every role, in the order of the table of pages.
-    pub const ALL: [Role; 3] = [Role::Operator, Role::Auditor, Role::Officer];
+    pub const ALL: [Role; 5] = [Role::Operator, Role::Auditor, Role::Officer, Role::Steward, Role::Head];
 
     /// The word that the broker has for it.
     pub const fn word(self) -> &'static str {
@@ -38,6 +42,8 @@ impl Role {
             Role::Operator => "operator",
             Role::Auditor => "auditor",
             Role::Officer => "officer",
+            Role::Steward => "steward",
+            Role::Head => "head",
         }
     }
 
@@ -47,6 +53,8 @@ impl Role {
             Role::Operator => lang.of("Cán bộ vận hành", "Operator"),
             Role::Auditor => lang.of("Kiểm toán viên", "Auditor"),
             Role::Officer => lang.of("Cán bộ an ninh", "Security officer"),
+            Role::Steward => lang.of("Cán bộ quản lý danh mục", "Data steward"),
+            Role::Head => lang.of("Thủ trưởng cơ quan", "Head of agency"),
         }
     }
 }

@@ -45,10 +45,16 @@ pub enum Rpc {
     ListFindings,
     /// `FindingService.CloseFinding`
     CloseFinding,
+    /// `FindingService.NoteFinding`
+    NoteFinding,
+    /// `FindingService.ListWatchRules`
+    ListWatchRules,
     /// `FindingService.WatchFindings`
     WatchFindings,
     /// `SearchService.SearchRecords`
     SearchRecords,
+    /// `SearchService.CountReasons`
+    CountReasons,
     /// `SearchService.GetEvidence`
     GetEvidence,
     /// `SearchService.SubjectAccess`
@@ -169,8 +175,11 @@ impl Rpc {
         Rpc::ProveReceipts,
         Rpc::ListFindings,
         Rpc::CloseFinding,
+        Rpc::NoteFinding,
+        Rpc::ListWatchRules,
         Rpc::WatchFindings,
         Rpc::SearchRecords,
+        Rpc::CountReasons,
         Rpc::GetEvidence,
         Rpc::SubjectAccess,
         Rpc::SetDisclosure,
@@ -223,6 +232,7 @@ impl Rpc {
     ];
 
     /// Its gRPC path.
+    #[allow(clippy::too_many_lines)] // a list: every RPC, one after the other
     pub const fn path(self) -> &'static str {
         match self {
             Rpc::WatchRights => "/lienthong.control.v1.RightsService/WatchRights",
@@ -242,8 +252,11 @@ impl Rpc {
             Rpc::ProveReceipts => "/lienthong.audit.v1.LogService/ProveReceipts",
             Rpc::ListFindings => "/lienthong.audit.v1.FindingService/ListFindings",
             Rpc::CloseFinding => "/lienthong.audit.v1.FindingService/CloseFinding",
+            Rpc::NoteFinding => "/lienthong.audit.v1.FindingService/NoteFinding",
+            Rpc::ListWatchRules => "/lienthong.audit.v1.FindingService/ListWatchRules",
             Rpc::WatchFindings => "/lienthong.audit.v1.FindingService/WatchFindings",
             Rpc::SearchRecords => "/lienthong.audit.v1.SearchService/SearchRecords",
+            Rpc::CountReasons => "/lienthong.audit.v1.SearchService/CountReasons",
             Rpc::GetEvidence => "/lienthong.audit.v1.SearchService/GetEvidence",
             Rpc::SubjectAccess => "/lienthong.audit.v1.SearchService/SubjectAccess",
             Rpc::SetDisclosure => "/lienthong.audit.v1.SearchService/SetDisclosure",
@@ -350,8 +363,8 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         // and to the operator.
         // To the parties, and to whoever sees the exchange on record anyway.
         Rpc::Explain => matches!(role, Role::Node | Role::Operator | Role::Auditor | Role::Officer),
-        Rpc::WhoCan => matches!(role, Role::Node | Role::Operator),
-        Rpc::WhatIf => matches!(role, Role::Operator),
+        Rpc::WhoCan => matches!(role, Role::Node | Role::Operator | Role::Steward),
+        Rpc::WhatIf => matches!(role, Role::Operator | Role::Steward),
         // The checkpoint is public (design §6, *Who may see the log*). Who asks for an enrollment sees his own only, and
         // whom a certificate stands for is no secret from its holder. What is counted of providers without telling
         // consumers or persons apart is public, too.
@@ -360,7 +373,7 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         Rpc::Enroll => matches!(role, Role::Node | Role::System | Role::Anonymous),
         Rpc::RenewCertificate => matches!(role, Role::Node | Role::System),
         // People whose task is to look: an agency's officer sees what his agency is party to, the handlers see to that.
-        Rpc::SearchRecords | Rpc::GetEvidence | Rpc::SubjectAccess => {
+        Rpc::SearchRecords | Rpc::CountReasons | Rpc::GetEvidence | Rpc::SubjectAccess => {
             matches!(role, Role::Auditor | Role::Officer)
         }
         // Sealing hides an exchange from its subjects, erasing a person from everybody: the operator's audit does so, on the word
@@ -374,19 +387,22 @@ pub const fn allows(rpc: Rpc, role: Role) -> bool {
         | Rpc::ApproveEnrollment
         | Rpc::RejectEnrollment
         | Rpc::UnbindEnrollment
-        | Rpc::ProposeChange
-        | Rpc::GetChange
-        | Rpc::ListChanges
         | Rpc::ApproveChange
         | Rpc::RejectChange
-        | Rpc::ReadFiles
         | Rpc::DecideDispute => matches!(role, Role::Operator),
+        // A steward reads what is proposed and asks what it would change; signing it is the operators', the handler sees to
+        // that.
+        Rpc::ProposeChange | Rpc::GetChange | Rpc::ListChanges | Rpc::ReadFiles => {
+            matches!(role, Role::Operator | Role::Steward)
+        }
         // What does not match concerns two agencies at least; the operator's officers follow it up. An agency's officer sees
         // what concerns a node or system of his agency.
         Rpc::ListFindings | Rpc::WatchFindings => {
             matches!(role, Role::Operator | Role::Auditor | Role::Officer)
         }
-        Rpc::CloseFinding => matches!(role, Role::Operator),
+        Rpc::CloseFinding | Rpc::NoteFinding => matches!(role, Role::Operator),
+        // Whoever knew what trips a rule could stay below it.
+        Rpc::ListWatchRules => matches!(role, Role::Operator | Role::Auditor),
         // How the mesh stands is for those who run it and those who watch it.
         Rpc::GetMeshStatus | Rpc::ListNodeStates => matches!(role, Role::Operator | Role::Auditor),
     }

@@ -238,9 +238,9 @@ impl Broker {
         broker.metrics.certificate_expiry(*broker.not_after.borrow());
         broker.open_admin().await?;
         let heard = Heard::default();
-        let (matching, progress) = Box::pin(broker.open_matching(heard.clone(), rules)).await?;
+        let (matching, progress) = Box::pin(broker.open_matching(heard.clone(), rules.clone())).await?;
         broker.run_retention(progress.clone());
-        broker.open_doors(listener, (heard, progress));
+        broker.open_doors(listener, (heard, progress, Arc::new(rules)));
         broker.run_matching(matching);
         let fetching = broker.fetch_lists()?;
         broker.tasks.extend(fetching);
@@ -361,7 +361,7 @@ impl Broker {
         self.retention = Some(retention);
     }
 
-    fn open_doors(&mut self, listener: TcpListener, known: (Heard, Progress)) {
+    fn open_doors(&mut self, listener: TcpListener, known: (Heard, Progress, Arc<Rules>)) {
         let routes = routes(self.ground(known));
         let (material, connections, drain) =
             (self.material.clone(), self.connections.clone(), self.drain.clone());
@@ -378,7 +378,7 @@ impl Broker {
         self.tasks.push(self.background.spawn(examining));
     }
 
-    fn ground(&self, (heard, progress): (Heard, Progress)) -> Ground {
+    fn ground(&self, (heard, progress, rules): (Heard, Progress, Arc<Rules>)) -> Ground {
         Ground {
             steward: Arc::clone(&self.steward),
             shelf: self.saver.shelf.clone(),
@@ -390,6 +390,7 @@ impl Broker {
             policy: self.policies.as_ref().map(watch::Sender::subscribe),
             heard,
             progress,
+            rules,
             index: self.index.clone(),
             reader: LogReader::new(&log_dir(&self.config.data_dir)),
             board: self.board.clone(),

@@ -55,7 +55,14 @@ pub struct BrokerConfig {
     /// Agencies' security officers: each may search the exchanges to which his agency is party. Read again on reload.
     #[serde(default)]
     pub officers: Vec<OfficerConfig>,
-    /// Certificates of consoles, PEM: each may pass on what an operator, auditor or officer asks who has proved his
+    /// Certificates of the operator's stewards, PEM: they look after the catalog and what comes of it, read what is proposed,
+    /// and see no log. Read again on reload.
+    #[serde(default)]
+    pub stewards: Vec<PathBuf>,
+    /// Heads of agencies: each sees how his agency keeps its duty, and no log. Read again on reload.
+    #[serde(default)]
+    pub heads: Vec<OfficerConfig>,
+    /// Certificates of consoles, PEM: each may pass on what one of these people asks who has proved his
     /// certificate to it, and can do nothing by itself. Read again on reload.
     #[serde(default)]
     pub consoles: Vec<PathBuf>,
@@ -233,6 +240,8 @@ impl BrokerConfig {
             operators: Vec::new(),
             auditors: Vec::new(),
             officers: Vec::new(),
+            stewards: Vec::new(),
+            heads: Vec::new(),
             consoles: Vec::new(),
             duty_file: None,
             bundle_keys: vec![

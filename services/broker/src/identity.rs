@@ -18,6 +18,10 @@ pub enum Role {
     Auditor,
     /// An agency's security officer, who sees the exchanges to which his agency is party.
     Officer,
+    /// A steward of the operator's, who looks after the catalog and sees no log.
+    Steward,
+    /// The head of an agency, who sees how it keeps its duty.
+    Head,
     /// A console, which may do nothing by itself and speaks for people (`console`).
     Console,
     /// A good certificate that the registry binds to nobody.
@@ -26,12 +30,14 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the access table.
-    pub const ALL: [Role; 7] = [
+    pub const ALL: [Role; 9] = [
         Role::Node,
         Role::System,
         Role::Operator,
         Role::Auditor,
         Role::Officer,
+        Role::Steward,
+        Role::Head,
         Role::Console,
         Role::Anonymous,
     ];
@@ -44,6 +50,8 @@ impl Role {
             Role::Operator => "operator",
             Role::Auditor => "auditor",
             Role::Officer => "officer",
+            Role::Steward => "steward",
+            Role::Head => "head",
             Role::Console => "console",
             Role::Anonymous => "anonymous",
         }
@@ -84,6 +92,18 @@ pub enum Caller {
         /// Code of the agency.
         agency: String,
     },
+    /// A steward of the operator.
+    Steward {
+        /// Subject of the certificate.
+        subject: String,
+    },
+    /// The head of an agency.
+    Head {
+        /// Subject of the certificate.
+        subject: String,
+        /// Code of the agency.
+        agency: String,
+    },
     /// A console.
     Console {
         /// Subject of the certificate.
@@ -105,6 +125,8 @@ impl Caller {
             Caller::Operator { .. } => Role::Operator,
             Caller::Auditor { .. } => Role::Auditor,
             Caller::Officer { .. } => Role::Officer,
+            Caller::Steward { .. } => Role::Steward,
+            Caller::Head { .. } => Role::Head,
             Caller::Console { .. } => Role::Console,
             Caller::Anonymous { .. } => Role::Anonymous,
         }
@@ -119,6 +141,8 @@ impl fmt::Display for Caller {
             Caller::Operator { subject } => write!(f, "operator {subject}"),
             Caller::Auditor { subject } => write!(f, "auditor {subject}"),
             Caller::Officer { subject, agency } => write!(f, "officer {subject} of {agency}"),
+            Caller::Steward { subject } => write!(f, "steward {subject}"),
+            Caller::Head { subject, agency } => write!(f, "head {subject} of {agency}"),
             Caller::Console { subject } => write!(f, "console {subject}"),
             Caller::Anonymous { certificate } => {
                 write!(f, "a certificate that the registry binds to nobody: {certificate}")

@@ -14,6 +14,7 @@
 //! | `subject` | who looked at one person's data |
 //! | `own` | who end users are, to see that one asks about himself |
 //! | `erased` | exchanges of which a person was erased |
+//! | `usual` | how often each reason was given, today and before |
 //! | `rebuild` | making the index anew |
 
 use std::io;
@@ -47,6 +48,7 @@ pub mod question;
 pub mod rebuild;
 pub mod subject;
 pub mod tokens;
+pub mod usual;
 
 use blocks::BlockFolder;
 use certificates::Certificates;
@@ -139,7 +141,7 @@ pub enum SearchError {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Indexes of entries, newest first.
     pub entries: Vec<u64>,

@@ -355,6 +355,9 @@ pub const FINDINGS_WATCH_ALIVE_MS: u64 = 5_000;
 /// How long the closing of a finding waits until it is seen in lists, milliseconds.
 pub const FINDING_CLOSE_WAIT_MS: u64 = 5_000;
 
+/// Notes of one finding, those that say who follows it up among them.
+pub const FINDING_NOTES_MAX: usize = 64;
+
 /// Newest log entries among which a decision is looked for to be explained. Older ones: `lienthong audit`.
 pub const EXPLAIN_ENTRIES_MAX: u64 = 65_536;
 

@@ -244,6 +244,10 @@ impl Matching {
                 self.findings.closed(index, record, closed).await?;
                 return Ok(Vec::new());
             }
+            Some(Body::Administration(act)) if record.recorder == RECORDER => {
+                self.findings.noted(index, record, act).await?;
+                return Ok(Vec::new());
+            }
             _ => {}
         }
         let watched = Event::read(index, record).map(|event| self.watcher.take(&event)).unwrap_or_default();

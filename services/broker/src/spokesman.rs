@@ -21,7 +21,7 @@ use crate::generation::Generation;
 use crate::identity::{Caller, Role};
 
 /// Who may be spoken for.
-const PEOPLE: [Role; 3] = [Role::Operator, Role::Auditor, Role::Officer];
+const PEOPLE: [Role; 5] = [Role::Operator, Role::Auditor, Role::Officer, Role::Steward, Role::Head];
 
 /// The console through which a person asks, and the chain that he showed it.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl Spokesmen {
             return Ok((person, certificate));
         }
         Err(refused(format!(
-            "the console may speak for operators, auditors and officers, and this is {person}"
+            "the console may speak for operators, auditors, officers, stewards and heads of agencies, and this is {person}"
         )))
     }
 }

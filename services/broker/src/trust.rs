@@ -148,8 +148,8 @@ fn take_in(
     }
 }
 
-/// The bindings of the certificates of people and of the consoles that speak for them: operators, auditors, agencies'
-/// officers.
+/// The bindings of the certificates of people and of the consoles that speak for them: operators, auditors, stewards,
+/// agencies' officers and heads.
 ///
 /// # Errors
 /// [`BrokerError`] naming the file.
@@ -159,8 +159,12 @@ pub fn people(config: &BrokerConfig) -> Result<Vec<(CertificateBinding, Caller)>
     let officers = config.officers.iter().map(|OfficerConfig { certificate, agency }| {
         person(certificate, |subject| Caller::Officer { subject, agency: agency.clone() })
     });
+    let stewards = config.stewards.iter().map(|path| person(path, |subject| Caller::Steward { subject }));
+    let heads = config.heads.iter().map(|OfficerConfig { certificate, agency }| {
+        person(certificate, |subject| Caller::Head { subject, agency: agency.clone() })
+    });
     let consoles = config.consoles.iter().map(|path| person(path, |subject| Caller::Console { subject }));
-    operators.chain(auditors).chain(officers).chain(consoles).collect()
+    operators.chain(auditors).chain(officers).chain(stewards).chain(heads).chain(consoles).collect()
 }
 
 /// The operator's persons with their certificate chains: who may approve a change of the catalog.

@@ -30,6 +30,8 @@ struct House {
     console: Issued,
     auditor: Issued,
     officer: Issued,
+    steward: Issued,
+    head: Issued,
 }
 
 impl House {
@@ -38,7 +40,9 @@ impl House {
         let console = mesh.pki.issue_system("G01.90", "DEMO – Vận hành", "console").unwrap();
         let auditor = mesh.pki.issue_person("G01.90", "Lê Thị Kiểm", "kiem-toan").unwrap();
         let officer = mesh.pki.issue_person("H26.90", "Phạm Văn An", "an-ninh").unwrap();
-        House { mesh, console, auditor, officer }
+        let steward = mesh.pki.issue_person("G01.90", "Đỗ Văn Mục", "danh-muc").unwrap();
+        let head = mesh.pki.issue_person("H26.90", "Vũ Thị Trưởng", "thu-truong").unwrap();
+        House { mesh, console, auditor, officer, steward, head }
     }
 
     fn config(&self) -> BrokerConfig {
@@ -46,6 +50,11 @@ impl House {
             auditors: vec![self.auditor.certificate.clone()],
             officers: vec![OfficerConfig {
                 certificate: self.officer.certificate.clone(),
+                agency: "H26.90".to_owned(),
+            }],
+            stewards: vec![self.steward.certificate.clone()],
+            heads: vec![OfficerConfig {
+                certificate: self.head.certificate.clone(),
                 agency: "H26.90".to_owned(),
             }],
             consoles: vec![self.console.certificate.clone()],
@@ -92,6 +101,17 @@ async fn a_console_is_whoever_it_speaks_for_and_the_record_names_both() {
     let officer = house.who(&broker, &house.console, &[&house.officer]).await.unwrap();
     assert_eq!((officer.role.as_str(), officer.agency.as_str()), ("officer", "H26.90"));
     assert!(!officer.agency_name_vi.is_empty());
+
+    let steward = house.who(&broker, &house.console, &[&house.steward]).await.unwrap();
+    assert_eq!((steward.role.as_str(), steward.agency.as_str()), ("steward", ""));
+    let head = house.who(&broker, &house.console, &[&house.head]).await.unwrap();
+    assert_eq!((head.role.as_str(), head.agency.as_str()), ("head", "H26.90"));
+    // Neither sees the log.
+    for person in [&house.steward, &house.head] {
+        let mut search = SearchServiceClient::new(house.mesh.line(&broker, &house.console));
+        let refused = soon(search.search_records(speaking(everything(), &[person]))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
 
     // What the officer may not, the console may not for him.
     let mut status = MeshStatusServiceClient::new(house.mesh.line(&broker, &house.console));

@@ -15,7 +15,8 @@ use lienthong_proto::lienthong::audit::v1::finding_service_client::FindingServic
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{
     CloseFindingRequest, Closing, Denial, Digest, Exchange, FindingEntry, FindingKind, ListFindingsRequest,
-    Record, Side, Status, WatchFindingsRequest, WatchFindingsResponse,
+    ListWatchRulesRequest, NoteFindingRequest, Record, Side, Status, WatchFindingsRequest,
+    WatchFindingsResponse,
 };
 use prost::Message as _;
 use tonic::{Code, Streaming};
@@ -178,8 +179,32 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     let late_only = WatchFindingsRequest { kind: FindingKind::LateSide.into(), ..on };
     assert_eq!(kind(&next(&mut self::watch(&mut desk, late_only).await).await), FindingKind::LateSide);
 
-    // Closing needs a reason, and happens once.
+    // Who follows it up, and what he found out, is noted while it is open.
     let id = missing.finding.as_ref().unwrap().id.clone();
+    let note = |note: &str, assignee: &str| NoteFindingRequest {
+        id: id.clone(),
+        note: note.to_owned(),
+        assignee: assignee.to_owned(),
+    };
+    for (wrong, code) in [
+        (note(" ", ""), Code::InvalidArgument),
+        (note("hai\ndòng", ""), Code::InvalidArgument),
+        (note(&"x".repeat(257), ""), Code::InvalidArgument),
+        (NoteFindingRequest { id: "abc".into(), ..note("x", "") }, Code::NotFound),
+    ] {
+        assert_eq!(desk.note_finding(wrong).await.unwrap_err().code(), code);
+    }
+    let noted = desk.note_finding(note("Đã gọi G01", "Trần Thị Mẫu")).await.unwrap().into_inner().finding;
+    let noted = noted.unwrap();
+    assert_eq!(noted.assignee, "Trần Thị Mẫu");
+    assert_eq!(noted.notes.len(), 2);
+    assert_eq!((noted.notes[0].note.as_str(), noted.notes[0].assignee.as_str()), ("Đã gọi G01", ""));
+    assert!(noted.notes[1].log_index > noted.notes[0].log_index && noted.notes[0].time.is_some());
+    assert!(noted.notes[0].actor.contains("Nguyễn Văn Mẫu"), "{:?}", noted.notes[0]);
+    let refused = self::desk(&mesh, &broker, &mesh.h26).note_finding(note("x", "")).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+
+    // Closing needs a reason, and happens once.
     let close = |id: &str, reason: &str| CloseFindingRequest { id: id.to_owned(), reason: reason.to_owned() };
     assert_eq!(desk.close_finding(close(&id, " ")).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(desk.close_finding(close("abc", "x")).await.unwrap_err().code(), Code::NotFound);
@@ -189,6 +214,8 @@ async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     assert_eq!((by.reason.as_str(), by.actor.contains("Nguyễn Văn Mẫu")), ("Mất điện tại G01", true));
     let again = desk.close_finding(close(&id, "again")).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
+    let late = desk.note_finding(note("too late", "")).await.unwrap_err();
+    assert_eq!(late.code(), Code::FailedPrecondition);
     // The list follows as matching does.
     let until = tokio::time::Instant::now() + PATIENCE;
     while findings(&mut desk, false).await.len() != 2 {
@@ -243,6 +270,9 @@ async fn a_watch_rule_that_trips_is_a_finding_once_also_across_a_restart() {
     let broker = Broker::start(config.clone()).await.unwrap();
     let mut desk = desk(&mesh, &broker, &mesh.officer);
     assert!(findings(&mut desk, true).await.is_empty());
+    let told = desk.list_watch_rules(ListWatchRulesRequest {}).await.unwrap().into_inner().rules;
+    let told: Vec<_> = told.iter().map(|rule| (&*rule.name, &*rule.kind, &*rule.of, rule.least)).collect();
+    assert_eq!(told, [("tries", "repeated-denials", "user", 5)]);
     let (mut consumer, _) = Shipper::new(&mesh, &broker, &mesh.h26, 7).await;
     let one = vec![denial(&h26, 9, "canbo.17")];
     ship(&mut consumer, &mut h26, one).await;

@@ -3,7 +3,7 @@
 #![allow(clippy::too_many_lines, clippy::unnecessary_wraps)] // a story each; fields are optional
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lienthong_audit::batch::BATCH_RECORDS_MAX;
 use lienthong_audit::checkpoint::Checkpoint;
@@ -22,16 +22,17 @@ use lienthong_proto::lienthong::audit::v1::audit_service_client::AuditServiceCli
 use lienthong_proto::lienthong::audit::v1::search_service_client::SearchServiceClient;
 use lienthong_proto::lienthong::audit::v1::ship_journal_response::Event;
 use lienthong_proto::lienthong::audit::v1::{
-    AccessKind, Closing, Continuation, Disclosure, EraseSubjectRequest, Exchange, Finding, FindingKind,
-    FoundRecord, GetEvidenceRequest, ListErasuresRequest, LogAccess, RecordFilter, RegisterUserRequest,
-    SearchRecordsRequest, SearchRecordsResponse, SetDisclosureRequest, Side, SignedBatch, Status as Ending,
-    SubjectAccessRequest, SubjectIdsOfRecord, TextMatch, record::Body,
+    AccessKind, Closing, Continuation, CountReasonsRequest, Denial, Disclosure, EraseSubjectRequest,
+    Exchange, Finding, FindingKind, FoundRecord, GetEvidenceRequest, ListErasuresRequest, LogAccess, Record,
+    RecordFilter, RegisterUserRequest, SearchRecordsRequest, SearchRecordsResponse, SetDisclosureRequest,
+    Side, SignedBatch, Status as Ending, SubjectAccessRequest, SubjectIdsOfRecord, TextMatch, record::Body,
 };
+use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::Code;
 
 use common::journal::{Journal, Shipper};
-use common::{G01, H26, Line, Mesh, soon};
+use common::{G01, H26, Line, Mesh, PATIENCE, soon};
 
 mod common;
 
@@ -623,4 +624,70 @@ fn anywhere_on_disk(dir: &Path, needle: &[u8]) -> bool {
 
 fn windows(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Somebody was denied at that time.
+fn denial(journal: &Journal, number: u8, reason: &str, time: SystemTime) -> Vec<u8> {
+    let denial = Denial {
+        exchange: Some(exchange(number, Side::Provider, "cb-1")),
+        reason: reason.to_owned(),
+        ..Denial::default()
+    };
+    let record = Record::decode(journal.encode(Body::Denial(denial)).as_slice()).unwrap();
+    Record { time: Some(time.into()), ..record }.encode_to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reasons_of_today_are_counted_beside_the_same_hours_of_the_weeks_before() {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+    let vietnamese_day = || {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().saturating_add(7 * 3_600)
+            / 86_400
+    };
+    let day = vietnamese_day();
+    let house = House::new();
+    let broker = house.start().await;
+    let mut journal = Journal::new(G01, &house.mesh.g01, 1, "g01");
+    let (mut shipper, sealer) = shipping(&house, &broker, &house.mesh.g01, 1).await;
+    let now = SystemTime::now();
+    let mut entries: Vec<(Vec<u8>, Vec<&str>)> = Vec::new();
+    for (number, reason, time) in [
+        (1, "DENY_PURPOSE", now - 2 * WEEK),
+        (2, "DENY_PURPOSE", now - WEEK),
+        (3, "DENY_PURPOSE", now - WEEK),
+        // Another hour, though the same weekday: of tomorrow's usual, not of today's.
+        (4, "DENY_PURPOSE", now - WEEK + Duration::from_secs(3_600)),
+        (5, "DENY_PURPOSE", now),
+        (6, "DENY_PURPOSE", now),
+        (7, "DENY_PURPOSE", now),
+        (8, "DENY_FIELD", now),
+    ] {
+        entries.push((denial(&journal, number, reason, time), Vec::new()));
+    }
+    let batch = sealed(&mut journal, &sealer, entries);
+    soon(shipper.ship(batch)).await.unwrap();
+    let mut officer = house.ask(&broker, &house.officer);
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let counts = loop {
+        let counts = officer.count_reasons(CountReasonsRequest {}).await.unwrap().into_inner().counts;
+        if counts.len() == 2 {
+            break counts;
+        }
+        assert!(tokio::time::Instant::now() < until, "{counts:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // Around midnight, what was today is yesterday: nothing to say then.
+    if vietnamese_day() == day {
+        assert_eq!((counts[0].reason.as_str(), counts[0].today, counts[0].more), ("DENY_PURPOSE", 3, false));
+        assert_eq!(counts[0].earlier, [2, 1], "a week and two weeks ago; the log is no older");
+        assert_eq!((counts[1].reason.as_str(), counts[1].today), ("DENY_FIELD", 1));
+        assert_eq!(counts[1].earlier, [0, 0]);
+    }
+    // An agency sees what it is party to; whoever sees no log, nothing.
+    let mut stranger = house.ask(&broker, &house.stranger);
+    assert!(stranger.count_reasons(CountReasonsRequest {}).await.unwrap().into_inner().counts.is_empty());
+    let mut operator = house.ask(&broker, &house.mesh.officer);
+    let refused = operator.count_reasons(CountReasonsRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    broker.stop().await.unwrap();
 }

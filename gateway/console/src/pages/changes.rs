@@ -3,12 +3,15 @@
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
-use lienthong_proto::lienthong::catalog::v1::{Change, ChangeState, GetChangeRequest, ListChangesRequest};
+use lienthong_proto::lienthong::catalog::v1::{
+    Change, ChangeState, GetChangeRequest, ListChangesRequest, Plan,
+};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::format::{common_name, grouped, moment};
+use crate::pages::preview;
 use crate::record::{fact, text};
 use crate::shell;
 use crate::visit::Visit;
@@ -40,7 +43,12 @@ pub async fn one(visit: Visit, Path(id): Path<String>) -> Response {
     match found {
         Ok(change) => {
             let title = format!("{} {id}", visit.text("Thay đổi", "Change"));
-            shell::titled(&visit, &title, &story(&visit, &change, &id)).into_response()
+            let plan = if change.state() == ChangeState::Proposed {
+                Some(preview::plan(&visit, &change).await)
+            } else {
+                None
+            };
+            shell::titled(&visit, &title, &story(&visit, &change, &id, plan.as_ref())).into_response()
         }
         Err(failure) => visit.failed(&failure),
     }
@@ -96,7 +104,7 @@ fn line(visit: &Visit, change: &Change) -> Markup {
     }
 }
 
-fn story(visit: &Visit, change: &Change, id: &str) -> Markup {
+fn story(visit: &Visit, change: &Change, id: &str, plan: Option<&Result<Plan, Failure>>) -> Markup {
     let lang = visit.lang;
     html! {
         dl.facts {
@@ -109,6 +117,11 @@ fn story(visit: &Visit, change: &Change, id: &str) -> Markup {
             (text(lang.of("Bị bác vì", "Rejected because"), &change.reason))
             (text(lang.of("Băm nội dung", "Hash of its content"), &hex::encode(&change.content_hash)))
             (text(lang.of("Tệp", "Files"), &grouped(u64::from(change.files))))
+        }
+        @match plan {
+            Some(Ok(plan)) => (preview::show(visit, plan)),
+            Some(Err(failure)) => p.warning { (failure.text(lang)) },
+            None => {},
         }
         @if change.state() == ChangeState::Proposed {
             h2 { (lang.of("Xem và phê duyệt", "Look at it, and approve")) }

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use lienthong_proto::lienthong::audit::v1::{
-    CloseFindingRequest, FindingEntry, FindingKind, ListFindingsRequest, ListFindingsResponse,
+    CloseFindingRequest, FindingEntry, FindingKind, FindingNote, ListFindingsRequest, ListFindingsResponse,
+    NoteFindingRequest,
 };
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ const PAGE_FINDINGS: i32 = 50;
 const LIVE_SHOWN: u32 = 5;
 
 const CLOSE: &str = "/findings/close";
+
+const NOTE: &str = "/findings/note";
 
 /// What is looked for, as the address says it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -62,6 +65,29 @@ pub async fn close(visit: Visit, Form(closing): Form<Closing>) -> Response {
         form::check(&visit, CLOSE, &closing.seal)?;
         let request = CloseFindingRequest { id: closing.id, reason: closing.reason };
         visit.desk().findings().close_finding(request).await?;
+        Ok::<_, Failure>(())
+    };
+    match done.await {
+        Ok(()) => (StatusCode::SEE_OTHER, [(LOCATION, visit.link("/findings"))]).into_response(),
+        Err(failure) => visit.failed(&failure),
+    }
+}
+
+/// A form that notes something at a finding.
+#[derive(Debug, Deserialize)]
+pub struct Noting {
+    seal: String,
+    id: String,
+    note: String,
+    assignee: String,
+}
+
+/// Notes something at a finding, or says who follows it up, on record.
+pub async fn note(visit: Visit, Form(noting): Form<Noting>) -> Response {
+    let done = async {
+        form::check(&visit, NOTE, &noting.seal)?;
+        let request = NoteFindingRequest { id: noting.id, note: noting.note, assignee: noting.assignee };
+        visit.desk().findings().note_finding(request).await?;
         Ok::<_, Failure>(())
     };
     match done.await {
@@ -170,9 +196,53 @@ fn line(visit: &Visit, entry: &FindingEntry) -> Markup {
                         span.good { (visit.text("Đã đóng", "Closed")) }
                         div.soft { (closed.reason) " – " (common_name(&closed.actor)) ", " (moment(entry.close_time.as_ref())) }
                     },
-                    None if visit.person.role == Role::Operator => (close_form(visit, &found.id)),
-                    None => span.warning { (visit.text("Đang mở", "Open")) },
+                    None => {
+                        @if entry.assignee.is_empty() {
+                            span.warning { (visit.text("Chưa ai theo dõi", "Nobody follows it up")) }
+                        } @else {
+                            (visit.text("Theo dõi:", "Follows it up:")) " " strong { (common_name(&entry.assignee)) }
+                        }
+                    },
                 }
+                (notes(visit, &entry.notes))
+                @if entry.closed.is_none() && visit.person.role == Role::Operator {
+                    (note_form(visit, &found.id))
+                    (close_form(visit, &found.id))
+                }
+            }
+        }
+    }
+}
+
+/// What was noted, the oldest first.
+fn notes(visit: &Visit, notes: &[FindingNote]) -> Markup {
+    html! {
+        @if !notes.is_empty() {
+            ul.notes {
+                @for note in notes {
+                    li {
+                        @if note.note.is_empty() { (visit.text("Giao cho", "Given to")) " " (common_name(&note.assignee)) } @else { (note.note) }
+                        div.soft { (common_name(&note.actor)) ", " (moment(note.time.as_ref())) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn note_form(visit: &Visit, finding: &str) -> Markup {
+    let (note, assignee) = (format!("note-{finding}"), format!("assignee-{finding}"));
+    html! {
+        details {
+            summary { (visit.text("Ghi chú, giao việc…", "Note, assign…")) }
+            form method="post" action=(visit.link(NOTE)) {
+                (form::seal(visit, NOTE))
+                input type="hidden" name="id" value=(finding);
+                label for=(note) { (visit.text("Ghi chú, được giữ mãi", "Note, kept for ever")) }
+                input type="text" id=(note) name="note" maxlength="256";
+                label for=(assignee) { (visit.text("Người theo dõi", "Who follows it up")) }
+                input type="text" id=(assignee) name="assignee" maxlength="128" placeholder=(common_name(&visit.person.subject));
+                button { (visit.text("Ghi", "Put on record")) }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The pages, a file each, and the one table of them: who may see which.
 
 use crate::lang::Lang;
-use crate::visit::Role::{self, Auditor, Officer, Operator};
+use crate::visit::Role::{self, Auditor, Head, Officer, Operator, Steward};
 
 pub mod agencies;
 pub mod catalog;
+pub mod certificates;
 pub mod changes;
 pub mod compliance;
 pub mod duty;
@@ -14,8 +15,10 @@ pub mod form;
 pub mod health;
 pub mod nodes;
 pub mod overview;
+pub mod preview;
 pub mod reading;
 pub mod records;
+pub mod rules;
 
 /// Where a page stands in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +65,12 @@ impl PageInfo {
     }
 }
 
-const ALL: &[Role] = &[Operator, Auditor, Officer];
+const ALL: &[Role] = &[Operator, Auditor, Officer, Steward, Head];
+const WATCHING: &[Role] = &[Operator, Auditor, Officer];
 const OF_THE_LOG: &[Role] = &[Auditor, Officer];
 const OF_THE_OPERATOR: &[Role] = &[Operator, Auditor];
 const OPERATOR: &[Role] = &[Operator];
+const OF_THE_CATALOG: &[Role] = &[Operator, Steward];
 
 macro_rules! pages {
     ($($path:literal $vi:literal $en:literal $roles:ident $group:expr;)*) => {
@@ -80,9 +85,11 @@ pub const PAGES: &[PageInfo] = pages! {
     "/records.csv" "Tệp kết quả" "Results as a file" OF_THE_LOG None;
     "/exchanges/{id}" "Một lần trao đổi" "One exchange" OF_THE_LOG None;
     "/exchanges/{id}/evidence.json" "Tệp chứng cứ" "Evidence file" OF_THE_LOG None;
-    "/findings" "Phát hiện" "Findings" ALL Some(Group::Log);
+    "/findings" "Phát hiện" "Findings" WATCHING Some(Group::Log);
     "/findings/close" "Đóng phát hiện" "Close a finding" OPERATOR None;
-    "/findings/live" "Phát hiện mới" "New findings" ALL None;
+    "/findings/note" "Ghi chú vào phát hiện" "Note at a finding" OPERATOR None;
+    "/findings/live" "Phát hiện mới" "New findings" WATCHING None;
+    "/rules" "Quy tắc canh chừng" "Watch rules" OF_THE_OPERATOR Some(Group::Log);
     "/readings" "Việc tra cứu đã ghi" "Questions on record" OF_THE_LOG Some(Group::Log);
     "/catalog" "Danh mục chia sẻ" "Catalog" ALL Some(Group::Sharing);
     "/catalog/{entry}" "Mục danh mục" "Catalog entry" ALL None;
@@ -95,9 +102,10 @@ pub const PAGES: &[PageInfo] = pages! {
     "/disputes" "Vướng mắc" "Disputes" ALL Some(Group::Sharing);
     "/disputes/{id}" "Một vướng mắc" "One dispute" ALL None;
     "/outages" "Bảo trì" "Outages" ALL Some(Group::Sharing);
-    "/changes" "Thay đổi danh mục" "Catalog changes" OPERATOR Some(Group::Running);
-    "/changes/{id}" "Một thay đổi" "One change" OPERATOR None;
+    "/changes" "Thay đổi danh mục" "Catalog changes" OF_THE_CATALOG Some(Group::Running);
+    "/changes/{id}" "Một thay đổi" "One change" OF_THE_CATALOG None;
     "/nodes" "Các nút" "Nodes" OF_THE_OPERATOR Some(Group::Running);
+    "/certificates" "Chứng thư và thu hồi" "Certificates" OF_THE_OPERATOR Some(Group::Running);
     "/health" "Nhật ký và nhân chứng" "Log and witnesses" OF_THE_OPERATOR Some(Group::Running);
 };
 

@@ -29,7 +29,12 @@ impl Actor {
             Caller::Officer { subject, agency: code } => {
                 Some(agency(format!("agencies/{code}/officers/{subject}"), code))
             }
-            Caller::Operator { subject } | Caller::Auditor { subject } => Some(person(subject)),
+            Caller::Head { subject, agency: code } => {
+                Some(agency(format!("agencies/{code}/heads/{subject}"), code))
+            }
+            Caller::Operator { subject } | Caller::Auditor { subject } | Caller::Steward { subject } => {
+                Some(person(subject))
+            }
             Caller::Console { .. } | Caller::Anonymous { .. } => None,
         }
     }

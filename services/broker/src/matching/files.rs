@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lienthong_matching::{ExchangeId, Pair};
-use lienthong_proto::lienthong::audit::v1::{Finding, FindingClosed, FindingEntry, Record};
+use lienthong_proto::lienthong::audit::v1::{
+    Administration, Finding, FindingClosed, FindingEntry, FindingNote, Record,
+};
 use lienthong_store::contract::RANGE_ENTRIES_MAX;
 use lienthong_store::{Batch, KeyRange};
 use prost::Message;
+use prost_types::Timestamp;
 
 use crate::error::BrokerError;
-use crate::limits::{MATCHING_PART_BYTES_MAX, MATCHING_ROWS_AT_ONCE, MATCHING_SNAPSHOT_BYTES_MAX};
+use crate::limits::{
+    FINDING_NOTES_MAX, MATCHING_PART_BYTES_MAX, MATCHING_ROWS_AT_ONCE, MATCHING_SNAPSHOT_BYTES_MAX,
+};
 use crate::shelf::Shelf;
 use crate::stored::read;
 
@@ -18,6 +23,13 @@ const SNAPSHOT: &[u8] = b"matching-open/";
 const AWAY: &[u8] = b"matching-away/";
 const FINDINGS: &[u8] = b"finding/";
 const FINDING_IDS: &[u8] = b"finding-id/";
+
+/// Act of administration: something was noted at a finding.
+pub const NOTED: &str = "finding.note";
+/// Act of administration: somebody follows a finding up.
+pub const ASSIGNED: &str = "finding.assign";
+/// Beginning of a finding's resource name in such an act.
+pub const FINDINGS_PREFIX: &str = "findings/";
 
 /// How far the log is matched.
 #[derive(Clone, PartialEq, Message)]
@@ -252,6 +264,27 @@ impl FindingFile {
         Ok(())
     }
 
+    /// An act of administration was read from the log. One about an open finding is its note.
+    pub async fn noted(
+        &mut self,
+        index: u64,
+        record: &Record,
+        act: &Administration,
+    ) -> Result<(), BrokerError> {
+        let note = note_of(&act.action, &act.detail, &act.actor, record.time, index);
+        let Some((note, id)) = note.zip(act.resource.strip_prefix(FINDINGS_PREFIX)) else { return Ok(()) };
+        let open = self.get(id).await?.filter(|entry| entry.closed.is_none());
+        let Some(entry) = open.filter(|entry| entry.notes.len() < FINDING_NOTES_MAX) else {
+            return Ok(());
+        };
+        // After a crash the log is read again from the last save.
+        if entry.notes.last().is_some_and(|last| last.log_index >= index) {
+            return Ok(());
+        }
+        self.changed.insert(entry.log_index, with_note(entry, note));
+        Ok(())
+    }
+
     /// Whether a finding of this id was ever read.
     pub async fn knows(&self, id: &str) -> Result<bool, BrokerError> {
         Ok(self.get(id).await?.is_some())
@@ -273,6 +306,31 @@ impl FindingFile {
             batch.put(finding(index), entry.encode_to_vec()).put(finding_id(&id), index.to_be_bytes())
         })
     }
+}
+
+/// The note that an act of administration is; `None` for any other act.
+pub fn note_of(
+    action: &str,
+    detail: &str,
+    actor: &str,
+    time: Option<Timestamp>,
+    log_index: u64,
+) -> Option<FindingNote> {
+    let (note, assignee) = match action {
+        NOTED => (detail.to_owned(), String::new()),
+        ASSIGNED => (String::new(), detail.to_owned()),
+        _ => return None,
+    };
+    Some(FindingNote { actor: actor.to_owned(), note, assignee, time, log_index })
+}
+
+/// A finding with one note more.
+pub fn with_note(mut entry: FindingEntry, note: FindingNote) -> FindingEntry {
+    if !note.assignee.is_empty() {
+        entry.assignee.clone_from(&note.assignee);
+    }
+    entry.notes.push(note);
+    entry
 }
 
 /// A page of findings, and the log index after which the next one begins.

@@ -25,7 +25,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::Rpc;
 use crate::chancery::{Chancery, ChanceryError, Proposal, Unfit};
-use crate::door::Door;
+use crate::door::{Door, Guest};
+use crate::identity::Caller;
 use crate::limits::{
     CATALOG_BYTES_MAX, CATALOG_FILES_MAX, FILE_PART_BYTES_MAX, FOLDER_TIMEOUT_MS, NAME_SHOWN_BYTES_MAX,
     PLAN_RIGHTS_MAX, REPLAY_DAYS_MAX,
@@ -46,10 +47,17 @@ impl CatalogChangeService for Changes {
         &self,
         request: Request<Streaming<ProposeChangeRequest>>,
     ) -> Result<Response<ProposeChangeResponse>, Status> {
-        let officer = self.officer(Rpc::ProposeChange, &request)?;
+        let guest = self.door.admit(Rpc::ProposeChange, &request)?;
+        let may_propose = matches!(guest.caller, Caller::Operator { .. });
+        let officer = certificate(guest)?;
         let received = timeout(Duration::from_millis(FOLDER_TIMEOUT_MS), receive(request.into_inner()));
         let (head, files) =
             received.await.map_err(|_| Status::deadline_exceeded("the folder did not arrive in time"))??;
+        if !may_propose && !head.validate_only {
+            return Err(Status::permission_denied(
+                "a steward asks what a change would do (validate_only); an operator proposes it, with his signature",
+            ));
+        }
         let days = head.replay_days;
         if days > REPLAY_DAYS_MAX {
             return Err(Status::invalid_argument(format!("replay_days is at most {REPLAY_DAYS_MAX}")));
@@ -139,8 +147,7 @@ impl CatalogChangeService for Changes {
 impl Changes {
     /// The person of the operator who calls.
     fn officer<T>(&self, rpc: Rpc, request: &Request<T>) -> Result<Arc<PeerCertificate>, Status> {
-        let guest = self.door.admit(rpc, request)?;
-        guest.certificate.ok_or_else(|| Status::unauthenticated("this call needs a certificate"))
+        certificate(self.door.admit(rpc, request)?)
     }
 
     /// Takes a step; it goes on when the caller hangs up.
@@ -153,6 +160,11 @@ impl Changes {
         let done = work.await.map_err(|_| Status::internal("the step ended unexpectedly"))?;
         done.map_err(|error| error.to_status())
     }
+}
+
+/// The certificate of a person.
+fn certificate(guest: Guest) -> Result<Arc<PeerCertificate>, Status> {
+    guest.certificate.ok_or_else(|| Status::unauthenticated("this call needs a certificate"))
 }
 
 /// Takes a folder in, within its bounds.

@@ -135,10 +135,11 @@ impl EnrollmentService for Enrollments {
         let guest = self.door.admit(Rpc::ListNotices, &request)?;
         let page = Page::read(request.get_ref().page_size, &request.get_ref().page_token)?;
         let agency = match &guest.caller {
-            Caller::Operator { .. } | Caller::Auditor { .. } => None,
-            Caller::Node { agency, .. } | Caller::System { agency, .. } | Caller::Officer { agency, .. } => {
-                Some(agency.as_str())
-            }
+            Caller::Operator { .. } | Caller::Auditor { .. } | Caller::Steward { .. } => None,
+            Caller::Node { agency, .. }
+            | Caller::System { agency, .. }
+            | Caller::Officer { agency, .. }
+            | Caller::Head { agency, .. } => Some(agency.as_str()),
             // The table lets nobody in who is bound to nobody; no agency has this code.
             Caller::Console { .. } | Caller::Anonymous { .. } => Some(""),
         };

@@ -10,13 +10,15 @@ use lienthong_proto::lienthong::audit::v1::finding_service_server::FindingServic
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{
     CloseFindingRequest, CloseFindingResponse, FindingClosed, FindingEntry, FindingKind, ListFindingsRequest,
-    ListFindingsResponse, WatchFindingsRequest, WatchFindingsResponse,
+    ListFindingsResponse, ListWatchRulesRequest, ListWatchRulesResponse, NoteFindingRequest,
+    NoteFindingResponse, WatchFindingsRequest, WatchFindingsResponse,
 };
 use lienthong_transport::Drain;
+use lienthong_watch::Rules;
 use tonic::{Request, Response, Status};
 
-use super::not_found;
 use super::watching::Watching;
+use super::{not_found, notes};
 use crate::access::Rpc;
 use crate::door::Door;
 use crate::error::BrokerError;
@@ -38,6 +40,8 @@ pub struct FindingDesk {
     pub(crate) closing: Arc<Mutex<HashSet<String>>>,
     pub(crate) drain: Drain,
     pub(crate) places: Places,
+    /// The rules that are applied.
+    pub(crate) rules: Arc<Rules>,
 }
 
 #[tonic::async_trait]
@@ -115,6 +119,23 @@ impl FindingService for FindingDesk {
         let close_log_index = recorded.first_index;
         let finding = saved.unwrap_or(FindingEntry { closed: Some(closed), close_log_index, ..entry });
         Ok(Response::new(CloseFindingResponse { finding: Some(finding) }))
+    }
+
+    async fn note_finding(
+        &self,
+        request: Request<NoteFindingRequest>,
+    ) -> Result<Response<NoteFindingResponse>, Status> {
+        let guest = self.door.admit(Rpc::NoteFinding, &request)?;
+        let finding = self.note(&guest, request.into_inner()).await?;
+        Ok(Response::new(NoteFindingResponse { finding: Some(finding) }))
+    }
+
+    async fn list_watch_rules(
+        &self,
+        request: Request<ListWatchRulesRequest>,
+    ) -> Result<Response<ListWatchRulesResponse>, Status> {
+        self.door.admit(Rpc::ListWatchRules, &request)?;
+        Ok(Response::new(notes::told(&self.rules)))
     }
 
     async fn watch_findings(

@@ -20,6 +20,7 @@ use lienthong_proto::lienthong::registry::v1::enrollment_service_server::Enrollm
 use lienthong_proto::lienthong::registry::v1::holdings_service_server::HoldingsServiceServer;
 use lienthong_proto::lienthong::registry::v1::registry_service_server::RegistryServiceServer;
 use lienthong_transport::Drain;
+use lienthong_watch::Rules;
 use tokio::sync::watch;
 use tonic::Status;
 use tonic::service::Routes;
@@ -57,6 +58,7 @@ pub mod enrollment;
 pub mod findings;
 pub mod holdings;
 pub mod log;
+mod notes;
 pub mod page;
 pub mod registry;
 pub mod rights;
@@ -97,6 +99,8 @@ pub struct Ground {
     pub positions: Arc<Positions>,
     /// Judges those for whom consoles speak.
     pub judge: watch::Receiver<Arc<Judge>>,
+    /// The watch rules that are applied.
+    pub rules: Arc<Rules>,
     /// Counts.
     pub metrics: BrokerMetrics,
     /// Turned when the broker stops.
@@ -124,6 +128,7 @@ pub fn routes(ground: Ground) -> Routes {
         board,
         positions,
         judge,
+        rules,
         metrics,
         drain,
         batches_in_flight_max,
@@ -159,6 +164,7 @@ pub fn routes(ground: Ground) -> Routes {
         closing: Arc::default(),
         drain: drain.clone(),
         places: Places::new(FINDING_WATCHES_PER_CALLER_MAX),
+        rules,
     };
     let proofs = log::LogProofs {
         door: door.clone(),

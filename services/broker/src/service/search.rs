@@ -7,16 +7,18 @@ use lienthong_audit::record;
 use lienthong_index::{Clause, Query, Want};
 use lienthong_proto::lienthong::audit::v1::search_service_server::SearchService;
 use lienthong_proto::lienthong::audit::v1::{
-    AccessKind, Disclosure, EraseSubjectRequest, EraseSubjectResponse, GetEvidenceRequest,
-    GetEvidenceResponse, LogAccess, RecordFilter, RegisterUserRequest, RegisterUserResponse,
-    SearchRecordsRequest, SearchRecordsResponse, SetDisclosureRequest, SetDisclosureResponse,
-    SubjectAccessRequest, SubjectAccessResponse, SubjectErased, record::Body,
+    AccessKind, CountReasonsRequest, CountReasonsResponse, Disclosure, EraseSubjectRequest,
+    EraseSubjectResponse, GetEvidenceRequest, GetEvidenceResponse, LogAccess, RecordFilter,
+    RegisterUserRequest, RegisterUserResponse, SearchRecordsRequest, SearchRecordsResponse,
+    SetDisclosureRequest, SetDisclosureResponse, SubjectAccessRequest, SubjectAccessResponse, SubjectErased,
+    record::Body,
 };
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::access::Rpc;
+use crate::clock;
 use crate::door::{Door, Guest};
 use crate::generation::Generation;
 use crate::identity::Caller;
@@ -25,6 +27,7 @@ use crate::index::evidence::{Proofs, gather};
 use crate::index::indexer::LOOK_INTERVAL;
 use crate::index::question::{PartyName, QuestionError, query, without_numbers, words};
 use crate::index::subject::{Names, uses};
+use crate::index::usual;
 use crate::index::{Index, SearchError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::{ERASE_WAIT_MS, ERASED_RECORDS_COUNTED_MAX, ERASED_TOKENS_PER_RECORD_MAX};
@@ -111,6 +114,24 @@ impl SearchService for Search {
         Ok(Response::new(answer))
     }
 
+    async fn count_reasons(
+        &self,
+        request: Request<CountReasonsRequest>,
+    ) -> Result<Response<CountReasonsResponse>, Status> {
+        let guest = self.door.admit(Rpc::CountReasons, &request)?;
+        let asker = Asker::of(guest, String::new(), String::new(), false)?;
+        let (index, parties, agency) = (self.index.clone(), asker.parties(), asker.agency.clone());
+        let now_s = clock::now().seconds;
+        let answer = blocking(move || {
+            usual::count(&index, now_s, |filter| query(filter, Vec::new(), agency.as_deref(), &parties))
+        })
+        .await?;
+        let question = "reasons of today, and of the same hours of the four weeks before";
+        let access = asker.access(AccessKind::Search, question, answer.counts.len(), answer.complete_up_to);
+        self.put_on_record(access).await?;
+        Ok(Response::new(answer))
+    }
+
     async fn get_evidence(
         &self,
         request: Request<GetEvidenceRequest>,
@@ -151,7 +172,7 @@ impl SearchService for Search {
         let query = query(&filter, terms, asker.agency.as_deref(), &[])
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (index, names) = (self.index.clone(), Names(asker.parties()));
-        let (visible_to, now) = (asker.agency.clone(), crate::clock::now());
+        let (visible_to, now) = (asker.agency.clone(), clock::now());
         let answer =
             blocking(move || uses(&index, &query, visible_to.as_deref(), &page, uses_max, &names, &now))
                 .await?;

@@ -66,10 +66,13 @@ impl MeshStatusService for MeshStatus {
             Caller::Node { name, agency } | Caller::System { name, agency } => {
                 (name.as_str(), agency.as_str())
             }
-            Caller::Officer { subject, agency } => (subject.as_str(), agency.as_str()),
-            Caller::Operator { subject } | Caller::Auditor { subject } | Caller::Console { subject } => {
-                (subject.as_str(), "")
+            Caller::Officer { subject, agency } | Caller::Head { subject, agency } => {
+                (subject.as_str(), agency.as_str())
             }
+            Caller::Operator { subject }
+            | Caller::Auditor { subject }
+            | Caller::Steward { subject }
+            | Caller::Console { subject } => (subject.as_str(), ""),
             Caller::Anonymous { .. } => ("", ""),
         };
         let (agency_name_vi, agency_name_en) = names(guest.generation.catalog(), agency);

@@ -213,6 +213,8 @@ impl Mesh {
             operators: vec![self.officer.certificate.clone(), self.second_officer.certificate.clone()],
             auditors: Vec::new(),
             officers: Vec::new(),
+            stewards: Vec::new(),
+            heads: Vec::new(),
             consoles: Vec::new(),
             duty_file: None,
             bundle_keys: vec![self.path("bundle.key"), self.path("bundle-next.key")],

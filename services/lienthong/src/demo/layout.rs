@@ -60,7 +60,7 @@ pub struct Layout {
     /// agency's code, a second one by code and id: `G09-n2`.
     pub nodes: Vec<(String, PathBuf, SocketAddr)>,
     /// Client profiles by name: `<agency>-<system>`, such as `H26.90-mot-cua`; `outsider`; of the broker's two operators,
-    /// `operator-1` and `operator-2`; `auditor`; `officer-<agency>`.
+    /// `operator-1` and `operator-2`; `auditor`; `steward`; `officer-<agency>`; `head-<agency>`.
     pub profiles: BTreeMap<String, PathBuf>,
     /// The gateway, where the plan has one.
     pub gateway: Option<GatewayLayout>,
@@ -93,14 +93,17 @@ struct People {
     operators: Vec<PathBuf>,
     auditors: Vec<PathBuf>,
     officers: Vec<OfficerConfig>,
+    stewards: Vec<PathBuf>,
+    heads: Vec<OfficerConfig>,
     console: Issued,
 }
 
 impl People {
     /// Their certificates, whoever sees most first.
     fn certificates(&self) -> Vec<PathBuf> {
-        let officers = self.officers.iter().map(|officer| officer.certificate.clone());
-        self.auditors.iter().chain(&self.operators).cloned().chain(officers).collect()
+        let of_agencies = self.officers.iter().chain(&self.heads).map(|person| person.certificate.clone());
+        let of_the_operator = self.auditors.iter().chain(&self.operators).chain(&self.stewards);
+        of_the_operator.cloned().chain(of_agencies).collect()
     }
 }
 
@@ -372,9 +375,14 @@ impl Builder<'_> {
             Ok(OfficerConfig { certificate: person(profile, name, agency)?, agency: (*agency).to_owned() })
         });
         let officers = officers.collect::<Result<_>>()?;
+        let (steward, name) = STEWARD;
+        let stewards = vec![person(steward, name, operator)?];
+        let (head, name, agency) = HEAD;
+        let certificate = person(head, name, agency)?;
+        let heads = vec![OfficerConfig { certificate, agency: agency.to_owned() }];
         let name = &self.plan.operator.1;
         let console = self.pki.issue_node(operator, name, "console", &[&self.host("console")])?;
-        Ok(People { operators, auditors, officers, console })
+        Ok(People { operators, auditors, officers, stewards, heads, console })
     }
 
     fn broker(&self, listen: SocketAddr, admin: SocketAddr, people: People) -> Result<(PathBuf, SocketAddr)> {
@@ -394,6 +402,8 @@ impl Builder<'_> {
             operators: people.operators,
             auditors: people.auditors,
             officers: people.officers,
+            stewards: people.stewards,
+            heads: people.heads,
             consoles: vec![people.console.certificate],
             duty_file: None,
             bundle_keys: self.slots("bundle"),
@@ -560,6 +570,12 @@ const AUDITOR: (&str, &str) = ("auditor", "DEMO – Lê Thị Mẫu");
 /// Agencies' security officers: profile, name, agency.
 const OFFICERS: [(&str, &str, &str); 2] =
     [("officer-G01", "DEMO – Phạm Văn Mẫu", "G01"), ("officer-H26.90", "DEMO – Hoàng Thị Mẫu", "H26.90")];
+
+/// Who looks after the catalog: profile, name.
+const STEWARD: (&str, &str) = ("steward", "DEMO – Đỗ Văn Mẫu");
+
+/// The head of an agency: profile, name, agency.
+const HEAD: (&str, &str, &str) = ("head-H26.90", "DEMO – Vũ Thị Mẫu", "H26.90");
 
 /// A DNS name of this mesh that nobody can register.
 pub(super) fn host(plan: &Plan, name: &str) -> String {
