@@ -129,6 +129,7 @@ async fn goes_on(shipper: &mut Shipper, journal: &mut Journal) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines)] // one story
 async fn what_does_not_match_is_found_once_and_stays_until_it_is_closed() {
     let mesh = Mesh::new();
     let broker = Broker::start(config(&mesh)).await.unwrap();
