@@ -132,6 +132,13 @@ fn who(certificate: &PeerCertificate, colourful: bool) {
 fn notes(inspection: &Inspection) -> Vec<(String, String)> {
     let mut notes = Vec::new();
     if let Some(certificate) = &inspection.certificate {
+        let days = (certificate.not_after - OffsetDateTime::now_utc()).whole_days();
+        if (0..=EXPIRY_NOTICE_DAYS).contains(&days) {
+            notes.push((
+                format!("còn {days} ngày là hết hạn: gia hạn ngay (lienthong enroll renew)"),
+                format!("it ends in {days} days: renew it now (lienthong enroll renew)"),
+            ));
+        }
         if let Some(code) = &certificate.agency_urn {
             notes.push((
                 format!(
