@@ -62,7 +62,7 @@ for (const role of roles) {
       }
     }
   }
-  if (role !== "operator") await byKeyboard(page, role);
+  if (pages.some(({ path, roles }) => path === "/records" && roles.includes(role))) await byKeyboard(page, role);
   await withoutScript(role);
   await context.close();
 }
