@@ -80,10 +80,27 @@ pub fn id(bytes: &[u8]) -> String {
     Uuid::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
 }
 
-/// Of a distinguished name its common name, else all of it.
-pub fn common_name(subject: &str) -> &str {
-    let part = subject.split(',').map(str::trim).find_map(|part| part.strip_prefix("CN="));
-    part.unwrap_or(subject)
+/// Of a distinguished name its common name, else all of it. A comma or another sign behind a backslash stands for itself
+/// (RFC 4514 §2.4).
+pub fn common_name(subject: &str) -> String {
+    let (mut parts, mut escaped) = (vec![String::new()], false);
+    for letter in subject.chars() {
+        match letter {
+            '\\' if !escaped => {
+                escaped = true;
+                continue;
+            }
+            ',' if !escaped => parts.push(String::new()),
+            other => {
+                if let Some(part) = parts.last_mut() {
+                    part.push(other);
+                }
+            }
+        }
+        escaped = false;
+    }
+    let name = parts.iter().find_map(|part| part.trim().strip_prefix("CN="));
+    name.unwrap_or(subject).to_owned()
 }
 
 /// A value of anybody's as a cell of a file that spreadsheets open: what they would compute is text (a leading quote), and
@@ -150,6 +167,8 @@ mod tests {
     fn a_common_name_is_found_in_a_distinguished_one() {
         assert_eq!(common_name("CN=Lê Thị Kiểm, O=DEMO, C=VN"), "Lê Thị Kiểm");
         assert_eq!(common_name("C=VN,CN=A"), "A");
+        assert_eq!(common_name(r"CN=Chứng thực\, nhánh Nhà nước,C=VN"), "Chứng thực, nhánh Nhà nước");
+        assert_eq!(common_name("nobody"), "nobody");
         assert_eq!(common_name("lạ"), "lạ");
     }
 }

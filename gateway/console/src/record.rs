@@ -90,7 +90,7 @@ pub fn row(found: &FoundRecord, lang: Lang) -> Row {
         }
         Some(Body::LogPruned(_)) => row.kind = "pruning",
         Some(Body::SubjectErased(erased)) => {
-            (row.kind, row.who) = ("erasure", common_name(&erased.actor).to_owned());
+            (row.kind, row.who) = ("erasure", common_name(&erased.actor));
             row.detail = erased.case_id;
         }
         None => {}
@@ -130,7 +130,7 @@ impl Row {
 
     fn access(&mut self, access: &LogAccess, lang: Lang) {
         self.kind = "access";
-        common_name(&access.actor).clone_into(&mut self.who);
+        self.who = common_name(&access.actor);
         self.consumer.clone_from(&access.agency);
         words::access(AccessKind::try_from(access.kind).unwrap_or_default(), lang)
             .clone_into(&mut self.outcome);

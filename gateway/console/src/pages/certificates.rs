@@ -194,7 +194,7 @@ fn revocation(visit: &Visit, lists: &[RevocationState], nodes: &[NodeState]) -> 
                         th.number scope="col" { (lang.of("Nút đã dùng", "Nodes that use it")) }
                         th scope="col" { (lang.of("Nút đầu tiên", "First node")) }
                         th.number scope="col" { (lang.of("Đến nút cuối, giây", "Until the last, seconds")) }
-                        th scope="col" { (lang.of("Nút đang kết nối chưa dùng", "Connected nodes that do not yet")) }
+                        th scope="col" { (lang.of("Nút chưa dùng", "Nodes that do not yet")) }
                     } }
                     tbody { @for list in names.values() { (row(visit, list, &spread(list, nodes))) } }
                 }
@@ -211,7 +211,7 @@ fn row(visit: &Visit, list: &RevocationState, spread: &Spread<'_>) -> Markup {
             td { code { (hex::encode(&list.crl_number)) } }
             td.number { (grouped(spread.holders as u64)) }
             td { (moment(spread.first_ms.map(timestamp).as_ref())) }
-            td.number { @match took { Some(ms) => { (ms / 1_000) "," (format!("{:03}", ms % 1_000)) }, None => "–" } }
+            td.number { @match took { Some(ms) => { (ms / 1_000) (visit.text(",", ".")) (format!("{:03}", ms % 1_000)) }, None => "–" } }
             td {
                 @if spread.without.is_empty() { span.good { (visit.text("không nút nào", "none")) } }
                 @for node in spread.without.iter().take(NAMED_MAX) { div.bad { code { (node.trim_start_matches("agencies/")) } } }
