@@ -1,10 +1,10 @@
-//! Where the work is done that follows the log: matching, the index, what the scorecards count. Nothing waits for it: a
+//! Where the work is done that follows the log: matching, the index, what the scorecards count. No receipt waits for it: a
 //! batch is receipted when the log has it, and whoever asks is told how far each of them is. So its threads step back where
 //! processors are scarce, and catch up when they are not.
 
 use std::io;
 
-use rustix::process::nice;
+use rustix::process::setpriority_process;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -54,8 +54,9 @@ impl Drop for Background {
 
 /// The present thread lets others go first from now on.
 pub fn step_back() {
-    // On Linux niceness is a thread's. Where the system refuses, the work competes as any other.
-    if let Err(error) = nice(NICENESS) {
+    // Set, not added: a thread begins with that of the one that made it. On Linux niceness is a thread's; where the system
+    // refuses, the work competes as any other.
+    if let Err(error) = setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "a background thread keeps its priority");
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+pub mod asking;
 pub mod journal;
 pub mod process;
 pub mod watcher;
