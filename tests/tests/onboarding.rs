@@ -72,11 +72,13 @@ async fn a_new_agency_gets_from_nothing_to_an_answered_call() -> Result<()> {
     let again = agency.onboard(&[]).await?;
     ensure!(again.code == Some(10) && again.text.contains("systemd"), "{again:?}");
 
-    let acts = acts(&mesh)?;
-    for action in ["enrollment.offer", "enrollment.enroll", "enrollment.approve"] {
-        let found = acts.iter().filter(|act| act.starts_with(action)).count();
-        assert_eq!(found, 2, "{action} in {acts:?}");
-    }
+    // The log publishes once a second.
+    eventually("each step of both is on record", async || {
+        let acts = acts(&mesh)?;
+        let found = |action: &str| acts.iter().filter(|act| act.starts_with(action)).count();
+        Ok(["enrollment.offer", "enrollment.enroll", "enrollment.approve"].map(found) == [2, 2, 2])
+    })
+    .await?;
     mesh.stop().await
 }
 
@@ -169,7 +171,10 @@ async fn a_certificate_is_renewed_under_load_and_unbound_at_once() -> Result<()>
         Ok(closings(&records(&mesh.mesh.layout.log)?, &exchange)?.len() == 2)
     })
     .await?;
-    ensure!(acts(&mesh)?.iter().any(|act| act.starts_with("enrollment.renew")));
+    eventually("the renewal is on record", async || {
+        Ok(acts(&mesh)?.iter().any(|act| act.starts_with("enrollment.renew")))
+    })
+    .await?;
 
     let out =
         agency.enroll(&mesh, "operator-1", &["unbind", &enrollment, "--reason", "key device lost"]).await?;

@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 
 use crate::limits::BACKGROUND_BLOCKING_THREADS_MAX;
 
-/// How far the threads step back: about a thirtieth of the share of a thread that takes records in (nice(2)).
-const NICENESS: i32 = 15;
+/// How far the threads step back: about a tenth of the share of a thread that takes records in (nice(2)). Less would let
+/// them fall behind for as long as a busy day lasts.
+const NICENESS: i32 = 10;
 
 /// A runtime of its own, on threads that step back.
 #[derive(Debug)]

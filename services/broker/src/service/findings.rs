@@ -159,6 +159,11 @@ impl FindingDesk {
         closing.insert(id.to_owned())
     }
 
+    /// True of one whose closing is on record, or on its way there; matching may not have seen it yet.
+    pub(super) fn is_closing(&self, id: &str) -> bool {
+        self.lock().contains(id)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }

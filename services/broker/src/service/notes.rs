@@ -49,6 +49,10 @@ impl FindingDesk {
                 format!("closed by {}: {}; nothing is added to it any more", closed.actor, closed.reason);
             return Err(Status::failed_precondition(said));
         }
+        if self.is_closing(&asked.id) {
+            let said = "closed a moment ago; nothing is added to it any more";
+            return Err(Status::failed_precondition(said));
+        }
         if entry.notes.len() + 2 > FINDING_NOTES_MAX {
             let said = format!("a finding has at most {FINDING_NOTES_MAX} notes; close it with a reason");
             return Err(Status::failed_precondition(said));
