@@ -76,13 +76,15 @@ impl Desk {
         self.log.append_blocking(entries.collect()).unwrap();
     }
 
+    /// Up to where the older half of what is in blocks can go: at the end of a block and of a bundle of entries.
+    fn prunable(&self) -> Option<u64> {
+        let ends = self.index.block_ends();
+        ends.iter().take(ends.len() / 2).rfind(|end| **end % 256 == 0).copied()
+    }
+
     /// Lets go of the older half of what is in blocks, as the broker does: on record, announced, carried out.
     fn prune(&mut self) {
-        let ends = self.index.block_ends();
-        let Some(minimum_index) = ends.iter().take(ends.len() / 2).rfind(|end| **end % 256 == 0).copied()
-        else {
-            return;
-        };
+        let Some(minimum_index) = self.prunable() else { return };
         let record = self.log.size();
         self.append(vec![Body::LogPruned(LogPruned { minimum_index, ..LogPruned::default() })]);
         while self.log.reader().size().unwrap() <= record {
@@ -153,16 +155,20 @@ fn killed_while_it_builds_and_merges() {
     check(&desk.index, &desk.log.reader());
     // To its end: everything is indexed, merged, and the older half let go of.
     let reader = desk.log.reader();
-    while merged == 0 {
+    while merged == 0 || desk.prunable().is_none() {
         desk.grow();
         desk.settle(&mut merged);
     }
     check(&desk.index, &reader);
-    let files = names(&folder.join("index/blocks")).len();
+    let goes = desk.prunable();
     desk.prune();
     desk.settle(&mut merged);
     let minimum = reader.minimum().unwrap();
-    assert!(minimum > 0 && names(&folder.join("index/blocks")).len() < files, "nothing was pruned");
+    assert_eq!(Some(minimum), goes);
+    let ends = desk.index.block_ends();
+    assert!(ends.iter().all(|end| *end > minimum), "{ends:?} of a log that begins at {minimum}");
+    let files = names(&folder.join("index/blocks")).len();
+    assert_eq!(files, 2 * ends.len(), "its terms and its subjects for each block, and nothing besides");
     let report = verify_dir(&folder.join("log"), &VerifyOptions::default());
     assert!(report.is_sound() && report.pruned == minimum, "{report}");
     check(&desk.index, &reader);
