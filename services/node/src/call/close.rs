@@ -156,7 +156,7 @@ impl Closer {
 
     /// Writes the closing record. A second call does nothing.
     pub fn close(&mut self, ending: &Ending, response: Digest, released: Vec<String>) {
-        let Some(opened) = self.opened.take() else { return };
+        let Some(mut opened) = self.opened.take() else { return };
         self.request.end();
         self.core.node.metrics.ended(ending, opened.received.elapsed());
         self.core.node.metrics.metadata_dropped.inc_by(self.metadata_dropped);
@@ -177,7 +177,7 @@ impl Closer {
             unknown_dropped: self.report.dropped_unknown,
             subjects: named.map(|subject| subject.commitment.clone()).collect(),
             duration_us: u64::try_from(opened.received.elapsed().as_micros()).unwrap_or(u64::MAX),
-            exchange: Some(opened.exchange.clone()),
+            exchange: Some(std::mem::take(&mut opened.exchange)),
             metadata_dropped: self.metadata_dropped,
             earlier_nodes: std::mem::take(&mut self.earlier_nodes),
             records_out_of_scope: u64::from(self.report.records_out_of_scope),
@@ -185,7 +185,10 @@ impl Closer {
             ..Closing::default()
         });
         let rest = subjects.split_off(closing.subjects.len());
-        self.continued.write(&self.core, &opened, rest);
+        if !rest.is_empty() {
+            opened.exchange = closing.exchange.clone().unwrap_or_default();
+            self.continued.write(&self.core, &opened, rest);
+        }
         (closing.continuations, closing.subjects_more) = (self.continued.parts, self.continued.more);
         let about = SubjectRow {
             salt: opened.subject_salt,

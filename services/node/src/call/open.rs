@@ -54,8 +54,13 @@ pub fn open(
 ) -> Result<Opened, MeshError> {
     let salts: [u8; 3 * SALT_BYTES] = core.random()?;
     let [opening_salt, closing_salt, subject_salt] = split(&salts);
-    let body = Body::Opening(Opening { exchange: Some(exchange.clone()) });
-    let bytes = record::encode(&new_record(core, opening_salt, body)).map_err(unavailable)?;
+    let record = new_record(core, opening_salt, Body::Opening(Opening { exchange: Some(exchange) }));
+    let bytes = record::encode(&record).map_err(unavailable)?;
+    // Lent to the record, not copied: the closing record says the same of it.
+    let exchange = match record.body {
+        Some(Body::Opening(opening)) => opening.exchange.unwrap_or_default(),
+        _ => Exchange::default(),
+    };
     let keys = KeyRow { exchange: *id.as_bytes(), key: key.clone(), salt: subject_salt };
     let ticket = match gate {
         ReleaseGate::Unspecified | ReleaseGate::Journal => core.journal.append_with_keys(bytes, keys),

@@ -237,9 +237,13 @@ impl Node {
         Ok(Ready { batch: SignedBatch { subjects, ..batch }, records, bytes })
     }
 
-    /// Sends what is ready, and hears every receipt; at `pace`, or as the window allows.
-    async fn ship(&mut self, ready: Vec<Ready>, pace: Option<Duration>) -> anyhow::Result<Vec<u64>> {
-        let begun = Instant::now();
+    /// Sends what is ready from `begun` on, and hears every receipt; at `pace`, or as the window allows.
+    async fn ship(
+        &mut self,
+        ready: Vec<Ready>,
+        begun: Instant,
+        pace: Option<Duration>,
+    ) -> anyhow::Result<Vec<u64>> {
         let (mut ready, mut sent, mut waits) = (VecDeque::from(ready), VecDeque::new(), Vec::new());
         let mut number = 0_u32;
         while !ready.is_empty() || !sent.is_empty() {
@@ -288,8 +292,10 @@ pub async fn ship(nodes: &mut [Node], phase: Phase, small: bool) -> anyhow::Resu
     out::note(&format!("{}: {records} records are ready", phase.name));
     let begun = Instant::now();
     let mut shipping = Vec::new();
-    for (node, ready) in nodes.iter_mut().zip(ready) {
-        shipping.push(node.ship(ready, pace));
+    // Nodes know nothing of each other: they do not all send in the same moment.
+    let apart = pace.unwrap_or_default().div_f64(float(count));
+    for ((node, ready), number) in nodes.iter_mut().zip(ready).zip(0..) {
+        shipping.push(node.ship(ready, begun + apart * number, pace));
     }
     let mut waits = Vec::new();
     for shipped in futures_util::future::join_all(shipping).await {
