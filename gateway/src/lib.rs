@@ -19,6 +19,7 @@
 //! | [`routes`] | which address answers what, with which headers |
 //! | [`page`] | the public page |
 //! | [`statistics`] | what everybody may know of how data is shared |
+//! | [`open_data`] | the open datasets by name, and how they are called |
 //! | [`server`] | start and stop |
 //! | [`front`] | what a node's HTTP listener answers: calls and an integrator's pages |
 //! | [`openapi`] | what one system may call, as OpenAPI and as a page |
@@ -30,6 +31,7 @@ pub mod config;
 pub mod front;
 pub mod head;
 pub mod log_folder;
+pub mod open_data;
 pub mod openapi;
 pub mod page;
 pub mod routes;

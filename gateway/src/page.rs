@@ -24,7 +24,7 @@ pub fn front(identity: &Identity, seen: &Seen, numbers: bool) -> Markup {
     let content = html! {
         (log_section(identity, seen))
         @if numbers {
-            p { a href="/statistics" { "Số liệu công khai và nhân chứng" } " " span.en lang="en" { "Public numbers and witnesses" } }
+            p { a href="/statistics" { "Số liệu công khai, dữ liệu mở và nhân chứng" } " " span.en lang="en" { "Public numbers, open data, witnesses" } }
         }
         (what_is_public())
         (what_is_not_public())

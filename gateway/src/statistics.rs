@@ -1,5 +1,5 @@
 //! What everybody may know of how data is shared: numbers of agencies, none of persons or of who asked whom. Asked of
-//! the broker once a minute through the console's line, and kept in memory, so that no visitor costs a question.
+//! the broker three times a minute through the console's line, and kept in memory, so that no visitor costs a question.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use maud::{Markup, html};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::open_data;
 use crate::page::{fact, framed, grouped};
 
 /// How often the broker is asked.
-pub const STATISTICS_REFRESH_S: u64 = 60;
+pub const STATISTICS_REFRESH_S: u64 = 20;
 
 /// Agencies that are shown, those with the most entries first.
 pub const AGENCIES_SHOWN_MAX: usize = 1_000;
@@ -63,6 +64,7 @@ pub fn page(identity: &Identity, told: &Told, witnesses: &[(String, bool)]) -> M
                 Some(told) => (numbers(told)),
             }
         }
+        @if let Some(told) = told { (open_data::section(&told.open)) }
         section aria-labelledby="witnesses" {
             h2 #witnesses { "Nhân chứng của nhật ký " span.en lang="en" { "Witnesses of the log" } }
             p {

@@ -8,8 +8,9 @@ use prost_reflect::DescriptorPool;
 
 /// The contract of one provider or several.
 fn routes(providers: &[&str]) -> Routes {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proto");
-    let mut compiler = protox::Compiler::new([folder]).unwrap();
+    let here = env!("CARGO_MANIFEST_DIR");
+    let folders = [format!("{here}/tests/proto"), format!("{here}/../proto/samples")];
+    let mut compiler = protox::Compiler::new(folders).unwrap();
     compiler.include_imports(true).open_files(["units.proto"]).unwrap();
     let pool = DescriptorPool::decode(compiler.encode_file_descriptor_set().as_slice()).unwrap();
     let service = pool.get_service_by_name("vn.thu.v1.UnitService").unwrap();

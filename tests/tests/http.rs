@@ -27,6 +27,8 @@ const PUT: &str = "/vn.thunghiem.v1.TrialService/PutRecord";
 const LIST: &str = "/vn.thunghiem.v1.TrialService/ListRecords";
 const SEND: &str = "/vn.thunghiem.v1.TrialService/SendRecords";
 const MIRROR: &str = "/vn.thunghiem.v1.TrialService/Mirror";
+/// What the contract of the administrative units declares: `google.api.http`.
+const DECLARED: &str = "/danhmuc/v1/administrative-units";
 const ASKED: &str = r#"{"maBanGhi":"TN-000007"}"#;
 
 #[tokio::test]
@@ -208,6 +210,83 @@ async fn what_is_refused_says_why_in_every_tongue_and_is_on_record() -> Result<(
     mesh.stop().await
 }
 
+/// Of the paths that a real dataset's contract declares each answers, is on record as the method that it is, and stands in
+/// the document with a line that works.
+#[tokio::test]
+async fn paths_of_a_contract_are_rest() -> Result<()> {
+    let mesh = TestMesh::start().await?;
+    let web = Web::office(&mesh)?;
+    let purpose = &["mesh-purpose: STATE_MANAGEMENT"][..];
+    let hanoi = format!("{DECLARED}/01");
+    eventually("the code lists are published", async || Ok(web.get(&hanoi, purpose).await?.status == 200))
+        .await?;
+
+    let one = web.get(&hanoi, purpose).await?;
+    assert_eq!((one.header("content-type"), one.header("cache-control")), ("application/json", "no-store"));
+    assert_eq!(one.json()?["unit"]["maDvhc"], "01", "{}", one.text());
+    let first = web.get(&format!("{DECLARED}?page_size=2"), purpose).await?.json()?;
+    assert_eq!(first["units"].as_array().map(Vec::len), Some(2), "{first:#}");
+    let token = first["nextPageToken"].as_str().context("there is no second page")?;
+    let second = web.get(&format!("{DECLARED}?pageSize=2&page_token={token}"), purpose).await?.json()?;
+    assert!(second["units"][0]["maDvhc"].is_string() && second["units"] != first["units"], "{second:#}");
+    let below = web.get(&format!("{hanoi}/units?page_size=1000"), purpose).await?.json()?;
+    let below = below["units"].as_array().context("no units")?;
+    assert!(!below.is_empty() && below.iter().all(|unit| unit["maCapTren"] == "01"), "{below:?}");
+
+    // What goes wrong is a problem document, by the same rules.
+    for (path, headers, status, reason) in [
+        (format!("{DECLARED}/99999"), purpose, 404, Value::Null),
+        (hanoi.clone(), &[], 403, json!("DENY_PURPOSE")),
+        (format!("{hanoi}?nothing=1"), purpose, 400, json!("DENY_CONTEXT")),
+        (format!("{hanoi}?ma_dvhc=02"), purpose, 400, json!("DENY_CONTEXT")),
+        (format!("{hanoi}/nothing"), purpose, 404, Value::Null),
+    ] {
+        let answer = web.get(&path, headers).await?;
+        let json = answer.json()?;
+        assert_eq!((answer.status, &json["reason"]), (status, &reason), "{path}: {json:#}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+    }
+
+    // The reader's page has the paths, and a line for each; the line is run as it stands, by a shell.
+    let document = web.get("/openapi/danhmuc.dvhc.json", &[]).await?.json()?;
+    let operation = |path: &str| document["paths"][path]["get"].clone();
+    let (one_of, list, under) = (
+        operation(&format!("{DECLARED}/{{ma_dvhc}}")),
+        operation(DECLARED),
+        operation(&format!("{DECLARED}/{{ma_cap_tren}}/units")),
+    );
+    let said = |operation: &Value, place: &str| -> BTreeSet<String> {
+        let all = operation["parameters"].as_array().into_iter().flatten();
+        all.filter(|one| one["in"] == place)
+            .filter_map(|one| Some(one["name"].as_str()?.to_owned()))
+            .collect()
+    };
+    assert_eq!(said(&one_of, "path"), ["ma_dvhc".to_owned()].into());
+    assert_eq!(said(&list, "query"), ["ma_cap_tren", "page_size", "page_token"].map(str::to_owned).into());
+    assert_eq!(said(&under, "query"), ["page_size", "page_token"].map(str::to_owned).into());
+    let line = one_of["x-codeSamples"][0]["source"].as_str().context("no line")?.replace('…', "01");
+    let folder = tempfile::tempdir()?;
+    web.put_files(folder.path())?;
+    let line = line.replacen("curl ", &format!("curl --silent --connect-to ::{} ", web.address), 1);
+    let done =
+        tokio::process::Command::new("sh").args(["-c", &line]).current_dir(folder.path()).output().await?;
+    let answer: Value = serde_json::from_slice(&done.stdout).with_context(|| format!("{line}: {done:?}"))?;
+    assert_eq!(answer["unit"]["maDvhc"], "01", "{line}: {answer:#}");
+    let page = web.get("/openapi/danhmuc.dvhc", &[]).await?.text();
+    assert!(page.contains(&format!("GET {DECLARED}/{{ma_dvhc}}")), "{page}");
+
+    let (log, exchange) = (mesh.mesh.layout.log.clone(), one.header("mesh-exchange-id").to_owned());
+    eventually("both sides have it on record as what it is", async || {
+        let records = records(&log)?;
+        let pair = closings(&records, &exchange)?;
+        let method = "/vn.danhmuc.v1.AdministrativeUnitService/GetAdministrativeUnit";
+        let known = |closing: &&Closing| closing.exchange.as_ref().is_some_and(|it| it.method == method);
+        Ok(pair.len() == 2 && pair.iter().all(known))
+    })
+    .await?;
+    mesh.stop().await
+}
+
 #[tokio::test]
 async fn a_backend_s_errors_timeouts_and_callers_that_leave_end_as_they_do_in_grpc() -> Result<()> {
     let mesh = TestMesh::start().await?;
@@ -318,8 +397,9 @@ async fn each_system_reads_what_it_may_call_and_a_line_of_the_page_works() -> Re
         assert!(index.text().contains(&format!("/openapi/{id}.json")), "{id} is not listed");
         let document = web.get(&format!("/openapi/{id}.json"), &[]).await?.json()?;
         assert_eq!(document["openapi"], "3.1.0");
-        let paths: BTreeSet<&str> =
-            document["paths"].as_object().context("no paths")?.keys().map(String::as_str).collect();
+        // Beside them stand the paths that the contract declares itself; no full name of a service is in those.
+        let paths = document["paths"].as_object().context("no paths")?.keys().map(String::as_str);
+        let paths: BTreeSet<&str> = paths.filter(|path| !path.starts_with(DECLARED)).collect();
         let of_it = callable.iter().filter(|method| method["dataset"] == **id);
         assert_eq!(paths, of_it.filter_map(|method| method["path"].as_str()).collect(), "{id}");
         for reference in references(&document) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Dataset, Listed, Reader, lines, schema, word};
+use super::{Dataset, Listed, Reader, lines, paths, schema, word};
 use crate::transcode::{answer::PROBLEM, codes, rest};
 
 /// The version of the specification.
@@ -18,10 +18,11 @@ pub fn document(reader: &Reader, dataset: &Dataset<'_>) -> Value {
     for method in &dataset.methods {
         let operation = operation(reader, dataset, method);
         paths.entry(method.callable.path.clone()).or_insert_with(|| json!({}))["post"] = operation;
-        for rule in rest::rules(&method.declared) {
+        for (number, rule) in (1..).zip(rest::rules(&method.declared)) {
             let verb = rule.verb.as_str().to_ascii_lowercase();
             let path = rule.openapi_path();
-            paths.entry(path).or_insert_with(|| json!({}))[verb] = declared(reader, dataset, method, &rule);
+            paths.entry(path).or_insert_with(|| json!({}))[verb] =
+                declared(reader, dataset, method, (number, &rule));
         }
     }
     json!({
@@ -75,22 +76,25 @@ fn operation(reader: &Reader, dataset: &Dataset<'_>, method: &Listed<'_>) -> Val
     operation
 }
 
-/// The same at a path that the contract declares.
-fn declared(reader: &Reader, dataset: &Dataset<'_>, method: &Listed<'_>, rule: &rest::Rule) -> Value {
+/// The same at a path that the contract declares; `number` tells it from the method's others.
+fn declared(
+    reader: &Reader,
+    dataset: &Dataset<'_>,
+    method: &Listed<'_>,
+    (number, rule): (usize, &rest::Rule),
+) -> Value {
+    let input = method.declared.input();
     let mut operation = common(reader, dataset, method, "application/json");
-    operation["operationId"] =
-        format!("{}.{}.{}", method.declared.full_name(), rule.verb, rule.path.len()).into();
+    operation["operationId"] = format!("{}.path{number}", method.declared.full_name()).into();
     if let Some(parameters) = operation["parameters"].as_array_mut() {
-        parameters.extend(rule.variables().map(
-            |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }),
-        ));
+        parameters.extend(paths::parameters(rule, &input));
     }
-    if rule.takes_body() {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": { "application/json": { "schema": schema::reference(&method.declared.input()) } },
-        });
+    if let Some(body) = paths::body(rule, &input) {
+        operation["requestBody"] = body;
     }
+    operation["responses"]["200"]["content"]["application/json"]["schema"] =
+        paths::answer(rule, &method.declared.output());
+    operation["x-codeSamples"] = samples([paths::line(reader, method, rule)]);
     operation
 }
 
@@ -119,10 +123,6 @@ fn common(reader: &Reader, dataset: &Dataset<'_>, method: &Listed<'_>, kind: &st
         .iter()
         .map(|of| json!({ "purpose": word(of.purpose()), "fields": of.fields, "maskedFields": of.masked_fields }))
         .collect();
-    let samples: Vec<Value> = lines::lines(reader, method)
-        .into_iter()
-        .map(|line| json!({ "lang": "Shell", "label": line.tool, "source": line.command }))
-        .collect();
     json!({
         "summary": format!("{} ({})", method.declared.name(), method.callable.provider),
         "tags": [dataset.id],
@@ -130,8 +130,13 @@ fn common(reader: &Reader, dataset: &Dataset<'_>, method: &Listed<'_>, kind: &st
         "responses": responses,
         "x-provider": method.callable.provider,
         "x-granted": purposes,
-        "x-codeSamples": samples,
+        "x-codeSamples": samples(lines::lines(reader, method)),
     })
+}
+
+fn samples(lines: impl IntoIterator<Item = lines::Line>) -> Value {
+    let sample = |line: lines::Line| json!({ "lang": "Shell", "label": line.tool, "source": line.command });
+    lines.into_iter().map(sample).collect()
 }
 
 fn parameters(method: &Listed<'_>) -> Value {

@@ -12,21 +12,16 @@ pub struct Line {
     pub command: String,
 }
 
+/// The reader's certificate, key and authority, as curl and `buf curl` take them.
+pub const FILES: &str = "--cert system.crt --key system.key --cacert authority.crt";
+
 /// The commands for one method.
 pub fn lines(reader: &Reader, method: &Listed<'_>) -> Vec<Line> {
     let path = &method.callable.path;
     let url = format!("{}{path}", reader.server);
     let message = schema::example(&method.declared.input()).to_string();
-    let purpose = method.purposes().into_iter().next().unwrap_or_default();
-    let provider = if reader.methods.iter().filter(|other| other.path == *path).count() > 1 {
-        Some(method.callable.provider.as_str())
-    } else {
-        None
-    };
-    let mut stated = vec![format!("mesh-purpose: {purpose}")];
-    stated.extend(provider.map(|provider| format!("mesh-provider: {provider}")));
-    let stated = stated.iter().fold(String::new(), |all, header| all + " -H " + &quoted(header));
-    let files = "--cert system.crt --key system.key --cacert authority.crt";
+    let (purpose, provider) = (purpose(method), provider(reader, method));
+    let (files, stated) = (FILES, stated(reader, method));
     let mut lines = Vec::new();
     if !method.streams() {
         lines.push(Line {
@@ -55,8 +50,28 @@ pub fn lines(reader: &Reader, method: &Listed<'_>) -> Vec<Line> {
     lines
 }
 
+/// The headers that a call states, as curl and `buf curl` take them.
+pub fn stated(reader: &Reader, method: &Listed<'_>) -> String {
+    let mut stated = vec![format!("mesh-purpose: {}", purpose(method))];
+    stated.extend(provider(reader, method).map(|provider| format!("mesh-provider: {provider}")));
+    stated.iter().fold(String::new(), |all, header| all + " -H " + &quoted(header))
+}
+
+fn purpose(method: &Listed<'_>) -> String {
+    let purposes = method.purposes();
+    // Of many, one that names no dossier.
+    let plain = purposes.iter().find(|purpose| *purpose == "STATE_MANAGEMENT");
+    plain.or(purposes.first()).cloned().unwrap_or_default()
+}
+
+/// The provider, where several serve the method.
+fn provider<'a>(reader: &Reader, method: &Listed<'a>) -> Option<&'a str> {
+    let serving = reader.methods.iter().filter(|other| other.path == method.callable.path).count();
+    (serving > 1).then_some(method.callable.provider.as_str())
+}
+
 /// As a shell takes it literally.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 

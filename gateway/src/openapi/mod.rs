@@ -8,15 +8,17 @@
 //! | [`document`] | the OpenAPI document |
 //! | [`schema`] | a message as JSON Schema, as proto3's JSON mapping writes it |
 //! | [`lines`] | a command that makes the call, for each tool |
+//! | [`paths`] | paths that a contract declares |
 //! | [`page`] | the same for people |
 
 pub mod document;
 pub mod lines;
 pub mod page;
+pub mod paths;
 pub mod schema;
 
 use lienthong_proto::lienthong::{
-    catalog::v1::CallableMethod,
+    catalog::v1::{CallableMethod, PurposeFields},
     options::v1::{DatasetOptions, Purpose},
 };
 use prost_reflect::{DescriptorPool, MethodDescriptor};
@@ -94,13 +96,28 @@ impl Listed<'_> {
         self.declared.is_client_streaming() || self.declared.is_server_streaming()
     }
 
-    /// Names of the purposes that the reader has it for.
+    /// Names of the purposes that the reader has it for; of open data all, for any will do.
     pub fn purposes(&self) -> Vec<String> {
-        self.callable.purposes.iter().map(|of| word(of.purpose())).collect()
+        let named = |of: &PurposeFields| match of.purpose() {
+            Purpose::Unspecified => {
+                (1..).map_while(|number| Purpose::try_from(number).ok()).map(word).collect()
+            }
+            purpose => vec![word(purpose)],
+        };
+        let mut all = Vec::new();
+        for name in self.callable.purposes.iter().flat_map(named) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        all
     }
 }
 
-/// The purpose as a caller states it.
+/// The purpose as a caller states it; of open data, for which any will do, `ANY`.
 pub fn word(purpose: Purpose) -> String {
+    if purpose == Purpose::Unspecified {
+        return "ANY".to_owned();
+    }
     purpose.as_str_name().trim_start_matches("PURPOSE_").to_owned()
 }

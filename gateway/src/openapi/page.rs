@@ -3,7 +3,8 @@
 use lienthong_proto::reason::{DOMAIN, ReasonInfo};
 use maud::{DOCTYPE, Markup, html};
 
-use super::{Dataset, Reader, document, lines, word};
+use super::{Dataset, Reader, document, lines, paths, word};
+use crate::transcode::rest;
 
 /// The list of datasets.
 pub fn index(reader: &Reader) -> Markup {
@@ -58,13 +59,23 @@ pub fn dataset(reader: &Reader, dataset: &Dataset<'_>) -> Markup {
                         }
                     }
                     @for line in lines::lines(reader, method) {
-                        p { span.en { (line.tool) } }
-                        pre tabindex="0" { code { (line.command) } }
+                        (command(&line))
+                    }
+                    @for rule in rest::rules(&method.declared) {
+                        p { code { (rule.verb) " " (rule.openapi_path()) } }
+                        (command(&paths::line(reader, method, &rule)))
                     }
                 }
             }
         },
     )
+}
+
+fn command(line: &lines::Line) -> Markup {
+    html! {
+        p { span.en { (line.tool) } }
+        pre tabindex="0" { code { (line.command) } }
+    }
 }
 
 /// What a reason means.

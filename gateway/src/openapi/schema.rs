@@ -35,6 +35,34 @@ pub fn example(message: &MessageDescriptor) -> Value {
     example_at(message, 0)
 }
 
+/// What a caller could send as one field.
+pub fn example_of(field: &FieldDescriptor) -> Value {
+    example_field(field, 0)
+}
+
+/// The schema of one field.
+pub fn of_field(field: &FieldDescriptor) -> Value {
+    let mut schema = if field.is_map() {
+        let value = field.kind().as_message().map(MessageDescriptor::map_entry_value_field);
+        json!({ "type": "object", "additionalProperties": value.map_or(json!({}), |value| of_kind(&value.kind())) })
+    } else if field.is_list() {
+        json!({ "type": "array", "items": of_kind(&field.kind()) })
+    } else {
+        of_kind(&field.kind())
+    };
+    if let Some(options) = lienthong_proto::options::field(field)
+        && let Some(object) = schema.as_object_mut()
+    {
+        object.insert("description".to_owned(), options.label_vi.into());
+    }
+    schema
+}
+
+/// Whether JSON writes the message in a way of its own.
+pub fn is_well_known(message: &MessageDescriptor) -> bool {
+    well_known(message).is_some()
+}
+
 /// Deeper than this an example says nothing.
 const EXAMPLE_DEPTH_MAX: usize = 3;
 
@@ -56,19 +84,23 @@ fn example_at(message: &MessageDescriptor, depth: usize) -> Value {
         {
             continue;
         }
-        let value = match field.kind() {
-            Kind::Message(inner) => example_at(&inner, depth + 1),
-            Kind::Enum(of) => of.default_value().name().into(),
-            Kind::Bool => false.into(),
-            Kind::String => "…".into(),
-            Kind::Bytes => "".into(),
-            Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => "0".into(),
-            _ => 0.into(),
-        };
-        let value = if field.is_list() { json!([value]) } else { value };
+        let value = example_field(&field, depth);
         object.insert(field.json_name().to_owned(), value);
     }
     Value::Object(object)
+}
+
+fn example_field(field: &FieldDescriptor, depth: usize) -> Value {
+    let value = match field.kind() {
+        Kind::Message(inner) => example_at(&inner, depth + 1),
+        Kind::Enum(of) => of.default_value().name().into(),
+        Kind::Bool => false.into(),
+        Kind::String => "…".into(),
+        Kind::Bytes => "".into(),
+        Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => "0".into(),
+        _ => 0.into(),
+    };
+    if field.is_list() { json!([value]) } else { value }
 }
 
 fn of_message(message: &MessageDescriptor) -> Value {
@@ -77,23 +109,6 @@ fn of_message(message: &MessageDescriptor) -> Value {
     let mut schema = json!({ "type": "object", "additionalProperties": false, "properties": properties });
     if let Some(dataset) = lienthong_proto::options::dataset(message) {
         schema["title"] = dataset.name_vi.into();
-    }
-    schema
-}
-
-fn of_field(field: &FieldDescriptor) -> Value {
-    let mut schema = if field.is_map() {
-        let value = field.kind().as_message().map(MessageDescriptor::map_entry_value_field);
-        json!({ "type": "object", "additionalProperties": value.map_or(json!({}), |value| of_kind(&value.kind())) })
-    } else if field.is_list() {
-        json!({ "type": "array", "items": of_kind(&field.kind()) })
-    } else {
-        of_kind(&field.kind())
-    };
-    if let Some(options) = lienthong_proto::options::field(field)
-        && let Some(object) = schema.as_object_mut()
-    {
-        object.insert("description".to_owned(), options.label_vi.into());
     }
     schema
 }

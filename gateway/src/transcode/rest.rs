@@ -53,6 +53,15 @@ enum Part {
     Field(String),
 }
 
+/// A body, as a rule declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// The whole message, but for what the path says.
+    Whole,
+    /// One field.
+    Field(FieldDescriptor),
+}
+
 /// A path that was found.
 #[derive(Debug, Clone)]
 pub struct Matched {
@@ -115,7 +124,7 @@ impl Matched {
 
     /// The field that alone is the answer's body, where the rule names one.
     pub fn answers_with(&self) -> Option<&str> {
-        self.route.rule.answer.as_deref()
+        self.route.rule.answers_with()
     }
 
     /// The message as JSON, from path, query string and body. A field is said in one place.
@@ -197,9 +206,18 @@ impl Rule {
         self.template.variables.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether a body goes with it.
-    pub fn takes_body(&self) -> bool {
-        self.body != Part::Nothing
+    /// What of its method's message a body is; `None`: no body goes with it.
+    pub fn body(&self, input: &MessageDescriptor) -> Option<Body> {
+        match &self.body {
+            Part::Nothing => None,
+            Part::Whole => Some(Body::Whole),
+            Part::Field(name) => input.get_field_by_name(name).map(Body::Field),
+        }
+    }
+
+    /// The field that alone is the answer's body, where the rule names one.
+    pub fn answers_with(&self) -> Option<&str> {
+        self.answer.as_deref()
     }
 
     fn read(rule: &DynamicMessage) -> Option<Self> {

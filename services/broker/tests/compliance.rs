@@ -152,5 +152,9 @@ async fn what_was_counted_stays_counted_once_across_a_restart() {
     let public = soon(stranger.get_statistics(GetStatisticsRequest {})).await.unwrap().into_inner();
     let g01 = public.agencies.iter().find(|agency| agency.agency == "G01").unwrap();
     assert_eq!((g01.requested, g01.served), (6, 6));
+    // Open data is named to everybody; its methods from when the contract is published.
+    let [units] = &public.open[..] else { panic!("{:?}", public.open) };
+    assert_eq!((units.dataset.as_str(), units.provider.as_str()), ("danhmuc.dvhc", "G09"));
+    assert_eq!((public.open_datasets, units.methods.len()), (1, 0));
     soon(broker.stop()).await.unwrap();
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use lienthong_catalog::catalog::{Catalog, Entry};
+use lienthong_catalog::catalog::Entry;
 use lienthong_compliance::{card, day, entry};
 use lienthong_duty::timestamp;
 use lienthong_proto::lienthong::compliance::v1::compliance_service_server::ComplianceService;
@@ -13,7 +13,6 @@ use lienthong_proto::lienthong::compliance::v1::{
     GetStatisticsRequest, GetStatisticsResponse, ListCoverage, ListEntryComplianceRequest,
     ListEntryComplianceResponse, ListScorecardsRequest, ListScorecardsResponse, ReportRow, Scorecard,
 };
-use lienthong_proto::lienthong::options::v1::Sharing;
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
@@ -24,6 +23,7 @@ use crate::door::{Door, Guest};
 use crate::generation::Generation;
 use crate::paging::Page;
 use crate::query::Filter;
+use crate::service::open_data;
 
 /// Years of which a report can be made, this one included; the examiner keeps as many.
 const REPORT_YEARS: i32 = lienthong_compliance::observed::YEARS_KEPT;
@@ -120,7 +120,7 @@ impl ComplianceService for Compliance {
             year,
             rows: rows.to_vec(),
             coverage: coverage(&guest.generation),
-            open_datasets: open_datasets(guest.generation.catalog()),
+            open_datasets: open_data::count(guest.generation.catalog()),
             next_page_token,
             as_of_time: Some(timestamp(now)),
         }))
@@ -136,7 +136,8 @@ impl ComplianceService for Compliance {
         let entries = self.examiner.entries(now).await;
         let names = catalog.agencies().iter().map(|agency| (agency.code.clone(), agency.name_vi.clone()));
         Ok(Response::new(GetStatisticsResponse {
-            open_datasets: open_datasets(catalog),
+            open_datasets: open_data::count(catalog),
+            open: open_data::list(&guest.generation),
             as_of_time: Some(timestamp(now)),
             year: day::of(now).year(),
             ..card::statistics(&entries, &names.collect())
@@ -200,12 +201,4 @@ fn coverage(generation: &Generation) -> Vec<ListCoverage> {
         connected,
     };
     lists.into_iter().map(coverage).collect()
-}
-
-fn open_datasets(catalog: &Catalog) -> u32 {
-    let open = catalog
-        .entries()
-        .iter()
-        .filter(|entry| entry.status.is_in_force() && entry.classification.sharing == Sharing::Open);
-    u32::try_from(open.count()).unwrap_or(u32::MAX)
 }

@@ -59,6 +59,7 @@ pub mod findings;
 pub mod holdings;
 pub mod log;
 mod notes;
+mod open_data;
 pub mod page;
 pub mod registry;
 pub mod rights;
