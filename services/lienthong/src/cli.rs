@@ -170,7 +170,7 @@ pub struct CallArgs {
 pub enum AuditCommand {
     /// Verify a copy of the log: every byte of every file, offline
     Verify(VerifyArgs),
-    /// What does not match between the two sides of exchanges, and in the log: list, close with a reason
+    /// What does not match between the two sides of exchanges, and in the log: list, note, close with a reason
     #[command(subcommand)]
     Findings(crate::commands::findings::FindingsCommand),
     /// Search the log; newest first, each record with its proof

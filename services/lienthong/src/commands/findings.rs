@@ -1,12 +1,12 @@
-//! `lienthong audit findings`: what does not match, and closing it with a reason.
+//! `lienthong audit findings`: what does not match, notes at it, and closing it with a reason.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use lienthong_proto::lienthong::audit::v1::{
-    CloseFindingRequest, FindingEntry, FindingKind, ListFindingsRequest, WatchFindingsRequest,
-    finding_service_client::FindingServiceClient,
+    CloseFindingRequest, FindingEntry, FindingKind, FindingNote, ListFindingsRequest, NoteFindingRequest,
+    WatchFindingsRequest, finding_service_client::FindingServiceClient,
 };
 use lienthong_transport::Channel;
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ pub enum FindingsCommand {
     List(ListArgs),
     /// Show findings and alerts as they are put on record, until interrupted
     Watch(WatchArgs),
+    /// Note something at a finding, or say who follows it up; it is on record who did
+    Note(NoteArgs),
     /// Close a finding with the reason that was found; it is on record who did
     Close(CloseArgs),
 }
@@ -67,6 +69,21 @@ pub struct WatchArgs {
     /// End after so many findings
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
+}
+
+/// `lienthong audit findings note`.
+#[derive(Debug, Args)]
+pub struct NoteArgs {
+    #[command(flatten)]
+    broker: BrokerArgs,
+    /// Id of the finding
+    id: String,
+    /// What is noted, at most 256 characters; kept for ever
+    #[arg(default_value = "", required_unless_present = "assign", hide_default_value = true)]
+    text: String,
+    /// Who follows the finding up from now on, at most 128 characters
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    assign: String,
 }
 
 /// `lienthong audit findings close`.
@@ -158,6 +175,7 @@ pub fn run(command: FindingsCommand) -> Result<ExitCode> {
     match command {
         FindingsCommand::List(args) => block_on(list(args)),
         FindingsCommand::Watch(args) => block_on(watch(args)),
+        FindingsCommand::Note(args) => block_on(note(args)),
         FindingsCommand::Close(args) => block_on(close(args)),
     }
 }
@@ -211,12 +229,23 @@ async fn watch(args: WatchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn note(args: NoteArgs) -> Result<ExitCode> {
+    let request = NoteFindingRequest { id: args.id, note: args.text, assignee: args.assign };
+    let noted = service(&args.broker)?.note_finding(request).await;
+    let noted = noted.map_err(|status| show::explained(&status))?.into_inner().finding;
+    said(noted, args.broker.json)
+}
+
 async fn close(args: CloseArgs) -> Result<ExitCode> {
     let request = CloseFindingRequest { id: args.id, reason: args.reason };
     let closed = service(&args.broker)?.close_finding(request).await;
     let closed = closed.map_err(|status| show::explained(&status))?.into_inner().finding;
-    let closed = closed.context("the broker answered without the finding")?;
-    out::line(&if args.broker.json { to_json(&closed).to_string() } else { shown(&closed) });
+    said(closed, args.broker.json)
+}
+
+fn said(finding: Option<FindingEntry>, json: bool) -> Result<ExitCode> {
+    let finding = finding.context("the broker answered without the finding")?;
+    out::line(&if json { to_json(&finding).to_string() } else { shown(&finding) });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -248,11 +277,23 @@ fn shown(entry: &FindingEntry) -> String {
     }
     let entries: Vec<String> = found.entries.iter().map(u64::to_string).collect();
     lines.push(format!("  on record  entry {} ({})", entry.log_index, entries.join(", ")));
+    if !entry.assignee.is_empty() {
+        lines.push(format!("  followed   by {}", printable(&entry.assignee)));
+    }
+    lines.extend(entry.notes.iter().map(noted));
     if let Some(closed) = &entry.closed {
         let who = format!("{} by {}", show::local(entry.close_time), closed.actor);
         lines.push(format!("  closed     {}: {}", printable(&who), printable(&closed.reason)));
     }
     lines.join("\n")
+}
+
+/// A note, in a line.
+fn noted(note: &FindingNote) -> String {
+    let who = printable(&format!("{} by {}", show::local(note.time), note.actor));
+    let given =
+        if note.assignee.is_empty() { String::new() } else { format!(" → {}", printable(&note.assignee)) };
+    format!("  note       {who}: {}{given}", printable(&note.note))
 }
 
 fn to_json(entry: &FindingEntry) -> Value {
@@ -271,6 +312,13 @@ fn to_json(entry: &FindingEntry) -> Value {
         "recorder": entry.recorder,
         "log_index": entry.log_index,
         "find_time": entry.find_time.map(|time| time.to_string()),
+        "assignee": entry.assignee,
+        "notes": entry.notes.iter().map(|note| json!({
+            "actor": note.actor,
+            "note": note.note,
+            "assignee": note.assignee,
+            "time": note.time.map(|time| time.to_string()),
+        })).collect::<Vec<_>>(),
         "closed": entry.closed.as_ref().map(|closed| json!({
             "actor": closed.actor,
             "reason": closed.reason,
