@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
+use lienthong_console::format::one_direction;
 use lienthong_proto::reason::Reason;
 use lienthong_telemetry::health::HealthReport;
 use maud::Markup;
@@ -149,7 +150,8 @@ fn is_authority(text: &str) -> bool {
 }
 
 fn html(page: &Markup) -> Response<tonic::body::Body> {
-    let mut response = plain(StatusCode::OK, "text/html; charset=utf-8", page.0.clone().into());
+    let mut response =
+        plain(StatusCode::OK, "text/html; charset=utf-8", one_direction(page.0.clone()).into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

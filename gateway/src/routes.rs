@@ -11,6 +11,7 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use lienthong_console::PublicLine;
+use lienthong_console::format::one_direction;
 use lienthong_telemetry::Health;
 use lienthong_telemetry::admin::health_router;
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ pub fn router(public: Public) -> Router {
 async fn front(State(public): State<Public>) -> Response {
     let seen = public.head.borrow().clone();
     let page = page::front(public.health.identity(), &seen, public.numbers.is_some());
-    (caching("no-cache"), Html(page.into_string())).into_response()
+    (caching("no-cache"), Html(one_direction(page.into_string()))).into_response()
 }
 
 async fn numbers(State(public): State<Public>) -> Result<Response, LogFolderError> {
@@ -83,7 +84,7 @@ async fn numbers(State(public): State<Public>) -> Result<Response, LogFolderErro
         Err(error) => return Err(error),
     };
     let page = statistics::page(public.health.identity(), &numbers.told.borrow(), &witnesses);
-    Ok((caching("no-cache"), Html(page.into_string())).into_response())
+    Ok((caching("no-cache"), Html(one_direction(page.into_string()))).into_response())
 }
 
 async fn style() -> Response {

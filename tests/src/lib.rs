@@ -4,6 +4,8 @@
 //! The tests themselves are in `tests/`, a file a topic. They start the program from the same target folder
 //! that they were built into; `tests/run` builds it first.
 
+pub mod browser;
+pub mod desk;
 pub mod load;
 pub mod new_agency;
 pub mod records;

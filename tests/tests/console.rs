@@ -6,17 +6,13 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use lienthong::client::{self, ClientProfile, Stated};
+use lienthong::client::Stated;
 use lienthong::demo::plan::Plan;
-use lienthong_certs::Credentials;
-use lienthong_certs::judge::{Branch, Judge, Profile, RevocationLists, TrustAnchors};
 use lienthong_gateway::console::lang::Lang;
 use lienthong_gateway::console::pages::PAGES;
 use lienthong_gateway::console::visit::Role;
-use lienthong_tests::{GET_CITIZEN, PERSON, TestMesh, eventually, handling};
-use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, SharedMaterial, TlsMaterial};
-
-type Browser = Channel<Full<Bytes>>;
+use lienthong_tests::browser::{Browser, browser, get, post};
+use lienthong_tests::{GET_CITIZEN, PERSON, TestMesh, eventually, handling, program};
 
 /// A person of each role, by profile.
 const PEOPLE: [(Role, &str); 5] = [
@@ -26,41 +22,6 @@ const PEOPLE: [(Role, &str); 5] = [
     (Role::Steward, "steward"),
     (Role::Head, "head-H26.90"),
 ];
-
-/// A browser that shows the certificate of a profile.
-fn browser(mesh: &TestMesh, profile: &str) -> Result<Browser> {
-    let layout = &mesh.mesh.layout;
-    let ClientProfile { certificate, key, trust, .. } =
-        client::profile(layout.profiles.get(profile).context("nobody is called so")?)?;
-    let files: Vec<_> = trust.into_iter().map(|path| (Branch::State, path)).collect();
-    let judge = Judge::new(TrustAnchors::load(&files)?, RevocationLists::empty(), Profile::development())?;
-    let material = TlsMaterial::new(Credentials::open(&certificate, &key)?, judge)?;
-    let endpoint = Endpoint::Mesh {
-        address: layout.gateway.as_ref().context("there is no gateway")?.console.to_string(),
-        server_name: Some("console.demo.invalid".to_owned()),
-        material: SharedMaterial::new(material),
-    };
-    Ok(Channel::new(endpoint, ChannelOptions::new(Connections::new())))
-}
-
-async fn get(browser: &Browser, path: &str) -> Result<(StatusCode, String)> {
-    let request = Request::get(path).body(Full::default())?;
-    let response = browser.send(request).await?;
-    for (name, value) in [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")] {
-        ensure!(response.headers().get(name).is_some_and(|held| held == value), "{path} lacks {name}");
-    }
-    let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).context("no content policy")?;
-    ensure!(policy.to_str()?.starts_with("default-src 'none'"), "{policy:?}");
-    let status = response.status();
-    Ok((status, String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?))
-}
-
-async fn post(browser: &Browser, path: &str, form: String) -> Result<StatusCode> {
-    let request = Request::post(path)
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Full::from(form))?;
-    Ok(browser.send(request).await?.status())
-}
 
 async fn start() -> Result<TestMesh> {
     TestMesh::start_plan(&Plan::demo().with_gateway(), |_| Ok(())).await
@@ -209,6 +170,7 @@ async fn findings_appear_by_themselves_and_are_closed_with_a_reason() -> Result<
     let status = post(&other, "/en/findings/close", format!("seal={seal}&id={id}&reason=x")).await?;
     ensure!(status == StatusCode::FORBIDDEN, "{status}");
     noted(&operator, &page, &id).await?;
+    noted_by_command(&mesh, &operator, &id).await?;
     let status =
         post(&operator, "/en/findings/close", format!("seal={seal}&id={id}&reason=looked+at")).await?;
     ensure!(status == StatusCode::SEE_OTHER, "{status}");
@@ -243,6 +205,29 @@ async fn noted(operator: &Browser, page: &str, id: &str) -> Result<()> {
         post(operator, "/en/findings/note", format!("seal={seal}&id={id}&note=a%0d%0ab&assignee=")).await?;
     ensure!(broken == StatusCode::BAD_REQUEST, "{broken}");
     Ok(())
+}
+
+/// The same from a desk without a browser.
+async fn noted_by_command(mesh: &TestMesh, operator: &Browser, id: &str) -> Result<()> {
+    let profile = mesh.mesh.layout.profiles.get("operator-1").context("no operator")?;
+    let run = |arguments: &[&str]| -> Result<std::process::Output> {
+        let mut command = std::process::Command::new(program()?);
+        command.args(["audit", "findings", "note", id]).args(arguments);
+        Ok(command.args(["--json", "--profile"]).arg(profile).output()?)
+    };
+    let done = run(&["đã gọi cho đơn vị", "--assign", "Lê Thị Mẫu"])?;
+    ensure!(done.status.success(), "{done:?}");
+    let finding: serde_json::Value = serde_json::from_slice(&done.stdout)?;
+    ensure!(finding["assignee"] == "Lê Thị Mẫu", "{finding:#}");
+    let notes = finding["notes"].as_array().context("no notes")?;
+    ensure!(notes.iter().any(|note| note["note"] == "đã gọi cho đơn vị"), "{finding:#}");
+    let nothing = run(&[])?;
+    ensure!(!nothing.status.success(), "a note of nothing: {nothing:?}");
+    eventually("the console shows it", async || {
+        let (_, page) = get(operator, "/vi/findings").await?;
+        Ok(page.contains("đã gọi cho đơn vị") && page.contains("<strong>Lê Thị Mẫu</strong>"))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +270,10 @@ async fn everybody_sees_the_numbers_and_the_witnesses_and_nobody_in_them() -> Re
         let page = String::from_utf8(got.stdout)?;
         ensure!(page.contains("(G01)") && page.contains("đã ký điểm mới nhất"), "{page}");
         ensure!(!page.contains("H26.90-mot-cua") && !page.contains("999190000001"), "{page}");
-        Ok(true)
+        // Open data by name, and how it is called.
+        let method = "/vn.danhmuc.v1.AdministrativeUnitService/GetAdministrativeUnit";
+        ensure!(page.contains("Danh mục đơn vị hành chính") && page.contains("(G09)"), "{page}");
+        Ok(page.contains(&format!("https://NODE:7081{method}")))
     })
     .await?;
     mesh.stop().await

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lienthong::client::Stated;
 use lienthong_proto::reason::Reason;
+use lienthong_tests::desk::node_profile;
 use lienthong_tests::{TestMesh, eventually, handling, program, reason};
 use serde_json::Value;
 
@@ -34,21 +35,6 @@ fn json(mesh: &TestMesh, profile: &Path, arguments: &[&str]) -> Result<Value> {
 fn officer(mesh: &TestMesh, number: u8) -> Result<std::path::PathBuf> {
     let profiles = &mesh.mesh.layout.profiles;
     profiles.get(&format!("operator-{number}")).cloned().context("the mesh has no such officer")
-}
-
-/// A profile by which a node of the mesh speaks to the broker itself.
-fn node_profile(mesh: &TestMesh, node: &str) -> Result<std::path::PathBuf> {
-    let dir = &mesh.mesh.layout.dir;
-    let operator: toml::Table = toml::from_str(&fs::read_to_string(officer(mesh, 1)?)?)?;
-    let config: toml::Table =
-        toml::from_str(&fs::read_to_string(dir.join(format!("config/node-{node}.toml")))?)?;
-    let mut profile = operator;
-    for key in ["certificate", "key"] {
-        profile.insert(key.to_owned(), config[key].clone());
-    }
-    let path = dir.join(format!("clients/{node}-to-broker.toml"));
-    fs::write(&path, toml::to_string(&profile)?)?;
-    Ok(path)
 }
 
 async fn residence(mesh: &TestMesh) -> Result<lienthong::commands::call::Outcome> {

@@ -8,6 +8,11 @@ use time::macros::{format_description, offset};
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 use uuid::Uuid;
 
+use crate::lang::Lang;
+
+/// Names that stand in one cell of a table.
+pub const NAMES_SHOWN_MAX: usize = 20;
+
 /// The clock of people in Việt Nam.
 pub const VIETNAM: UtcOffset = offset!(+7);
 
@@ -103,13 +108,47 @@ pub fn common_name(subject: &str) -> String {
     name.unwrap_or(subject).to_owned()
 }
 
-/// A value of anybody's as a cell of a file that spreadsheets open: what they would compute is text (a leading quote), and
-/// quotes are doubled.
+/// The first of many names, at most `shown_max`, and how many more there are.
+pub fn first<T: AsRef<str>>(names: &[T], shown_max: usize, lang: Lang) -> String {
+    let shown = names.iter().take(shown_max).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(shown_max) {
+        0 => shown,
+        more => format!("{shown} … {} {}", grouped(more as u64), lang.of("nữa", "more")),
+    }
+}
+
+/// What anybody wrote, for people to read: signs that turn the direction of writing (Unicode UAX #9), by which `H62` could be
+/// shown as `H26`, become U+FFFD. No page of ours needs one.
+pub fn one_direction(text: String) -> String {
+    if text.contains(turns) { text.replace(turns, "\u{fffd}") } else { text }
+}
+
+/// A value of anybody's as a cell of a file, that no spreadsheet takes for a formula (OWASP, CSV Injection): what begins as
+/// one gets an apostrophe before it, also behind a semicolon, which separates cells where people write numbers with a comma.
+/// Control characters but line ends, and signs that turn the direction of writing, go.
+pub fn cell(value: &str) -> String {
+    let (mut cell, mut begins) = (String::with_capacity(value.len()), true);
+    for letter in value.chars().filter(|letter| (!letter.is_control() || *letter == '\n') && !turns(*letter))
+    {
+        if begins && FORMULA_BEGINS.contains(&letter) {
+            cell.push('\'');
+        }
+        cell.push(letter);
+        begins = matches!(letter, ';' | '\n') || (begins && letter.is_whitespace());
+    }
+    cell
+}
+
+/// [`cell`], quoted.
 pub fn csv_cell(value: &str) -> String {
-    let plain: String = value.chars().filter(|letter| !letter.is_control()).collect();
-    let computed = plain.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
-    let guard = if computed { "'" } else { "" };
-    format!("\"{guard}{}\"", plain.replace('"', "\"\""))
+    format!("\"{}\"", cell(value).replace('"', "\"\""))
+}
+
+/// Signs with which a formula begins, the wide ones of East Asian keyboards too.
+const FORMULA_BEGINS: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+fn turns(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn when(at: &Timestamp) -> Option<OffsetDateTime> {
@@ -157,10 +196,36 @@ mod tests {
 
     #[test]
     fn a_cell_of_a_file_computes_nothing() {
-        assert_eq!(csv_cell("=1+1"), "\"'=1+1\"");
-        assert_eq!(csv_cell("＝cmd"), "\"'＝cmd\"");
-        assert_eq!(csv_cell("\t=1"), "\"'=1\"");
-        assert_eq!(csv_cell("Bộ \"X\"\n"), "\"Bộ \"\"X\"\"\"");
+        for (value, expected) in [
+            ("=1+1", "'=1+1"),
+            ("＝cmd", "'＝cmd"),
+            ("\t=1", "'=1"),
+            ("\u{1b}=1", "'=1"),
+            ("\u{202e}=1", "'=1"),
+            ("  @SUM(A1)", "  '@SUM(A1)"),
+            ("\n-1", "\n'-1"),
+            ("a;=HYPERLINK(1)", "a;'=HYPERLINK(1)"),
+            ("a; +1", "a; '+1"),
+            ("H26.90-261121-0001", "H26.90-261121-0001"),
+            ("a = b", "a = b"),
+            ("a\u{1b}[31mb", "a[31mb"),
+        ] {
+            assert_eq!(cell(value), expected, "{value:?}");
+        }
+        assert_eq!(csv_cell("Bộ \"X\""), "\"Bộ \"\"X\"\"\"");
+    }
+
+    #[test]
+    fn nothing_turns_the_direction_of_writing() {
+        assert_eq!(one_direction("H\u{202e}62\u{2069}".to_owned()), "H\u{fffd}62\u{fffd}");
+        assert_eq!(one_direction("Bộ Công an".to_owned()), "Bộ Công an");
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_shown() {
+        let names: Vec<String> = (0..1_254).map(|number| number.to_string()).collect();
+        assert_eq!(first(&names[..2], 20, Lang::Vi), "0, 1");
+        assert!(first(&names, 20, Lang::En).ends_with(", 19 … 1.234 more"));
     }
 
     #[test]

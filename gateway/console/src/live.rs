@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use crate::desk::Desk;
+use crate::format::{NAMES_SHOWN_MAX, first, one_direction};
 use crate::visit::Visit;
 use crate::words;
 
@@ -78,7 +79,7 @@ pub async fn stream(visit: Visit) -> Response {
 fn event(visit: &Visit, said: WatchFindingsResponse) -> Option<Event> {
     let finding = said.finding?.finding?;
     let kind = words::finding(FindingKind::try_from(finding.kind).unwrap_or_default(), visit.lang);
-    let text = format!("{kind}: {}", finding.nodes.join(", "));
+    let text = one_direction(format!("{kind}: {}", first(&finding.nodes, NAMES_SHOWN_MAX, visit.lang)));
     let href = format!("{}#{}", visit.link("/findings"), finding.id);
     Event::default().event("finding").json_data(serde_json::json!({ "text": text, "href": href })).ok()
 }

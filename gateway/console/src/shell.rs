@@ -4,7 +4,7 @@ use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::failure::Failure;
-use crate::format::common_name;
+use crate::format::{common_name, one_direction};
 use crate::lang::Lang;
 use crate::pages::{GROUPS, Group, PAGES};
 use crate::routes::House;
@@ -116,7 +116,7 @@ pub fn frame(house: &House, lang: Lang, title: &str, content: &Markup) -> Html<S
             }
         }
     };
-    Html(page.into_string())
+    Html(one_direction(page.into_string()))
 }
 
 fn menu(visit: &Visit, group: Group) -> Markup {

@@ -128,9 +128,45 @@ pub const fn access(kind: AccessKind, lang: Lang) -> &'static str {
 }
 
 /// A method's kind.
-pub fn method(kind: MethodKind) -> String {
-    kind.as_str_name().trim_start_matches("METHOD_KIND_").to_owned()
+pub fn method(kind: MethodKind, lang: Lang) -> &'static str {
+    registered(kind.as_str_name().trim_start_matches("METHOD_KIND_"), lang)
 }
+
+/// A word of the registry and the catalog (bloc, level, role, status, method) as people say it; one that is not known stays
+/// as it is.
+pub fn registered(word: &str, lang: Lang) -> &str {
+    let known = REGISTERED.iter().find(|(known, ..)| *known == word);
+    known.map_or(word, |(_, vi, en)| lang.of(vi, en))
+}
+
+const REGISTERED: &[(&str, &str, &str)] = &[
+    ("PARTY", "Đảng", "Party"),
+    ("NATIONAL_ASSEMBLY", "Quốc hội", "National Assembly"),
+    ("GOVERNMENT", "Chính phủ", "Government"),
+    ("COURT", "Tòa án", "Courts"),
+    ("PROCURACY", "Viện kiểm sát", "Procuracy"),
+    ("STATE_AUDIT", "Kiểm toán nhà nước", "State Audit"),
+    ("PRESIDENT_OFFICE", "Văn phòng Chủ tịch nước", "Office of the President"),
+    ("FATHERLAND_FRONT", "Mặt trận Tổ quốc", "Fatherland Front"),
+    ("LOCAL", "Địa phương", "Local"),
+    ("OUTSIDE", "Ngoài hệ thống chính trị", "Outside the political system"),
+    ("CENTRAL", "Trung ương", "Central"),
+    ("PROVINCE", "Cấp tỉnh", "Province"),
+    ("COMMUNE", "Cấp xã", "Commune"),
+    ("PROVIDER", "cung cấp", "provider"),
+    ("CONSUMER", "khai thác", "consumer"),
+    ("OPERATOR", "vận hành", "operator"),
+    ("AUDITOR", "kiểm toán", "auditor"),
+    ("DRAFT", "Dự thảo", "Draft"),
+    ("IN_REVIEW", "Đang thẩm định", "In review"),
+    ("ACTIVE", "Có hiệu lực", "In force"),
+    ("SUSPENDED", "Tạm ngừng", "Suspended"),
+    ("RETIRED", "Hết hiệu lực", "Retired"),
+    ("QUERY", "hỏi trực tuyến", "query"),
+    ("SYNC_TO_CONSUMER", "đồng bộ cho bên khai thác", "sync to the consumer"),
+    ("SYNC_TO_NATIONAL_DB", "đồng bộ về cơ sở dữ liệu tổng hợp quốc gia", "sync to the national database"),
+    ("OFFLINE_PACKAGE", "gói ngoại tuyến", "offline package"),
+];
 
 /// How far a change has come.
 pub const fn change(state: ChangeState, lang: Lang) -> &'static str {

@@ -12,8 +12,9 @@ use time::OffsetDateTime;
 use tonic::Code;
 
 use crate::failure::Failure;
-use crate::format::{day, days_until, grouped};
+use crate::format::{NAMES_SHOWN_MAX, day, days_until, first, grouped};
 use crate::pages::form;
+use crate::pages::table::{self, Column::Text, table};
 use crate::record::{fact, text};
 use crate::shell;
 use crate::visit::Visit;
@@ -86,27 +87,20 @@ async fn content(visit: &Visit, sought: &Sought) -> Result<Markup, Failure> {
             (grouped(page.entries.len() as u64)) " " (lang.of("mục trên trang này, trong đó", "entries on this page, of which")) " "
             (grouped(published as u64)) " " (lang.of("đã công bố hợp đồng dữ liệu.", "have a published contract."))
         }
-        div.table tabindex="0" role="region" aria-label=(lang.of("Mục danh mục", "Entries")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Mục", "Entry")) }
-                    th scope="col" { (lang.of("Tập dữ liệu", "Dataset")) }
-                    th scope="col" { (lang.of("Cung cấp", "Provider")) }
-                    th scope="col" { (lang.of("Bắt buộc chia sẻ với", "Mandatory consumers")) }
-                    th scope="col" { (lang.of("Mục đích", "Purposes")) }
-                    th scope="col" { (lang.of("Tình trạng", "State")) }
-                    th scope="col" { (lang.of("Hạn", "Deadline")) }
-                } }
-                tbody { @for entry in &page.entries { (line(visit, entry)) } }
-            }
-        }
-        @if !page.next_page_token.is_empty() {
-            p.actions {
-                a.button href=(format!("{}?{}", visit.link("/catalog"), serde_urlencoded::to_string(&next).unwrap_or_default())) {
-                    (lang.of("Trang sau", "Next page"))
-                }
-            }
-        }
+        (table(
+            lang.of("Mục danh mục", "Entries"),
+            &[
+                Text(lang.of("Mục", "Entry")),
+                Text(lang.of("Tập dữ liệu", "Dataset")),
+                Text(lang.of("Cung cấp", "Provider")),
+                Text(lang.of("Bắt buộc chia sẻ với", "Mandatory consumers")),
+                Text(lang.of("Mục đích", "Purposes")),
+                Text(lang.of("Tình trạng", "State")),
+                Text(lang.of("Hạn", "Deadline")),
+            ],
+            &html! { @for entry in &page.entries { (line(visit, entry)) } },
+        ))
+        (table::next(visit, "/catalog", &page.next_page_token, &next))
     })
 }
 
@@ -117,10 +111,10 @@ fn line(visit: &Visit, entry: &Entry) -> Markup {
             th.name scope="row" { a href=(visit.link(&format!("/catalog/{id}"))) { (id) } }
             td { code { (entry.dataset) } }
             td { a href=(visit.link(&format!("/agencies/{}", entry.provider))) { (entry.provider) } }
-            td { (entry.mandatory_consumers.join(", ")) }
+            td { (first(&entry.mandatory_consumers, NAMES_SHOWN_MAX, visit.lang)) }
             td { @for purpose in &entry.purposes { div { (purpose_of(purpose, visit)) } } }
             td.name {
-                (entry.status)
+                (words::registered(&entry.status, visit.lang))
                 div {
                     @if entry.published { span.good { (visit.text("đã công bố", "published")) } }
                     @else { span.bad { (visit.text("chưa công bố", "not published")) } }
@@ -183,13 +177,14 @@ async fn one(visit: &Visit, id: &str) -> Result<(String, Markup), Failure> {
 
 fn facts(visit: &Visit, entry: &Entry) -> Markup {
     let lang = visit.lang;
-    let methods = entry.methods.iter().filter_map(|kind| MethodKind::try_from(*kind).ok()).map(words::method);
+    let methods = entry.methods.iter().filter_map(|kind| MethodKind::try_from(*kind).ok());
+    let methods = methods.map(|kind| words::method(kind, lang));
     html! {
         dl.facts {
             (text(lang.of("Tập dữ liệu", "Dataset"), &entry.dataset))
             (text(lang.of("Cơ quan cung cấp", "Provider"), &entry.provider))
             (text(lang.of("Phiên bản", "Version"), &entry.version.to_string()))
-            (text(lang.of("Tình trạng", "State"), &entry.status))
+            (text(lang.of("Tình trạng", "State"), words::registered(&entry.status, lang)))
             (fact(lang.of("Hợp đồng dữ liệu", "Contract"), &html! {
                 @if entry.published { span.good { (lang.of("đã công bố", "published")) } }
                 @else { span.bad { (lang.of("chưa công bố", "not published")) } }
@@ -208,26 +203,25 @@ fn granted(visit: &Visit, entry: &Entry) -> Markup {
     let lang = visit.lang;
     html! {
         h2 { (lang.of("Trường dữ liệu theo mục đích", "Fields by purpose")) }
-        div.table tabindex="0" role="region" aria-label=(lang.of("Trường theo mục đích", "Fields by purpose")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Mục đích", "Purpose")) }
-                    th scope="col" { (lang.of("Trường", "Fields")) }
-                    th scope="col" { (lang.of("Che một phần", "Masked")) }
-                    th scope="col" { (lang.of("Điều kiện bản ghi", "Condition on rows")) }
-                } }
-                tbody {
-                    @for purpose in &entry.purposes {
-                        tr {
-                            th scope="row" { (purpose_of(purpose, visit)) }
-                            td { (purpose.fields.join(", ")) }
-                            td { (purpose.masked_fields.join(", ")) }
-                            td { @if !purpose.condition.is_empty() { code { (purpose.condition) } } }
-                        }
+        (table(
+            lang.of("Trường theo mục đích", "Fields by purpose"),
+            &[
+                Text(lang.of("Mục đích", "Purpose")),
+                Text(lang.of("Trường", "Fields")),
+                Text(lang.of("Che một phần", "Masked")),
+                Text(lang.of("Điều kiện bản ghi", "Condition on rows")),
+            ],
+            &html! {
+                @for purpose in &entry.purposes {
+                    tr {
+                        th scope="row" { (purpose_of(purpose, visit)) }
+                        td { (purpose.fields.join(", ")) }
+                        td { (purpose.masked_fields.join(", ")) }
+                        td { @if !purpose.condition.is_empty() { code { (purpose.condition) } } }
                     }
                 }
-            }
-        }
+            },
+        ))
     }
 }
 
@@ -235,28 +229,30 @@ fn reading(visit: &Visit, readers: &WhoCanResponse) -> Markup {
     let lang = visit.lang;
     html! {
         h2 { (lang.of("Ai được đọc", "Who may read")) }
-        div.table tabindex="0" role="region" aria-label=(lang.of("Ai được đọc", "Who may read")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Cơ quan", "Agency")) }
-                    th scope="col" { (lang.of("Mục đích", "Purpose")) }
-                    th scope="col" { (lang.of("Trường", "Fields")) }
-                    th scope="col" { (lang.of("Quyền", "Right")) }
-                } }
-                tbody {
-                    @for reader in &readers.readers {
-                        tr {
-                            th scope="row" { @if reader.consumer.is_empty() { (lang.of("mọi cơ quan", "every agency")) } @else { (reader.consumer) } }
-                            td { (words::purpose(Purpose::try_from(reader.purpose).unwrap_or_default(), lang)) }
-                            td { (reader.fields.join(", ")) }
-                            td {
-                                code { (reader.right) }
-                                @if reader.suspended { div.bad { (lang.of("đang tạm ngừng", "suspended")) } }
-                            }
+        (table(
+            lang.of("Ai được đọc", "Who may read"),
+            &[
+                Text(lang.of("Cơ quan", "Agency")),
+                Text(lang.of("Mục đích", "Purpose")),
+                Text(lang.of("Trường", "Fields")),
+                Text(lang.of("Quyền", "Right")),
+            ],
+            &html! {
+                @for reader in &readers.readers {
+                    tr {
+                        th scope="row" { @if reader.consumer.is_empty() { (lang.of("mọi cơ quan", "every agency")) } @else { (reader.consumer) } }
+                        td { (words::purpose(Purpose::try_from(reader.purpose).unwrap_or_default(), lang)) }
+                        td { (first(&reader.fields, NAMES_SHOWN_MAX, lang)) }
+                        td {
+                            code { (reader.right) }
+                            @if reader.suspended { div.bad { (lang.of("đang tạm ngừng", "suspended")) } }
                         }
                     }
                 }
-            }
+            },
+        ))
+        @if !readers.next_page_token.is_empty() {
+            p.soft { "… " (lang.of("chỉ hiện", "only the first")) " " (grouped(readers.readers.len() as u64)) " " (lang.of("dòng đầu.", "are shown.")) }
         }
     }
 }

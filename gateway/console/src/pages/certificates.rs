@@ -14,6 +14,10 @@ use time::OffsetDateTime;
 use crate::failure::Failure;
 use crate::format::{common_name, day, days_until, grouped, moment};
 use crate::lang::Lang;
+use crate::pages::table::{
+    Column::{Number, Text},
+    table,
+};
 use crate::shell;
 use crate::visit::Visit;
 
@@ -25,6 +29,9 @@ const PAGES_MAX: usize = 10;
 
 /// Certificates with fewer days left are shown.
 const ENDS_WITHIN_DAYS: i64 = 60;
+
+/// Nodes whose certificate ends that are shown, the soonest first.
+const DUE_SHOWN_MAX: usize = 500;
 
 /// Nodes that are named of those that judge by an older list; of more, only the number is told.
 const NAMED_MAX: usize = 50;
@@ -83,24 +90,24 @@ fn ending(visit: &Visit, nodes: &[NodeState]) -> Markup {
                 (ENDS_WITHIN_DAYS) (lang.of(" ngày tới.", " days."))
             }
         } @else {
-            div.table tabindex="0" role="region" aria-label=(lang.of("Chứng thư sắp hết hạn", "Certificates that end soon")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Nút", "Node")) }
-                        th scope="col" { (lang.of("Hết hạn", "Ends")) }
-                        th.number scope="col" { (lang.of("Còn lại, ngày", "Days left")) }
-                    } }
-                    tbody {
-                        @for (days, node) in &due {
-                            tr {
-                                th scope="row" { code { (node.name.trim_start_matches("agencies/")) } }
-                                td { (day(node.certificate_not_after.as_ref())) }
-                                td.number { span class=(if *days < 14 { "bad" } else { "warning" }) { (days) } }
-                            }
+            (table(
+                lang.of("Chứng thư sắp hết hạn", "Certificates that end soon"),
+                &[
+                    Text(lang.of("Nút", "Node")),
+                    Text(lang.of("Hết hạn", "Ends")),
+                    Number(lang.of("Còn lại, ngày", "Days left")),
+                ],
+                &html! {
+                    @for (days, node) in due.iter().take(DUE_SHOWN_MAX) {
+                        tr {
+                            th scope="row" { code { (node.name.trim_start_matches("agencies/")) } }
+                            td { (day(node.certificate_not_after.as_ref())) }
+                            td.number { span class=(if *days < 14 { "bad" } else { "warning" }) { (days) } }
                         }
                     }
-                }
-            }
+                },
+            ))
+            @if due.len() > DUE_SHOWN_MAX { p.warning { "… " (grouped((due.len() - DUE_SHOWN_MAX) as u64)) " " (lang.of("nút nữa", "more nodes")) } }
         }
     }
 }
@@ -110,24 +117,23 @@ fn told(visit: &Visit, notices: &[Notice]) -> Markup {
     html! {
         @if !notices.is_empty() {
             h2 { (lang.of("Thông báo về chứng thư", "Notices about certificates")) }
-            div.table tabindex="0" role="region" aria-label=(lang.of("Thông báo về chứng thư", "Notices about certificates")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Của", "Whose")) }
-                        th scope="col" { (lang.of("Việc", "What")) }
-                        th scope="col" { (lang.of("Từ", "Since")) }
-                    } }
-                    tbody {
-                        @for notice in notices {
-                            tr {
-                                th scope="row" { code { (notice.holder.trim_start_matches("agencies/")) } }
-                                td { (notice_kind(notice.kind(), lang)) }
-                                td { (moment(notice.time.as_ref())) }
-                            }
+            (table(
+                lang.of("Thông báo về chứng thư", "Notices about certificates"),
+                &[
+                    Text(lang.of("Của", "Whose")),
+                    Text(lang.of("Việc", "What")),
+                    Text(lang.of("Từ", "Since")),
+                ],
+                &html! {
+                    @for notice in notices {
+                        tr {
+                            th scope="row" { code { (notice.holder.trim_start_matches("agencies/")) } }
+                            td { (notice_kind(notice.kind(), lang)) }
+                            td { (moment(notice.time.as_ref())) }
                         }
                     }
-                }
-            }
+                },
+            ))
         }
     }
 }
@@ -186,19 +192,18 @@ fn revocation(visit: &Visit, lists: &[RevocationState], nodes: &[NodeState]) -> 
         @if names.is_empty() {
             p.warning { (lang.of("Chưa có danh sách thu hồi nào.", "There is no revocation list yet.")) }
         } @else {
-            div.table tabindex="0" role="region" aria-label=(lang.of("Thu hồi", "Revocation")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Tổ chức chứng thực", "Authority")) }
-                        th scope="col" { (lang.of("Số danh sách", "List number")) }
-                        th.number scope="col" { (lang.of("Nút đã dùng", "Nodes that use it")) }
-                        th scope="col" { (lang.of("Nút đầu tiên", "First node")) }
-                        th.number scope="col" { (lang.of("Đến nút cuối, giây", "Until the last, seconds")) }
-                        th scope="col" { (lang.of("Nút chưa dùng", "Nodes that do not yet")) }
-                    } }
-                    tbody { @for list in names.values() { (row(visit, list, &spread(list, nodes))) } }
-                }
-            }
+            (table(
+                lang.of("Thu hồi", "Revocation"),
+                &[
+                    Text(lang.of("Tổ chức chứng thực", "Authority")),
+                    Text(lang.of("Số danh sách", "List number")),
+                    Number(lang.of("Nút đã dùng", "Nodes that use it")),
+                    Text(lang.of("Nút đầu tiên", "First node")),
+                    Number(lang.of("Đến nút cuối, giây", "Until the last, seconds")),
+                    Text(lang.of("Nút chưa dùng", "Nodes that do not yet")),
+                ],
+                &html! { @for list in names.values() { (row(visit, list, &spread(list, nodes))) } },
+            ))
         }
     }
 }

@@ -10,8 +10,9 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::format::{common_name, grouped, moment};
+use crate::format::{NAMES_SHOWN_MAX, common_name, first, grouped, moment};
 use crate::pages::preview;
+use crate::pages::table::{Column::Text, next, table};
 use crate::record::{fact, text};
 use crate::shell;
 use crate::visit::Visit;
@@ -72,22 +73,19 @@ async fn content(visit: &Visit, sought: Sought) -> Result<Markup, Failure> {
             }
         }
         @if !page.changes.is_empty() {
-            div.table tabindex="0" role="region" aria-label=(lang.of("Thay đổi", "Changes")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Thay đổi", "Change")) }
-                        th scope="col" { (lang.of("Tình trạng", "State")) }
-                        th scope="col" { (lang.of("Người đề xuất, phê duyệt", "Proposed and approved by")) }
-                        th scope="col" { (lang.of("Để làm gì", "What for")) }
-                        th scope="col" { (lang.of("Kích hoạt", "Activates")) }
-                    } }
-                    tbody { @for change in page.changes.iter().rev() { (line(visit, change)) } }
-                }
-            }
+            (table(
+                lang.of("Thay đổi", "Changes"),
+                &[
+                    Text(lang.of("Thay đổi", "Change")),
+                    Text(lang.of("Tình trạng", "State")),
+                    Text(lang.of("Người đề xuất, phê duyệt", "Proposed and approved by")),
+                    Text(lang.of("Để làm gì", "What for")),
+                    Text(lang.of("Kích hoạt", "Activates")),
+                ],
+                &html! { @for change in page.changes.iter().rev() { (line(visit, change)) } },
+            ))
         }
-        @if !page.next_page_token.is_empty() {
-            p.actions { a.button href=(format!("{}?page={}", visit.link("/changes"), page.next_page_token)) { (lang.of("Trang sau", "Next page")) } }
-        }
+        (next(visit, "/changes", &page.next_page_token, &Sought { page: page.next_page_token.clone() }))
     })
 }
 
@@ -99,7 +97,7 @@ fn line(visit: &Visit, change: &Change) -> Markup {
             td { span class=(if change.state() == ChangeState::Proposed { "warning" } else { "" }) { (words::change(change.state(), visit.lang)) } }
             td { @for person in &change.approvers { div { (common_name(person)) } } }
             td { (change.note) }
-            td { (change.activates.join(", ")) }
+            td { (first(&change.activates, NAMES_SHOWN_MAX, visit.lang)) }
         }
     }
 }

@@ -11,12 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::format::{grouped, moment};
+use crate::pages::table::{
+    Column::{Number, Text},
+    next, table,
+};
 use crate::record::{fact, text};
 use crate::shell;
 use crate::visit::Visit;
 
 /// Agencies of a page.
 const PAGE_AGENCIES: i32 = 500;
+
+/// Entries of a card.
+const ENTRIES_SHOWN_MAX: usize = 100;
 
 /// Which page, as the address says it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,23 +64,20 @@ async fn content(visit: &Visit, sought: Sought) -> Result<Markup, Failure> {
         @if page.scorecards.is_empty() {
             p { (lang.of("Danh mục không giao cơ quan nào trong phạm vi của bạn chia sẻ dữ liệu.", "The catalog has no agency that you may see share anything.")) }
         } @else {
-            div.table tabindex="0" role="region" aria-label=(lang.of("Phiếu điểm", "Scorecards")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Cơ quan", "Agency")) }
-                        th.number scope="col" { (lang.of("Điểm", "Score")) }
-                        th.number scope="col" { (lang.of("Mục đạt", "Entries kept")) }
-                        th.number scope="col" { (lang.of("Cuộc gọi được phục vụ", "Calls served")) }
-                        th.number scope="col" { (lang.of("Từ chối", "Refusals")) }
-                        th scope="col" { (lang.of("Hạn gần nhất", "Nearest deadline")) }
-                    } }
-                    tbody { @for one in &page.scorecards { (line(visit, one)) } }
-                }
-            }
+            (table(
+                lang.of("Phiếu điểm", "Scorecards"),
+                &[
+                    Text(lang.of("Cơ quan", "Agency")),
+                    Number(lang.of("Điểm", "Score")),
+                    Number(lang.of("Mục đạt", "Entries kept")),
+                    Number(lang.of("Cuộc gọi được phục vụ", "Calls served")),
+                    Number(lang.of("Từ chối", "Refusals")),
+                    Text(lang.of("Hạn gần nhất", "Nearest deadline")),
+                ],
+                &html! { @for one in &page.scorecards { (line(visit, one)) } },
+            ))
         }
-        @if !page.next_page_token.is_empty() {
-            p.actions { a.button href=(format!("{}?page={}", visit.link("/compliance"), page.next_page_token)) { (lang.of("Trang sau", "Next page")) } }
-        }
+        (next(visit, "/compliance", &page.next_page_token, &Sought { page: page.next_page_token.clone() }))
     })
 }
 
@@ -133,8 +137,25 @@ fn card(visit: &Visit, one: &Scorecard) -> Markup {
             (lang.of("Đếm từ nhật ký của cả hai bên, năm", "Counted from both sides' records, year")) " " (one.year) ", "
             (lang.of("đến bản ghi số", "up to entry")) " " (grouped(one.counted_upto)) ", " (moment(one.as_of_time.as_ref())) "."
         }
-        @for entry in &one.entries { (of_entry(visit, entry)) }
+        @for entry in worst(&one.entries) { (of_entry(visit, entry)) }
+        @let more = one.entries.len().saturating_sub(ENTRIES_SHOWN_MAX);
+        @if more > 0 {
+            p.soft {
+                "… " (grouped(more as u64)) " " (lang.of("mục nữa, điểm cao hơn; xem ở", "more entries, of higher scores; see")) " "
+                a href=(visit.link(&format!("/catalog?provider={}", one.agency))) { (lang.of("danh mục", "the catalog")) }
+            }
+        }
     }
+}
+
+/// The entries of a card; of more than fit, those with the lowest scores.
+fn worst(entries: &[EntryCompliance]) -> Vec<&EntryCompliance> {
+    let mut shown: Vec<&EntryCompliance> = entries.iter().collect();
+    if shown.len() > ENTRIES_SHOWN_MAX {
+        shown.sort_by_key(|entry| entry.score);
+        shown.truncate(ENTRIES_SHOWN_MAX);
+    }
+    shown
 }
 
 fn of_entry(visit: &Visit, entry: &EntryCompliance) -> Markup {

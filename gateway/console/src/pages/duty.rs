@@ -14,7 +14,12 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::failure::Failure;
-use crate::format::{common_name, day, days_until, grouped, moment};
+use crate::format::{NAMES_SHOWN_MAX, common_name, day, days_until, first, grouped, moment};
+use crate::pages::table::{
+    self,
+    Column::{self, Text},
+    table,
+};
 use crate::record::{fact, text};
 use crate::shell;
 use crate::visit::Visit;
@@ -146,22 +151,16 @@ pub async fn dispute(visit: Visit, Path(id): Path<String>) -> Response {
 }
 
 fn list(visit: &Visit, heads: &[&str], rows: &[Markup], next: &str) -> Html<String> {
+    let columns: Vec<Column<'_>> = heads.iter().map(|head| Text(head)).collect();
     shell::page(
         visit,
         &html! {
             @if rows.is_empty() {
                 p { (visit.text("Chưa có gì ở đây.", "There is nothing here.")) }
             } @else {
-                div.table tabindex="0" role="region" aria-label=(visit.page.title(visit.lang)) {
-                    table {
-                        thead { tr { @for head in heads { th scope="col" { (head) } } } }
-                        tbody { @for row in rows { (row) } }
-                    }
-                }
+                (table(visit.page.title(visit.lang), &columns, &html! { @for row in rows { (row) } }))
             }
-            @if !next.is_empty() {
-                p.actions { a.button href=(format!("{}?page={next}", visit.link(visit.page.path))) { (visit.text("Trang sau", "Next page")) } }
-            }
+            (table::next(visit, visit.page.path, next, &Sought { page: next.to_owned() }))
         },
     )
 }
@@ -173,7 +172,7 @@ fn request_line(visit: &Visit, one: &ConnectionRequest) -> Markup {
             th scope="row" { (number(&one.name)) div.soft { (moment(one.create_time.as_ref())) } }
             td { (one.requester) div.soft { code { (one.system) } } }
             td { (one.provider) }
-            td { code { (one.dataset) } div.soft { (one.fields.join(", ")) } }
+            td { code { (one.dataset) } div.soft { (first(&one.fields, NAMES_SHOWN_MAX, visit.lang)) } }
             td { (purpose(one.purpose, visit)) div.soft { (one.use_plan) } div.soft { (one.legal_basis) } }
             td {
                 span class=(if state == ConnectionRequestState::Overdue { "bad" } else { "" }) { (words::request(state, visit.lang)) }
@@ -223,7 +222,7 @@ fn outage_line(visit: &Visit, one: &Outage) -> Markup {
     html! {
         tr {
             th scope="row" { (one.provider) }
-            td { @if one.datasets.is_empty() { (visit.text("tất cả", "all")) } @else { code { (one.datasets.join(", ")) } } }
+            td { @if one.datasets.is_empty() { (visit.text("tất cả", "all")) } @else { code { (first(&one.datasets, NAMES_SHOWN_MAX, visit.lang)) } } }
             td { (moment(one.start_time.as_ref())) }
             td { (moment(one.expected_end_time.as_ref())) }
             td { (one.note) }
@@ -251,26 +250,25 @@ fn story(visit: &Visit, one: &Dispute) -> Markup {
             (text(lang.of("Kết quả", "Outcome"), words::outcome(one.outcome(), lang)))
         }
         h2 { (lang.of("Diễn biến", "What was said and done")) }
-        div.table {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Thời điểm", "Time")) }
-                    th scope="col" { (lang.of("Ai", "Who")) }
-                    th scope="col" { (lang.of("Việc", "What")) }
-                    th scope="col" { (lang.of("Nội dung", "In their words")) }
-                } }
-                tbody {
-                    @for event in &one.events {
-                        tr {
-                            td { (moment(event.time.as_ref())) }
-                            td { (common_name(&event.actor)) }
-                            td { (step(&event.kind, visit)) }
-                            td { (event.text) }
-                        }
+        (table(
+            lang.of("Diễn biến", "What was said and done"),
+            &[
+                Text(lang.of("Thời điểm", "Time")),
+                Text(lang.of("Ai", "Who")),
+                Text(lang.of("Việc", "What")),
+                Text(lang.of("Nội dung", "In their words")),
+            ],
+            &html! {
+                @for event in &one.events {
+                    tr {
+                        td { (moment(event.time.as_ref())) }
+                        td { (common_name(&event.actor)) }
+                        td { (step(&event.kind, visit)) }
+                        td { (event.text) }
                     }
                 }
-            }
-        }
+            },
+        ))
     }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::format::{common_name, id, moment};
 use crate::pages::form;
+use crate::pages::table::{self, Column::Text};
 use crate::shell;
 use crate::visit::{Role, Visit};
 use crate::words;
@@ -116,13 +117,7 @@ async fn content(visit: &Visit, sought: &Sought) -> Result<Markup, Failure> {
         } @else {
             (table(visit, &findings))
         }
-        @if !next_page_token.is_empty() {
-            p.actions {
-                a.button href=(format!("{}?{}", visit.link("/findings"), serde_urlencoded::to_string(&next).unwrap_or_default())) {
-                    (visit.text("Trang sau", "Next page"))
-                }
-            }
-        }
+        (table::next(visit, "/findings", &next_page_token, &next))
     })
 }
 
@@ -155,18 +150,17 @@ fn fields(visit: &Visit, sought: &Sought) -> Markup {
 pub fn table(visit: &Visit, findings: &[FindingEntry]) -> Markup {
     let lang = visit.lang;
     html! {
-        div.table tabindex="0" role="region" aria-label=(lang.of("Phát hiện", "Findings")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Thời điểm", "Time")) }
-                    th scope="col" { (lang.of("Phát hiện", "Finding")) }
-                    th scope="col" { (lang.of("Liên quan đến", "Concerns")) }
-                    th scope="col" { (lang.of("Chi tiết", "Detail")) }
-                    th scope="col" { (lang.of("Tình trạng", "State")) }
-                } }
-                tbody { @for entry in findings { (line(visit, entry)) } }
-            }
-        }
+        (table::table(
+            lang.of("Phát hiện", "Findings"),
+            &[
+                Text(lang.of("Thời điểm", "Time")),
+                Text(lang.of("Phát hiện", "Finding")),
+                Text(lang.of("Liên quan đến", "Concerns")),
+                Text(lang.of("Chi tiết", "Detail")),
+                Text(lang.of("Tình trạng", "State")),
+            ],
+            &html! { @for entry in findings { (line(visit, entry)) } },
+        ))
     }
 }
 

@@ -5,7 +5,8 @@ use lienthong_proto::lienthong::control::v1::{GetMeshStatusRequest, GetMeshStatu
 use maud::{Markup, html};
 
 use crate::failure::Failure;
-use crate::format::{grouped, moment};
+use crate::format::{common_name, grouped, moment};
+use crate::pages::table::{Column::Text, table};
 use crate::proof::Judged;
 use crate::record::{fact, text};
 use crate::shell;
@@ -42,15 +43,14 @@ async fn content(visit: &Visit) -> Result<Markup, Failure> {
             (text(lang.of("Đã đối soát đến", "Matched up to"), &reached(mesh.matched_upto)))
         }
         h2 { (lang.of("Danh sách thu hồi đang áp dụng", "Revocation lists in force")) }
-        div.table {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Tổ chức chứng thực", "Authority")) }
-                    th scope="col" { (lang.of("Số danh sách", "List number")) }
-                } }
-                tbody { @for list in &mesh.revocation { tr { th scope="row" { (list.issuer) } td { code { (hex::encode(&list.crl_number)) } } } } }
-            }
-        }
+        (table(
+            lang.of("Danh sách thu hồi đang áp dụng", "Revocation lists in force"),
+            &[
+                Text(lang.of("Tổ chức chứng thực", "Authority")),
+                Text(lang.of("Số danh sách", "List number")),
+            ],
+            &html! { @for list in &mesh.revocation { tr { th scope="row" { (common_name(&list.issuer)) } td { code { (hex::encode(&list.crl_number)) } } } } },
+        ))
     })
 }
 

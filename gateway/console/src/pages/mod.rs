@@ -19,6 +19,7 @@ pub mod preview;
 pub mod reading;
 pub mod records;
 pub mod rules;
+pub mod table;
 
 /// Where a page stands in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::failure::Failure;
-use crate::format::{day, days_until, grouped, moment};
+use crate::format::{common_name, day, days_until, grouped, moment};
+use crate::pages::table::{
+    Column::{Number, Text},
+    next, table,
+};
 use crate::shell;
 use crate::visit::Visit;
 
@@ -48,30 +52,30 @@ async fn content(visit: &Visit, sought: Sought) -> Result<Markup, Failure> {
             li { strong class=(if behind > 0 { "warning" } else { "" }) { (grouped(behind as u64)) } (lang.of("nút chậm hơn kỳ mới nhất", "nodes behind it")) }
             li { strong { (grouped(mesh.trust_version)) } (lang.of("phiên bản tệp tin cậy", "version of the trust file")) }
         }
-        div.table tabindex="0" role="region" aria-label=(lang.of("Các nút", "Nodes")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Nút", "Node")) }
-                    th scope="col" { (lang.of("Kết nối", "Connected")) }
-                    th scope="col" { (lang.of("Phiên bản", "Version")) }
-                    th.number scope="col" { (lang.of("Kỳ quyền", "Epoch")) }
-                    th scope="col" { (lang.of("Từ lúc", "Since")) }
-                    th.number scope="col" { (lang.of("Tệp tin cậy", "Trust")) }
-                    th scope="col" { (lang.of("Chứng thư hết hạn", "Certificate until")) }
-                    th.number scope="col" { (lang.of("Nhật ký đã nhận", "Journal received")) }
-                    th scope="col" { (lang.of("Thu hồi", "Revocation")) }
-                } }
-                tbody { @for node in &page.nodes { (line(visit, node, &mesh)) } }
-            }
-        }
-        @if !page.next_page_token.is_empty() {
-            p.actions { a.button href=(format!("{}?page={}", visit.link("/nodes"), page.next_page_token)) { (lang.of("Trang sau", "Next page")) } }
-        }
+        (table(
+            lang.of("Các nút", "Nodes"),
+            &[
+                Text(lang.of("Nút", "Node")),
+                Text(lang.of("Kết nối", "Connected")),
+                Text(lang.of("Phiên bản", "Version")),
+                Number(lang.of("Kỳ quyền", "Epoch")),
+                Text(lang.of("Từ lúc", "Since")),
+                Number(lang.of("Tệp tin cậy", "Trust")),
+                Text(lang.of("Chứng thư hết hạn", "Certificate until")),
+                Number(lang.of("Nhật ký đã nhận", "Journal received")),
+                Text(lang.of("Thu hồi", "Revocation")),
+            ],
+            &html! { @for node in &page.nodes { (line(visit, node, &mesh)) } },
+        ))
+        (next(visit, "/nodes", &page.next_page_token, &Sought { page: page.next_page_token.clone() }))
     })
 }
 
 fn line(visit: &Visit, node: &NodeState, mesh: &GetMeshStatusResponse) -> Markup {
     let lang = visit.lang;
+    let mut lists: Vec<_> =
+        node.revocation.iter().filter_map(|held| Some((held.list.as_ref()?, held.since.as_ref()))).collect();
+    lists.sort_by_key(|(list, _)| &list.issuer);
     let left = node.certificate_not_after.as_ref().map(|end| days_until(end, OffsetDateTime::now_utc()));
     html! {
         tr {
@@ -98,10 +102,8 @@ fn line(visit: &Visit, node: &NodeState, mesh: &GetMeshStatusResponse) -> Markup
                 @if !node.revocation.is_empty() {
                     details {
                         summary { (node.revocation.len()) " " (lang.of("danh sách", "lists")) }
-                        @for held in &node.revocation {
-                            @if let Some(list) = &held.list {
-                                div { (list.issuer) " #" (hex::encode(&list.crl_number)) ", " (lang.of("từ", "since")) " " (moment(held.since.as_ref())) }
-                            }
+                        @for (list, since) in &lists {
+                            div { (common_name(&list.issuer)) " #" (hex::encode(&list.crl_number)) ", " (lang.of("từ", "since")) " " (moment(*since)) }
                         }
                     }
                 }

@@ -10,7 +10,12 @@ use lienthong_proto::lienthong::catalog::v1::{
 use maud::{Markup, html};
 
 use crate::failure::Failure;
-use crate::format::grouped;
+use crate::format::{NAMES_SHOWN_MAX, first, grouped};
+use crate::lang::Lang;
+use crate::pages::table::{
+    Column::{Number, Text},
+    table,
+};
 use crate::visit::Visit;
 use crate::words;
 
@@ -19,6 +24,9 @@ const REPLAY_DAYS: u32 = 7;
 
 /// Objects, rights, and groups of calls that are shown of each.
 const SHOWN_MAX: usize = 200;
+
+/// Lines that tell how one object or right changes.
+const LINES_SHOWN_MAX: usize = 50;
 
 /// Largest answer that is taken, bytes: a plan lists thousands of rights.
 const PLAN_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -76,19 +84,18 @@ fn replayed(visit: &Visit, replay: Option<&Replay>) -> Markup {
             @if replay.cut { " " span.soft { (lang.of("Chỉ xét những cuộc gọi mới nhất.", "Only the newest were taken.")) } }
         }
         @if !replay.groups.is_empty() {
-            div.table tabindex="0" role="region" aria-label=(lang.of("Cuộc gọi có kết quả khác", "Calls that would end otherwise")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Khai thác", "Consumer")) }
-                        th scope="col" { (lang.of("Cung cấp", "Provider")) }
-                        th scope="col" { (lang.of("Phương thức", "Method")) }
-                        th scope="col" { (lang.of("Trước", "Before")) }
-                        th scope="col" { (lang.of("Sau", "After")) }
-                        th.number scope="col" { (lang.of("Số lần", "Times")) }
-                    } }
-                    tbody { @for group in replay.groups.iter().take(SHOWN_MAX) { (calls(visit, group)) } }
-                }
-            }
+            (table(
+                lang.of("Cuộc gọi có kết quả khác", "Calls that would end otherwise"),
+                &[
+                    Text(lang.of("Khai thác", "Consumer")),
+                    Text(lang.of("Cung cấp", "Provider")),
+                    Text(lang.of("Phương thức", "Method")),
+                    Text(lang.of("Trước", "Before")),
+                    Text(lang.of("Sau", "After")),
+                    Number(lang.of("Số lần", "Times")),
+                ],
+                &html! { @for group in replay.groups.iter().take(SHOWN_MAX) { (calls(visit, group)) } },
+            ))
         }
     }
 }
@@ -110,32 +117,39 @@ fn rights(visit: &Visit, rights: &[RightChange], more: u64) -> Markup {
     let lang = visit.lang;
     html! {
         h2 { (lang.of("Quyền thay đổi", "Rights that change")) }
-        div.table tabindex="0" role="region" aria-label=(lang.of("Quyền thay đổi", "Rights that change")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Quyền", "Right")) }
-                    th scope="col" { (lang.of("Khai thác", "Consumer")) }
-                    th scope="col" { (lang.of("Tập dữ liệu", "Dataset")) }
-                    th scope="col" { (lang.of("Thay đổi", "Change")) }
-                } }
-                tbody {
-                    @for right in rights.iter().take(SHOWN_MAX) {
-                        tr {
-                            th scope="row" { code { (right.right) } div.soft { (words::altered(right.kind(), lang)) } }
-                            td { @if right.consumer.is_empty() { (lang.of("mọi cơ quan", "every agency")) } @else { (right.consumer) } }
-                            td { code { (right.dataset) } div.soft { (right.provider) " · " (words::purpose(right.purpose(), lang)) } }
-                            td {
-                                @if !right.fields_gained.is_empty() { div { "+ " (right.fields_gained.join(", ")) } }
-                                @if !right.fields_lost.is_empty() { div.bad { (right.fields_lost.join(", ")) } }
-                                @for line in &right.lines { div { (line) } }
-                            }
+        (table(
+            lang.of("Quyền thay đổi", "Rights that change"),
+            &[
+                Text(lang.of("Quyền", "Right")),
+                Text(lang.of("Khai thác", "Consumer")),
+                Text(lang.of("Tập dữ liệu", "Dataset")),
+                Text(lang.of("Thay đổi", "Change")),
+            ],
+            &html! {
+                @for right in rights.iter().take(SHOWN_MAX) {
+                    tr {
+                        th scope="row" { code { (right.right) } div.soft { (words::altered(right.kind(), lang)) } }
+                        td { @if right.consumer.is_empty() { (lang.of("mọi cơ quan", "every agency")) } @else { (right.consumer) } }
+                        td { code { (right.dataset) } div.soft { (right.provider) " · " (words::purpose(right.purpose(), lang)) } }
+                        td {
+                            @if !right.fields_gained.is_empty() { div { "+ " (first(&right.fields_gained, NAMES_SHOWN_MAX, lang)) } }
+                            @if !right.fields_lost.is_empty() { div.bad { (first(&right.fields_lost, NAMES_SHOWN_MAX, lang)) } }
+                            (told(&right.lines, lang))
                         }
                     }
                 }
-            }
-        }
+            },
+        ))
         @let hidden = more + rights.len().saturating_sub(SHOWN_MAX) as u64;
         @if hidden > 0 { p.soft { "… " (grouped(hidden)) " " (lang.of("quyền nữa", "more rights")) } }
+    }
+}
+
+fn told(lines: &[String], lang: Lang) -> Markup {
+    let more = lines.len().saturating_sub(LINES_SHOWN_MAX);
+    html! {
+        @for line in lines.iter().take(LINES_SHOWN_MAX) { div { (line) } }
+        @if more > 0 { div.soft { "… " (grouped(more as u64)) " " (lang.of("dòng nữa", "more lines")) } }
     }
 }
 
@@ -143,24 +157,23 @@ fn objects(visit: &Visit, objects: &[ObjectChange]) -> Markup {
     let lang = visit.lang;
     html! {
         h2 { (lang.of("Đối tượng thay đổi", "Objects that change")) }
-        div.table tabindex="0" role="region" aria-label=(lang.of("Đối tượng thay đổi", "Objects that change")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Đối tượng", "Object")) }
-                    th scope="col" { (lang.of("Việc", "How")) }
-                    th scope="col" { (lang.of("Nội dung", "What")) }
-                } }
-                tbody {
-                    @for object in objects.iter().take(SHOWN_MAX) {
-                        tr {
-                            th scope="row" { code { (object.object) } }
-                            td { span class=(if object.kind() == ChangeKind::Removed { "warning" } else { "" }) { (words::altered(object.kind(), lang)) } }
-                            td.said { @for line in &object.lines { div { (line) } } }
-                        }
+        (table(
+            lang.of("Đối tượng thay đổi", "Objects that change"),
+            &[
+                Text(lang.of("Đối tượng", "Object")),
+                Text(lang.of("Việc", "How")),
+                Text(lang.of("Nội dung", "What")),
+            ],
+            &html! {
+                @for object in objects.iter().take(SHOWN_MAX) {
+                    tr {
+                        th scope="row" { code { (object.object) } }
+                        td { span class=(if object.kind() == ChangeKind::Removed { "warning" } else { "" }) { (words::altered(object.kind(), lang)) } }
+                        td.said { (told(&object.lines, lang)) }
                     }
                 }
-            }
-        }
+            },
+        ))
         @if objects.len() > SHOWN_MAX { p.soft { "… " (grouped((objects.len() - SHOWN_MAX) as u64)) " " (lang.of("đối tượng nữa", "more objects")) } }
     }
 }

@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::format::{common_name, grouped, id, moment};
+use crate::pages::table::{
+    self,
+    Column::{Number, Text},
+    table,
+};
 use crate::pages::{form, records};
 use crate::proof::Judged;
 use crate::shell;
@@ -68,26 +73,19 @@ async fn content(visit: &Visit, sought: &Sought) -> Result<Markup, Failure> {
             div.wide { button { (visit.text("Lọc", "Filter")) } }
         }
         p role="status" { (records::verdict(visit, &judged, &found.records)) }
-        div.table tabindex="0" role="region" aria-label=(visit.text("Việc tra cứu", "Questions")) {
-            table {
-                thead { tr {
-                    th scope="col" { (visit.text("Thời điểm", "Time")) }
-                    th scope="col" { (visit.text("Người hỏi", "Who")) }
-                    th scope="col" { (visit.text("Việc", "What")) }
-                    th scope="col" { (visit.text("Câu hỏi", "Question")) }
-                    th scope="col" { (visit.text("Vụ việc, lý do", "Case, reason")) }
-                    th.number scope="col" { (visit.text("Kết quả", "Results")) }
-                } }
-                tbody { @for (time, access) in asked { (line(visit, time.as_ref(), &access)) } }
-            }
-        }
-        @if !found.next_page_token.is_empty() {
-            p.actions {
-                a.button href=(format!("{}?{}", visit.link("/readings"), serde_urlencoded::to_string(&next).unwrap_or_default())) {
-                    (visit.text("Trang sau", "Next page"))
-                }
-            }
-        }
+        (table(
+            visit.text("Việc tra cứu", "Questions"),
+            &[
+                Text(visit.text("Thời điểm", "Time")),
+                Text(visit.text("Người hỏi", "Who")),
+                Text(visit.text("Việc", "What")),
+                Text(visit.text("Câu hỏi", "Question")),
+                Text(visit.text("Vụ việc, lý do", "Case, reason")),
+                Number(visit.text("Kết quả", "Results")),
+            ],
+            &html! { @for (time, access) in asked { (line(visit, time.as_ref(), &access)) } },
+        ))
+        (table::next(visit, "/readings", &found.next_page_token, &next))
     })
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::failure::Failure;
 use crate::format::{csv_cell, grouped, midnight, midnight_after, moment};
 use crate::pages::form;
+use crate::pages::table::{self, Column::Text};
 use crate::proof::Judged;
 use crate::record::{Row, row};
 use crate::shell;
@@ -277,19 +278,18 @@ pub fn verdict(visit: &Visit, judged: &Judged, records: &[FoundRecord]) -> Marku
 pub fn table(visit: &Visit, records: &[FoundRecord]) -> Markup {
     let lang = visit.lang;
     html! {
-        div.table tabindex="0" role="region" aria-label=(lang.of("Bản ghi", "Records")) {
-            table {
-                thead { tr {
-                    th scope="col" { (lang.of("Thời điểm, trao đổi", "Time, exchange")) }
-                    th scope="col" { (lang.of("Bản ghi", "Record")) }
-                    th scope="col" { (lang.of("Khai thác ← cung cấp", "Consumer ← provider")) }
-                    th scope="col" { (lang.of("Dữ liệu, mục đích", "Data, purpose")) }
-                    th scope="col" { (lang.of("Kết quả", "Outcome")) }
-                    th scope="col" { (lang.of("Người dùng", "User")) }
-                } }
-                tbody { @for found in records { (line(visit, &row(found, lang))) } }
-            }
-        }
+        (table::table(
+            lang.of("Bản ghi", "Records"),
+            &[
+                Text(lang.of("Thời điểm, trao đổi", "Time, exchange")),
+                Text(lang.of("Bản ghi", "Record")),
+                Text(lang.of("Khai thác ← cung cấp", "Consumer ← provider")),
+                Text(lang.of("Dữ liệu, mục đích", "Data, purpose")),
+                Text(lang.of("Kết quả", "Outcome")),
+                Text(lang.of("Người dùng", "User")),
+            ],
+            &html! { @for found in records { (line(visit, &row(found, lang))) } },
+        ))
     }
 }
 

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use crate::failure::Failure;
 use crate::format::grouped;
 use crate::lang::Lang;
+use crate::pages::table::{Column::Text, table};
 use crate::shell;
 use crate::visit::Visit;
 
@@ -36,17 +37,16 @@ async fn content(visit: &Visit) -> Result<Markup, Failure> {
         @if rules.is_empty() {
             p.warning { (lang.of("Không có quy tắc nào: không ai canh chừng.", "There are no rules: nobody watches.")) }
         } @else {
-            div.table tabindex="0" role="region" aria-label=(lang.of("Quy tắc", "Rules")) {
-                table {
-                    thead { tr {
-                        th scope="col" { (lang.of("Quy tắc", "Rule")) }
-                        th scope="col" { (lang.of("Tạo phát hiện khi", "Makes a finding when")) }
-                        th scope="col" { (lang.of("Tập dữ liệu", "Datasets")) }
-                        th scope="col" { (lang.of("Trừ các hệ thống", "Except systems")) }
-                    } }
-                    tbody { @for rule in &rules { (line(visit, rule)) } }
-                }
-            }
+            (table(
+                lang.of("Quy tắc", "Rules"),
+                &[
+                    Text(lang.of("Quy tắc", "Rule")),
+                    Text(lang.of("Tạo phát hiện khi", "Makes a finding when")),
+                    Text(lang.of("Tập dữ liệu", "Datasets")),
+                    Text(lang.of("Trừ các hệ thống", "Except systems")),
+                ],
+                &html! { @for rule in &rules { (line(visit, rule)) } },
+            ))
         }
         p { a href=(visit.link("/findings")) { (lang.of("Xem các phát hiện", "See the findings")) } }
     })

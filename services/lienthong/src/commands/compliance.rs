@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
+use lienthong_gateway::console::format::cell;
 use lienthong_proto::lienthong::compliance::v1::{
     Check, CheckKind, CheckState, EntryCompliance, ExportReportRequest, ExportReportResponse,
     GetScorecardRequest, Lag, ListEntryComplianceRequest, ListScorecardsRequest, Measure, ReportRow,
@@ -356,4 +357,5 @@ fn csv_row(year: i32, row: &ReportRow) -> [String; COLUMNS.len()] {
         of(quality.live),
         reconciliation.days_differing.to_string(),
     ]
+    .map(|text| cell(&text))
 }

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, ValueEnum};
+use lienthong_gateway::console::format::cell;
 use lienthong_proto::lienthong::audit::v1::{FoundRecord, SearchRecordsRequest, SearchRecordsResponse};
 use serde_json::json;
 
@@ -220,34 +221,12 @@ fn row(found: &FoundRecord, checkpoint: &str) -> [String; COLUMNS.len()] {
         path,
         checkpoint.to_owned(),
     ]
-    .map(|cell| harmless(&cell))
-}
-
-/// A cell that no spreadsheet takes for a formula: one that begins as a formula does gets an apostrophe before it, and
-/// control characters but line ends go (OWASP, CSV Injection).
-fn harmless(cell: &str) -> String {
-    let clean: String = cell.chars().filter(|letter| !letter.is_control() || *letter == '\n').collect();
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
-        format!("'{clean}")
-    } else {
-        clean
-    }
+    .map(|text| cell(&text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for evil in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"] {
-            let cell = harmless(evil);
-            assert!(cell.starts_with('\''), "{evil:?}: {cell:?}");
-            assert!(!cell.contains('\t') && !cell.contains('\r'));
-        }
-        assert_eq!(harmless("H26.90"), "H26.90");
-        assert_eq!(harmless("a\u{1b}[31mb"), "a[31mb");
-    }
 
     #[test]
     fn a_place_is_read_back_and_gone_at_the_end() {
