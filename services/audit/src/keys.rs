@@ -20,10 +20,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::digest::{EXCHANGE_KEY_BYTES, ExchangeKey, SALT_BYTES};
+use crate::journal::disk::{Disk, SystemDisk};
 
 /// Bytes of one row.
 pub const ROW_BYTES: usize = 72;
@@ -50,6 +52,7 @@ pub struct KeyFiles {
     files: Vec<KeyFile>,
     active: File,
     rows_max: u64,
+    disk: Arc<dyn Disk>,
 }
 
 /// One file and the span of exchange times in it.
@@ -95,7 +98,7 @@ pub fn find_in(dir: &Path, exchange: &[u8; 16]) -> io::Result<Vec<KeyRow>> {
 impl KeyFiles {
     /// Opens the side files in `dir`, which is made if it is missing. A half-written last row is cut off.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        Self::open_with(dir, FILE_ROWS_MAX)
+        Self::open_on(dir, FILE_ROWS_MAX, Arc::new(SystemDisk))
     }
 
     /// Writes rows behind those already there. They are durable after [`KeyFiles::sync`].
@@ -200,11 +203,12 @@ impl KeyFiles {
             }
         }
         self.files.retain(|file| file.rows > 0 || Some(file.number) == active);
-        File::open(&self.dir)?.sync_all()?;
+        self.disk.sync_folder(&self.dir)?;
         Ok(done)
     }
 
-    fn open_with(dir: &Path, rows_max: u64) -> io::Result<Self> {
+    /// The same with so many rows a file, on a disk that may have a will of its own.
+    pub(crate) fn open_on(dir: &Path, rows_max: u64, disk: Arc<dyn Disk>) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let mut numbers: Vec<u64> = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -223,20 +227,22 @@ impl KeyFiles {
             numbers.iter().map(|number| KeyFile::scan(dir, *number)).collect::<io::Result<Vec<_>>>()?;
         let Some(last) = files.last() else {
             let active = private().create_new(true).open(path_of(dir, 1))?;
-            File::open(dir)?.sync_all()?;
+            disk.sync_folder(dir)?;
             let first = KeyFile { number: 1, path: path_of(dir, 1), rows: 0, span: None };
-            return Ok(Self { dir: dir.to_owned(), files: vec![first], active, rows_max });
+            return Ok(Self { dir: dir.to_owned(), files: vec![first], active, rows_max, disk });
         };
         let active = private().open(&last.path)?;
         active.set_len(last.rows * ROW_BYTES as u64)?;
-        Ok(Self { dir: dir.to_owned(), files, active, rows_max })
+        Ok(Self { dir: dir.to_owned(), files, active, rows_max, disk })
     }
 
     fn begin_file(&mut self) -> io::Result<()> {
         let number = self.files.last().map_or(0, |file| file.number) + 1;
         let path = path_of(&self.dir, number);
-        self.active = private().create_new(true).open(&path)?;
-        File::open(&self.dir)?.sync_all()?;
+        // An earlier attempt may have left it behind, empty: nothing is written before its name is durable.
+        let fresh = private().create(true).truncate(true).open(&path)?;
+        self.disk.sync_folder(&self.dir)?;
+        self.active = fresh;
         self.files.push(KeyFile { number, path, rows: 0, span: None });
         Ok(())
     }
@@ -342,6 +348,11 @@ mod tests {
         KeyRow { exchange, key: ExchangeKey::from_bytes([n; 32]), salt: [n; 16] }
     }
 
+    /// Ten rows a file.
+    fn open(dir: &Path) -> io::Result<KeyFiles> {
+        KeyFiles::open_on(dir, 10, Arc::new(SystemDisk))
+    }
+
     fn rows(range: std::ops::Range<u8>) -> Vec<KeyRow> {
         range.map(row).collect()
     }
@@ -349,12 +360,12 @@ mod tests {
     #[test]
     fn rows_are_found_after_reopening_and_across_files() {
         let dir = tempfile::tempdir().unwrap();
-        let mut keys = KeyFiles::open_with(dir.path(), 10).unwrap();
+        let mut keys = open(dir.path()).unwrap();
         keys.append(&rows(1..35)).unwrap();
         keys.append(&rows(3..4)).unwrap();
         keys.sync().unwrap();
         assert_eq!(find_in(dir.path(), &row(3).exchange).unwrap(), vec![row(3), row(3)]);
-        for keys in [keys, KeyFiles::open_with(dir.path(), 10).unwrap()] {
+        for keys in [keys, open(dir.path()).unwrap()] {
             assert_eq!(keys.files.len(), 4);
             assert_eq!(keys.find(&row(3).exchange).unwrap(), vec![row(3), row(3)]);
             for n in 4..35 {
@@ -367,7 +378,7 @@ mod tests {
     #[test]
     fn erased_keys_are_nowhere_on_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let mut keys = KeyFiles::open_with(dir.path(), 10).unwrap();
+        let mut keys = open(dir.path()).unwrap();
         keys.append(&rows(101..125)).unwrap();
         assert_eq!(keys.erase(&row(113).exchange).unwrap(), 1);
         assert_eq!(keys.erase(&row(113).exchange).unwrap(), 0);
@@ -382,14 +393,14 @@ mod tests {
     #[test]
     fn compaction_keeps_what_is_not_erased() {
         let dir = tempfile::tempdir().unwrap();
-        let mut keys = KeyFiles::open_with(dir.path(), 10).unwrap();
+        let mut keys = open(dir.path()).unwrap();
         keys.append(&rows(1..36)).unwrap();
         assert_eq!(keys.compact().unwrap(), Compacted::default());
         for n in (1..=10).chain(11..=17) {
             keys.erase(&row(n).exchange).unwrap();
         }
         assert_eq!(keys.compact().unwrap(), Compacted { files: 2, bytes: 17 * 72 });
-        for keys in [keys, KeyFiles::open_with(dir.path(), 10).unwrap()] {
+        for keys in [keys, open(dir.path()).unwrap()] {
             assert_eq!(keys.files.len(), 3);
             for n in 18..36 {
                 assert_eq!(keys.find(&row(n).exchange).unwrap(), vec![row(n)], "{n}");

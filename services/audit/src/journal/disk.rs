@@ -1,11 +1,12 @@
-//! The three things a journal asks of a disk. A trait, so that tests can pause, fail and fill it.
+//! What a journal and its side files ask of a disk. A trait, so that tests can pause, fail and fill it.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
-/// What the journal's threads do to segment files.
-pub(super) trait Disk: std::fmt::Debug + Send + Sync {
+/// What the journal's threads do to segment files, and to folders.
+pub(crate) trait Disk: std::fmt::Debug + Send + Sync {
     /// Writes all bytes at an offset.
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
 
@@ -14,11 +15,16 @@ pub(super) trait Disk: std::fmt::Debug + Send + Sync {
 
     /// Reserves space from the beginning of a file, where the file system can.
     fn reserve(&self, file: &File, bytes: u64) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
 }
 
 /// The operating system's disk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SystemDisk;
+pub(crate) struct SystemDisk;
 
 impl Disk for SystemDisk {
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lienthong_proto::lienthong::audit::v1::JournalPosition;
 
 use crate::hash::Hash;
-use crate::keys::KeyFiles;
+use crate::keys::{FILE_ROWS_MAX, KeyFiles};
 use disk::{Disk, SystemDisk};
 use folder::{Acknowledged, Folder};
 use history::History;
@@ -53,7 +53,7 @@ use writer::Writer;
 
 mod account;
 mod cursor;
-mod disk;
+pub(crate) mod disk;
 mod error;
 mod folder;
 mod frame;
@@ -185,7 +185,8 @@ impl Journal {
         let recovered =
             recover::repair(history.path.clone(), history.ending, options.segment_bytes_max, disk.as_ref())?;
         let last_seq = recovered.ending.next_seq - 1;
-        let keys = KeyFiles::open(&folder.keys()).map_err(JournalError::io("open", &folder.keys()))?;
+        let keys = KeyFiles::open_on(&folder.keys(), FILE_ROWS_MAX, Arc::clone(&disk));
+        let keys = keys.map_err(JournalError::io("open", &folder.keys()))?;
         let subjects = folder.subjects();
         let subjects = SubjectRows::open(&subjects, last_seq).map_err(JournalError::io("open", &subjects))?;
         let limits = Limits {

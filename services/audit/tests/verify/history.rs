@@ -7,7 +7,7 @@ use lienthong_audit::checkpoint::Checkpoint;
 use lienthong_audit::hash::{Hash, leaf_hash};
 use lienthong_audit::log::{Log, LogKey, LogOptions, LogReader};
 use lienthong_audit::merkle::Frontier;
-use lienthong_audit::note::{KeyKind, Note, SigningKey};
+use lienthong_audit::note::{KeyKind, Note, NoteSignature, SigningKey};
 use lienthong_audit::policy::Policy;
 use lienthong_audit::verify::{FindingKind, Verdict, VerifyOptions, verify_dir};
 
@@ -133,9 +133,21 @@ fn witnesses_of_the_policy_must_have_cosigned() {
     let options = VerifyOptions { policy, ..VerifyOptions::default() };
     let case = bench.case();
     assert_found(&verify_dir(&case, &options), FindingKind::Signer, "checkpoint");
-    let mut note = LogReader::new(&case).checkpoint_note().unwrap().parse::<Note>().unwrap();
-    note.add(witness.cosign(note.text(), 1_763_000_000).unwrap());
-    fs::write(case.join("checkpoint"), note.to_string()).unwrap();
+    let bare = LogReader::new(&case).checkpoint_note().unwrap().parse::<Note>().unwrap();
+    let cosign = |key: &SigningKey| key.cosign(bare.text(), 1_763_000_000).unwrap();
+    let cosigned = |by: NoteSignature| {
+        let mut note = bare.clone();
+        note.add(by);
+        fs::write(case.join("checkpoint"), note.to_string()).unwrap();
+    };
+    // Somebody who calls himself like the witness, with a key of his own; then under the witness's key id too.
+    let fake = SigningKey::generate(witness.name(), KeyKind::CosignatureV1).unwrap();
+    let key_id = witness.verifier().id();
+    for forged in [cosign(&fake), NoteSignature { key_id, ..cosign(&fake) }] {
+        cosigned(forged);
+        assert_found(&verify_dir(&case, &options), FindingKind::Signer, "checkpoint");
+    }
+    cosigned(cosign(&witness));
     let report = verify_dir(&case, &options);
     assert_sound(&report, Verdict::Verified);
     assert_eq!(report.signers[1], "w1");

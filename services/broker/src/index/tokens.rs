@@ -123,8 +123,10 @@ impl TokenFiles {
 
     fn begin_file(&mut self) -> io::Result<()> {
         let path = path_of(&self.dir, self.number + 1);
-        self.file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // An earlier attempt may have left it behind, empty: nothing is written before its name is durable.
+        let fresh = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         File::open(&self.dir)?.sync_all()?;
+        self.file = fresh;
         self.number += 1;
         self.bytes = 0;
         Ok(())

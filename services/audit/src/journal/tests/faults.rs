@@ -9,7 +9,7 @@ use super::*;
 use crate::digest::ExchangeKey;
 use crate::journal::frame::{Read, SEGMENT_HEADER_BYTES, Tag, read};
 use crate::journal::{AppendError, check};
-use crate::keys::KeyRow;
+use crate::keys::{KeyFiles, KeyRow};
 
 /// A real disk with a will of its own. Knows which record was synced last.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ struct State {
     full: bool,
     fail_write: bool,
     fail_sync: bool,
+    fail_sync_folder: bool,
     panic: bool,
     written_seq: u64,
     synced_seq: u64,
@@ -95,6 +96,13 @@ impl Disk for FaultyDisk {
             return Err(io::ErrorKind::StorageFull.into());
         }
         crate::journal::disk::SystemDisk.reserve(file, bytes)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        if crate::journal::lock(&self.state).fail_sync_folder {
+            return Err(io::Error::other("the folder is gone"));
+        }
+        crate::journal::disk::SystemDisk.sync_folder(folder)
     }
 }
 
@@ -249,4 +257,27 @@ fn the_backlog_is_bounded_until_the_broker_acknowledges() {
     }
     assert_eq!(journal.backlog().records, 0);
     assert_eq!(commit(&handle, denial(11)).seq, 11);
+}
+
+/// Beginning a new file of keys may fail for a while: what could not be taken is taken later, and what was taken stays.
+#[test]
+fn keys_go_on_once_their_folder_can_be_synced_again() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(FaultyDisk::default()));
+    let open = || KeyFiles::open_on(dir.path(), 2, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let row = |n: u8| KeyRow { exchange: [n; 16], key: ExchangeKey::from_bytes([n; 32]), salt: [n; 16] };
+    let mut keys = open();
+    keys.append(&[row(1), row(2)]).unwrap();
+    disk.change(|state| state.fail_sync_folder = true);
+    for _ in 0..2 {
+        assert_eq!(keys.append(&[row(3)]).unwrap_err().to_string(), "the folder is gone");
+        assert_eq!(keys.find(&[3; 16]).unwrap(), []);
+    }
+    disk.change(|state| state.fail_sync_folder = false);
+    keys.append(&[row(3), row(4), row(5)]).unwrap();
+    keys.sync().unwrap();
+    for keys in [keys, open()] {
+        for n in 1..=5 {
+            assert_eq!(keys.find(&[n; 16]).unwrap(), [row(n)], "{n}");
+        }
+    }
 }
