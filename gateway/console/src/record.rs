@@ -77,6 +77,7 @@ pub fn row(found: &FoundRecord, lang: Lang) -> Row {
             (row.kind, row.good) = ("aggregate", false);
             row.outcome = words::reason(&aggregate.reason, lang);
             row.detail = format!("{} × {}", grouped(aggregate.count), aggregate.source);
+            row.dataset = aggregate.dataset;
         }
         Some(Body::Finding(finding)) => {
             (row.kind, row.good) = ("finding", false);

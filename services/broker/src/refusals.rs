@@ -37,6 +37,7 @@ fn aggregate(report: &RefusalReport) -> Body {
         count: report.count,
         first_time: Some(Timestamp::from(first)),
         last_time: Some(Timestamp::from(report.until)),
+        ..Aggregate::default()
     })
 }
 

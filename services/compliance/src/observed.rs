@@ -53,10 +53,10 @@ impl Observed {
         self.hear(agency, time_ms);
         match said {
             Said::Lives => {}
-            Said::Denied(about) => {
+            Said::Denied { about, count } => {
                 let tally = self.tally(about.day.year(), about.pair);
-                tally.requested += 1;
-                tally.denied += 1;
+                tally.requested = tally.requested.saturating_add(count);
+                tally.denied = tally.denied.saturating_add(count);
             }
             Said::Opened { exchange, about } => self.opened(exchange, about, time_ms, kind),
             Said::GoesOn(id) => {

@@ -2,7 +2,7 @@
 //! exchange in which its agency has no part counts for nothing.
 
 use lienthong_proto::lienthong::audit::v1::record::Body;
-use lienthong_proto::lienthong::audit::v1::{Closing, Exchange, Record, Side, Status};
+use lienthong_proto::lienthong::audit::v1::{Aggregate, Closing, Exchange, Record, Side, Status};
 use time::Date;
 
 use crate::day;
@@ -13,6 +13,9 @@ pub const AHEAD_MS_MAX: i64 = day::DAY_MS;
 
 /// How long an exchange may have gone on when it is recorded, milliseconds; one that is older counts on the day of its record.
 pub const EXCHANGE_MS_MAX: i64 = 31 * day::DAY_MS;
+
+/// Denials that one record may stand for: a minute of them, at far more than a node could answer. Of more, so many count.
+pub const DENIED_TOGETHER_MAX: u64 = 60_000_000;
 
 /// What a record says.
 #[derive(Debug)]
@@ -32,8 +35,8 @@ pub(crate) enum Said<'r> {
     GoesOn(&'r [u8]),
     /// It ended.
     Closed { closing: &'r Closing, exchange: &'r Exchange, about: About },
-    /// The consumer's node denied a call.
-    Denied(About),
+    /// The consumer's node denied so many calls.
+    Denied { about: About, count: u64 },
     /// The node lives.
     Lives,
 }
@@ -73,7 +76,8 @@ pub(crate) fn read(record: &Record, now_ms: i64) -> Option<Sign<'_>> {
             .as_ref()
             .and_then(about)
             .filter(|about| about.side == Side::Consumer)
-            .map(Said::Denied),
+            .map(|about| Said::Denied { about, count: 1 }),
+        Body::Aggregate(many) => denied_together(many, agency, time_ms),
         _ => None,
     };
     Some(Sign { agency, time_ms, said: said.unwrap_or(Said::Lives) })
@@ -104,6 +108,16 @@ fn about(exchange: &Exchange, agency: &str, time_ms: i64) -> Option<About> {
     let plausible = time_ms.saturating_sub(EXCHANGE_MS_MAX)..=time_ms.saturating_add(AHEAD_MS_MAX);
     let began_ms = began_ms(&exchange.id).filter(|began| plausible.contains(began));
     Some(About { pair, side, day: day::of_ms(began_ms.unwrap_or(time_ms)) })
+}
+
+/// Denials that were only counted: they count on the day of their record, which is made within a minute.
+fn denied_together<'r>(many: &Aggregate, agency: &str, time_ms: i64) -> Option<Said<'r>> {
+    if many.side() != Side::Consumer || many.consumer != agency {
+        return None;
+    }
+    let pair = Pair::new(&many.provider, &many.dataset, &many.consumer)?;
+    let about = About { pair, side: Side::Consumer, day: day::of_ms(time_ms) };
+    Some(Said::Denied { about, count: many.count.min(DENIED_TOGETHER_MAX) })
 }
 
 /// The time in a UUIDv7, Unix milliseconds.

@@ -6,11 +6,14 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{COPY, NOON, QUERY, SYNC, closed, denied, goes_on, id, kind, ms, opened, served};
+use common::{
+    COPY, NOON, QUERY, SYNC, closed, denied, exchange, goes_on, id, kind, ms, opened, record, served,
+};
 use lienthong_compliance::observed::PAIRS_MAX;
+use lienthong_compliance::sign::DENIED_TOGETHER_MAX;
 use lienthong_compliance::{Observed, Tally, day};
 use lienthong_proto::lienthong::audit::v1::record::Body;
-use lienthong_proto::lienthong::audit::v1::{Closing, Record, SampledQuality, Side, Status};
+use lienthong_proto::lienthong::audit::v1::{Aggregate, Closing, Record, SampledQuality, Side, Status};
 use proptest::prelude::*;
 
 const DATASET: &str = "bhxh.qua_trinh_dong";
@@ -39,6 +42,41 @@ fn each_side_counts_what_is_its_own() {
     );
     assert!((1_000..=2_000).contains(&all.quantile_us(500)), "{}", all.quantile_us(500));
     assert_eq!(all.sync_alive_ms, 0, "a question is no synchronisation");
+}
+
+#[test]
+fn denials_that_were_counted_together_count_as_many() {
+    let (mut observed, now) = (Observed::default(), ms(NOON));
+    let together = |change: fn(&mut Aggregate)| {
+        let mut many = Aggregate {
+            reason: "DENY_PURPOSE".to_owned(),
+            source: "agencies/H29/systems/mot-cua".to_owned(),
+            count: 250,
+            side: Side::Consumer.into(),
+            provider: "G24".to_owned(),
+            dataset: "bhxh.qua_trinh_dong".to_owned(),
+            consumer: "H29".to_owned(),
+            ..Aggregate::default()
+        };
+        change(&mut many);
+        record(&exchange(Side::Consumer, "H29", QUERY, Vec::new()), now, Body::Aggregate(many))
+    };
+    observed.take(&denied("H29", now), &kind, now);
+    observed.take(&together(|_| {}), &kind, now);
+    // Of nobody in particular, by the other side, or about another agency's calls: no word that counts.
+    for other in [
+        together(|many| many.dataset.clear()),
+        together(|many| many.side = Side::Provider.into()),
+        together(|many| many.consumer = "H26".to_owned()),
+        together(|many| *many = Aggregate { count: 9, ..Aggregate::default() }),
+    ] {
+        observed.take(&other, &kind, now);
+    }
+    let all = sum(&observed);
+    assert_eq!((all.requested, all.denied), (251, 251));
+    // No record can make a number of its own.
+    observed.take(&together(|many| many.count = u64::MAX), &kind, now);
+    assert_eq!(sum(&observed).denied, 251 + DENIED_TOGETHER_MAX);
 }
 
 #[test]

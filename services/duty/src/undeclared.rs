@@ -22,6 +22,8 @@ const PERMISSION_DENIED: u32 = 7;
 const UNIMPLEMENTED: u32 = 12;
 /// gRPC status of a caller whom the backend does not know.
 const UNAUTHENTICATED: u32 = 16;
+/// Reason that a provider's node writes where its backend answered with one of these.
+const UNDECLARED_REFUSAL: &str = "UNDECLARED_REFUSAL";
 /// Reason of a backend that could not be reached.
 const BACKEND_UNREACHABLE: &str = "FAIL_BACKEND_UNREACHABLE";
 
@@ -72,7 +74,7 @@ impl Followed {
         planned: &dyn Fn(&Pair) -> bool,
     ) -> Option<(Pair, Sign)> {
         let exchange = closing.exchange.as_ref().filter(|exchange| exchange.side() == Side::Provider)?;
-        let refuses = closing.reason.is_empty()
+        let refuses = closing.reason == UNDECLARED_REFUSAL
             && [PERMISSION_DENIED, UNIMPLEMENTED, UNAUTHENTICATED].contains(&closing.grpc_status);
         let down = closing.reason == BACKEND_UNREACHABLE;
         let serves = matches!(closing.status(), Status::Delivered | Status::Empty);

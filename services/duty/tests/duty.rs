@@ -230,7 +230,7 @@ fn closing(grpc_status: u32, reason: &str, status: Status) -> Closing {
 fn a_backend_that_turns_a_consumer_away_is_noticed_once() {
     let mut followed = Followed::default();
     let mut see = |closing: &Closing| followed.observe(closing, NOW, &|_| false).map(|(_, sign)| sign);
-    let denied = closing(7, "", Status::Failed);
+    let denied = closing(7, "UNDECLARED_REFUSAL", Status::Refused);
     for _ in 1..TURNED_AWAY_MIN {
         assert_eq!(see(&denied), None);
     }

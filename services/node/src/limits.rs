@@ -101,6 +101,9 @@ pub const FRESHNESS_SAVE_MS: u64 = 1_000;
 /// Systems whose denials are told apart within a minute.
 pub const DENIAL_SOURCES_MAX: usize = 10_000;
 
+/// Datasets of which the denials of one system for one reason are told apart within a minute; the rest is one number.
+pub const DENIAL_DATASETS_MAX: usize = 16;
+
 /// How often counted denials and refused handshakes are recorded, milliseconds.
 pub const AGGREGATE_MS: u64 = 60_000;
 

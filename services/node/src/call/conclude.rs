@@ -90,7 +90,7 @@ pub fn conclude(
     if side == Side::Provider {
         closer.metadata_dropped += words::put_status(code, trailers, declared, &mut sent);
         words::digest_last_words(&sent, digest);
-        if matches!(code, Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented) {
+        if turns_away(code) {
             UNDECLARED_REFUSAL.clone_into(&mut reason);
             refused = true;
         }
@@ -102,11 +102,13 @@ pub fn conclude(
                 sent.insert(name, value.clone());
             }
         }
-        if code != Code::Ok
-            && let Some(read) = words::of_the_mesh(trailers)
-        {
+        if let Some(read) = words::of_the_mesh(trailers).filter(|_| code != Code::Ok) {
             read.reason.name().clone_into(&mut reason);
             refused = read.reason == Reason::RefusedByProvider;
+        } else if turns_away(code) {
+            // The word of the provider's application: both sides write the same of it.
+            UNDECLARED_REFUSAL.clone_into(&mut reason);
+            refused = true;
         }
     }
     let status = match code {
@@ -117,6 +119,11 @@ pub fn conclude(
         _ => Ending::status_of(Reason::from_name(&reason), digest.messages() > 0),
     };
     (sent, Ending { status, reason, code })
+}
+
+/// True for the codes by which an application refuses a caller whom the rights entitle.
+const fn turns_away(code: Code) -> bool {
+    matches!(code, Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented)
 }
 
 /// Puts the exchange id and, at the provider's node, the hash of its opening record on an answer.

@@ -22,20 +22,12 @@ use crate::{
 /// Records a denial and answers with it.
 pub fn deny(core: &Arc<Core>, exchange: Exchange, id: Uuid, error: &MeshError) -> Answer {
     core.node.metrics.denied(error.reason);
-    if core.node.denials.is_whole(source(&exchange), error.reason, clock::unix_ms())
+    if core.node.denials.is_whole(&exchange, error.reason, clock::unix_ms())
         && let Err(failure) = put_on_record(core, exchange, error)
     {
         tracing::error!(error = %failure, exchange = %id, "a denial could not be recorded");
     }
     answer::error(error, Some(id))
-}
-
-/// Whose denials are counted together.
-fn source(exchange: &Exchange) -> &str {
-    [&exchange.system, &exchange.consumer_node, &exchange.consumer]
-        .into_iter()
-        .find(|name| !name.is_empty())
-        .map_or("", String::as_str)
 }
 
 fn put_on_record(

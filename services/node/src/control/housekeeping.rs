@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
+    denials::Together,
     limits::{AGGREGATE_MS, FRESHNESS_SAVE_MS},
     node::Node,
 };
@@ -66,13 +67,17 @@ pub async fn record_aggregates(node: Arc<Node>, connections: Connections, stop: 
 }
 
 fn record_denials(node: &Node, journal: &Handle) {
-    for (source, reason, counted) in node.denials.drain() {
+    for Together { source, reason, about, counted } in node.denials.drain() {
         let aggregate = Aggregate {
             reason: reason.name().to_owned(),
             source,
             count: counted.count,
             first_time: Some(clock::timestamp_of(counted.first_ms)),
             last_time: Some(clock::timestamp_of(counted.last_ms)),
+            side: about.side.into(),
+            provider: about.provider,
+            dataset: about.dataset,
+            consumer: about.consumer,
         };
         put_on_record(node, journal, aggregate);
     }
@@ -87,6 +92,7 @@ fn of_refusal(report: &RefusalReport) -> Aggregate {
         count: report.count,
         first_time: Some(first),
         last_time: Some(until),
+        ..Aggregate::default()
     }
 }
 

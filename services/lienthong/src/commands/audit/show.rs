@@ -100,6 +100,7 @@ pub fn shown(entry: &[u8]) -> Shown {
         }
         Some(Body::Aggregate(aggregate)) => {
             shown.outcome = aggregate.reason;
+            shown.dataset = aggregate.dataset;
             shown.detail = format!("{} times from {}", aggregate.count, aggregate.source);
         }
         Some(Body::Finding(finding)) => {
