@@ -36,8 +36,8 @@ use crate::condition::scope::Rules;
 use crate::contract::GrantedFields;
 use crate::purpose;
 use crate::rights::{
-    ANY_CONSUMER, Dataset, Index, Key, Known, Method, Moment, NO_CONDITION, Place, RightRow, RightsIndex,
-    RulesKey, SubsetKey, release_plan,
+    Dataset, Index, Known, Method, Moment, NO_CONDITION, Place, RightRow, RightsIndex, RulesKey, Span,
+    SubsetKey, release_plan,
 };
 
 pub use denial::Denial;
@@ -135,7 +135,7 @@ pub fn decide(rights: &RightsIndex, question: &Question<'_>) -> Result<Permitted
         let wanted = |text: Option<&str>| rules.as_ref().and(text).map(Box::from);
         return Ok(Permitted {
             rights: rights.clone(),
-            method: Arc::clone(method),
+            method: method.slot,
             consumer: asker.consumer,
             system: asker.system,
             right: slot,
@@ -183,17 +183,19 @@ struct Chosen<'a> {
 /// Who asks, as slots of the index.
 struct Asker {
     consumer: u32,
+    rights: Span,
     system: Option<u32>,
     security_level: u32,
 }
 
 impl Asker {
     fn identify(known: Known, question: &Question<'_>) -> Result<Self, Denial> {
-        let consumer = known.party.slot;
-        match (question.system, known.system) {
-            (None, _) => Ok(Self { consumer, system: None, security_level: known.party.security_level }),
+        let Known { party, system, rights } = known;
+        let asker = Self { consumer: party.slot, rights, system: None, security_level: party.security_level };
+        match (question.system, system) {
+            (None, _) => Ok(asker),
             (Some(_), Some(system)) => {
-                Ok(Self { consumer, system: Some(system.slot), security_level: system.security_level })
+                Ok(Self { system: Some(system.slot), security_level: system.security_level, ..asker })
             }
             (Some(_), None) => Err(Denial::new(
                 Reason::DenyCertificate,
@@ -210,8 +212,7 @@ impl Asker {
         dataset: u32,
         purpose: Purpose,
     ) -> impl Iterator<Item = (u32, &'a RightRow)> {
-        let system = self.system;
-        index.rights.candidates(dataset, self.consumer, purpose).filter(move |(_, row)| row.holds_for(system))
+        index.rights.candidates(self.rights, dataset, purpose, self.system)
     }
 
     /// Why there is none: names the purposes that this asker does have a right for, and nothing else.
@@ -388,11 +389,10 @@ pub(crate) fn granted_by_purpose<'a>(
     let lists = &index.datasets[dataset as usize].field_lists;
     let any = std::iter::once(Purpose::Unspecified);
     any.chain(purpose::WORDS.iter().map(|(purpose, _)| *purpose)).filter_map(move |purpose| {
-        let own = index.rights.of(Key { consumer, dataset, purpose: purpose as i32 });
-        let open = index.rights.of(Key { consumer: ANY_CONSUMER, dataset, purpose: purpose as i32 });
-        let row = own.chain(open).map(|(_, row)| row).find(|row| {
-            row.holds_for(system) && row.is_valid_at(now) && !row.suspended && row.grants(kind)
-        })?;
+        let [own, open] = [index.rights.of_consumer(consumer), index.rights.of_everybody()]
+            .map(|rights| index.rights.of(rights, dataset, purpose, system));
+        let mut rows = own.chain(open).map(|(_, row)| row);
+        let row = rows.find(|row| row.is_valid_at(now) && !row.suspended && row.grants(kind))?;
         Some((purpose, &lists[row.field_list as usize].fields))
     })
 }

@@ -31,7 +31,7 @@ pub use load::BundleError;
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
 pub(crate) use rules::{RulesCache, RulesKey, origin as origin_word};
-pub(crate) use table::{ANY_CONSUMER, Dataset, Key, Moment, NO_CONDITION, Particulars, RightRow, RightTable};
+pub(crate) use table::{Dataset, Moment, NO_CONDITION, Particulars, RightRow, RightTable, Span};
 
 /// Rights that one bundle may hold.
 pub const RIGHTS_MAX: usize = 2_000_000;
@@ -160,7 +160,7 @@ impl RightsIndex {
 
     /// Who asks, for decisions by this index to take over; `None` where it knows no such party, or no such system of it.
     pub fn place(&self, party: &str, system: Option<&str>) -> Option<Place> {
-        let known = self.0.identities.known(party, system)?;
+        let known = self.0.find(party, system)?;
         let is_whole = known.system.is_some() || system.is_none();
         is_whole.then_some(Place { index: self.0.number, known })
     }
@@ -168,7 +168,7 @@ impl RightsIndex {
     /// The purpose of a call that states none: the system's default, where the method's data takes one. Of use to show
     /// what will be decided; [`mod@crate::decide`] asks by itself.
     pub fn default_purpose(&self, method: &Method, consumer: &str, system: &str) -> Option<Purpose> {
-        let purpose = self.0.identities.known(consumer, Some(system))?.system?.default_purpose?;
+        let purpose = self.0.find(consumer, Some(system))?.system?.default_purpose?;
         let dataset = self.0.dataset_of(self.0.own(method)?);
         dataset.takes_default_purpose.then_some(purpose)
     }
@@ -209,8 +209,16 @@ impl Index {
     pub(crate) fn known(&self, question: &Question<'_>) -> Option<Known> {
         match question.place {
             Some(place) if place.index == self.number && place.is_of(question) => Some(place.known),
-            _ => self.identities.known(question.consumer, question.system),
+            _ => self.find(question.consumer, question.system),
         }
+    }
+
+    /// Who asks, by name; `None` for a party that is not known.
+    fn find(&self, party: &str, system: Option<&str>) -> Option<Known> {
+        let party = self.identities.party_facts(party)?;
+        let system = system.and_then(|name| self.identities.system_facts(name));
+        let system = system.filter(|system| system.party == party.slot);
+        Some(Known { party, system, rights: self.rights.of_consumer(party.slot) })
     }
 
     /// This index's own form of a method: the same object, or the one of the same path and provider where the

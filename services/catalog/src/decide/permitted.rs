@@ -16,7 +16,7 @@ use crate::rights::{Method, Particulars, RightsIndex};
 #[derive(Debug, Clone)]
 pub struct Permitted {
     pub(super) rights: RightsIndex,
-    pub(super) method: Arc<Method>,
+    pub(super) method: u32,
     pub(super) consumer: u32,
     pub(super) system: Option<u32>,
     pub(super) right: u32,
@@ -47,17 +47,17 @@ impl Permitted {
 
     /// The method.
     pub fn method(&self) -> &Arc<Method> {
-        &self.method
+        &self.rights.0.methods[self.method as usize]
     }
 
     /// The dataset, as the bundle states it.
     pub fn dataset(&self) -> &Dataset {
-        &self.rights.0.dataset_of(&self.method).declared
+        &self.rights.0.dataset_of(self.method()).declared
     }
 
     /// Code of the provider.
     pub fn provider(&self) -> &str {
-        self.method.provider()
+        self.method().provider()
     }
 
     /// The consumer.
@@ -92,13 +92,13 @@ impl Permitted {
 
     /// How old the rights, and the oldest record without a receipt, may be for this class of data.
     pub fn bundle_age_max(&self) -> Duration {
-        self.rights.0.dataset_of(&self.method).bundle_age_max
+        self.rights.0.dataset_of(self.method()).bundle_age_max
     }
 
     /// True where the data is neither personal, core nor important: what may go on while the knowledge of revoked
     /// certificates is old.
     pub fn is_open_data(&self) -> bool {
-        self.rights.0.dataset_of(&self.method).takes_default_purpose
+        self.rights.0.dataset_of(self.method()).takes_default_purpose
     }
 
     /// Condition on the rows, in Cedar, that the data must meet besides; empty: every row.
@@ -120,7 +120,7 @@ impl Permitted {
     /// True where the same condition and the same guardrails bind both.
     pub fn is_bound_as(&self, other: &Self) -> bool {
         let guardrails =
-            |permitted: &Self| permitted.rights.0.dataset_of(&permitted.method).guardrails.clone();
+            |permitted: &Self| permitted.rights.0.dataset_of(permitted.method()).guardrails.clone();
         self.condition() == other.condition()
             && guardrails(self)
                 .iter()
@@ -130,7 +130,7 @@ impl Permitted {
 
     /// What must be durable before a byte leaves; never unspecified.
     pub fn release_gate(&self) -> ReleaseGate {
-        match self.rights.0.dataset_of(&self.method).release_gate {
+        match self.rights.0.dataset_of(self.method()).release_gate {
             ReleaseGate::Unspecified => ReleaseGate::Journal,
             gate => gate,
         }
@@ -138,7 +138,7 @@ impl Permitted {
 
     /// True where the backend call may overlap the opening write.
     pub fn has_no_side_effects(&self) -> bool {
-        self.method.has_no_side_effects()
+        self.method().has_no_side_effects()
     }
 
     /// Where the right comes from.

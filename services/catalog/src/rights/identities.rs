@@ -6,8 +6,8 @@ use std::ops::Range;
 use lienthong_proto::lienthong::control::v1::{CertificateBinding, Node, Party, RightsBundle, System};
 use lienthong_proto::lienthong::options::v1::Purpose;
 
-use super::BundleError;
 use super::load::Problems;
+use super::{BundleError, Span};
 use crate::decide::Question;
 use crate::purpose;
 
@@ -70,6 +70,8 @@ pub(crate) struct Known {
     pub party: PartyFacts,
     /// The system that was named, where it is one of this party.
     pub system: Option<SystemFacts>,
+    /// The party's rights.
+    pub rights: Span,
 }
 
 impl Identities {
@@ -102,14 +104,6 @@ impl Identities {
     #[inline]
     pub(crate) fn system_facts(&self, name: &str) -> Option<SystemFacts> {
         self.system_facts.get(name).copied()
-    }
-
-    /// Who asks; `None` for a party that is not known.
-    #[inline]
-    pub(crate) fn known(&self, party: &str, system: Option<&str>) -> Option<Known> {
-        let party = self.party_facts(party)?;
-        let system = system.and_then(|name| self.system_facts(name));
-        Some(Known { party, system: system.filter(|system| system.party == party.slot) })
     }
 
     pub(super) fn parties_count(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Datasets and rights in the form that decisions read: small rows, interned names, a consumer's rights side by side.
 
-use std::ops::Range;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::condition::{Condition, Guardrail};
 use crate::contract::{ContractDataset, GrantedFields};
 
 /// The consumer slot of open data: every party of the political system.
-pub(crate) const ANY_CONSUMER: u32 = u32::MAX;
+pub(super) const ANY_CONSUMER: u32 = u32::MAX;
 /// The system slot of a right that holds for each system of the consumer.
 const ANY_SYSTEM: u32 = u32::MAX;
 
 /// A moment, seconds and nanoseconds since 1970 UTC; ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Moment(i64, i32);
 
 impl Moment {
@@ -70,20 +70,33 @@ pub(crate) struct FieldList {
     pub hashing: Hashing,
 }
 
-/// What a decision reads of a right: 56 bytes, so that a million of them are few pages of memory. The rest of a right
-/// is in its [`Particulars`].
-#[derive(Debug)]
+/// What a decision reads of a right. All consumers of an entry have the same, which stands here once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RightRow {
     valid_from: Moment,
     valid_to: Moment,
-    dataset: u32,
-    purpose: i32,
-    system: u32,
     pub field_list: u32,
     /// Slot of the condition on rows, or [`NO_CONDITION`].
     pub condition: u32,
     methods: u8,
     pub suspended: bool,
+}
+
+/// What a right is found by: 16 bytes, so that what one consumer may ask for is a few lines of memory.
+#[derive(Debug)]
+struct Line {
+    dataset: u32,
+    purpose: i32,
+    system: u32,
+    /// Slot of its [`RightRow`].
+    row: u32,
+}
+
+/// The rights of one consumer: a range of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    begin: u32,
+    end: u32,
 }
 
 /// What only an answer or a record needs of a right.
@@ -99,7 +112,7 @@ pub(crate) struct Particulars {
 /// A right without a condition on rows.
 pub(crate) const NO_CONDITION: u32 = u32::MAX;
 
-/// What a right is found by; the consumer comes first, so that all that one may ask for lies together. Purpose 0 stands
+/// What rights are sorted by; the consumer comes first, so that all that one may ask for lies together. Purpose 0 stands
 /// for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -125,16 +138,18 @@ pub(crate) struct RightParts<'a> {
 }
 
 /// A right as the table keeps it.
-pub(crate) struct NewRight(Key, RightRow, Particulars);
+pub(crate) struct NewRight {
+    key: Key,
+    system: u32,
+    row: RightRow,
+    particulars: Particulars,
+}
 
 impl NewRight {
     pub(crate) fn new(parts: &RightParts<'_>) -> Self {
         let row = RightRow {
             valid_from: parts.valid_from,
             valid_to: parts.valid_to,
-            dataset: parts.key.dataset,
-            purpose: parts.key.purpose,
-            system: parts.system.unwrap_or(ANY_SYSTEM),
             field_list: parts.field_list,
             condition: parts.condition.unwrap_or(NO_CONDITION),
             methods: parts.methods.iter().fold(0, |bits, kind| bits | bit(*kind)),
@@ -146,27 +161,29 @@ impl NewRight {
             calls_per_minute_max: parts.calls_per_minute_max,
             legal_basis: parts.legal_basis,
         };
-        Self(parts.key, row, particulars)
+        Self { key: parts.key, system: parts.system.unwrap_or(ANY_SYSTEM), row, particulars }
     }
 
     /// By key; within one key those of a system first, then by origin and id: the order in which a decision prefers
     /// them.
     fn order(&self) -> (Key, u32, RightOrigin, &str) {
-        (self.0, self.1.system, self.2.origin, &self.2.id)
+        (self.key, self.system, self.particulars.origin, &self.particulars.id)
     }
 }
 
-impl RightRow {
+impl Line {
     /// What a consumer's rights are sorted by.
     fn about(&self) -> (u32, i32) {
         (self.dataset, self.purpose)
     }
 
     /// True where the right holds for this system; `None` stands for a caller that named none.
-    pub(crate) fn holds_for(&self, system: Option<u32>) -> bool {
+    fn holds_for(&self, system: Option<u32>) -> bool {
         self.system == ANY_SYSTEM || Some(self.system) == system
     }
+}
 
+impl RightRow {
     pub(crate) fn is_valid_at(&self, now: Moment) -> bool {
         self.valid_from <= now && now < self.valid_to
     }
@@ -186,13 +203,15 @@ impl RightRow {
 
 /// All rights, sorted by key; within one key in the order in which a decision prefers them.
 ///
-/// A decision looks into one consumer's rows alone, which are one place of memory: a million rights of others cost it
+/// A decision looks into one consumer's lines alone, which are one place of memory: a million rights of others cost it
 /// nothing.
 #[derive(Debug, Default)]
 pub(crate) struct RightTable {
+    lines: Vec<Line>,
+    /// Every different one.
     rows: Vec<RightRow>,
     particulars: Vec<Particulars>,
-    /// By slot of the consumer, where his rows begin, and at the end, where those of open data do.
+    /// By slot of the consumer, where his lines begin, and at the end, where those of open data do.
     begins: Vec<u32>,
     pub legal_bases: Vec<Vec<String>>,
     /// Every different condition on rows.
@@ -211,20 +230,31 @@ impl RightTable {
         let mut begun = 0;
         // RIGHTS_MAX is far below u32::MAX, and no consumer's slot is ANY_CONSUMER.
         for (consumer, begin) in (0_u32..).zip(&mut begins) {
-            begun += rights[begun..].partition_point(|right| right.0.consumer < consumer);
+            begun += rights[begun..].partition_point(|right| right.key.consumer < consumer);
             *begin = u32::try_from(begun).unwrap_or(u32::MAX);
         }
-        let (mut rows, mut particulars) =
-            (Vec::with_capacity(rights.len()), Vec::with_capacity(rights.len()));
-        for NewRight(_, row, rest) in rights {
-            rows.push(row);
-            particulars.push(rest);
+        let mut table = Self {
+            lines: Vec::with_capacity(rights.len()),
+            particulars: Vec::with_capacity(rights.len()),
+            rows: Vec::new(),
+            begins,
+            legal_bases,
+            conditions,
+        };
+        let mut slots: HashMap<RightRow, u32> = HashMap::new();
+        for NewRight { key, system, row, particulars } in rights {
+            let row = *slots.entry(row).or_insert_with_key(|row| {
+                table.rows.push(row.clone());
+                u32::try_from(table.rows.len() - 1).unwrap_or(u32::MAX)
+            });
+            table.lines.push(Line { dataset: key.dataset, purpose: key.purpose, system, row });
+            table.particulars.push(particulars);
         }
-        Self { rows, particulars, begins, legal_bases, conditions }
+        table
     }
 
     pub(crate) fn row(&self, slot: u32) -> &RightRow {
-        &self.rows[slot as usize]
+        self.row_of(&self.lines[slot as usize])
     }
 
     pub(crate) fn particulars(&self, slot: u32) -> &Particulars {
@@ -236,46 +266,60 @@ impl RightTable {
         self.conditions.get(row.condition as usize)
     }
 
-    /// The rights of one key, with their slots.
+    /// The rights among these to a dataset, for exactly this purpose, that hold for a system: with their slots, the most
+    /// specific first.
     #[inline]
-    pub(crate) fn of(&self, key: Key) -> impl Iterator<Item = (u32, &RightRow)> {
-        let own = self.rows_of(key.consumer);
-        let rows = &self.rows[own.start as usize..own.end as usize];
-        let about = (key.dataset, key.purpose);
-        let before = rows.partition_point(|row| row.about() < about);
-        let same = rows[before..].iter().take_while(move |row| row.about() == about);
-        // `before` counts rows, of which there are fewer than u32::MAX.
-        (own.start + u32::try_from(before).unwrap_or(0)..).zip(same)
+    pub(crate) fn of(
+        &self,
+        rights: Span,
+        dataset: u32,
+        purpose: Purpose,
+        system: Option<u32>,
+    ) -> impl Iterator<Item = (u32, &RightRow)> {
+        let lines = &self.lines[rights.begin as usize..rights.end as usize];
+        let about = (dataset, purpose as i32);
+        let before = lines.partition_point(|line| line.about() < about);
+        let same = lines[before..].iter().take_while(move |line| line.about() == about);
+        // `before` counts rights, of which there are fewer than u32::MAX.
+        let slots = rights.begin + u32::try_from(before).unwrap_or(0)..;
+        let held = slots.zip(same).filter(move |(_, line)| line.holds_for(system));
+        held.map(|(slot, line)| (slot, self.row_of(line)))
     }
 
-    /// The slots of all rights of a consumer.
+    /// The rights of a consumer.
     #[inline]
-    fn rows_of(&self, consumer: u32) -> Range<u32> {
-        let all = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        match consumer {
-            ANY_CONSUMER => self.begins.last().map_or(0..0, |begin| *begin..all),
-            slot => match self.begins.get(slot as usize..=slot as usize + 1) {
-                Some(&[begin, end]) => begin..end,
-                _ => 0..0,
-            },
+    pub(crate) fn of_consumer(&self, slot: u32) -> Span {
+        let slot = slot as usize;
+        match self.begins.get(slot..=slot + 1) {
+            Some(&[begin, end]) => Span { begin, end },
+            _ => Span { begin: 0, end: 0 },
         }
+    }
+
+    /// The rights to open data, which everybody has.
+    #[inline]
+    pub(crate) fn of_everybody(&self) -> Span {
+        let end = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+        Span { begin: self.begins.last().copied().unwrap_or(end), end }
     }
 
     /// The rights that a question of this consumer for this purpose may rest on, the most specific first.
     #[inline]
     pub(crate) fn candidates(
         &self,
+        own: Span,
         dataset: u32,
-        consumer: u32,
         purpose: Purpose,
+        system: Option<u32>,
     ) -> impl Iterator<Item = (u32, &RightRow)> {
-        let any = Purpose::Unspecified as i32;
-        let keys = [
-            Key { consumer, dataset, purpose: purpose as i32 },
-            Key { consumer, dataset, purpose: any },
-            Key { consumer: ANY_CONSUMER, dataset, purpose: any },
-        ];
-        keys.into_iter().flat_map(|key| self.of(key))
+        let any = Purpose::Unspecified;
+        let groups = [(own, purpose), (own, any), (self.of_everybody(), any)];
+        groups.into_iter().flat_map(move |(rights, purpose)| self.of(rights, dataset, purpose, system))
+    }
+
+    #[inline]
+    fn row_of(&self, line: &Line) -> &RightRow {
+        &self.rows[line.row as usize]
     }
 }
 
