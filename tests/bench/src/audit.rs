@@ -18,25 +18,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::cli::{AuditArgs, AuditPart};
-use crate::out;
-
-/// One number, and the goal that it has.
-#[derive(Debug, Clone, Serialize)]
-pub struct Goal {
-    /// What was measured: the same name in every run.
-    pub name: String,
-    /// How much.
-    pub value: f64,
-    /// Of what.
-    pub unit: &'static str,
-    /// What it should be; empty where it is only told.
-    pub wanted: String,
-    /// Whether it is so; `None` where it is only told, or the run is small.
-    pub holds: Option<bool>,
-}
 
 /// Where and how much.
 #[derive(Debug)]
@@ -50,25 +32,6 @@ pub struct Site {
 }
 
 impl Site {
-    /// A number that is only told.
-    pub fn told(name: &str, value: f64, unit: &'static str) -> Goal {
-        Goal { name: name.to_owned(), value, unit, wanted: String::new(), holds: None }
-    }
-
-    /// A number that should be at least this much.
-    pub fn at_least(&self, name: &str, value: f64, unit: &'static str, least: f64) -> Goal {
-        self.judged(name, (value, unit), format!("≥ {least}"), value >= least)
-    }
-
-    /// A number that should be at most this much.
-    pub fn at_most(&self, name: &str, value: f64, unit: &'static str, most: f64) -> Goal {
-        self.judged(name, (value, unit), format!("≤ {most}"), value <= most)
-    }
-
-    fn judged(&self, name: &str, (value, unit): (f64, &'static str), wanted: String, holds: bool) -> Goal {
-        Goal { name: name.to_owned(), value, unit, wanted, holds: (!self.small).then_some(holds) }
-    }
-
     fn dir(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.folder.join(name);
         std::fs::create_dir_all(&dir)?;
@@ -97,27 +60,12 @@ pub fn run(arguments: &AuditArgs) -> anyhow::Result<bool> {
             AuditPart::Soak => soak::run(&site, arguments.soak_minutes)?,
         };
         for goal in goals {
-            all &= goal.holds != Some(false);
-            show(&goal, arguments.json)?;
+            let goal = if site.small { goal.not_judged() } else { goal };
+            all &= goal.is_met();
+            goal.show(arguments.json)?;
         }
     }
     Ok(all)
-}
-
-fn show(goal: &Goal, json: bool) -> anyhow::Result<()> {
-    if json {
-        out::line(&serde_json::to_string(goal)?);
-        return Ok(());
-    }
-    let Goal { name, value, unit, wanted, holds } = goal;
-    let verdict = match holds {
-        Some(true) => format!("goal {wanted}: holds"),
-        Some(false) => format!("goal {wanted}: MISSED"),
-        None if wanted.is_empty() => String::new(),
-        None => format!("goal {wanted}, not judged"),
-    };
-    out::line(&format!("{name:<64} {value:>12.3} {unit:<12} {verdict}"));
-    Ok(())
 }
 
 /// Bytes of all files below a folder.

@@ -31,8 +31,12 @@ pub enum Command {
     Identity(IdentityArgs),
     /// Measure the audit log: what it takes in, answers and proves, beside PostgreSQL
     Audit(AuditArgs),
+    /// Measure decisions, the memory of rights, a change of a nation's catalog and the filter, in a minute
+    Rights(RightsArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
+    /// Load one rights bundle and say how the process has grown
+    LoadRights(LoadRightsArgs),
     /// Make the certificates of a run in a new folder
     Certificates(PkiArgs),
     /// Answer as the provider's backend
@@ -127,6 +131,24 @@ pub enum AuditPart {
     Ingest,
     /// Four nodes ship for an hour: memory, lag and disk stay bounded
     Soak,
+}
+
+/// `bench rights`.
+#[derive(Debug, Args)]
+pub struct RightsArgs {
+    /// Few rights and agencies: shows that it works, and judges nothing
+    #[arg(long)]
+    pub small: bool,
+    /// Print one JSON object a goal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench load-rights`.
+#[derive(Debug, Args)]
+pub struct LoadRightsArgs {
+    /// An encoded `RightsBundle`
+    pub bundle: PathBuf,
 }
 
 /// `bench load`.

@@ -29,12 +29,12 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{ServerName, UnixTime};
-use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::goal::Goal;
 use crate::out;
 use crate::pki::{Pki, Role, SERVER_NAME};
 use crate::quantile::Spread;
@@ -57,21 +57,6 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(150);
 /// Nodes in the registry that is asked.
 const REGISTERED: u32 = 3_000;
 
-/// One goal, and whether it holds.
-#[derive(Debug, Serialize)]
-pub struct Goal {
-    /// What was measured.
-    name: &'static str,
-    /// Median, smallest, largest.
-    value: Spread,
-    /// `ratio` or `µs`.
-    unit: &'static str,
-    /// What it should be.
-    wanted: String,
-    /// Whether the median is.
-    holds: bool,
-}
-
 /// Measures all of it in a folder of its own; prints a line a goal.
 pub fn run(json: bool) -> anyhow::Result<bool> {
     let folder = tempfile::tempdir()?;
@@ -83,18 +68,9 @@ pub fn run(json: bool) -> anyhow::Result<bool> {
         per_request(&pki)?,
     ];
     for goal in &goals {
-        if json {
-            out::line(&serde_json::to_string(goal)?);
-            continue;
-        }
-        let Goal { name, value, unit, wanted, holds } = goal;
-        let word = if *holds { "holds" } else { "MISSED" };
-        let Spread { median, min, max } = value;
-        out::line(&format!(
-            "{name:<64} {median:>8.3} {unit:<5} ({min:.3} – {max:.3})  goal {wanted}: {word}"
-        ));
+        goal.show(json)?;
     }
-    Ok(goals.iter().all(|goal| goal.holds))
+    Ok(goals.iter().all(Goal::is_met))
 }
 
 /// Full handshakes a second, ours for one of a bare acceptor.
@@ -117,9 +93,8 @@ fn handshakes(pki: &Pki) -> anyhow::Result<Goal> {
             ratios.push(own / other);
         }
     }
-    goal("full mTLS handshakes/s, of a bare tokio-rustls acceptor", ratios, "ratio", "≥ 0.9", |ratio| {
-        ratio >= 0.9
-    })
+    let name = "full mTLS handshakes/s, of a bare tokio-rustls acceptor";
+    Ok(Goal::at_least(name, spread(ratios)?, "ratio", 0.9))
 }
 
 /// What a list of 100,000 entries adds to the judgement of one handshake.
@@ -145,9 +120,8 @@ fn long_list(pki: &Pki, folder: &Path) -> anyhow::Result<Goal> {
         ));
         added.push(long - short);
     }
-    goal("what a revocation list of 100,000 entries adds to a handshake", added, "µs", "≤ 50", |added| {
-        added <= 50.0
-    })
+    let name = "what a revocation list of 100,000 entries adds to a handshake";
+    Ok(Goal::at_most(name, spread(added)?, "µs", 50.0))
 }
 
 /// Handshakes a second while the long list is read and put into force again and again, of those in peace.
@@ -178,9 +152,7 @@ fn reload(pki: &Pki, folder: &Path) -> anyhow::Result<Goal> {
         out::note(&format!("handshakes/s: {peace:.0} in peace, {disturbed:.0} during {times} reloads"));
         ratios.push(disturbed / peace);
     }
-    goal("handshakes/s while a list of 100,000 is reloaded", ratios, "ratio", "≥ 0.75", |ratio| {
-        ratio >= 0.75
-    })
+    Ok(Goal::at_least("handshakes/s while a list of 100,000 is reloaded", spread(ratios)?, "ratio", 0.75))
 }
 
 /// What a request pays to know who calls: from the connection's certificate to party, node and system.
@@ -214,7 +186,7 @@ fn per_request(pki: &Pki) -> anyhow::Result<Goal> {
         }
         costs.push(begun.elapsed().as_secs_f64() * 1e6 / f64::from(QUESTIONS));
     }
-    goal("identity of one request", costs, "µs", "≤ 1", |cost| cost <= 1.0)
+    Ok(Goal::at_most("identity of one request", spread(costs)?, "µs", 1.0))
 }
 
 /// A registry of many nodes, one of them the peer.
@@ -262,15 +234,8 @@ fn registry(peer: &Peer) -> anyhow::Result<RightsBundle> {
     })
 }
 
-fn goal(
-    name: &'static str,
-    values: Vec<f64>,
-    unit: &'static str,
-    wanted: &str,
-    holds: impl Fn(f64) -> bool,
-) -> anyhow::Result<Goal> {
-    let value = Spread::of(values).context("nothing was measured")?;
-    Ok(Goal { name, unit, wanted: wanted.to_owned(), holds: holds(value.median), value })
+fn spread(values: Vec<f64>) -> anyhow::Result<Spread> {
+    Spread::of(values).context("nothing was measured")
 }
 
 /// A judge over the run's anchors, with one revocation list or none.

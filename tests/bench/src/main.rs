@@ -16,7 +16,8 @@
 //! - [`mod@load`]: the load generator. [`backend`], [`naive`], [`notary`], [`nginx`], [`bare`], [`mesh`]: what is called.
 //! - [`identity`]: what proving identity costs; `bench identity` runs it alone.
 //! - [`audit`]: what the log takes in, answers and proves; `bench audit` runs it alone.
-//! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`cli`], [`out`]: one noun each.
+//! - [`rights`]: what a decision, an index, a change of the catalog and the filter cost; `bench rights` runs it alone.
+//! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`goal`], [`cli`], [`out`]: one noun each.
 
 mod audit;
 mod backend;
@@ -24,6 +25,7 @@ mod bare;
 mod cli;
 mod contestant;
 mod exchange;
+mod goal;
 mod host;
 mod identity;
 mod load;
@@ -37,6 +39,7 @@ mod plan;
 mod process;
 mod quantile;
 mod report;
+mod rights;
 mod run;
 mod summary;
 mod threads;
@@ -79,7 +82,11 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(arguments) => {
             return Ok(if audit::run(&arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Rights(arguments) => {
+            return Ok(if rights::run(&arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Load(arguments) => load(&arguments)?,
+        Command::LoadRights(arguments) => rights::load(&arguments.bundle)?,
         Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),
         Command::Backend(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
             let server = backend::start(&Pki::open(&arguments.pki)?, arguments.stream_messages).await?;

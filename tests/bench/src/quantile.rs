@@ -36,6 +36,13 @@ impl Spread {
     }
 }
 
+/// Of something that was measured once.
+impl From<f64> for Spread {
+    fn from(value: f64) -> Self {
+        Self { median: value, min: value, max: value }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,6 +63,36 @@ fn our_mesh_carries_the_exchange_and_every_record_is_counted() {
     assert_eq!(left_in(data.path()), Vec::<String>::new());
 }
 
+/// Decisions, memory, a change of the catalog and the filter: each is measured, and a small run judges nothing.
+#[test]
+fn the_rights_are_measured_and_a_small_run_judges_nothing() {
+    let output = bench(&["rights", "--small", "--json"]);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let goals: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = goals.iter().filter(|goal| goal["wanted"] != "").map(|goal| &goal["name"]).collect();
+    assert_eq!(
+        names,
+        [
+            "decision: 1,000,000 rights, of 100",
+            "decision: 100 rights",
+            "decision: 1,000,000 rights",
+            "decision: with a condition, and one record judged",
+            "memory: 1,000,000 rights",
+            "compile: 1,000 agencies, 5,000 datasets",
+            "delta of one entry: the broker makes it",
+            "delta of one entry: a node takes it",
+            "filter: page of records",
+            "filter: page of records, of decode–mask–encode",
+            "filter: one record of 190 texts",
+            "filter: one record of 190 texts, of decode–mask–encode",
+        ]
+    );
+    assert!(goals.iter().all(|goal| goal["holds"].is_null()), "{stdout}");
+    assert!(goals.iter().all(|goal| goal["min"].as_f64() <= goal["max"].as_f64()), "{stdout}");
+}
+
 #[test]
 fn a_case_that_is_none_is_named() {
     let output = bench(&["run", "--only", "a", "--cases", "256B c64,17B c3"]);

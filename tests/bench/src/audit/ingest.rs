@@ -29,8 +29,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::records::Story;
-use super::{Goal, Site, bytes_below, float, postgres};
+use super::{Site, bytes_below, float, postgres};
 use crate::contestant::text;
+use crate::goal::Goal;
 use crate::mesh::{BrokerFiles, metrics, value};
 use crate::out;
 use crate::pki::{Pki, SERVER_NAME};
@@ -100,34 +101,34 @@ async fn measure(site: &Site) -> anyhow::Result<Vec<Goal>> {
         match phase.offered {
             None => {
                 fastest = rate;
-                goals.push(Site::told(&name("records/s"), rate, "records/s"));
+                goals.push(Goal::told(&name("records/s"), rate, "records/s"));
             }
             Some(offered) => {
                 // What is paced ends a batch or so after its time.
-                goals.push(site.at_least(&name("records/s"), rate, "records/s", float(offered) * 0.98));
+                goals.push(Goal::at_least(&name("records/s"), rate, "records/s", float(offered) * 0.98));
             }
         }
         let (p50, p99) = (wait(0.5), wait(0.99));
         if phase.offered == Some(OFFERED) {
-            goals.push(site.at_most(&name("receipt p50"), p50, "ms", 3.0));
-            goals.push(site.at_most(&name("receipt p99"), p99, "ms", 15.0));
+            goals.push(Goal::at_most(&name("receipt p50"), p50, "ms", 3.0));
+            goals.push(Goal::at_most(&name("receipt p99"), p99, "ms", 15.0));
         } else {
-            goals.push(Site::told(&name("receipt p50"), p50, "ms"));
-            goals.push(Site::told(&name("receipt p99"), p99, "ms"));
+            goals.push(Goal::told(&name("receipt p50"), p50, "ms"));
+            goals.push(Goal::told(&name("receipt p99"), p99, "ms"));
         }
         let begun = Instant::now();
         catch_up(files.admin).await?;
-        goals.push(Site::told(&name("index caught up after"), begun.elapsed().as_secs_f64(), "s"));
+        goals.push(Goal::told(&name("index caught up after"), begun.elapsed().as_secs_f64(), "s"));
     }
     drop(broker);
     let on_disk = bytes_below(&files.data_dir)?;
-    goals.push(site.at_most(
+    goals.push(Goal::at_most(
         "ingest: disk bytes, of the records' own",
         float(on_disk) / float(bytes),
         "ratio",
         3.0,
     ));
-    goals.push(Site::told("ingest: bytes a record", float(bytes) / float(records), "bytes"));
+    goals.push(Goal::told("ingest: bytes a record", float(bytes) / float(records), "bytes"));
     goals.extend(postgres::compare(site, fastest)?);
     Ok(goals)
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use lienthong_audit::journal::{Handle, Journal, JournalOptions};
 
-use super::{Goal, Site, float};
+use super::{Site, float};
+use crate::goal::Goal;
 use crate::quantile::quantile;
 
 /// A closing record of a usual exchange has about this size.
@@ -39,15 +40,15 @@ pub fn run(site: &Site) -> anyhow::Result<Vec<Goal>> {
     let records = float(waits.len() as u64);
     let wait = |share| float(quantile(&waits, share).unwrap_or(0)) / 1000.0;
     Ok(vec![
-        site.at_least("journal: durable records/s at 64 waiters", records / seconds, "records/s", 60_000.0),
-        site.at_most(
+        Goal::at_least("journal: durable records/s at 64 waiters", records / seconds, "records/s", 60_000.0),
+        Goal::at_most(
             "journal: processor time a record, all of it",
             cpu.as_secs_f64() * 1e6 / records,
             "µs",
             20.0,
         ),
-        Site::told("journal: wait until durable, p50", wait(0.5), "ms"),
-        Site::told("journal: wait until durable, p99", wait(0.99), "ms"),
+        Goal::told("journal: wait until durable, p50", wait(0.5), "ms"),
+        Goal::told("journal: wait until durable, p99", wait(0.99), "ms"),
     ])
 }
 

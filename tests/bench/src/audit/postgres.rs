@@ -13,7 +13,8 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 
 use super::ingest::{BATCH_RECORDS, shown, stories};
-use super::{Goal, Site, bytes_below, float};
+use super::{Site, bytes_below, float};
+use crate::goal::Goal;
 use crate::out;
 
 /// Clients that copy batches.
@@ -67,11 +68,11 @@ pub fn compare(site: &Site, ours: f64) -> anyhow::Result<Vec<Goal>> {
     let on_disk = float(bytes_below(&cluster.shared.join("data"))?) / float(bytes);
     let single = cluster.single(if site.small { "2" } else { "20" })?;
     Ok(vec![
-        Site::told("postgres: records/s, 4 clients copy batches of 500", batched, "records/s"),
-        Site::told("postgres: records/s, 64 clients commit each", single, "records/s"),
-        Site::told("postgres: disk bytes, of the records' own", on_disk, "ratio"),
-        site.at_least("ingest: of PostgreSQL taking the same batches", ours / batched, "ratio", 1.0),
-        site.at_least("ingest: of PostgreSQL at one commit a record", ours / single, "ratio", 4.0),
+        Goal::told("postgres: records/s, 4 clients copy batches of 500", batched, "records/s"),
+        Goal::told("postgres: records/s, 64 clients commit each", single, "records/s"),
+        Goal::told("postgres: disk bytes, of the records' own", on_disk, "ratio"),
+        Goal::at_least("ingest: of PostgreSQL taking the same batches", ours / batched, "ratio", 1.0),
+        Goal::at_least("ingest: of PostgreSQL at one commit a record", ours / single, "ratio", 4.0),
     ])
 }
 

@@ -12,7 +12,8 @@ use lienthong_index::segment::build;
 use lienthong_index::{Clause, Dimension, Query, Row, Term, Want};
 
 use super::records::{Story, mix};
-use super::{Goal, Site, bytes_below, float};
+use super::{Site, bytes_below, float};
+use crate::goal::Goal;
 use crate::out;
 use crate::quantile::quantile;
 
@@ -35,8 +36,8 @@ pub fn run(site: &Site) -> anyhow::Result<Vec<Goal>> {
     let seconds = begun.elapsed().as_secs_f64();
     out::note(&format!("{records} records indexed in {} files' worth of blocks", indexed.blocks.len()));
     let mut goals = vec![
-        Site::told("search: records/s indexed on one core", float(records) / seconds, "records/s"),
-        Site::told("search: index bytes a record", float(bytes_below(&dir)?) / float(records), "bytes"),
+        Goal::told("search: records/s indexed on one core", float(records) / seconds, "records/s"),
+        Goal::told("search: index bytes a record", float(bytes_below(&dir)?) / float(records), "bytes"),
     ];
     for (name, question) in questions() {
         let (mut times, mut found) = (Vec::new(), 0);
@@ -49,7 +50,7 @@ pub fn run(site: &Site) -> anyhow::Result<Vec<Goal>> {
         ensure!(found > 0, "the question by {name} finds nothing");
         times.sort_unstable();
         let worst = float(quantile(&times, 1.0).unwrap_or(0)) / 1000.0;
-        goals.push(site.at_most(
+        goals.push(Goal::at_most(
             &format!("search: first page by {name}, slowest of 100"),
             worst,
             "ms",

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::ingest::{House, Phase, catch_up, ship};
-use super::{Goal, Site, bytes_below, float};
+use super::{Site, bytes_below, float};
+use crate::goal::Goal;
 use crate::mesh::{metrics, value};
 use crate::out;
 use crate::process::Process;
@@ -64,18 +65,18 @@ async fn measure(site: &Site, minutes: u64) -> anyhow::Result<Vec<Goal>> {
     let disk = looks.last().map_or(0.0, |look| look.disk);
     let mib = |bytes: u64| float(bytes) / 1024.0 / 1024.0;
     Ok(vec![
-        Site::told("soak: records", float(records), "records"),
-        Site::told("soak: receipt p99", float(quantile(&waits, 0.99).unwrap_or(0)) / 1000.0, "ms"),
-        Site::told("soak: memory of the broker, most", mib(memory), "MiB"),
-        site.at_most(
+        Goal::told("soak: records", float(records), "records"),
+        Goal::told("soak: receipt p99", float(quantile(&waits, 0.99).unwrap_or(0)) / 1000.0, "ms"),
+        Goal::told("soak: memory of the broker, most", mib(memory), "MiB"),
+        Goal::at_most(
             "soak: memory, most of that after a quarter",
             float(memory) / float(quarter.memory_bytes),
             "ratio",
             GROWTH_MAX,
         ),
-        site.at_most("soak: lag of the index, most", float(lag), "entries", LAG_ENTRIES_MAX),
-        Site::told("soak: index caught up after", caught_up, "s"),
-        site.at_most("soak: disk bytes, of the records' own", disk, "ratio", 3.0),
+        Goal::at_most("soak: lag of the index, most", float(lag), "entries", LAG_ENTRIES_MAX),
+        Goal::told("soak: index caught up after", caught_up, "s"),
+        Goal::at_most("soak: disk bytes, of the records' own", disk, "ratio", 3.0),
     ])
 }
 

@@ -8,7 +8,8 @@ use lienthong_audit::policy::Policy;
 use lienthong_audit::verify::{VerifyOptions, verify_dir};
 
 use super::records::Story;
-use super::{Goal, Site, float};
+use super::{Site, float};
+use crate::goal::Goal;
 
 const ORIGIN: &str = "log.bench.invalid/verify";
 const RECORDS: u64 = 2_000_000;
@@ -36,7 +37,7 @@ pub fn run(site: &Site) -> anyhow::Result<Vec<Goal>> {
     let seconds = begun.elapsed().as_secs_f64();
     ensure!(report.is_sound() && report.entries == records, "{report}");
     Ok(vec![
-        site.at_least("verify: records/s on one core", float(records) / seconds, "records/s", 1_000_000.0),
-        Site::told("verify: bytes a record", float(bytes) / float(records), "bytes"),
+        Goal::at_least("verify: records/s on one core", float(records) / seconds, "records/s", 1_000_000.0),
+        Goal::told("verify: bytes a record", float(bytes) / float(records), "bytes"),
     ])
 }
