@@ -15,6 +15,8 @@ pub fn compile_with(text: &str, vocabulary: &str) -> Vec<u8> {
     resolver.add(Text(NAME, text.to_owned()));
     resolver.add(Text(VOCABULARY, vocabulary.to_owned()));
     resolver.add(IncludeFileResolver::new(folder()));
+    // What the samples import beside: `google/api`.
+    resolver.add(IncludeFileResolver::new(folder().join("samples")));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
     compiler.include_imports(true);

@@ -47,6 +47,7 @@ pub fn run(small: bool) -> anyhow::Result<Vec<Goal>> {
 }
 
 /// `bench load-rights`: loads one bundle, and says how the process has grown.
+#[allow(clippy::disallowed_methods)] // a process of its own, without a runtime
 pub fn load(file: &Path) -> anyhow::Result<()> {
     let before = status_bytes("VmRSS:")?;
     let index = {
