@@ -10,6 +10,10 @@ pub use crate::lienthong::options::v1::Reason;
 /// `google.rpc.ErrorInfo.domain` of every error that the mesh itself makes.
 pub const DOMAIN: &str = "lienthong";
 
+/// What both nodes record, and the broker follows, where a backend itself refuses a consumer that the catalog entitles: no
+/// reason of the mesh, which refuses nothing there (R-06; design §6, Outcomes).
+pub const UNDECLARED_REFUSAL: &str = "UNDECLARED_REFUSAL";
+
 /// What everybody needs to know of one reason.
 #[derive(Debug)]
 pub struct ReasonInfo {

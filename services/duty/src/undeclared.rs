@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use lienthong_proto::lienthong::audit::v1::{Closing, Side, Status};
+use lienthong_proto::reason::{Reason, UNDECLARED_REFUSAL};
 use time::OffsetDateTime;
 
 /// Alike answers after which it is no accident.
@@ -22,10 +23,6 @@ const PERMISSION_DENIED: u32 = 7;
 const UNIMPLEMENTED: u32 = 12;
 /// gRPC status of a caller whom the backend does not know.
 const UNAUTHENTICATED: u32 = 16;
-/// Reason that a provider's node writes where its backend answered with one of these.
-const UNDECLARED_REFUSAL: &str = "UNDECLARED_REFUSAL";
-/// Reason of a backend that could not be reached.
-const BACKEND_UNREACHABLE: &str = "FAIL_BACKEND_UNREACHABLE";
 
 /// Who asked whom for what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +73,7 @@ impl Followed {
         let exchange = closing.exchange.as_ref().filter(|exchange| exchange.side() == Side::Provider)?;
         let refuses = closing.reason == UNDECLARED_REFUSAL
             && [PERMISSION_DENIED, UNIMPLEMENTED, UNAUTHENTICATED].contains(&closing.grpc_status);
-        let down = closing.reason == BACKEND_UNREACHABLE;
+        let down = closing.reason == Reason::FailBackendUnreachable.name();
         let serves = matches!(closing.status(), Status::Delivered | Status::Empty);
         if !refuses && !down && !serves {
             return None;

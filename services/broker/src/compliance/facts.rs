@@ -10,6 +10,7 @@ use lienthong_compliance::{ContractStanding, EntryFacts, day};
 use lienthong_duty::{dispute, instant, outage, refusal};
 use lienthong_proto::lienthong::options::v1::MethodKind;
 use lienthong_proto::lienthong::registry::v1::{Dispute, DisputeCause, Outage, Refusal, RefusalState};
+use lienthong_proto::reason::UNDECLARED_REFUSAL;
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
@@ -17,9 +18,6 @@ use super::Desk;
 use crate::arbiter::Actor;
 use crate::generation::Generation;
 use crate::records::RECORDER;
-
-/// Reason under which refusals stand that nobody declared.
-const UNDECLARED: &str = "UNDECLARED_REFUSAL";
 
 /// Gathers the facts.
 #[derive(Debug)]
@@ -194,7 +192,7 @@ fn counted(refusals: &[Refusal], disputes: &[Dispute], year: i32) -> HashMap<Hol
         let of = counted.entry((one.provider.clone(), one.dataset.clone())).or_default();
         of.undeclared += 1;
         of.unlawful_open += u32::from(goes_on);
-        *of.by_reason.entry(UNDECLARED.to_owned()).or_default() += 1;
+        *of.by_reason.entry(UNDECLARED_REFUSAL.to_owned()).or_default() += 1;
     }
     counted
 }

@@ -34,9 +34,6 @@ use crate::{
 /// Room for salt, time, recorder and tags around the body of a record, bytes.
 pub const ENVELOPE_BYTES: usize = 256;
 
-/// Recorded where a backend itself refuses a consumer that the catalog entitles (design §6, Outcomes).
-pub const UNDECLARED_REFUSAL: &str = "UNDECLARED_REFUSAL";
-
 /// Closes one exchange, exactly once.
 pub struct Closer {
     core: Arc<Core>,
@@ -63,7 +60,8 @@ pub struct Closer {
 pub struct Ending {
     /// In one word.
     pub status: Status,
-    /// Reason of the closed list, or [`UNDECLARED_REFUSAL`]; empty when all went well.
+    /// Reason of the closed list, or [`UNDECLARED_REFUSAL`](lienthong_proto::reason::UNDECLARED_REFUSAL); empty when all
+    /// went well.
     pub reason: String,
     /// gRPC status code that the caller sees.
     pub code: Code,

@@ -7,14 +7,14 @@ use lienthong_audit::digest::MessageDigest;
 use lienthong_catalog::ApplicationMetadata;
 use lienthong_proto::{
     lienthong::audit::v1::{Side, Status},
-    reason::Reason,
+    reason::{Reason, UNDECLARED_REFUSAL},
     status::MeshError,
 };
 use tonic::Code;
 
 use crate::call::{
     answer::{exchange_id_value, said_once},
-    close::{Closer, Ending, UNDECLARED_REFUSAL},
+    close::{Closer, Ending},
     compression::Encoding,
     forward::is_grpc,
     metadata::{EXCHANGE_ID, RECORD_HASH},
