@@ -31,6 +31,7 @@ pub use load::BundleError;
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
 pub(crate) use rules::{RulesCache, RulesKey, origin as origin_word};
+use served::Models;
 pub(crate) use table::{Dataset, Moment, NO_CONDITION, Particulars, RightRow, RightTable, Span};
 
 /// Rights that one bundle may hold.
@@ -58,6 +59,8 @@ pub(crate) struct Index {
     pub issue_time: Timestamp,
     pub identities: Identities,
     pub contracts: Vec<Contract>,
+    /// Those of them that can be decided by.
+    pub models: Models,
     pub datasets: Vec<Dataset>,
     pub methods: Vec<Arc<Method>>,
     pub methods_by_path: HashMap<Box<str>, Vec<u32>>,
@@ -71,8 +74,20 @@ pub(crate) struct Index {
 
 impl RightsIndex {
     /// Indexes a bundle whose signature was verified.
+    ///
+    /// # Errors
+    /// [`BundleError`].
     pub fn from_bundle(bundle: &RightsBundle) -> Result<Self, BundleError> {
-        load::index(bundle).map(|index| Self(Arc::new(index)))
+        load::index(bundle, None).map(|index| Self(Arc::new(index)))
+    }
+
+    /// The same for the bundle that takes this one's place: what did not change is not read again. Equal bundles give equal
+    /// decisions, whichever way they were indexed.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn followed_by(&self, bundle: &RightsBundle) -> Result<Self, BundleError> {
+        load::index(bundle, Some(&self.0)).map(|index| Self(Arc::new(index)))
     }
 
     /// Mesh that the bundle belongs to.

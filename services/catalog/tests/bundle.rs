@@ -70,6 +70,27 @@ fn a_bundle_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn a_bundle_that_follows_another_is_indexed_as_if_it_stood_alone() {
+    let first = RightsIndex::from_bundle(&bundle()).unwrap();
+    let mut broken = RightsBundle { epoch: 8, ..bundle() };
+    // Its provider, and the hash that it states, are those of the one before.
+    broken.contracts[0].descriptor_set = vec![0xff].into();
+    let mended = RightsBundle { epoch: 9, ..bundle() };
+    let shape = |index: &RightsIndex| {
+        let methods: Vec<_> = index.methods().iter().map(|method| format!("{method:?}")).collect();
+        (index.epoch(), methods, index.problems().to_vec())
+    };
+    let mut index = first.clone();
+    for bundle in [RightsBundle { epoch: 7, ..bundle() }, broken, mended] {
+        index = index.followed_by(&bundle).unwrap();
+        assert_eq!(shape(&index), shape(&RightsIndex::from_bundle(&bundle).unwrap()));
+        assert_eq!(index.problems().is_empty(), bundle.epoch != 8);
+    }
+    assert_eq!(shape(&index).1, shape(&first).1);
+    assert!(first.followed_by(&RightsBundle::default()).is_err());
+}
+
+#[test]
 fn old_and_new_certificate_of_a_renewal_stand_for_the_same_node() {
     let mut bundle = bundle();
     bundle.nodes[0].certificates = vec![binding(1), binding(9), binding(9)];

@@ -1,12 +1,18 @@
 //! Does an entry, as two persons signed it, cover what a bundle says in its name? What a node asks before it believes a
 //! right: a bundle may grant less than the entry, never more.
 
+use std::sync::LazyLock;
+
 use lienthong_proto::lienthong::control::v1::{Dataset, Right, RightOrigin};
 use lienthong_proto::lienthong::options::v1::{MethodKind, Purpose, Sharing};
 
 use super::{seconds, timestamp};
 use crate::catalog::{Entry, EntryStatus, Fields, Selector};
 use crate::code;
+
+/// What the National General Database may have.
+static EVERYTHING: LazyLock<Fields> =
+    LazyLock::new(|| Fields { granted: vec!["*".to_owned()], ..Fields::default() });
 
 impl Entry {
     /// Whether the entry covers a dataset's terms.
@@ -38,10 +44,9 @@ impl Entry {
         let national = right.purpose() == Purpose::NationalSync
             && right.methods == [i32::from(MethodKind::SyncToNationalDb)]
             && self.methods.contains(&MethodKind::SyncToNationalDb);
-        let everything = Fields { granted: vec!["*".to_owned()], ..Fields::default() };
         let fields = match self.purposes.get(&right.purpose()) {
             Some(fields) => fields,
-            None if national => &everything,
+            None if national => &EVERYTHING,
             None => return Err("another purpose"),
         };
         let method =

@@ -54,11 +54,13 @@ pub enum BundleError {
     },
 }
 
-pub(super) fn index(bundle: &RightsBundle) -> Result<Index, BundleError> {
+/// Indexes a bundle; what it has in common with `before`, the one that it takes the place of, is taken over where reading it
+/// costs more than comparing it.
+pub(super) fn index(bundle: &RightsBundle, before: Option<&Index>) -> Result<Index, BundleError> {
     check_header(bundle)?;
     let mut problems = Problems::default();
     let identities = Identities::read(bundle, &mut problems)?;
-    let models = served::contracts(&bundle.contracts, &mut problems)?;
+    let models = served::contracts(&bundle.contracts, before, &mut problems)?;
     let guardrails = served::guardrails(&bundle.guardrails, &mut problems)?;
     let (mut datasets, slots) =
         served::datasets(&bundle.datasets, &models, &identities, &guardrails, &mut problems)?;
@@ -74,6 +76,7 @@ pub(super) fn index(bundle: &RightsBundle) -> Result<Index, BundleError> {
         issue_time: bundle.issue_time.unwrap_or_default(),
         identities,
         contracts: bundle.contracts.clone(),
+        models,
         datasets,
         methods,
         methods_by_path,

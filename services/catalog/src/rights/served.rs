@@ -13,27 +13,37 @@ use lienthong_proto::lienthong::options::v1::{DecisionMode, ReleaseGate};
 use super::identities::Identities;
 use super::load::Problems;
 use super::table::FieldList;
-use super::{BundleError, Dataset, Method, method, plans};
+use super::{BundleError, Dataset, Index, Method, method, plans};
 use crate::catalog::Classification;
 use crate::condition::Guardrail;
 use crate::contract::{ContractMethod, ContractModel, DeclaredAnnotations};
 
-/// The contracts that decisions can rest on, by provider.
-pub(super) fn contracts<'a>(
-    contracts: &'a [Contract],
+/// Contracts that decisions can rest on, by provider: as they are carried, and as they were read.
+pub(super) type Models = HashMap<Box<str>, (Contract, Arc<ContractModel>)>;
+
+/// Reads contracts. One that stands in `before` to the last byte is not read again.
+pub(super) fn contracts(
+    contracts: &[Contract],
+    before: Option<&Index>,
     problems: &mut Problems,
-) -> Result<HashMap<&'a str, ContractModel>, BundleError> {
-    let mut models = HashMap::new();
+) -> Result<Models, BundleError> {
+    let mut models = Models::new();
     let mut seen = HashSet::new();
     for contract in contracts {
         if !seen.insert(contract.provider.as_str()) {
             let name = contract.provider.clone();
             return Err(BundleError::Twice { what: "the contract of", name });
         }
+        let provider = contract.provider.as_str();
+        let known = before.and_then(|before| before.models.get(provider));
+        if let Some((_, model)) = known.filter(|(carried, _)| carried == contract) {
+            models.insert(provider.into(), (contract.clone(), Arc::clone(model)));
+            continue;
+        }
         match ContractModel::read(&contract.descriptor_set) {
             Ok(model) => match model.first_undecidable() {
                 None => {
-                    models.insert(contract.provider.as_str(), model);
+                    models.insert(provider.into(), (contract.clone(), Arc::new(model)));
                 }
                 Some(finding) => {
                     problems.note(format!("the contract of {} is left out: {finding}", contract.provider));
@@ -77,7 +87,7 @@ pub(super) type DatasetSlots<'a> = HashMap<(&'a str, &'a str), u32>;
 
 pub(super) fn datasets<'a>(
     declared: &'a [DeclaredDataset],
-    models: &HashMap<&str, ContractModel>,
+    models: &Models,
     identities: &Identities,
     guardrails: &Guardrails<'_>,
     problems: &mut Problems,
@@ -90,7 +100,7 @@ pub(super) fn datasets<'a>(
         if !seen.insert(key) {
             return Err(BundleError::Twice { what: "dataset", name: format!("{}/{}", key.0, key.1) });
         }
-        let contract = models.get(key.0).and_then(|model| model.dataset(key.1));
+        let contract = models.get(key.0).and_then(|(_, model)| model.dataset(key.1));
         let provider = identities.party(key.0);
         let provider = provider.filter(|party| !party.outside);
         let (Some(contract), Some(provider)) = (contract, provider) else {
@@ -141,14 +151,14 @@ pub(super) fn datasets<'a>(
 pub(super) type Methods = (Vec<Arc<Method>>, HashMap<Box<str>, Vec<u32>>);
 
 pub(super) fn methods(
-    models: &HashMap<&str, ContractModel>,
+    models: &Models,
     datasets: &[Dataset],
     dataset_slots: &DatasetSlots<'_>,
     problems: &mut Problems,
 ) -> Methods {
     let mut all: Vec<(&str, &ContractMethod)> = models
         .iter()
-        .flat_map(|(provider, model)| model.methods().iter().map(|method| (*provider, method)))
+        .flat_map(|(provider, (_, model))| model.methods().iter().map(|method| (&**provider, method)))
         .collect();
     all.sort_by_key(|(provider, method)| (&method.path, *provider));
     let mut methods = Vec::new();

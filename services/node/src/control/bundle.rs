@@ -221,7 +221,10 @@ impl BundleKeeper {
         if bundle.epoch <= held || bundle.epoch < seen {
             return Err(BadBundle::Old { found: bundle.epoch, held: held.max(seen) });
         }
-        let rights = RightsIndex::from_bundle(&bundle)?;
+        let rights = match &*self.node.rights.load() {
+            Some(before) => before.followed_by(&bundle),
+            None => RightsIndex::from_bundle(&bundle),
+        }?;
         for problem in rights.problems() {
             tracing::warn!(epoch = bundle.epoch, problem, "part of the rights bundle is left out");
         }
