@@ -1,6 +1,7 @@
 //! The question that a node asks of a bundle: has every right that stands on an entry been signed by two persons?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use lienthong_audit::hash::{Hash, leaf_hash};
 use lienthong_audit::merkle::{PROOF_HASHES_MAX, verify_inclusion};
@@ -57,19 +58,77 @@ pub enum Unapproved {
     Approval(#[from] ApprovalError),
 }
 
-/// Checks every dataset and right of a bundle that stands on an entry. `is_sensitive` tells of provider, dataset and field
-/// whether the contract declares it sensitive.
-///
-/// # Errors
-/// [`Unapproved`]: the first thing that was not approved. The bundle must not be used then.
-pub fn check(
+/// Checks one bundle after another. Signatures and proofs are judged each time; of an entry that was read before, only its
+/// hash is taken again.
+#[derive(Debug, Default)]
+pub struct Checker {
+    /// The entries of the last good bundle, by leaf hash.
+    read: HashMap<Hash, Arc<Entry>>,
+}
+
+impl Checker {
+    /// Checks every dataset and right of a bundle that stands on an entry. `is_sensitive` tells of provider, dataset and field
+    /// whether the contract declares it sensitive.
+    ///
+    /// # Errors
+    /// [`Unapproved`]: the first thing that was not approved. The bundle must not be used then.
+    pub fn check(
+        &mut self,
+        bundle: &RightsBundle,
+        is_sensitive: &dyn Fn(&str, &str, &str) -> bool,
+        judge: &Judge,
+    ) -> Result<(), Unapproved> {
+        let none = Activations::default();
+        let activations = bundle.activations.as_ref().unwrap_or(&none);
+        let (entries, read) = self.entries(activations, &bundle.mesh, judge)?;
+        covered(bundle, &entries, is_sensitive)?;
+        self.read = read;
+        Ok(())
+    }
+
+    /// The entries that two persons put into force: by id, and by leaf hash.
+    fn entries(
+        &self,
+        activations: &Activations,
+        mesh: &str,
+        judge: &Judge,
+    ) -> Result<(Entries, HashMap<Hash, Arc<Entry>>), Unapproved> {
+        let mut statements = Vec::new();
+        for change in &activations.changes {
+            let statement = approved(change, &activations.approvers, judge)?;
+            if statement.mesh != mesh {
+                return Err(proof("a catalog change", "it is of another mesh"));
+            }
+            statements.push(statement);
+        }
+        let (mut entries, mut read) = (Entries::new(), HashMap::new());
+        for activated in &activations.entries {
+            let leaf = proven(activated, &statements)?;
+            let entry = match self.read.get(&leaf) {
+                Some(entry) => Arc::clone(entry),
+                None => Arc::new(entry_of(activated)?),
+            };
+            if entry.versioned_id() != activated.entry {
+                return Err(proof(&activated.entry, "the entry calls itself otherwise"));
+            }
+            read.insert(leaf, Arc::clone(&entry));
+            if entries.insert(entry.id.clone(), entry).is_some() {
+                return Err(proof(&activated.entry, "the entry is there twice"));
+            }
+        }
+        Ok((entries, read))
+    }
+}
+
+/// Entries by id.
+type Entries = BTreeMap<String, Arc<Entry>>;
+
+/// Whether these entries cover every dataset and right that stands on one.
+fn covered(
     bundle: &RightsBundle,
+    entries: &Entries,
     is_sensitive: &dyn Fn(&str, &str, &str) -> bool,
-    judge: &Judge,
 ) -> Result<(), Unapproved> {
-    let none = Activations::default();
-    let activations = bundle.activations.as_ref().unwrap_or(&none);
-    let entries = entries(activations, &bundle.mesh, judge)?;
     for dataset in bundle.datasets.iter().filter(|dataset| !dataset.entry.is_empty()) {
         let what = || format!("dataset {}", dataset.id);
         let (id, _version) = dataset.entry.split_once('@').unwrap_or((&dataset.entry, ""));
@@ -95,30 +154,6 @@ pub fn check(
         })?;
     }
     Ok(())
-}
-
-/// The entries that two persons put into force, by id.
-fn entries(
-    activations: &Activations,
-    mesh: &str,
-    judge: &Judge,
-) -> Result<BTreeMap<String, Entry>, Unapproved> {
-    let mut statements = Vec::new();
-    for change in &activations.changes {
-        let statement = approved(change, &activations.approvers, judge)?;
-        if statement.mesh != mesh {
-            return Err(proof("a catalog change", "it is of another mesh"));
-        }
-        statements.push(statement);
-    }
-    let mut entries = BTreeMap::new();
-    for activated in &activations.entries {
-        let entry = proven(activated, &statements)?;
-        if entries.insert(entry.id.clone(), entry).is_some() {
-            return Err(proof(&activated.entry, "the entry is there twice"));
-        }
-    }
-    Ok(entries)
 }
 
 /// The statement of a change that two persons signed.
@@ -163,8 +198,8 @@ fn is_bound(approver: &Approver, person: &PeerCertificate) -> bool {
     })
 }
 
-/// An entry that is a leaf of its change's tree.
-fn proven(activated: &ActivatedEntry, statements: &[Statement]) -> Result<Entry, Unapproved> {
+/// The leaf hash of an entry that is a leaf of its change's tree.
+fn proven(activated: &ActivatedEntry, statements: &[Statement]) -> Result<Hash, Unapproved> {
     let wrong = |problem| proof(&activated.entry, problem);
     if activated.content.len() > ENTRY_BYTES_MAX || activated.proof.len() > PROOF_HASHES_MAX {
         return Err(wrong("the entry or its proof is too large"));
@@ -175,14 +210,15 @@ fn proven(activated: &ActivatedEntry, statements: &[Statement]) -> Result<Entry,
     let leaf = leaf_hash(&activated.content);
     verify_inclusion(&leaf, activated.index, statement.entries, &path, &statement.root)
         .map_err(|_| wrong("the entry is not what the two persons signed"))?;
+    Ok(leaf)
+}
+
+fn entry_of(activated: &ActivatedEntry) -> Result<Entry, Unapproved> {
+    let wrong = |problem| proof(&activated.entry, problem);
     let content = std::str::from_utf8(&activated.content).map_err(|_| wrong("the entry is not UTF-8"))?;
-    let entry = Entry::read(content).map_err(|_| {
+    Entry::read(content).map_err(|_| {
         wrong("this node's software does not understand the entry; bring the software up to date")
-    })?;
-    if entry.versioned_id() != activated.entry {
-        return Err(wrong("the entry calls itself otherwise"));
-    }
-    Ok(entry)
+    })
 }
 
 fn proof(entry: &str, problem: &'static str) -> Unapproved {

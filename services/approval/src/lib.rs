@@ -6,7 +6,7 @@
 //! with its inclusion proof.
 //!
 //! **Why.** The broker compiles and signs the rights of everybody. With this, a broker in wrong hands still cannot grant what
-//! two persons did not sign: every node checks it ([`check()`]).
+//! two persons did not sign: every node checks it ([`Checker`]).
 //!
 //! **What not.** Which agencies a class such as `LOCAL.ALL` means, and the default rights of R-07, are the registry's word. No
 //! storage, no clock: times come in as arguments.
@@ -25,7 +25,7 @@ pub mod folder;
 pub mod signature;
 pub mod statement;
 
-pub use check::{Unapproved, check};
+pub use check::{Checker, Unapproved};
 pub use file::ApprovalFile;
 pub use folder::folder_hash;
 pub use signature::{ApprovalError, approve, judge_approval, judge_pair};

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a panic is how a test fails
 
-use lienthong_approval::{Statement, Unapproved, approve, check, proofs};
+use lienthong_approval::{Checker, Statement, Unapproved, approve, proofs};
 use lienthong_audit::hash::Hash;
 use lienthong_catalog::catalog::Entry;
 use lienthong_certs::judge::{RevocationLists, RevocationReason};
@@ -73,7 +73,17 @@ impl World {
     }
 
     fn check(&self, bundle: &RightsBundle) -> Result<(), Unapproved> {
-        check(bundle, &|_, _, field| field == "muc_dong", &self.judge())
+        let judge = self.judge();
+        let check = |checker: &mut Checker, bundle: &RightsBundle| {
+            checker.check(bundle, &|_, _, field| field == "muc_dong", &judge)
+        };
+        let verdict = check(&mut Checker::default(), bundle);
+        // One that has seen a good bundle before says the same.
+        let mut seasoned = Checker::default();
+        let _ = check(&mut seasoned, &self.good());
+        let words = |verdict: &Result<(), Unapproved>| verdict.as_ref().map_err(ToString::to_string).copied();
+        assert_eq!(words(&check(&mut seasoned, bundle)), words(&verdict));
+        verdict
     }
 
     fn refused(&self, change: impl FnOnce(&mut RightsBundle)) -> String {
@@ -202,7 +212,7 @@ fn a_certificate_that_was_compromised_counts_no_more_and_one_that_was_replaced_d
         assert_eq!(world.check(&bundle).is_ok(), counts, "{reason:?}");
         let without =
             Judge::new(world.pki.anchors().unwrap(), RevocationLists::empty(), Profile::development());
-        check(&bundle, &|_, _, _| true, &without.unwrap()).unwrap();
+        Checker::default().check(&bundle, &|_, _, _| true, &without.unwrap()).unwrap();
     }
 }
 

@@ -11,7 +11,7 @@ use lienthong_proto::lienthong::control::v1::{
 use prost::Message;
 use prost_types::Timestamp;
 
-/// What precedes the bundle's bytes under the signature (rights.proto): a signature over a bundle is good for
+/// What precedes the bundle's SHA-256 under the signature (rights.proto): a signature over a bundle is good for
 /// nothing else.
 pub const BUNDLE_CONTEXT: &[u8] = b"lienthong/rights-bundle/v1\n";
 
@@ -59,7 +59,7 @@ impl BundleSigner {
     pub fn seal(&self, bundle: &RightsBundle) -> Result<SealedBundle, SignError> {
         let bytes = bundle.encode_to_vec();
         let hash = sha256(&bytes);
-        let signature = self.sign(BUNDLE_CONTEXT, &bytes)?;
+        let signature = self.sign(BUNDLE_CONTEXT, &hash)?;
         let signed = SignedBundle { bundle: bytes, key_name: self.key_name.to_string(), signature };
         Ok(SealedBundle { audience: bundle.audience.clone(), epoch: bundle.epoch, hash, signed })
     }
@@ -143,9 +143,9 @@ mod tests {
         let check = |context: &[u8], bytes: &[u8], signature: &[u8]| {
             verify(&signer.public_key(), &[context, bytes].concat(), signature).is_ok()
         };
-        assert!(check(BUNDLE_CONTEXT, &sealed.signed.bundle, &sealed.signed.signature));
+        assert!(check(BUNDLE_CONTEXT, &sealed.hash, &sealed.signed.signature));
         assert!(check(HEARTBEAT_CONTEXT, &heartbeat.heartbeat, &heartbeat.signature));
-        assert!(!check(HEARTBEAT_CONTEXT, &sealed.signed.bundle, &sealed.signed.signature));
+        assert!(!check(HEARTBEAT_CONTEXT, &sealed.hash, &sealed.signed.signature));
         assert!(!check(BUNDLE_CONTEXT, &heartbeat.heartbeat, &heartbeat.signature));
 
         let read = Heartbeat::decode(heartbeat.heartbeat.as_slice()).unwrap();

@@ -20,7 +20,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ pub struct Index {
 struct Inner {
     reader: LogReader,
     keys: Arc<IndexKeys>,
-    tokens: Arc<Mutex<TokenFiles>>,
+    tokens: Arc<TokenFiles>,
     indexed: Arc<RwLock<Indexed>>,
     certificates: Certificates,
     own: Arc<OwnUsers>,
@@ -165,7 +165,7 @@ impl Index {
     pub fn open(data_dir: &Path, reader: LogReader, block_entries: u32) -> io::Result<(Index, Indexer)> {
         let dirs = IndexDirs::of(data_dir);
         let keys = Arc::new(IndexKeys::open(&dirs.keys)?);
-        let tokens = Arc::new(Mutex::new(TokenFiles::open(&dirs.tokens)?));
+        let tokens = Arc::new(TokenFiles::open(&dirs.tokens)?);
         let folder = BlockFolder::open(&dirs.blocks, block_entries)?;
         let minimum = reader.minimum().map_err(io::Error::other)?;
         let state = Indexed { first: minimum, blocks: folder.load(minimum)?, tail: Vec::new() };
@@ -312,7 +312,7 @@ impl Index {
         if rows.is_empty() {
             return Ok(());
         }
-        Ok(self.inner.tokens.lock().unwrap_or_else(PoisonError::into_inner).append(rows)?)
+        Ok(self.inner.tokens.append(rows)?)
     }
 
     /// Entries of the log that are certain; what comes stands behind them.

@@ -6,8 +6,7 @@
 //!
 //! The unit that is looked for is one top-level field: a right, a dataset, a contract.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use lienthong_proto::lienthong::control::v1::bundle_delta::Piece;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
@@ -36,6 +35,7 @@ pub enum DeltaError {
 
 /// The difference that leads from `base` to `target`; `None` where it would be no shorter than half of `target`.
 pub fn between(base: &[u8], target: &[u8]) -> Option<Vec<Piece>> {
+    // Megabytes are hashed here, for each node of the mesh.
     let places: HashMap<&[u8], usize> = fields(base).map(|(at, field)| (field, at)).collect();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut open = Open::default();

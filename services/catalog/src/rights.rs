@@ -23,6 +23,7 @@ use lienthong_proto::lienthong::control::v1::{
 use lienthong_proto::lienthong::options::v1::{DecisionMode, Purpose};
 use prost_types::Timestamp;
 
+use crate::contract::ContractModel;
 use crate::decide::Question;
 
 pub use identities::Place;
@@ -88,6 +89,12 @@ impl RightsIndex {
     /// [`BundleError`].
     pub fn followed_by(&self, bundle: &RightsBundle) -> Result<Self, BundleError> {
         load::index(bundle, Some(&self.0)).map(|index| Self(Arc::new(index)))
+    }
+
+    /// What a contract of a bundle declares, where decisions can rest on it; taken over from the rights in force, where they hold
+    /// the very same contract.
+    pub fn contract_model(contract: &Contract, in_force: Option<&Self>) -> Option<Arc<ContractModel>> {
+        served::contract_model(contract, in_force.map(|rights| &*rights.0)).ok()
     }
 
     /// Mesh that the bundle belongs to.

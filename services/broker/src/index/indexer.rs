@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use lienthong_audit::hash::leaf_hash;
@@ -111,7 +111,7 @@ pub struct Indexer {
     keys: Arc<IndexKeys>,
     folder: BlockFolder,
     tokens: TokenReader,
-    token_files: Arc<Mutex<TokenFiles>>,
+    token_files: Arc<TokenFiles>,
     token_dir: PathBuf,
     own: Arc<OwnUsers>,
     indexed: Arc<RwLock<Indexed>>,
@@ -128,7 +128,7 @@ impl Indexer {
         reader: LogReader,
         keys: Arc<IndexKeys>,
         folder: BlockFolder,
-        (token_files, token_dir): (Arc<Mutex<TokenFiles>>, PathBuf),
+        (token_files, token_dir): (Arc<TokenFiles>, PathBuf),
         own: Arc<OwnUsers>,
         indexed: Arc<RwLock<Indexed>>,
     ) -> io::Result<Self> {
@@ -211,7 +211,7 @@ impl Indexer {
 
     /// Erases tokens from everything but the tail.
     fn erase(&mut self, erasure: &Erasure) -> Result<(), IndexingError> {
-        let behind = self.token_files.lock().unwrap_or_else(PoisonError::into_inner).rotate()?;
+        let behind = self.token_files.rotate()?;
         erasure.apply_to_files(&self.token_dir, behind)?;
         self.tokens.erase(erasure);
         self.own.erase(&erasure.tokens)?;

@@ -16,6 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lienthong_audit::hash::Hash;
 use lienthong_index::term::TOKEN_BYTES;
@@ -49,13 +50,25 @@ pub struct TokenRow {
     pub tokens: Vec<Token>,
 }
 
-/// The files, being written. Blocking.
+/// The files, being written, for everybody who has tokens to keep. Blocking.
+///
+/// While one `fdatasync` runs, the rows of others are written, and the next one makes all of them durable.
 #[derive(Debug)]
 pub struct TokenFiles {
+    open: Mutex<OpenFile>,
+    /// So many calls' rows are durable. Held by the one who syncs.
+    durable: Mutex<u64>,
+}
+
+/// The newest file.
+#[derive(Debug)]
+struct OpenFile {
     dir: PathBuf,
     number: u64,
-    file: File,
+    file: Arc<File>,
     bytes: u64,
+    /// So many calls' rows are written.
+    written: u64,
     failed: bool,
 }
 
@@ -81,17 +94,55 @@ impl TokenFiles {
         let whole = (bytes.len() - rest.len()) as u64;
         file.set_len(whole)?;
         file.seek(SeekFrom::Start(whole))?;
-        Ok(Self { dir: dir.to_owned(), number, file, bytes: whole, failed: false })
+        let dir = dir.to_owned();
+        let open = OpenFile { dir, number, file: Arc::new(file), bytes: whole, written: 0, failed: false };
+        Ok(Self { open: Mutex::new(open), durable: Mutex::new(0) })
     }
 
     /// Appends rows; they are durable when this returns.
     ///
     /// # Errors
     /// Of the disk. Then nothing may be acknowledged that needs them.
-    pub fn append(&mut self, rows: &[TokenRow]) -> io::Result<()> {
-        if self.failed {
-            return Err(io::Error::other("writing failed before; start the broker again"));
+    pub fn append(&self, rows: &[TokenRow]) -> io::Result<()> {
+        let written = self.newest().write(rows)?;
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *durable < written {
+            *durable = self.sync()?;
         }
+        Ok(())
+    }
+
+    /// Begins a new file, so that those before it change no more; the number of the new one.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn rotate(&self) -> io::Result<u64> {
+        let mut newest = self.newest();
+        if newest.bytes > 0 {
+            newest.begin_file()?;
+        }
+        Ok(newest.number)
+    }
+
+    /// Makes durable what is written by now; says how many calls' rows that are.
+    fn sync(&self) -> io::Result<u64> {
+        let (file, written) = self.newest().unsynced()?;
+        // Not under the lock: others write meanwhile.
+        file.sync_data().inspect_err(|_| self.newest().failed = true)?;
+        // The system tells of a failure once: it may have told another who synced the same file.
+        self.newest().check()?;
+        Ok(written)
+    }
+
+    fn newest(&self) -> MutexGuard<'_, OpenFile> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenFile {
+    /// Writes rows; the number of this call.
+    fn write(&mut self, rows: &[TokenRow]) -> io::Result<u64> {
+        self.check()?;
         if self.bytes >= TOKEN_FILE_BYTES_MAX {
             self.begin_file()?;
         }
@@ -101,32 +152,33 @@ impl TokenFiles {
                 encode(row, tokens, &mut bytes);
             }
         }
-        if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
-            // What is half written would hide every later row: only opening anew, which cuts it off, goes on.
-            self.failed = true;
-            return Err(error);
-        }
+        // What is half written would hide every later row: only opening anew, which cuts it off, goes on.
+        (&*self.file).write_all(&bytes).inspect_err(|_| self.failed = true)?;
         self.bytes += bytes.len() as u64;
+        self.written += 1;
+        Ok(self.written)
+    }
+
+    /// The file, and how many calls' rows are in it or durable in those before it.
+    fn unsynced(&self) -> io::Result<(Arc<File>, u64)> {
+        self.check()?;
+        Ok((Arc::clone(&self.file), self.written))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("writing failed before; start the broker again"));
+        }
         Ok(())
     }
 
-    /// Begins a new file, so that those before it change no more; the number of the new one.
-    ///
-    /// # Errors
-    /// Of the disk.
-    pub fn rotate(&mut self) -> io::Result<u64> {
-        if self.bytes > 0 {
-            self.begin_file()?;
-        }
-        Ok(self.number)
-    }
-
     fn begin_file(&mut self) -> io::Result<()> {
+        self.file.sync_data().inspect_err(|_| self.failed = true)?;
         let path = path_of(&self.dir, self.number + 1);
         // An earlier attempt may have left it behind, empty: nothing is written before its name is durable.
         let fresh = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         File::open(&self.dir)?.sync_all()?;
-        self.file = fresh;
+        self.file = Arc::new(fresh);
         self.number += 1;
         self.bytes = 0;
         Ok(())
@@ -391,7 +443,7 @@ mod tests {
     #[test]
     fn a_reader_joins_what_was_written_before_the_record() {
         let dir = tempfile::tempdir().unwrap();
-        let mut files = TokenFiles::open(dir.path()).unwrap();
+        let files = TokenFiles::open(dir.path()).unwrap();
         let mut reader = TokenReader::open(dir.path(), 0).unwrap();
         files.append(&[row(0), row(1)]).unwrap();
         reader.read_below(1).unwrap();
@@ -423,7 +475,7 @@ mod tests {
     #[test]
     fn an_erased_token_is_in_no_file_and_its_row_still_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let mut files = TokenFiles::open(dir.path()).unwrap();
+        let files = TokenFiles::open(dir.path()).unwrap();
         files.append(&[row(1), row(2)]).unwrap();
         let mut reader = TokenReader::open(dir.path(), 0).unwrap();
         reader.read_below(1).unwrap();
@@ -449,9 +501,51 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_many_at_once_are_all_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TokenFiles::open(dir.path()).unwrap();
+        std::thread::scope(|scope| {
+            for caller in 0..8 {
+                let files = &files;
+                scope.spawn(move || {
+                    for number in 0..20 {
+                        files.append(&[row(caller * 20 + number)]).unwrap();
+                        if number == 10 {
+                            files.rotate().unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(*files.durable.lock().unwrap(), 160);
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        reader.read_below(1_000).unwrap();
+        for number in 0..160 {
+            assert_eq!(reader.take(&row(number).leaf), row(number).tokens[..1], "row {number}");
+        }
+    }
+
+    #[test]
+    fn after_a_failure_nothing_is_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TokenFiles::open(dir.path()).unwrap();
+        files.append(&[row(1)]).unwrap();
+        // Nothing can be written to a file that is open for reading.
+        files.newest().file = Arc::new(File::open(path_of(dir.path(), 1)).unwrap());
+        assert!(files.append(&[row(2)]).is_err());
+        assert!(files.append(&[row(3)]).unwrap_err().to_string().contains("start the broker again"));
+        drop(files);
+        TokenFiles::open(dir.path()).unwrap().append(&[row(4)]).unwrap();
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        reader.read_below(10).unwrap();
+        let there = [1, 2, 3, 4].map(|number| !reader.take(&row(number).leaf).is_empty());
+        assert_eq!(there, [true, false, false, true]);
+    }
+
+    #[test]
     fn files_of_entries_that_are_gone_go() {
         let dir = tempfile::tempdir().unwrap();
-        let mut files = TokenFiles::open(dir.path()).unwrap();
+        let files = TokenFiles::open(dir.path()).unwrap();
         let at = |log_size| TokenRow { log_size, ..row(1) };
         for log_size in [0, 1_000, 3 * TOKEN_LEAD_ENTRIES_MAX] {
             files.append(&[at(log_size)]).unwrap();

@@ -91,16 +91,18 @@ impl Watcher {
             self.base.clone_from(&signed.bundle);
         }
         let (context, bytes, key_name, signature) = match &event {
-            Event::Snapshot(signed) => (BUNDLE_CONTEXT, &signed.bundle, &signed.key_name, &signed.signature),
+            Event::Snapshot(signed) => {
+                (BUNDLE_CONTEXT, sha256(&signed.bundle).to_vec(), &signed.key_name, &signed.signature)
+            }
             Event::Heartbeat(signed) => {
-                (HEARTBEAT_CONTEXT, &signed.heartbeat, &signed.key_name, &signed.signature)
+                (HEARTBEAT_CONTEXT, signed.heartbeat.clone(), &signed.key_name, &signed.signature)
             }
             // The broker only hands it on: it carries the roots' signatures.
             Event::TrustFile(_) => return Ok(Some(event)),
             Event::Delta(_) => unreachable!("put together above"),
         };
         assert_eq!(key_name, BUNDLE_KEY_NAME);
-        verify(&self.public_key, &[context, bytes].concat(), signature).unwrap();
+        verify(&self.public_key, &[context, &bytes].concat(), signature).unwrap();
         Ok(Some(event))
     }
 

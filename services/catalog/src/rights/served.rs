@@ -34,27 +34,30 @@ pub(super) fn contracts(
             let name = contract.provider.clone();
             return Err(BundleError::Twice { what: "the contract of", name });
         }
-        let provider = contract.provider.as_str();
-        let known = before.and_then(|before| before.models.get(provider));
-        if let Some((_, model)) = known.filter(|(carried, _)| carried == contract) {
-            models.insert(provider.into(), (contract.clone(), Arc::clone(model)));
-            continue;
-        }
-        match ContractModel::read(&contract.descriptor_set) {
-            Ok(model) => match model.first_undecidable() {
-                None => {
-                    models.insert(provider.into(), (contract.clone(), Arc::new(model)));
-                }
-                Some(finding) => {
-                    problems.note(format!("the contract of {} is left out: {finding}", contract.provider));
-                }
-            },
-            Err(error) => {
-                problems.note(format!("the contract of {} is left out: {error}", contract.provider));
+        match contract_model(contract, before) {
+            Ok(model) => {
+                models.insert(contract.provider.as_str().into(), (contract.clone(), model));
             }
+            Err(why) => problems.note(format!("the contract of {} is left out: {why}", contract.provider)),
         }
     }
     Ok(models)
+}
+
+/// What a contract declares, or why decisions cannot rest on it.
+pub(super) fn contract_model(
+    contract: &Contract,
+    before: Option<&Index>,
+) -> Result<Arc<ContractModel>, String> {
+    let known = before.and_then(|before| before.models.get(contract.provider.as_str()));
+    if let Some((_, model)) = known.filter(|(carried, _)| carried == contract) {
+        return Ok(Arc::clone(model));
+    }
+    let model = ContractModel::read(&contract.descriptor_set).map_err(|error| error.to_string())?;
+    match model.first_undecidable() {
+        None => Ok(Arc::new(model)),
+        Some(finding) => Err(finding.to_string()),
+    }
 }
 
 /// Guardrails by id; `None` for one that cannot be read.

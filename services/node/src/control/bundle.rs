@@ -2,18 +2,18 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use lienthong_approval::Checker;
 use lienthong_catalog::{
-    BundleError, RightsIndex,
+    BundleError, ContractModel, RightsIndex,
     delta::{self, DeltaError},
 };
 use lienthong_proto::lienthong::control::v1::{BundleDelta, RevocationState, RightsBundle, SignedBundle};
-use lienthong_proto::lienthong::options::v1::Personal;
 use lienthong_transport::{Connections, Direction, Peer};
 use prost::Message;
 
@@ -97,6 +97,7 @@ pub struct BundleKeeper {
     connections: Connections,
     receipts: Receipts,
     held_hash: Vec<u8>,
+    checker: Checker,
     /// True after a delta that did not fit.
     wants_whole: bool,
 }
@@ -118,6 +119,7 @@ impl BundleKeeper {
             connections,
             receipts: Receipts::default(),
             held_hash: Vec::new(),
+            checker: Checker::default(),
             wants_whole: false,
         }
     }
@@ -147,7 +149,8 @@ impl BundleKeeper {
     pub fn put_together(&self, delta: &BundleDelta) -> Result<SignedBundle, BadBundle> {
         let io = |source| BadBundle::Io { path: self.path.clone(), source };
         let base = SignedBundle::decode(fs::read(&self.path).map_err(io)?.as_slice())?;
-        if delta.base_hash != sha256(&base.bundle) {
+        // What another base makes, no signature fits.
+        if delta.base_hash != self.held_hash {
             return Err(BadBundle::OtherBase);
         }
         let bytes_max = usize::try_from(BUNDLE_BYTES_MAX).unwrap_or(usize::MAX);
@@ -208,7 +211,8 @@ impl BundleKeeper {
     }
 
     fn take_effect(&mut self, signed: &SignedBundle) -> Result<Applied, BadBundle> {
-        self.broker.verify(BUNDLE_DOMAIN, &signed.bundle, &signed.key_name, &signed.signature)?;
+        let hash = sha256(&signed.bundle);
+        self.broker.verify(BUNDLE_DOMAIN, &hash, &signed.key_name, &signed.signature)?;
         let bundle = RightsBundle::decode(signed.bundle.as_slice())?;
         if bundle.mesh != self.node.mesh || bundle.audience != self.node.name {
             return Err(BadBundle::NotOurs {
@@ -221,24 +225,14 @@ impl BundleKeeper {
         if bundle.epoch <= held || bundle.epoch < seen {
             return Err(BadBundle::Old { found: bundle.epoch, held: held.max(seen) });
         }
-        let rights = match &*self.node.rights.load() {
-            Some(before) => before.followed_by(&bundle),
-            None => RightsIndex::from_bundle(&bundle),
-        }?;
-        for problem in rights.problems() {
-            tracing::warn!(epoch = bundle.epoch, problem, "part of the rights bundle is left out");
-        }
         for problem in self.trust.take_lists(&bundle.revocation_lists)? {
             tracing::warn!(epoch = bundle.epoch, problem, "a revocation list is left out");
         }
-        // Two persons of the operator stand behind each entry, or nothing of it counts.
-        let sensitive = Sensitive::of(&rights);
-        lienthong_approval::check(
-            &bundle,
-            &|provider, dataset, field| sensitive.is(provider, dataset, field),
-            &self.trust.judge_of_signatures()?,
-        )?;
-        self.held_hash = sha256(&signed.bundle);
+        let rights = self.believe(&bundle)?;
+        for problem in rights.problems() {
+            tracing::warn!(epoch = bundle.epoch, problem, "part of the rights bundle is left out");
+        }
+        self.held_hash = hash;
         self.wants_whole = false;
         let epoch = bundle.epoch;
         let before = self.node.rights.swap(Some(Arc::new(rights)));
@@ -247,6 +241,28 @@ impl BundleKeeper {
         let applied = Applied { epoch, since: clock::timestamp(), cut, revocation: self.trust.revocation() };
         self.receipts.note(&applied.acknowledgement());
         Ok(applied)
+    }
+
+    /// Indexes a bundle. Beside that: two persons of the operator stand behind each entry, or nothing of it counts.
+    fn believe(&mut self, bundle: &RightsBundle) -> Result<RightsIndex, BadBundle> {
+        let judge = self.trust.judge_of_signatures()?;
+        let (in_force, checker) = (self.node.rights.load_full(), &mut self.checker);
+        std::thread::scope(|scope| {
+            let approved = scope.spawn(|| {
+                let sensitive = Sensitive::of(bundle, in_force.as_deref());
+                checker.check(
+                    bundle,
+                    &|provider, dataset, field| sensitive.is(provider, dataset, field),
+                    &judge,
+                )
+            });
+            let rights = match &in_force {
+                Some(in_force) => in_force.followed_by(bundle),
+                None => RightsIndex::from_bundle(bundle),
+            };
+            approved.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok(rights?)
+        })
     }
 
     /// Register, then authorize, then serve: a connection that was made under the old bundle is judged by the new
@@ -295,28 +311,26 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
 
 /// Which fields the contracts of a bundle declare sensitive. Looked up only for rights that name fields which their entry
 /// grants by `*`.
-struct Sensitive<'r> {
-    rights: &'r RightsIndex,
-    fields: RefCell<BTreeMap<String, BTreeSet<(String, String)>>>,
+struct Sensitive<'b> {
+    bundle: &'b RightsBundle,
+    in_force: Option<&'b RightsIndex>,
+    models: RefCell<HashMap<String, Option<Arc<ContractModel>>>>,
 }
 
-impl<'r> Sensitive<'r> {
-    fn of(rights: &'r RightsIndex) -> Self {
-        Self { rights, fields: RefCell::default() }
+impl<'b> Sensitive<'b> {
+    fn of(bundle: &'b RightsBundle, in_force: Option<&'b RightsIndex>) -> Self {
+        Self { bundle, in_force, models: RefCell::default() }
     }
 
-    /// Whether the field is; one that no contract declares is, to be safe.
+    /// Whether the field is; one that no contract declares is, and each of a secret, to be safe.
     fn is(&self, provider: &str, dataset: &str, field: &str) -> bool {
-        let mut fields = self.fields.borrow_mut();
-        let plain = fields.entry(provider.to_owned()).or_insert_with(|| {
-            let shared = self.rights.shared_datasets(provider).into_iter();
-            let plain = shared.flat_map(|shared| {
-                let plain = shared.fields.into_iter().filter(|field| field.personal() != Personal::Sensitive);
-                let id = shared.id;
-                plain.map(move |field| (id.clone(), field.id)).collect::<Vec<_>>()
-            });
-            plain.collect()
+        let mut models = self.models.borrow_mut();
+        let model = models.entry(provider.to_owned()).or_insert_with(|| {
+            let contract = self.bundle.contracts.iter().find(|contract| contract.provider == provider)?;
+            RightsIndex::contract_model(contract, self.in_force)
         });
-        !plain.contains(&(dataset.to_owned(), field.to_owned()))
+        let declared = model.as_ref().and_then(|model| model.dataset(dataset)).filter(|it| !it.is_secret());
+        let mut fields = declared.into_iter().flat_map(|it| it.fields());
+        !fields.any(|it| it.id == field && !it.is_sensitive())
     }
 }
