@@ -101,9 +101,11 @@ impl KeyFiles {
         Self::open_on(dir, FILE_ROWS_MAX, Arc::new(SystemDisk))
     }
 
-    /// Writes rows behind those already there. They are durable after [`KeyFiles::sync`].
-    pub fn append(&mut self, rows: &[KeyRow]) -> io::Result<()> {
-        let mut rows = rows;
+    /// Writes rows behind those already there, and takes them off `rows`. They are durable after [`KeyFiles::sync`].
+    ///
+    /// # Errors
+    /// Of the disk. What is still in `rows` then stands in no file: whoever tries again writes no row twice.
+    pub fn append(&mut self, rows: &mut Vec<KeyRow>) -> io::Result<()> {
         while !rows.is_empty() {
             let written = self.files.last().map_or(0, |file| file.rows);
             let room = usize::try_from(self.rows_max.saturating_sub(written)).unwrap_or(usize::MAX);
@@ -112,19 +114,19 @@ impl KeyFiles {
                 self.begin_file()?;
                 continue;
             }
-            let (now, later) = rows.split_at(room.min(rows.len()));
-            let mut bytes = Zeroizing::new(Vec::with_capacity(now.len() * ROW_BYTES));
-            for row in now {
+            let now = room.min(rows.len());
+            let mut bytes = Zeroizing::new(Vec::with_capacity(now * ROW_BYTES));
+            for row in &rows[..now] {
                 bytes.extend_from_slice(&encode(row)[..]);
             }
+            // Half of it may reach the disk; what is written next is written over it.
             self.active.write_all_at(&bytes, written * ROW_BYTES as u64)?;
             if let Some(file) = self.files.last_mut() {
-                file.rows += now.len() as u64;
-                for row in now {
+                file.rows += now as u64;
+                for row in rows.drain(..now) {
                     file.widen(&row.exchange);
                 }
             }
-            rows = later;
         }
         Ok(())
     }
@@ -361,8 +363,8 @@ mod tests {
     fn rows_are_found_after_reopening_and_across_files() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = open(dir.path()).unwrap();
-        keys.append(&rows(1..35)).unwrap();
-        keys.append(&rows(3..4)).unwrap();
+        keys.append(&mut rows(1..35)).unwrap();
+        keys.append(&mut rows(3..4)).unwrap();
         keys.sync().unwrap();
         assert_eq!(find_in(dir.path(), &row(3).exchange).unwrap(), vec![row(3), row(3)]);
         for keys in [keys, open(dir.path()).unwrap()] {
@@ -379,7 +381,7 @@ mod tests {
     fn erased_keys_are_nowhere_on_disk() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = open(dir.path()).unwrap();
-        keys.append(&rows(101..125)).unwrap();
+        keys.append(&mut rows(101..125)).unwrap();
         assert_eq!(keys.erase(&row(113).exchange).unwrap(), 1);
         assert_eq!(keys.erase(&row(113).exchange).unwrap(), 0);
         assert_eq!(keys.find(&row(113).exchange).unwrap(), vec![]);
@@ -394,7 +396,7 @@ mod tests {
     fn compaction_keeps_what_is_not_erased() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = open(dir.path()).unwrap();
-        keys.append(&rows(1..36)).unwrap();
+        keys.append(&mut rows(1..36)).unwrap();
         assert_eq!(keys.compact().unwrap(), Compacted::default());
         for n in (1..=10).chain(11..=17) {
             keys.erase(&row(n).exchange).unwrap();
@@ -411,14 +413,14 @@ mod tests {
     #[test]
     fn a_torn_or_damaged_row_loses_only_itself() {
         let dir = tempfile::tempdir().unwrap();
-        KeyFiles::open(dir.path()).unwrap().append(&rows(1..4)).unwrap();
+        KeyFiles::open(dir.path()).unwrap().append(&mut rows(1..4)).unwrap();
         let path = path_of(dir.path(), 1);
         let mut bytes = fs::read(&path).unwrap();
         bytes[ROW_BYTES + 20] ^= 1;
         bytes.truncate(3 * ROW_BYTES - 1);
         fs::write(&path, bytes).unwrap();
         let mut keys = KeyFiles::open(dir.path()).unwrap();
-        keys.append(&rows(4..5)).unwrap();
+        keys.append(&mut rows(4..5)).unwrap();
         let found = [1, 2, 3, 4].map(|n| keys.find(&row(n).exchange).unwrap().len());
         assert_eq!(found, [1, 0, 0, 1]);
     }
