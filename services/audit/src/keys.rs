@@ -177,34 +177,10 @@ impl KeyFiles {
     pub fn compact(&mut self) -> io::Result<Compacted> {
         let mut done = Compacted::default();
         let active = self.files.last().map(|file| file.number);
-        for file in &mut self.files {
-            if Some(file.number) == active {
-                continue;
-            }
-            let mut live = Zeroizing::new(Vec::new());
-            file.for_each(|_, bytes| {
-                if decode(bytes).is_some() {
-                    live.extend_from_slice(bytes);
-                }
-            })?;
-            let rows = (live.len() / ROW_BYTES) as u64;
-            if rows * 2 > file.rows {
-                continue;
-            }
-            done.files += 1;
-            done.bytes += (file.rows - rows) * ROW_BYTES as u64;
-            file.rows = rows;
-            if rows == 0 {
-                fs::remove_file(&file.path)?;
-            } else {
-                let fresh = file.path.with_extension("tmp");
-                let mut writer = private().create(true).truncate(true).open(&fresh)?;
-                writer.write_all(&live)?;
-                writer.sync_all()?;
-                fs::rename(&fresh, &file.path)?;
-            }
-        }
+        let mut full = self.files.iter_mut().filter(|file| Some(file.number) != active);
+        let compacted = full.try_for_each(|file| file.compact(&mut done));
         self.files.retain(|file| file.rows > 0 || Some(file.number) == active);
+        compacted?;
         self.disk.sync_folder(&self.dir)?;
         Ok(done)
     }
@@ -279,6 +255,34 @@ impl KeyFile {
     fn widen(&mut self, exchange: &[u8; 16]) {
         let time = time_of(exchange);
         self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));
+    }
+
+    /// Writes the file anew where more than half of it is erased or damaged; removes it where nothing is left.
+    fn compact(&mut self, done: &mut Compacted) -> io::Result<()> {
+        let mut live = Zeroizing::new(Vec::new());
+        self.for_each(|_, bytes| {
+            if decode(bytes).is_some() {
+                live.extend_from_slice(bytes);
+            }
+        })?;
+        let rows = (live.len() / ROW_BYTES) as u64;
+        if rows * 2 > self.rows {
+            return Ok(());
+        }
+        if rows == 0 {
+            fs::remove_file(&self.path)?;
+        } else {
+            let fresh = self.path.with_extension("tmp");
+            let mut writer = private().create(true).truncate(true).open(&fresh)?;
+            writer.write_all(&live)?;
+            writer.sync_all()?;
+            fs::rename(&fresh, &self.path)?;
+        }
+        // Not before: a row beyond the count would neither be found nor erased any more.
+        done.files += 1;
+        done.bytes += (self.rows - rows) * ROW_BYTES as u64;
+        self.rows = rows;
+        Ok(())
     }
 
     /// Gives every row with its number, erased ones too.
@@ -408,6 +412,26 @@ mod tests {
                 assert_eq!(keys.find(&row(n).exchange).unwrap(), vec![row(n)], "{n}");
             }
         }
+    }
+
+    #[test]
+    fn a_compaction_that_fails_hides_no_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keys = open(dir.path()).unwrap();
+        keys.append(&mut rows(1..22)).unwrap();
+        for n in (1..=10).chain(11..=16) {
+            keys.erase(&row(n).exchange).unwrap();
+        }
+        // The first file goes; the second one cannot be written anew.
+        let obstacle = path_of(dir.path(), 2).with_extension("tmp");
+        fs::create_dir(&obstacle).unwrap();
+        keys.compact().unwrap_err();
+        assert_eq!(keys.erase(&row(5).exchange).unwrap(), 0);
+        assert_eq!(keys.erase(&row(20).exchange).unwrap(), 1);
+        assert_eq!(keys.find(&row(19).exchange).unwrap(), vec![row(19)]);
+        fs::remove_dir(&obstacle).unwrap();
+        assert_eq!(keys.compact().unwrap(), Compacted { files: 1, bytes: 7 * 72 });
+        assert_eq!(keys.find(&row(19).exchange).unwrap(), vec![row(19)]);
     }
 
     #[test]
