@@ -187,6 +187,10 @@ def judge_checkpoint(note, policy):
             need, members = of
             return sum(holds(member) for member in members) >= need
 
+        # Whom the policy does not name may sign what he likes; a false signature of whom it names spoils the note.
+        named = logs + [key for key in groups.values() if isinstance(key, Key)]
+        lines = [(key, s) for key in named for name, key_id, s in signatures if (name, key_id) == (key.name, key.id)]
+        check(all(key.signed(text, s) for key, s in lines), "no signature of a key of the policy is false")
         check(any(key.name == origin and has_signed(key) for key in logs), "the log signed the checkpoint")
         check(holds(quorum), "the quorum of witnesses signed the checkpoint")
     return int(size), unbase64(root)

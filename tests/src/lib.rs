@@ -8,6 +8,7 @@ pub mod browser;
 pub mod desk;
 pub mod load;
 pub mod new_agency;
+pub mod officers;
 pub mod records;
 #[path = "../../certs/tests/common/softhsm.rs"]
 pub mod softhsm;

@@ -101,9 +101,11 @@ impl KeyFiles {
         Self::open_on(dir, FILE_ROWS_MAX, Arc::new(SystemDisk))
     }
 
-    /// Writes rows behind those already there. They are durable after [`KeyFiles::sync`].
-    pub fn append(&mut self, rows: &[KeyRow]) -> io::Result<()> {
-        let mut rows = rows;
+    /// Writes rows behind those already there, and takes them off `rows`. They are durable after [`KeyFiles::sync`].
+    ///
+    /// # Errors
+    /// Of the disk. What is still in `rows` then stands in no file: whoever tries again writes no row twice.
+    pub fn append(&mut self, rows: &mut Vec<KeyRow>) -> io::Result<()> {
         while !rows.is_empty() {
             let written = self.files.last().map_or(0, |file| file.rows);
             let room = usize::try_from(self.rows_max.saturating_sub(written)).unwrap_or(usize::MAX);
@@ -112,19 +114,19 @@ impl KeyFiles {
                 self.begin_file()?;
                 continue;
             }
-            let (now, later) = rows.split_at(room.min(rows.len()));
-            let mut bytes = Zeroizing::new(Vec::with_capacity(now.len() * ROW_BYTES));
-            for row in now {
+            let now = room.min(rows.len());
+            let mut bytes = Zeroizing::new(Vec::with_capacity(now * ROW_BYTES));
+            for row in &rows[..now] {
                 bytes.extend_from_slice(&encode(row)[..]);
             }
+            // Half of it may reach the disk; what is written next is written over it.
             self.active.write_all_at(&bytes, written * ROW_BYTES as u64)?;
             if let Some(file) = self.files.last_mut() {
-                file.rows += now.len() as u64;
-                for row in now {
+                file.rows += now as u64;
+                for row in rows.drain(..now) {
                     file.widen(&row.exchange);
                 }
             }
-            rows = later;
         }
         Ok(())
     }
@@ -175,34 +177,10 @@ impl KeyFiles {
     pub fn compact(&mut self) -> io::Result<Compacted> {
         let mut done = Compacted::default();
         let active = self.files.last().map(|file| file.number);
-        for file in &mut self.files {
-            if Some(file.number) == active {
-                continue;
-            }
-            let mut live = Zeroizing::new(Vec::new());
-            file.for_each(|_, bytes| {
-                if decode(bytes).is_some() {
-                    live.extend_from_slice(bytes);
-                }
-            })?;
-            let rows = (live.len() / ROW_BYTES) as u64;
-            if rows * 2 > file.rows {
-                continue;
-            }
-            done.files += 1;
-            done.bytes += (file.rows - rows) * ROW_BYTES as u64;
-            file.rows = rows;
-            if rows == 0 {
-                fs::remove_file(&file.path)?;
-            } else {
-                let fresh = file.path.with_extension("tmp");
-                let mut writer = private().create(true).truncate(true).open(&fresh)?;
-                writer.write_all(&live)?;
-                writer.sync_all()?;
-                fs::rename(&fresh, &file.path)?;
-            }
-        }
+        let mut full = self.files.iter_mut().filter(|file| Some(file.number) != active);
+        let compacted = full.try_for_each(|file| file.compact(&mut done));
         self.files.retain(|file| file.rows > 0 || Some(file.number) == active);
+        compacted?;
         self.disk.sync_folder(&self.dir)?;
         Ok(done)
     }
@@ -277,6 +255,34 @@ impl KeyFile {
     fn widen(&mut self, exchange: &[u8; 16]) {
         let time = time_of(exchange);
         self.span = Some(self.span.map_or((time, time), |(from, to)| (from.min(time), to.max(time))));
+    }
+
+    /// Writes the file anew where more than half of it is erased or damaged; removes it where nothing is left.
+    fn compact(&mut self, done: &mut Compacted) -> io::Result<()> {
+        let mut live = Zeroizing::new(Vec::new());
+        self.for_each(|_, bytes| {
+            if decode(bytes).is_some() {
+                live.extend_from_slice(bytes);
+            }
+        })?;
+        let rows = (live.len() / ROW_BYTES) as u64;
+        if rows * 2 > self.rows {
+            return Ok(());
+        }
+        if rows == 0 {
+            fs::remove_file(&self.path)?;
+        } else {
+            let fresh = self.path.with_extension("tmp");
+            let mut writer = private().create(true).truncate(true).open(&fresh)?;
+            writer.write_all(&live)?;
+            writer.sync_all()?;
+            fs::rename(&fresh, &self.path)?;
+        }
+        // Not before: a row beyond the count would neither be found nor erased any more.
+        done.files += 1;
+        done.bytes += (self.rows - rows) * ROW_BYTES as u64;
+        self.rows = rows;
+        Ok(())
     }
 
     /// Gives every row with its number, erased ones too.
@@ -361,8 +367,8 @@ mod tests {
     fn rows_are_found_after_reopening_and_across_files() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = open(dir.path()).unwrap();
-        keys.append(&rows(1..35)).unwrap();
-        keys.append(&rows(3..4)).unwrap();
+        keys.append(&mut rows(1..35)).unwrap();
+        keys.append(&mut rows(3..4)).unwrap();
         keys.sync().unwrap();
         assert_eq!(find_in(dir.path(), &row(3).exchange).unwrap(), vec![row(3), row(3)]);
         for keys in [keys, open(dir.path()).unwrap()] {
@@ -379,7 +385,7 @@ mod tests {
     fn erased_keys_are_nowhere_on_disk() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = open(dir.path()).unwrap();
-        keys.append(&rows(101..125)).unwrap();
+        keys.append(&mut rows(101..125)).unwrap();
         assert_eq!(keys.erase(&row(113).exchange).unwrap(), 1);
         assert_eq!(keys.erase(&row(113).exchange).unwrap(), 0);
         assert_eq!(keys.find(&row(113).exchange).unwrap(), vec![]);
@@ -394,7 +400,7 @@ mod tests {
     fn compaction_keeps_what_is_not_erased() {
         let dir = tempfile::tempdir().unwrap();
         let mut keys = open(dir.path()).unwrap();
-        keys.append(&rows(1..36)).unwrap();
+        keys.append(&mut rows(1..36)).unwrap();
         assert_eq!(keys.compact().unwrap(), Compacted::default());
         for n in (1..=10).chain(11..=17) {
             keys.erase(&row(n).exchange).unwrap();
@@ -409,16 +415,36 @@ mod tests {
     }
 
     #[test]
+    fn a_compaction_that_fails_hides_no_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keys = open(dir.path()).unwrap();
+        keys.append(&mut rows(1..22)).unwrap();
+        for n in (1..=10).chain(11..=16) {
+            keys.erase(&row(n).exchange).unwrap();
+        }
+        // The first file goes; the second one cannot be written anew.
+        let obstacle = path_of(dir.path(), 2).with_extension("tmp");
+        fs::create_dir(&obstacle).unwrap();
+        keys.compact().unwrap_err();
+        assert_eq!(keys.erase(&row(5).exchange).unwrap(), 0);
+        assert_eq!(keys.erase(&row(20).exchange).unwrap(), 1);
+        assert_eq!(keys.find(&row(19).exchange).unwrap(), vec![row(19)]);
+        fs::remove_dir(&obstacle).unwrap();
+        assert_eq!(keys.compact().unwrap(), Compacted { files: 1, bytes: 7 * 72 });
+        assert_eq!(keys.find(&row(19).exchange).unwrap(), vec![row(19)]);
+    }
+
+    #[test]
     fn a_torn_or_damaged_row_loses_only_itself() {
         let dir = tempfile::tempdir().unwrap();
-        KeyFiles::open(dir.path()).unwrap().append(&rows(1..4)).unwrap();
+        KeyFiles::open(dir.path()).unwrap().append(&mut rows(1..4)).unwrap();
         let path = path_of(dir.path(), 1);
         let mut bytes = fs::read(&path).unwrap();
         bytes[ROW_BYTES + 20] ^= 1;
         bytes.truncate(3 * ROW_BYTES - 1);
         fs::write(&path, bytes).unwrap();
         let mut keys = KeyFiles::open(dir.path()).unwrap();
-        keys.append(&rows(4..5)).unwrap();
+        keys.append(&mut rows(4..5)).unwrap();
         let found = [1, 2, 3, 4].map(|n| keys.find(&row(n).exchange).unwrap().len());
         assert_eq!(found, [1, 0, 0, 1]);
     }

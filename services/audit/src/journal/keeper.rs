@@ -164,12 +164,12 @@ impl Keeper {
     /// bounded: in the end records with keys are refused.
     fn flush_keys(&self) -> Result<(), JournalError> {
         let mut keys = lock(&self.shared.keys);
-        let rows = self.shared.queue.take_keys();
+        let mut rows = self.shared.queue.take_keys();
         if rows.is_empty() {
             return Ok(());
         }
         let path = self.shared.folder.keys();
-        if let Err(error) = keys.append(&rows) {
+        if let Err(error) = keys.append(&mut rows) {
             self.shared.queue.return_keys(rows);
             return Err(JournalError::io("write", &path)(error));
         }

@@ -69,8 +69,14 @@ struct OpenFile {
     bytes: u64,
     /// So many calls' rows are written.
     written: u64,
+    /// A reader may have gone on to the file behind this one: nothing is written here any more.
+    ended: bool,
     failed: bool,
+    sync_folder: SyncFolder,
 }
+
+/// Makes the names in a folder durable.
+type SyncFolder = fn(&Path) -> io::Result<()>;
 
 impl TokenFiles {
     /// Opens the files in `dir`; a torn last row is cut off.
@@ -78,13 +84,17 @@ impl TokenFiles {
     /// # Errors
     /// Of the disk.
     pub fn open(dir: &Path) -> io::Result<Self> {
+        Self::open_with(dir, |dir| File::open(dir)?.sync_all())
+    }
+
+    fn open_with(dir: &Path, sync_folder: SyncFolder) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         remove_drafts(dir)?;
         let number = numbers(dir)?.last().copied().unwrap_or(1);
         let path = path_of(dir, number);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        File::open(dir)?.sync_all()?;
+        sync_folder(dir)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let mut rest = &bytes[..];
@@ -94,8 +104,9 @@ impl TokenFiles {
         let whole = (bytes.len() - rest.len()) as u64;
         file.set_len(whole)?;
         file.seek(SeekFrom::Start(whole))?;
-        let dir = dir.to_owned();
-        let open = OpenFile { dir, number, file: Arc::new(file), bytes: whole, written: 0, failed: false };
+        let (dir, file, bytes) = (dir.to_owned(), Arc::new(file), whole);
+        let open =
+            OpenFile { dir, number, file, bytes, written: 0, ended: false, failed: false, sync_folder };
         Ok(Self { open: Mutex::new(open), durable: Mutex::new(0) })
     }
 
@@ -143,7 +154,7 @@ impl OpenFile {
     /// Writes rows; the number of this call.
     fn write(&mut self, rows: &[TokenRow]) -> io::Result<u64> {
         self.check()?;
-        if self.bytes >= TOKEN_FILE_BYTES_MAX {
+        if self.ended || self.bytes >= TOKEN_FILE_BYTES_MAX {
             self.begin_file()?;
         }
         let mut bytes = Vec::new();
@@ -175,12 +186,14 @@ impl OpenFile {
     fn begin_file(&mut self) -> io::Result<()> {
         self.file.sync_data().inspect_err(|_| self.failed = true)?;
         let path = path_of(&self.dir, self.number + 1);
+        self.ended = true;
         // An earlier attempt may have left it behind, empty: nothing is written before its name is durable.
         let fresh = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        File::open(&self.dir)?.sync_all()?;
+        (self.sync_folder)(&self.dir)?;
         self.file = Arc::new(fresh);
         self.number += 1;
         self.bytes = 0;
+        self.ended = false;
         Ok(())
     }
 }
@@ -470,6 +483,35 @@ mod tests {
         reader.read_below(100).unwrap();
         let found = [1, 2, 3].map(|number| reader.take(&row(number).leaf).len());
         assert_eq!(found, [1, 0, 1]);
+    }
+
+    /// Beginning a file may fail for a while. What is taken before and after is read all the same, by whoever reads meanwhile.
+    #[test]
+    fn rows_go_on_once_their_folder_can_be_synced_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let fault = dir.path().join("the folder is gone");
+        let files = TokenFiles::open_with(dir.path(), |dir| {
+            let gone = dir.join("the folder is gone").exists();
+            if gone { Err(io::Error::other("the folder is gone")) } else { Ok(()) }
+        })
+        .unwrap();
+        let mut reader = TokenReader::open(dir.path(), 0).unwrap();
+        files.append(&[row(1)]).unwrap();
+        fs::write(&fault, []).unwrap();
+        for _ in 0..2 {
+            assert_eq!(files.rotate().unwrap_err().to_string(), "the folder is gone");
+            reader.read_below(1_000).unwrap();
+            assert_eq!(files.append(&[row(2)]).unwrap_err().to_string(), "the folder is gone");
+        }
+        fs::remove_file(&fault).unwrap();
+        files.append(&[row(2), row(3)]).unwrap();
+        assert_eq!(files.rotate().unwrap(), 3);
+        for mut reader in [reader, TokenReader::open(dir.path(), 0).unwrap()] {
+            reader.read_below(1_000).unwrap();
+            for number in 1..=3 {
+                assert!(!reader.take(&row(number).leaf).is_empty(), "{number}");
+            }
+        }
     }
 
     #[test]

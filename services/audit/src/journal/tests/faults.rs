@@ -266,14 +266,19 @@ fn keys_go_on_once_their_folder_can_be_synced_again() {
     let open = || KeyFiles::open_on(dir.path(), 2, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     let row = |n: u8| KeyRow { exchange: [n; 16], key: ExchangeKey::from_bytes([n; 32]), salt: [n; 16] };
     let mut keys = open();
-    keys.append(&[row(1), row(2)]).unwrap();
+    keys.append(&mut vec![row(1)]).unwrap();
     disk.change(|state| state.fail_sync_folder = true);
+    // The first of them still has its place; a batch that is tried again writes it no second time.
+    let mut batch = vec![row(2), row(3), row(4)];
     for _ in 0..2 {
-        assert_eq!(keys.append(&[row(3)]).unwrap_err().to_string(), "the folder is gone");
+        assert_eq!(keys.append(&mut batch).unwrap_err().to_string(), "the folder is gone");
+        assert_eq!(batch, [row(3), row(4)]);
+        assert_eq!(keys.find(&[2; 16]).unwrap(), [row(2)]);
         assert_eq!(keys.find(&[3; 16]).unwrap(), []);
     }
     disk.change(|state| state.fail_sync_folder = false);
-    keys.append(&[row(3), row(4), row(5)]).unwrap();
+    batch.push(row(5));
+    keys.append(&mut batch).unwrap();
     keys.sync().unwrap();
     for keys in [keys, open()] {
         for n in 1..=5 {
