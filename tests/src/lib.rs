@@ -14,6 +14,7 @@ pub mod records;
 pub mod softhsm;
 pub mod trial;
 pub mod web;
+pub mod wording;
 
 use std::{net::SocketAddr, path::PathBuf};
 
