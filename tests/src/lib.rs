@@ -5,6 +5,7 @@
 //! that they were built into; `tests/run` builds it first.
 
 pub mod browser;
+pub mod country;
 pub mod desk;
 pub mod load;
 pub mod new_agency;
