@@ -5,6 +5,7 @@
 //! that they were built into; `tests/run` builds it first.
 
 pub mod browser;
+pub mod country;
 pub mod desk;
 pub mod load;
 pub mod new_agency;
@@ -14,6 +15,7 @@ pub mod records;
 pub mod softhsm;
 pub mod trial;
 pub mod web;
+pub mod wording;
 
 use std::{net::SocketAddr, path::PathBuf};
 

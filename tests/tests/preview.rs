@@ -27,7 +27,9 @@ async fn a_change_is_shown_with_the_calls_that_it_would_decide_otherwise() -> Re
         let (status, page) = get(&steward, &format!("/vi/{change}")).await?;
         ensure!(status == StatusCode::OK, "{status}\n{page}");
         ensure!(!page.contains("<script>alert"), "{page}");
-        let row = page.split("<tr>").find(|row| row.contains("DENY_FIELD") && row.contains("ALLOW"));
+        let row = page
+            .split("<tr>")
+            .find(|row| row.contains("Yêu cầu đích danh một trường") && row.contains("Được phép"));
         let Some(row) = row else { return Ok(false) };
         ensure!(row.contains("GetCitizen") && row.contains("H26.90") && row.contains("G01"), "{row}");
         // The three denials, and whoever else asked meanwhile is in another row.

@@ -5,6 +5,7 @@ use lienthong_proto::reason::Reason;
 use lienthong_proto::status;
 use tonic::{Code, Status};
 
+use crate::format::sentences;
 use crate::lang::Lang;
 
 /// Why there is no page.
@@ -99,7 +100,8 @@ impl Failure {
             Failure::Broker(said) => match reason(said) {
                 Some(reason) => {
                     let info = reason.info();
-                    format!("{}: {}. {}.", info.name, lang.of(info.vi, info.en), lang.of(info.remedy_vi, info.remedy_en))
+                    let told = sentences(lang.of(info.vi, info.en), lang.of(info.remedy_vi, info.remedy_en));
+                    format!("{}: {told}", info.name)
                 }
                 None if said.code() == Code::Unavailable || said.code() == Code::DeadlineExceeded => lang
                     .of(
@@ -107,7 +109,7 @@ impl Failure {
                         "The broker could not be asked. Try again in a few minutes; if it stays so, tell the operator.",
                     )
                     .to_owned(),
-                None => String::new(),
+                None => plain(said.code(), lang).to_owned(),
             },
         }
     }
@@ -118,6 +120,31 @@ impl Failure {
             Failure::Broker(said) => said.message(),
             _ => "",
         }
+    }
+}
+
+/// What the broker's code says to people.
+fn plain(code: Code, lang: Lang) -> &'static str {
+    match code {
+        Code::NotFound => lang.of(
+            "Không có mục này trong phạm vi bạn được xem.",
+            "There is no such thing among what you may see.",
+        ),
+        Code::PermissionDenied | Code::Unauthenticated => {
+            lang.of("Bạn không được xem hoặc làm việc này.", "You may not see or do this.")
+        }
+        Code::InvalidArgument | Code::OutOfRange => {
+            lang.of("Hãy kiểm tra lại những gì đã nhập.", "Look again at what you entered.")
+        }
+        Code::FailedPrecondition | Code::Aborted | Code::AlreadyExists => lang.of(
+            "Tình trạng đã thay đổi. Hãy mở lại trang rồi thử lại.",
+            "Something has changed meanwhile. Open the page again and try anew.",
+        ),
+        Code::ResourceExhausted => lang.of("Hãy thử lại sau ít phút.", "Try again in a few minutes."),
+        _ => lang.of(
+            "Nền tảng điều phối gặp lỗi. Hãy thử lại sau ít phút; nếu vẫn vậy, báo đơn vị vận hành.",
+            "The broker failed. Try again in a few minutes; if it stays so, tell the operator.",
+        ),
     }
 }
 

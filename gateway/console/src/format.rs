@@ -85,6 +85,11 @@ pub fn id(bytes: &[u8]) -> String {
     Uuid::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
 }
 
+/// The people of these distinguished names, by their common names.
+pub fn common_names(subjects: &[String]) -> String {
+    subjects.iter().map(|subject| common_name(subject)).collect::<Vec<_>>().join("; ")
+}
+
 /// Of a distinguished name its common name, else all of it. A comma or another sign behind a backslash stands for itself
 /// (RFC 4514 §2.4).
 pub fn common_name(subject: &str) -> String {
@@ -115,6 +120,18 @@ pub fn first<T: AsRef<str>>(names: &[T], shown_max: usize, lang: Lang) -> String
         0 => shown,
         more => format!("{shown} … {} {}", grouped(more as u64), lang.of("nữa", "more")),
     }
+}
+
+/// What happened and what to do, as sentences.
+pub fn sentences(happened: &str, remedy: &str) -> String {
+    let ended = |text: &str| format!("{}.", capital(text.trim_end_matches('.')));
+    [happened, remedy].into_iter().filter(|text| !text.is_empty()).map(ended).collect::<Vec<_>>().join(" ")
+}
+
+/// A text that begins with a capital letter.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// What anybody wrote, for people to read: signs that turn the direction of writing (Unicode UAX #9), by which `H62` could be
@@ -213,6 +230,14 @@ mod tests {
             assert_eq!(cell(value), expected, "{value:?}");
         }
         assert_eq!(csv_cell("Bộ \"X\""), "\"Bộ \"\"X\"\"\"");
+    }
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_letter() {
+        assert_eq!(capital("được phép"), "Được phép");
+        assert_eq!(capital(""), "");
+        assert_eq!(sentences("không có trường này", "bỏ trường đó."), "Không có trường này. Bỏ trường đó.");
+        assert_eq!(sentences("bị chặn", ""), "Bị chặn.");
     }
 
     #[test]

@@ -185,6 +185,18 @@ pub const fn side(side: Side, lang: Lang) -> &'static str {
     }
 }
 
+/// The side of an exchange that wrote a record; of what neither did, none.
+pub fn side_of(found: &FoundRecord) -> Side {
+    let exchange = match record::decode(&found.entry).ok().and_then(|record| record.body) {
+        Some(Body::Opening(opening)) => opening.exchange,
+        Some(Body::Closing(closing)) => closing.exchange,
+        Some(Body::Denial(denial)) => denial.exchange,
+        Some(Body::Continuation(more)) => more.exchange,
+        _ => None,
+    };
+    exchange.unwrap_or_default().side()
+}
+
 /// Everything that a record says, as facts.
 pub fn facts(found: &FoundRecord, lang: Lang) -> Markup {
     let Ok(Record { time, recorder, clock_error_us, body, .. }) = record::decode(&found.entry) else {

@@ -52,7 +52,7 @@ impl Role {
         match self {
             Role::Operator => lang.of("Cán bộ vận hành", "Operator"),
             Role::Auditor => lang.of("Kiểm toán viên", "Auditor"),
-            Role::Officer => lang.of("Cán bộ an ninh", "Security officer"),
+            Role::Officer => lang.of("Cán bộ an toàn thông tin", "Security officer"),
             Role::Steward => lang.of("Cán bộ quản lý danh mục", "Data steward"),
             Role::Head => lang.of("Thủ trưởng cơ quan", "Head of agency"),
         }

@@ -8,6 +8,7 @@ use lienthong_proto::lienthong::registry::v1::{
 };
 use lienthong_proto::reason::Reason;
 
+use crate::format::capital;
 use crate::lang::Lang;
 
 /// A purpose.
@@ -45,7 +46,20 @@ pub const fn status(status: Status, lang: Lang) -> &'static str {
 /// What a reason of the closed list means; the word itself where the list does not have it.
 pub fn reason(name: &str, lang: Lang) -> String {
     Reason::from_name(name)
-        .map_or_else(|| name.to_owned(), |reason| lang.of(reason.info().vi, reason.info().en).to_owned())
+        .map_or_else(|| name.to_owned(), |reason| capital(lang.of(reason.info().vi, reason.info().en)))
+}
+
+/// How a replayed call ends: the fields that it gets, or the reason why none.
+pub fn ending(ending: &str, lang: Lang) -> String {
+    match ending.strip_prefix("ALLOW") {
+        Some(fields) => format!("{}{fields}", lang.of("Được phép", "Permitted")),
+        None => reason(ending, lang),
+    }
+}
+
+/// Agencies that an entry names: codes as they are, groups of them in words.
+pub fn consumers(codes: &[String], lang: Lang) -> Vec<&str> {
+    codes.iter().map(|code| registered(code, lang)).collect()
 }
 
 /// A kind of record, as the search names it.
@@ -60,7 +74,7 @@ pub const KINDS: &[(&str, &str, &str)] = &[
     ("opening", "Bắt đầu trao đổi", "Exchange opened"),
     ("continuation", "Chủ thể bổ sung", "More subjects"),
     ("progress", "Đang truyền", "In progress"),
-    ("aggregate", "Gộp", "Aggregate"),
+    ("aggregate", "Bản ghi gộp", "Aggregate"),
     ("administration", "Quản trị", "Administration"),
     ("access", "Tra cứu nhật ký", "Question to the log"),
     ("bundle", "Gói quyền", "Rights bundle"),
@@ -127,13 +141,32 @@ pub const fn access(kind: AccessKind, lang: Lang) -> &'static str {
     }
 }
 
+/// Why the console itself asks the log, as it is put on record: to show the questions on record.
+pub const OF_READINGS: &str = "console: questions on record";
+
+/// See [`OF_READINGS`]: to write an evidence file.
+pub const OF_EVIDENCE: &str = "console: evidence file";
+
+/// See [`OF_READINGS`]: to show one exchange.
+pub const OF_EXCHANGE: &str = "console: one exchange";
+
+/// Why somebody asked the log: in his own words, or in ours where the console asked for him.
+pub fn why(reason: &str, lang: Lang) -> &str {
+    match reason {
+        OF_READINGS => lang.of("mở trang việc tra cứu đã ghi", "opened the questions on record"),
+        OF_EVIDENCE => lang.of("lấy tệp chứng cứ", "took an evidence file"),
+        OF_EXCHANGE => lang.of("mở trang một lần trao đổi", "opened one exchange"),
+        own => own,
+    }
+}
+
 /// A method's kind.
 pub fn method(kind: MethodKind, lang: Lang) -> &'static str {
     registered(kind.as_str_name().trim_start_matches("METHOD_KIND_"), lang)
 }
 
-/// A word of the registry and the catalog (bloc, level, role, status, method) as people say it; one that is not known stays
-/// as it is.
+/// A word of the registry and the catalog (bloc, level, role, status, method, group of agencies, reason of a refusal) as people
+/// say it; one that is not known stays as it is.
 pub fn registered(word: &str, lang: Lang) -> &str {
     let known = REGISTERED.iter().find(|(known, ..)| *known == word);
     known.map_or(word, |(_, vi, en)| lang.of(vi, en))
@@ -166,6 +199,33 @@ const REGISTERED: &[(&str, &str, &str)] = &[
     ("SYNC_TO_CONSUMER", "đồng bộ cho bên khai thác", "sync to the consumer"),
     ("SYNC_TO_NATIONAL_DB", "đồng bộ về cơ sở dữ liệu tổng hợp quốc gia", "sync to the national database"),
     ("OFFLINE_PACKAGE", "gói ngoại tuyến", "offline package"),
+    ("ALL", "mọi cơ quan", "every agency"),
+    ("MINISTRY.ALL", "mọi bộ, ngành", "every ministry"),
+    ("LOCAL.ALL", "mọi cơ quan địa phương", "every local agency"),
+    ("UNLAWFUL_REQUEST", "Yêu cầu trái quy định của pháp luật", "The request is unlawful"),
+    ("STATE_SECRET", "Dữ liệu thuộc bí mật nhà nước", "The data is a state secret"),
+    (
+        "PERSONAL_DATA_RULE",
+        "Trái quy định về bảo vệ dữ liệu cá nhân",
+        "A rule of personal data protection forbids it",
+    ),
+    (
+        "RIGHTS_INFRINGED",
+        "Xâm phạm quyền, lợi ích hợp pháp của tổ chức, cá nhân",
+        "Rights of others would be infringed",
+    ),
+    (
+        "TECH_STANDARD_NOT_MET",
+        "Không đáp ứng tiêu chuẩn, quy chuẩn kỹ thuật kết nối",
+        "The consumer does not meet the technical standard",
+    ),
+    (
+        "UNAUTHORISED_ACTIVITY",
+        "Phát hiện hoạt động khai thác không được phép",
+        "Unauthorised activity was found",
+    ),
+    ("CONFIDENTIALITY_BREACH", "Vi phạm bảo mật thông tin", "Confidentiality was breached"),
+    ("OVERLOAD", "Hệ thống quá tải, cần tạm ngừng", "The system is overloaded"),
 ];
 
 /// How far a change has come.
@@ -241,5 +301,34 @@ pub const fn request(state: ConnectionRequestState, lang: Lang) -> &'static str 
         ConnectionRequestState::Overdue => lang.of("Quá hạn trả lời", "Overdue"),
         ConnectionRequestState::Accepted => lang.of("Được chấp thuận", "Accepted"),
         ConnectionRequestState::Declined => lang.of("Bị từ chối", "Declined"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lawful_reason_to_refuse_is_called_what_the_duty_file_calls_it() {
+        let file = include_str!("../../../services/duty/src/vietnam.toml");
+        let reasons = file.split("[[reasons]]").skip(1);
+        let value = |reason: &str, key: &str| {
+            let (_, behind) = reason.split_once(&format!("{key} = \"")).unwrap();
+            behind.split_once('"').unwrap().0.to_owned()
+        };
+        let mut known = 0;
+        for reason in reasons {
+            assert_eq!(registered(&value(reason, "code"), Lang::Vi), value(reason, "name_vi"));
+            known += 1;
+        }
+        assert!(known > 5, "the duty file has another form now");
+    }
+
+    #[test]
+    fn an_ending_and_a_group_of_agencies_are_words() {
+        assert_eq!(ending("ALLOW (ho_ten)", Lang::Vi), "Được phép (ho_ten)");
+        assert_ne!(ending("DENY_FIELD", Lang::Vi), "DENY_FIELD");
+        let codes = ["G01".to_owned(), "LOCAL.ALL".to_owned()];
+        assert_eq!(consumers(&codes, Lang::Vi), ["G01", "mọi cơ quan địa phương"]);
     }
 }

@@ -17,9 +17,14 @@ pub mod page;
 pub mod paths;
 pub mod schema;
 
-use lienthong_proto::lienthong::{
-    catalog::v1::{CallableMethod, PurposeFields},
-    options::v1::{DatasetOptions, Purpose},
+use std::collections::BTreeMap;
+
+use lienthong_proto::{
+    lienthong::{
+        catalog::v1::{CallableMethod, PurposeFields},
+        options::v1::{DatasetOptions, Purpose},
+    },
+    options,
 };
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
@@ -63,12 +68,20 @@ pub struct Listed<'a> {
 }
 
 impl Reader {
-    /// The datasets, by id.
+    /// The datasets, by id. Each method and each message is looked at once: a system may call thousands.
     pub fn datasets(&self) -> Vec<Dataset<'_>> {
-        let mut ids: Vec<&str> = self.methods.iter().map(|method| method.dataset.as_str()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.into_iter().map(|id| self.dataset(id)).filter(|dataset| !dataset.methods.is_empty()).collect()
+        let mut options = BTreeMap::new();
+        for of in self.contracts.all_messages().filter_map(|message| options::dataset(&message)) {
+            options.entry(of.id.clone()).or_insert(of);
+        }
+        let mut methods: BTreeMap<&str, Vec<Listed<'_>>> = BTreeMap::new();
+        for callable in &self.methods {
+            if let Some(declared) = self.declared(&callable.path) {
+                methods.entry(&callable.dataset).or_default().push(Listed { callable, declared });
+            }
+        }
+        let of = |(id, methods)| Dataset { id, options: options.remove(id).unwrap_or_default(), methods };
+        methods.into_iter().map(of).collect()
     }
 
     /// The dataset of that id; without methods where the reader may call none.
@@ -77,11 +90,8 @@ impl Reader {
         let methods =
             of_it.filter_map(|callable| Some(Listed { callable, declared: self.declared(&callable.path)? }));
         let named = |options: &DatasetOptions| options.id == id;
-        let options = self
-            .contracts
-            .all_messages()
-            .find_map(|message| lienthong_proto::options::dataset(&message).filter(named));
-        Dataset { id, options: options.unwrap_or_default(), methods: methods.collect() }
+        let own = self.contracts.all_messages().find_map(|message| options::dataset(&message).filter(named));
+        Dataset { id, options: own.unwrap_or_default(), methods: methods.collect() }
     }
 
     fn declared(&self, path: &str) -> Option<MethodDescriptor> {

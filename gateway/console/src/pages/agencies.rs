@@ -125,7 +125,7 @@ async fn about(visit: &Visit, code: &str) -> Result<(String, Markup), Failure> {
                             tr {
                                 th scope="row" { a href=(visit.link(&format!("/catalog/{id}"))) { (id) } }
                                 td { code { (entry.dataset) } }
-                                td { (first(&entry.mandatory_consumers, NAMES_SHOWN_MAX, lang)) }
+                                td { (first(&words::consumers(&entry.mandatory_consumers, lang), NAMES_SHOWN_MAX, lang)) }
                                 td {
                                     @if entry.published { span.good { (lang.of("đã công bố", "published")) } }
                                     @else { span.bad { (lang.of("chưa công bố", "not published")) } }

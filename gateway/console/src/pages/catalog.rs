@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tonic::Code;
 
 use crate::failure::Failure;
-use crate::format::{NAMES_SHOWN_MAX, day, days_until, first, grouped};
+use crate::format::{NAMES_SHOWN_MAX, common_names, day, days_until, first, grouped};
 use crate::pages::form;
 use crate::pages::table::{self, Column::Text, table};
 use crate::record::{fact, text};
@@ -111,7 +111,7 @@ fn line(visit: &Visit, entry: &Entry) -> Markup {
             th.name scope="row" { a href=(visit.link(&format!("/catalog/{id}"))) { (id) } }
             td { code { (entry.dataset) } }
             td { a href=(visit.link(&format!("/agencies/{}", entry.provider))) { (entry.provider) } }
-            td { (first(&entry.mandatory_consumers, NAMES_SHOWN_MAX, visit.lang)) }
+            td { (first(&words::consumers(&entry.mandatory_consumers, visit.lang), NAMES_SHOWN_MAX, visit.lang)) }
             td { @for purpose in &entry.purposes { div { (purpose_of(purpose, visit)) } } }
             td.name {
                 (words::registered(&entry.status, visit.lang))
@@ -190,11 +190,11 @@ fn facts(visit: &Visit, entry: &Entry) -> Markup {
                 @else { span.bad { (lang.of("chưa công bố", "not published")) } }
             }))
             (text(lang.of("Căn cứ pháp lý", "Legal basis"), &entry.legal_basis.join("; ")))
-            (text(lang.of("Bắt buộc chia sẻ với", "Mandatory consumers"), &entry.mandatory_consumers.join(", ")))
+            (text(lang.of("Bắt buộc chia sẻ với", "Mandatory consumers"), &words::consumers(&entry.mandatory_consumers, lang).join(", ")))
             (text(lang.of("Phương thức", "Methods"), &methods.collect::<Vec<_>>().join(", ")))
             (fact(lang.of("Có hiệu lực từ", "Effective from"), &day(entry.effective_time.as_ref())))
             (fact(lang.of("Hạn hoàn thành", "Deadline"), &deadline(visit, entry)))
-            (text(lang.of("Người phê duyệt", "Approved by"), &entry.approved_by.join("; ")))
+            (text(lang.of("Người phê duyệt", "Approved by"), &common_names(&entry.approved_by)))
         }
     }
 }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::format::{NAMES_SHOWN_MAX, common_name, first, grouped, moment};
+use crate::format::{NAMES_SHOWN_MAX, common_name, common_names, first, grouped, moment};
 use crate::pages::preview;
 use crate::pages::table::{Column::Text, next, table};
 use crate::record::{fact, text};
@@ -108,12 +108,12 @@ fn story(visit: &Visit, change: &Change, id: &str, plan: Option<&Result<Plan, Fa
         dl.facts {
             (text(lang.of("Tình trạng", "State"), words::change(change.state(), lang)))
             (text(lang.of("Để làm gì", "What for"), &change.note))
-            (text(lang.of("Người đề xuất, phê duyệt", "Proposed and approved by"), &change.approvers.join("; ")))
+            (text(lang.of("Người đề xuất, phê duyệt", "Proposed and approved by"), &common_names(&change.approvers)))
             (fact(lang.of("Đề xuất lúc", "Proposed"), &moment(change.create_time.as_ref())))
             (fact(lang.of("Quyết định lúc", "Decided"), &moment(change.decide_time.as_ref())))
             (text(lang.of("Kích hoạt", "Activates"), &change.activates.join(", ")))
             (text(lang.of("Bị bác vì", "Rejected because"), &change.reason))
-            (text(lang.of("Băm nội dung", "Hash of its content"), &hex::encode(&change.content_hash)))
+            (text(lang.of("Giá trị băm của nội dung", "Hash of its content"), &hex::encode(&change.content_hash)))
             (text(lang.of("Tệp", "Files"), &grouped(u64::from(change.files))))
         }
         @match plan {

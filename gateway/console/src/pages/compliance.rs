@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::format::{grouped, moment};
+use crate::format::{capital, day, grouped, midnight, moment};
 use crate::pages::table::{
     Column::{Number, Text},
     next, table,
@@ -117,7 +117,7 @@ fn deadline(visit: &Visit, deadline: Option<&Deadline>) -> Markup {
     };
     let days = grouped(u64::from(deadline.days_left.unsigned_abs()));
     html! {
-        (deadline.date)
+        (day(midnight(&deadline.date).as_ref()))
         @if deadline.met { div.good { (visit.text("đạt", "met")) } }
         @else if deadline.days_left < 0 { div.bad { (visit.text("quá hạn", "overdue by")) " " (days) " " (visit.text("ngày", "days")) } }
         @else { div.warning { (visit.text("còn", "in")) " " (days) " " (visit.text("ngày", "days")) } }
@@ -188,7 +188,7 @@ fn checked(visit: &Visit, check: &Check) -> Markup {
     html! {
         tr {
             td.name { span class=(class) { (word) } }
-            td { (visit.text(&check.text_vi, &check.text_en)) }
+            td { (capital(visit.text(&check.text_vi, &check.text_en))) }
             td.name { (check.rule) }
         }
     }

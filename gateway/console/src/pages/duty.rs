@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::failure::Failure;
-use crate::format::{NAMES_SHOWN_MAX, common_name, day, days_until, first, grouped, moment};
+use crate::format::{NAMES_SHOWN_MAX, capital, common_name, day, days_until, first, grouped, moment};
 use crate::pages::table::{
     self,
     Column::{self, Text},
@@ -191,8 +191,8 @@ fn refusal_line(visit: &Visit, one: &Refusal) -> Markup {
             td { (one.provider) }
             td { (one.consumer) }
             td { code { (one.dataset) } div.soft { (purpose(one.purpose, visit)) } }
-            td { (one.reason) div.soft { (one.evidence) } }
-            td { (one.legal_basis) @if !one.judgement.is_empty() { div.bad { (one.judgement) } } }
+            td { (words::registered(&one.reason, visit.lang)) div.soft { (one.evidence) } }
+            td { (one.legal_basis) @if !one.judgement.is_empty() { div.bad { (judgement(&one.judgement, visit)) } } }
             td {
                 span class=(if state == RefusalState::Unjustified { "bad" } else { "" }) { (words::refusal(state, visit.lang)) }
                 @if !one.dispute.is_empty() { div { a href=(visit.link(&format!("/{}", one.dispute))) { (visit.text("vướng mắc", "dispute")) " " (number(&one.dispute)) } } }
@@ -200,6 +200,12 @@ fn refusal_line(visit: &Visit, one: &Refusal) -> Markup {
             td { (moment(one.expected_restore_time.as_ref())) }
         }
     }
+}
+
+/// Why the broker found no reason of the law, which it writes in English; Vietnamese.
+fn judgement(text: &str, visit: &Visit) -> String {
+    let (en, vi) = text.split_once("; ").unwrap_or((text, text));
+    capital(visit.text(vi, en))
 }
 
 fn dispute_line(visit: &Visit, one: &Dispute) -> Markup {

@@ -5,7 +5,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lienthong_audit::evidence::EvidenceFile;
 use lienthong_proto::lienthong::audit::v1::{
-    GetEvidenceRequest, RecordFilter, SearchRecordsRequest, SearchRecordsResponse,
+    FoundRecord, GetEvidenceRequest, RecordFilter, SearchRecordsRequest, SearchRecordsResponse, Side,
 };
 use lienthong_proto::lienthong::catalog::v1::{ExplainRequest, ExplainResponse};
 use maud::{Markup, html};
@@ -13,10 +13,10 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::format::grouped;
+use crate::format::{grouped, sentences};
 use crate::pages::records;
 use crate::proof::Judged;
-use crate::record::{facts, row};
+use crate::record::{facts, row, side_of};
 use crate::shell;
 use crate::visit::Visit;
 use crate::words;
@@ -38,7 +38,7 @@ pub async fn evidence(visit: Visit, Path(id): Path<String>) -> Response {
     let file = async {
         let request = GetEvidenceRequest {
             exchange_id: read(&id)?,
-            reason: "console: evidence file".to_owned(),
+            reason: words::OF_EVIDENCE.to_owned(),
             ..GetEvidenceRequest::default()
         };
         let answer = visit.desk().log().get_evidence(request).await?.into_inner();
@@ -60,7 +60,7 @@ async fn content(visit: &Visit, id: &str) -> Result<Markup, Failure> {
     let request = SearchRecordsRequest {
         filter: Some(RecordFilter { exchange_id, ..RecordFilter::default() }),
         page_size: RECORDS_MAX,
-        reason: "console: one exchange".to_owned(),
+        reason: words::OF_EXCHANGE.to_owned(),
         ..SearchRecordsRequest::default()
     };
     let found = visit.desk().log().search_records(request).await?.into_inner();
@@ -84,7 +84,7 @@ async fn content(visit: &Visit, id: &str) -> Result<Markup, Failure> {
     Ok(html! {
         (proofs(visit, &found))
         @if let Some(explained) = &explained { (decision(visit, explained)) }
-        @for record in found.records.iter().rev() {
+        @for record in by_side(&found.records) {
             @let shown = row(record, visit.lang);
             h2 { (words::kind(shown.kind, visit.lang)) " · " (shown.who) }
             p.soft { (visit.text("Bản ghi số", "Entry")) " " (grouped(record.index)) }
@@ -100,6 +100,18 @@ async fn content(visit: &Visit, id: &str) -> Result<Markup, Failure> {
             }
         }
     })
+}
+
+/// An exchange's records, the consumer's side first, each side's from the oldest to the newest. Which side's reached the log
+/// first is chance.
+fn by_side(records: &[FoundRecord]) -> Vec<&FoundRecord> {
+    let mut records: Vec<_> = records.iter().rev().collect();
+    records.sort_by_key(|record| match side_of(record) {
+        Side::Consumer => 0,
+        Side::Provider => 1,
+        Side::Unspecified => 2,
+    });
+    records
 }
 
 fn proofs(visit: &Visit, found: &SearchRecordsResponse) -> Markup {
@@ -120,7 +132,7 @@ fn decision(visit: &Visit, explained: &ExplainResponse) -> Markup {
             @if !reason.is_empty() { " · " code { (reason) } }
         }
         @let text = visit.text(text_vi, text_en);
-        @if !text.is_empty() { p { (text) ". " (visit.text(remedy_vi, remedy_en)) } }
+        @if !text.is_empty() { p { (sentences(text, visit.text(remedy_vi, remedy_en))) } }
         @if let Some(now) = inside.as_ref().and_then(|inside| inside.now.as_ref()) {
             p.soft {
                 (visit.text("Theo danh mục đang có hiệu lực, cuộc gọi này sẽ ", "By the catalog in force this call would be "))

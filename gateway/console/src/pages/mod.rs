@@ -90,7 +90,7 @@ pub const PAGES: &[PageInfo] = pages! {
     "/findings/close" "Đóng phát hiện" "Close a finding" OPERATOR None;
     "/findings/note" "Ghi chú vào phát hiện" "Note at a finding" OPERATOR None;
     "/findings/live" "Phát hiện mới" "New findings" WATCHING None;
-    "/rules" "Quy tắc canh chừng" "Watch rules" OF_THE_OPERATOR Some(Group::Log);
+    "/rules" "Quy tắc giám sát" "Watch rules" OF_THE_OPERATOR Some(Group::Log);
     "/readings" "Việc tra cứu đã ghi" "Questions on record" OF_THE_LOG Some(Group::Log);
     "/catalog" "Danh mục chia sẻ" "Catalog" ALL Some(Group::Sharing);
     "/catalog/{entry}" "Mục danh mục" "Catalog entry" ALL None;

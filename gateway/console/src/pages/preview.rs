@@ -106,8 +106,8 @@ fn calls(visit: &Visit, group: &ReplayedCalls) -> Markup {
             th scope="row" { (group.consumer) }
             td { (group.provider) }
             td { code { (group.method) } div.soft { (words::purpose(group.purpose(), visit.lang)) } }
-            td { code { (group.before) } }
-            td { code { (group.after) } }
+            td { (words::ending(&group.before, visit.lang)) }
+            td { (words::ending(&group.after, visit.lang)) }
             td.number { (grouped(group.calls)) }
         }
     }

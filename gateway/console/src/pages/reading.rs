@@ -54,7 +54,7 @@ async fn content(visit: &Visit, sought: &Sought) -> Result<Markup, Failure> {
         filter: Some(RecordFilter { kind: "access".to_owned(), actor, ..RecordFilter::default() }),
         page_size: PAGE_RECORDS,
         page_token: sought.page.clone(),
-        reason: "console: questions on record".to_owned(),
+        reason: words::OF_READINGS.to_owned(),
         ..SearchRecordsRequest::default()
     };
     let found = visit.desk().log().search_records(request).await?.into_inner();
@@ -112,7 +112,7 @@ fn line(visit: &Visit, time: Option<&Timestamp>, access: &LogAccess) -> Markup {
                 @if access.about_subject { div.warning { (visit.text("về một người", "about a person")) } }
                 @if !exchange.is_empty() { div { a href=(visit.link(&format!("/exchanges/{exchange}"))) { code { (exchange) } } } }
             }
-            td { @if !access.case_id.is_empty() { strong { (access.case_id) } " " } (access.reason) }
+            td { @if !access.case_id.is_empty() { strong { (access.case_id) } " " } (words::why(&access.reason, visit.lang)) }
             td.number { (grouped(access.results)) }
         }
     }

@@ -217,7 +217,7 @@ fn fields(visit: &Visit, sought: &Sought) -> Markup {
             (form::line("right", lang.of("Quyền đã quyết định", "Right that decided"), &sought.right, ""))
             (form::choice("kind", lang.of("Loại bản ghi", "Kind of record"), any, &sought.kind, kinds))
             (form::line("exchange", lang.of("Mã trao đổi", "Exchange id"), &sought.exchange, ""))
-            (form::line("certificate", lang.of("Băm của chứng thư", "Certificate hash"), &sought.certificate, ""))
+            (form::line("certificate", lang.of("Giá trị băm của chứng thư", "Certificate hash"), &sought.certificate, ""))
             (form::line("actor", lang.of("Người thực hiện", "Actor"), &sought.actor, ""))
             (form::date("from", lang.of("Từ ngày", "From"), &sought.from))
             (form::date("to", lang.of("Đến hết ngày", "Through"), &sought.to))
@@ -249,7 +249,8 @@ fn results(visit: &Visit, sought: &Sought, found: &SearchRecordsResponse) -> Mar
                     a.button href=(next.address(&visit.link("/records"))) { (visit.text("Trang sau", "Next page")) }
                 }
                 a href=(Sought { page: String::new(), ..sought.clone() }.address(&visit.link("/records.csv"))) {
-                    (visit.text("Tải kết quả (CSV)", "Download the results (CSV)"))
+                    (visit.text("Tải kết quả (CSV, nhiều nhất", "Download the results (CSV, at most")) " "
+                    (grouped(FILE_RECORDS_MAX as u64)) " " (visit.text("bản ghi)", "records)"))
                 }
             }
         }

@@ -28,14 +28,14 @@ async fn content(visit: &Visit) -> Result<Markup, Failure> {
     Ok(html! {
         p {
             (lang.of(
-                "Mỗi quy tắc xem mọi cuộc gọi được ghi và tạo một phát hiện khi bị vượt. Đơn vị vận hành sửa chúng trong tệp ",
+                "Mỗi quy tắc xét mọi cuộc gọi đã ghi và tạo một phát hiện khi có vượt ngưỡng. Đơn vị vận hành sửa các quy tắc trong tệp ",
                 "Each rule looks at every call on record, and makes a finding when it trips. The operator changes them in the file ",
             ))
             code { "watch_rules" }
             (lang.of(" của nền tảng điều phối.", " of the broker."))
         }
         @if rules.is_empty() {
-            p.warning { (lang.of("Không có quy tắc nào: không ai canh chừng.", "There are no rules: nobody watches.")) }
+            p.warning { (lang.of("Chưa có quy tắc nào: không có gì được giám sát.", "There are no rules: nobody watches.")) }
         } @else {
             (table(
                 lang.of("Quy tắc", "Rules"),
