@@ -148,7 +148,7 @@ pub fn key_rows_seeds() -> Vec<Vec<u8>> {
     let mut files = KeyFiles::open(folder.path()).unwrap();
     let row =
         |exchange| KeyRow { exchange: [exchange; 16], key: ExchangeKey::from_bytes([9; 32]), salt: [5; 16] };
-    files.append(&[row(7), row(8)]).unwrap();
+    files.append(&mut vec![row(7), row(8)]).unwrap();
     files.sync().unwrap();
     let file = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
     vec![fs::read(file).unwrap()]

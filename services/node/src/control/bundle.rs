@@ -330,7 +330,7 @@ impl<'b> Sensitive<'b> {
             RightsIndex::contract_model(contract, self.in_force)
         });
         let declared = model.as_ref().and_then(|model| model.dataset(dataset)).filter(|it| !it.is_secret());
-        let mut fields = declared.into_iter().flat_map(|it| it.fields());
+        let mut fields = declared.iter().flat_map(|declared| declared.fields());
         !fields.any(|it| it.id == field && !it.is_sensitive())
     }
 }
