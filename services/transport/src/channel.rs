@@ -3,6 +3,7 @@
 //!
 //! A channel belongs to the runtime on which it is first used: make one per traffic thread.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -21,6 +22,7 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
+use tokio::sync::oneshot;
 
 use crate::backoff::Backoff;
 use crate::connections::Connections;
@@ -100,7 +102,7 @@ where
     /// Who is on the other side, once connected.
     pub fn peer(&self) -> Option<Peer> {
         self.0.slots.iter().find_map(|slot| {
-            slot.live.load().as_ref().filter(|live| live.is_usable()).map(|live| live.peer.clone())
+            slot.live.load().as_ref().filter(|live| live.is_usable()).map(|live| live.bond.peer.clone())
         })
     }
 
@@ -132,19 +134,20 @@ where
         let mut error = self.0.target.lost();
         for _ in 0..=RESENDS_MAX {
             let Some(request) = resend.request() else { break };
-            let live = match self.live().await {
-                Ok(live) => live,
+            let (answer, bond) = match self.live().await {
+                Ok(live) => (live.sender.clone().try_send_request(request), Arc::clone(&live.bond)),
                 Err(error) => return Err(FailedSend { error, request: resend.unsent() }),
             };
-            let mut failed = match live.sender.clone().try_send_request(request).await {
+            // Whoever waits holds no sender: see `let_go`.
+            let mut failed = match answer.await {
                 Ok(response) => {
-                    live.note_answer();
+                    bond.note_answer();
                     return Ok(response);
                 }
                 Err(failed) => failed,
             };
             if failed.take_message().is_some() {
-                live.leave();
+                bond.leave();
                 continue;
             }
             error = SendError::of(failed.into_error(), self.endpoint());
@@ -152,7 +155,7 @@ where
                 return Err(FailedSend { error, request: None });
             }
             if error.says_go_away() {
-                live.leave();
+                bond.leave();
             }
         }
         Err(FailedSend { error, request: resend.unsent() })
@@ -240,6 +243,11 @@ struct Slot<B> {
 
 struct Live<B> {
     sender: SendRequest<ResendBody<B>>,
+    bond: Arc<Bond>,
+}
+
+/// What is known of a connection, also by those who wait for an answer on it.
+struct Bond {
     peer: Peer,
     control: Arc<Control>,
     since: Instant,
@@ -253,6 +261,8 @@ struct Live<B> {
 struct Attempt {
     backoff: Backoff,
     last: Option<Arc<ConnectError>>,
+    /// The connection that was let go of, until somebody knocks again.
+    ended: Option<Arc<Bond>>,
     under_way: Option<Connecting>,
 }
 
@@ -293,7 +303,8 @@ where
             return Begun::Connecting(under_way.clone());
         }
         let now = Instant::now();
-        if let Some(ended) = slot.live.swap(None) {
+        let held = slot.live.swap(None).map(|live| Arc::clone(&live.bond));
+        if let Some(ended) = held.or(attempt.ended.take()) {
             attempt.note_end(&ended, now);
         }
         let pause = attempt.backoff.wait(now);
@@ -351,15 +362,16 @@ where
     attempt.under_way = None;
     match connected {
         Ok(connection) => {
-            let live = Live {
-                sender: connection.sender,
+            let bond = Arc::new(Bond {
                 peer: connection.peer,
                 control: connection.control,
                 since: Instant::now(),
                 answered: AtomicBool::new(false),
                 leaving: AtomicBool::new(false),
-            };
-            slot.live.store(Some(Arc::new(live)));
+            });
+            attempt.ended = None;
+            slot.live.store(Some(Arc::new(Live { sender: connection.sender, bond: Arc::clone(&bond) })));
+            tokio::spawn(let_go(Arc::downgrade(&channel), index, bond, connection.ended));
             Ok(())
         }
         Err(error) => {
@@ -371,9 +383,30 @@ where
     }
 }
 
+/// Lets go of a connection that has ended.
+///
+/// A request that is handed over in the very moment of the end can be left in hyper's queue, behind what the ending task gave
+/// back. It comes back, to be sent again, once nobody can write to that queue any more: whoever waited for an answer and held
+/// a sender would wait for himself.
+async fn let_go<B>(
+    channel: Weak<Inner<B>>,
+    index: usize,
+    bond: Arc<Bond>,
+    ended: oneshot::Receiver<Infallible>,
+) {
+    let Err(_) = ended.await;
+    let Some(channel) = channel.upgrade() else { return };
+    let slot = &channel.slots[index];
+    let mut attempt = slot.attempt();
+    if slot.live.load().as_ref().is_some_and(|live| Arc::ptr_eq(&live.bond, &bond)) {
+        slot.live.store(None);
+        attempt.ended = Some(bond);
+    }
+}
+
 impl Attempt {
     /// Notes that a connection ended: a short life without an answer is a failed attempt, any other clears the record.
-    fn note_end<B>(&mut self, ended: &Live<B>, now: Instant) {
+    fn note_end(&mut self, ended: &Bond, now: Instant) {
         let stable = Duration::from_millis(CONNECTION_STABLE_MS);
         if ended.answered.load(Ordering::Relaxed) || now.saturating_duration_since(ended.since) >= stable {
             self.backoff.succeeded();
@@ -397,11 +430,13 @@ impl<B> Slot<B> {
 
 impl<B> Live<B> {
     fn is_usable(&self) -> bool {
-        self.control.phase() == Phase::Open
-            && !self.leaving.load(Ordering::Relaxed)
+        self.bond.control.phase() == Phase::Open
+            && !self.bond.leaving.load(Ordering::Relaxed)
             && !self.sender.is_closed()
     }
+}
 
+impl Bond {
     /// Nothing more is sent on it; what is under way ends.
     fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! One outgoing connection: reach, prove, register, speak HTTP/2.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use lienthong_certs::{CertificateRefusal, SignError};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 
 use crate::connections::{CapReached, Connections, DoorId};
 use crate::control::Control;
@@ -85,6 +87,8 @@ pub struct Connection<B> {
     /// Who is on the other side.
     pub peer: Peer,
     pub(crate) control: Arc<Control>,
+    /// Ends with the connection.
+    pub(crate) ended: oneshot::Receiver<Infallible>,
 }
 
 /// Connects, or says exactly at which step it failed. Nothing of a request has left when this fails.
@@ -299,13 +303,15 @@ impl Dial<'_> {
         let (sender, connection) =
             http_builder(self.limits).handshake(TokioIo::new(io)).await.map_err(ConnectError::Http2)?;
         let whom = peer.clone();
+        let (alive, ended) = oneshot::channel();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(peer = %whom, %error, "outgoing connection ended");
             }
+            drop(alive);
         });
         match first_read.await {
-            Ok(Ok(())) => Ok(Connection { sender, peer, control }),
+            Ok(Ok(())) => Ok(Connection { sender, peer, control, ended }),
             Ok(Err(error)) => Err(explain_first_read(error)),
             Err(_) => Err(ConnectError::Closed(io::ErrorKind::UnexpectedEof.into())),
         }
