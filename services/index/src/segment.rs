@@ -27,7 +27,7 @@ mod write;
 
 pub use build::{Built, build};
 pub use merge::{erase, merge};
-pub use read::{ReadAt, Segment};
+pub use read::{ReadAt, Segment, Times};
 
 /// Entries of one segment, at most.
 pub const SEGMENT_ENTRIES_MAX: u32 = 1 << 24;
@@ -79,8 +79,8 @@ pub fn search<R: ReadAt>(
 ) -> Result<Vec<u64>, IndexError> {
     let first = terms.first_index();
     let limit = u32::try_from(below.saturating_sub(first)).unwrap_or(u32::MAX).min(terms.entries());
-    let times = query.times_ms.as_ref();
-    if limit == 0 || times.is_some_and(|times| terms.lies_outside(times)) {
+    let wanted = query.times_ms.as_ref();
+    if limit == 0 || wanted.is_some_and(|wanted| terms.lies_outside(wanted)) {
         return Ok(Vec::new());
     }
     let mut lists = Vec::with_capacity(query.clauses.len());
@@ -94,10 +94,10 @@ pub fn search<R: ReadAt>(
     }
     lists.sort_by_key(Vec::len);
     let mut lists = lists.into_iter();
-    let mut found = Vec::new();
+    let (mut found, mut times) = (Vec::new(), terms.times());
     let mut take = |entry: u32| -> Result<bool, IndexError> {
-        let in_time = match times {
-            Some(times) => times.contains(&terms.time(entry)?),
+        let in_time = match wanted {
+            Some(wanted) => wanted.contains(&times.of(entry)?),
             None => true,
         };
         if in_time {

@@ -103,6 +103,12 @@ impl<R: ReadAt> Segment<R> {
         Ok(Self { source, first_index, entries, times, blocks })
     }
 
+    /// What it is read from.
+    #[cfg(test)]
+    pub(super) const fn source(&self) -> &R {
+        &self.source
+    }
+
     /// Log index of its first entry.
     pub const fn first_index(&self) -> u64 {
         self.first_index
@@ -128,12 +134,9 @@ impl<R: ReadAt> Segment<R> {
         self.times.as_ref().map(|times| (times.start, times.end.saturating_sub(1)))
     }
 
-    /// The time of an entry, milliseconds since 1970.
-    pub fn time(&self, entry: u32) -> Result<i64, IndexError> {
-        let chunk = entry as usize / TIMES_PER_CHUNK;
-        let times = self.times_of(chunk)?;
-        let time = times.get(entry as usize % TIMES_PER_CHUNK).copied();
-        time.ok_or(damaged(0, "an entry without a time"))
+    /// The times of its entries, milliseconds since 1970.
+    pub const fn times(&self) -> Times<'_, R> {
+        Times { segment: self, chunk: None, times: Vec::new() }
     }
 
     /// The times of one chunk.
@@ -234,6 +237,31 @@ impl<R: ReadAt> Segment<R> {
             visit(&term, Postings { count, cursor: Cursor { bytes, offset } })?;
         }
         Ok(())
+    }
+}
+
+/// The times of a segment's entries. Keeps the chunk that it read last: who asks for neighbours reads each chunk once, and not
+/// once an entry.
+#[derive(Debug)]
+pub struct Times<'a, R> {
+    segment: &'a Segment<R>,
+    chunk: Option<usize>,
+    times: Vec<i64>,
+}
+
+impl<R: ReadAt> Times<'_, R> {
+    /// The time of an entry, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`IndexError`] where the file cannot be read or is damaged, and for an entry that the segment does not have.
+    pub fn of(&mut self, entry: u32) -> Result<i64, IndexError> {
+        let chunk = entry as usize / TIMES_PER_CHUNK;
+        if self.chunk != Some(chunk) {
+            self.times = self.segment.times_of(chunk)?;
+            self.chunk = Some(chunk);
+        }
+        let time = self.times.get(entry as usize % TIMES_PER_CHUNK).copied();
+        time.ok_or(damaged(0, "an entry without a time"))
     }
 }
 

@@ -74,8 +74,9 @@ proptest! {
         for block in 0..direct.blocks() {
             prop_assert_eq!(merged.terms_of(block).unwrap(), direct.terms_of(block).unwrap());
         }
+        let (mut merged_times, mut direct_times) = (merged.times(), direct.times());
         for entry in 0..direct.entries() {
-            prop_assert_eq!(merged.time(entry).unwrap(), direct.time(entry).unwrap());
+            prop_assert_eq!(merged_times.of(entry).unwrap(), direct_times.of(entry).unwrap());
         }
         prop_assert_eq!(merge(&subjects, Vec::new()).unwrap(), whole.subjects);
     }
@@ -99,9 +100,10 @@ proptest! {
                     prop_assert_eq!(terms, direct.terms_of(block).unwrap());
                 }
             }
+            let (mut times, mut direct_times) = (segment.times(), direct.times());
             for entry in 0..segment.entries() {
-                if let Ok(time) = segment.time(entry) {
-                    prop_assert_eq!(time, direct.time(entry).unwrap());
+                if let Ok(time) = times.of(entry) {
+                    prop_assert_eq!(time, direct_times.of(entry).unwrap());
                 }
             }
         }
@@ -133,6 +135,32 @@ fn long_lists_and_many_blocks_are_found() {
     let query = Query { clauses: vec![Clause(vec![agency])], times_ms: Some(300..400) };
     let found = search(&terms, &subjects, &query, u64::MAX, 3).unwrap();
     assert_eq!(found, [399, 396, 393]);
+}
+
+/// A file that counts how often it is read.
+struct Counted(Vec<u8>, std::cell::Cell<usize>);
+
+impl ReadAt for Counted {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.1.set(self.1.get() + 1);
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+}
+
+#[test]
+fn a_question_about_time_reads_each_chunk_of_times_once() {
+    let rows: Vec<Row> = (0..20_000_u32).map(|number| Row::new(i64::from(number), vec![])).collect();
+    let built = build(0, &rows);
+    let counted = |bytes| Segment::open(Counted(bytes, 0.into())).unwrap();
+    let (terms, subjects) = (counted(built.terms), counted(built.subjects));
+    let opened = terms.source().1.get();
+    let query = Query { clauses: vec![], times_ms: Some(7..8) };
+    assert_eq!(search(&terms, &subjects, &query, u64::MAX, 10).unwrap(), [7]);
+    assert_eq!(terms.source().1.get() - opened, 20_000_usize.div_ceil(TIMES_PER_CHUNK));
 }
 
 #[test]
