@@ -116,7 +116,8 @@ pub fn index_segment(data: &[u8]) {
     for dimension in [Dimension::Kind, Dimension::Subject] {
         drop(segment.entries_of(&Want::Beginning(Term::flag(dimension))));
     }
-    drop((segment.time(0), segment.time(u32::MAX)));
+    let mut times = segment.times();
+    drop((times.of(0), times.of(u32::MAX)));
     if let Ok(erased) = erase(segment, Vec::new(), |term| term.len() > 3) {
         drop(Segment::open(erased).unwrap());
     }
