@@ -11,7 +11,6 @@
 mod ingest;
 mod journal;
 mod postgres;
-mod records;
 mod search;
 mod soak;
 mod verify;

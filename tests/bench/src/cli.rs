@@ -35,6 +35,8 @@ pub enum Command {
     Rights(RightsArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
+    /// Hold connections that say nothing
+    Hold(HoldArgs),
     /// Load one rights bundle and say how the process has grown
     LoadRights(LoadRightsArgs),
     /// Make the certificates of a run in a new folder
@@ -177,7 +179,7 @@ pub struct LoadArgs {
     pub window_ms: u64,
 }
 
-/// Closed or open loop.
+/// Closed or open loop, a stream, or new connections.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct ShapeArgs {
@@ -190,6 +192,9 @@ pub struct ShapeArgs {
     /// One answer of so many messages
     #[arg(long, value_name = "MESSAGES")]
     pub stream: Option<usize>,
+    /// Each call over a connection of its own: calls under way
+    #[arg(long, value_name = "N")]
+    pub fresh: Option<usize>,
 }
 
 fn parse_mib(text: &str) -> Result<usize, String> {
@@ -197,6 +202,20 @@ fn parse_mib(text: &str) -> Result<usize, String> {
         Ok(mib @ 1..=65_536) => Ok(mib),
         _ => Err("a number of MiB from 1 to 65536".to_owned()),
     }
+}
+
+/// `bench hold`.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// Whom to connect to
+    #[arg(long)]
+    pub address: SocketAddr,
+    /// Folder of the certificates
+    #[arg(long)]
+    pub pki: PathBuf,
+    /// How many
+    #[arg(long)]
+    pub connections: usize,
 }
 
 /// `bench backend`.
@@ -240,7 +259,8 @@ impl ShapeArgs {
     pub fn shape(&self) -> Option<Shape> {
         let closed = self.concurrency.map(|concurrency| Shape::Closed { concurrency });
         let stream = self.stream.map(|messages| Shape::Stream { messages });
-        closed.or(stream).or(self.per_second.map(|per_second| Shape::Open { per_second }))
+        let fresh = self.fresh.map(|concurrency| Shape::Fresh { concurrency });
+        closed.or(stream).or(fresh).or(self.per_second.map(|per_second| Shape::Open { per_second }))
     }
 }
 

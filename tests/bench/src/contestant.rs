@@ -132,6 +132,8 @@ pub struct Site {
     pub data: PathBuf,
     /// Rights in the provider's bundle.
     pub rights: u32,
+    /// Systems that are registered besides, to hold connections.
+    pub holders: usize,
 }
 
 impl Site {

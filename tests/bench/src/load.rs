@@ -5,10 +5,12 @@
 //! **Open loop**: a call every so often whatever the answers do, timed from the moment it was *due*, so that a stall
 //! is not hidden by the calls it kept from being made. Gives latency.
 //! **Stream**: one answer of many messages, each compared as it arrives. Gives throughput.
+//! **Fresh**: every call over a connection of its own, with a full handshake. Gives connections a second.
 
 mod caller;
 mod closed;
-mod http2;
+mod fresh;
+pub mod http2;
 mod open;
 mod stream;
 mod ticks;
@@ -45,6 +47,11 @@ pub enum Shape {
     Stream {
         /// Messages of [`STREAM_MESSAGE_BYTES`](crate::exchange::STREAM_MESSAGE_BYTES).
         messages: usize,
+    },
+    /// So many calls under way at all times, each over a connection of its own.
+    Fresh {
+        /// Calls.
+        concurrency: usize,
     },
 }
 
@@ -84,6 +91,7 @@ pub fn run(measurement: &Measurement, pki: &Pki) -> anyhow::Result<Measured> {
         Shape::Closed { concurrency } => closed::run(measurement, pki, concurrency)?,
         Shape::Open { per_second } => open::run(measurement, pki, per_second)?,
         Shape::Stream { messages } => return stream::run(measurement, pki, messages),
+        Shape::Fresh { concurrency } => fresh::run(measurement, pki, concurrency)?,
     };
     counted.measured(measurement.window)
 }

@@ -19,6 +19,7 @@
 //! - [`rights`]: what a decision, an index, a change of the catalog and the filter cost; `bench rights` runs it alone.
 //! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`goal`], [`cli`], [`out`]: one noun each.
 
+mod alone;
 mod audit;
 mod backend;
 mod bare;
@@ -26,6 +27,7 @@ mod cli;
 mod contestant;
 mod exchange;
 mod goal;
+mod hold;
 mod host;
 mod identity;
 mod load;
@@ -86,6 +88,11 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
             return Ok(if rights::run(&arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Load(arguments) => load(&arguments)?,
+        Command::Hold(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
+            let pki = Pki::open(&arguments.pki)?;
+            let held = hold::Held::open(&pki, arguments.address, arguments.connections).await?;
+            serve(arguments.address, held.failed()).await
+        })?,
         Command::LoadRights(arguments) => rights::load(&arguments.bundle)?,
         Command::Certificates(arguments) => drop(Pki::create(&arguments.pki)?),
         Command::Backend(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
@@ -130,7 +137,7 @@ fn load(arguments: &LoadArgs) -> anyhow::Result<()> {
         }
         .context("the payload is smaller than a filled record (200 bytes)")?,
         released: arguments.released,
-        shape: arguments.shape.shape().context("give --concurrency, --per-second or --stream")?,
+        shape: arguments.shape.shape().context("give --concurrency, --per-second, --stream or --fresh")?,
         warmup: arguments.warmup(),
         window: arguments.window(),
     };

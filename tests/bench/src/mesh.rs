@@ -7,6 +7,7 @@ mod catalog;
 mod files;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::contestant::{Site, text};
+use crate::host;
 use crate::process::{Process, Stdout};
 use crate::summary::Recorded;
 use files::Files;
@@ -38,7 +40,7 @@ const RECORDS_PER_RECEIPTED_EXCHANGE: u64 = 4;
 /// The mesh, running.
 pub struct Mesh {
     /// The consumer's, then the provider's.
-    nodes: [Process; 2],
+    nodes: Vec<Process>,
     broker: Process,
     address: SocketAddr,
     /// Admin listeners of the nodes and of the broker.
@@ -48,7 +50,29 @@ pub struct Mesh {
     records_per_exchange: u64,
     /// What was counted last.
     counted: Counts,
+    /// Memory of each node before the first call, bytes.
+    idle_bytes: [u64; 2],
+    launcher: Launcher,
+    /// Configurations of the nodes.
+    node_configs: [PathBuf; 2],
 }
+
+/// Starts parts of a mesh.
+struct Launcher {
+    lienthong: PathBuf,
+    logs: PathBuf,
+    gate: String,
+}
+
+impl Launcher {
+    fn start(&self, name: &str, role: &str, config: &Path) -> anyhow::Result<Process> {
+        let arguments = [role, "run", "--config", text(config)?, "--with-parent"];
+        Process::start(&format!("{name} {}", self.gate), &self.lienthong, arguments, &self.logs, Stdout::Log)
+    }
+}
+
+/// Names of the nodes' processes, the consumer's first.
+const NODE_NAMES: [&str; 2] = ["node-H26.90", "node-G01"];
 
 /// What the parts say they have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +88,14 @@ impl Mesh {
     pub async fn start(site: &Site, backend: SocketAddr, gate: &str) -> anyhow::Result<Self> {
         let folder = site.data.join(gate);
         let files = Files::write(&folder, site, backend, gate)?;
-        let start = |name: &str, role: &str, config| {
-            let arguments = [role, "run", "--config", text(config)?, "--with-parent"];
-            Process::start(&format!("{name} {gate}"), &site.lienthong, arguments, &site.data, Stdout::Log)
-        };
-        let mut broker = start("broker", "broker", &files.broker)?;
+        let launcher =
+            Launcher { lienthong: site.lienthong.clone(), logs: site.data.clone(), gate: gate.to_owned() };
+        let mut broker = launcher.start("broker", "broker", &files.broker)?;
         broker.ready(async || is_ready(files.broker_admin).await).await?;
-        let mut nodes =
-            [start("node-H26.90", "node", &files.nodes[0])?, start("node-G01", "node", &files.nodes[1])?];
+        let mut nodes = Vec::with_capacity(NODE_NAMES.len());
+        for (name, config) in NODE_NAMES.iter().zip(&files.nodes) {
+            nodes.push(launcher.start(name, "node", config)?);
+        }
         for (node, admin) in nodes.iter_mut().zip(files.node_admins) {
             node.ready(async || is_ready(admin).await).await?;
         }
@@ -86,10 +110,16 @@ impl Mesh {
                 _ => RECORDS_PER_EXCHANGE,
             },
             counted: Counts { delivered: [0; 2], log: 0 },
+            idle_bytes: [0; 2],
+            launcher,
+            node_configs: files.nodes,
         };
         let agreeing = tokio::time::timeout(Duration::from_millis(RIGHTS_TIMEOUT_MS), mesh.agree());
         agreeing.await.context("the nodes do not come to decide by the broker's newest rights")??;
         mesh.counted = mesh.stand_still().await?;
+        for (bytes, node) in mesh.idle_bytes.iter_mut().zip(&mesh.nodes) {
+            *bytes = host::resident_bytes(node.pid().context("a node ended")?)?;
+        }
         Ok(mesh)
     }
 
@@ -101,6 +131,34 @@ impl Mesh {
     /// The consumer's node, the provider's, the broker.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         self.nodes.iter().chain([&self.broker])
+    }
+
+    /// Memory of the larger node before the first call, bytes.
+    pub fn idle_bytes(&self) -> u64 {
+        self.idle_bytes.into_iter().max().unwrap_or(0)
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &[Process] {
+        &self.nodes
+    }
+
+    /// Ends the consumer's node, starts it again, and tells how long that took until it served. What it counted begins anew.
+    pub async fn restart_node(&mut self) -> anyhow::Result<Duration> {
+        drop(self.nodes.remove(0));
+        let begun = Instant::now();
+        let node = self.launcher.start(NODE_NAMES[0], "node", &self.node_configs[0])?;
+        self.nodes.insert(0, node);
+        while !is_ready(self.node_admins[0]).await {
+            ensure!(
+                begun.elapsed() < Duration::from_millis(RIGHTS_TIMEOUT_MS),
+                "a node does not start again"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let took = begun.elapsed();
+        self.counted = self.stand_still().await?;
+        Ok(took)
     }
 
     /// Waits until the broker has the records of one stream: its pair, and those of its progress.

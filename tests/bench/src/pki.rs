@@ -108,6 +108,22 @@ impl Pki {
         Ok(self.0.issue(&Request::new(holder).with_dns_names(&[SERVER_NAME]))?)
     }
 
+    /// A certificate for one more system of the consumer's agency, which only holds connections.
+    pub fn another_holder(&self, number: usize) -> anyhow::Result<Issued> {
+        let holder = Holder::System {
+            agency_code: "H26.90".to_owned(),
+            agency_name: "DEMO – Đo tốc độ".to_owned(),
+            system_id: holder_id(number),
+        };
+        Ok(self.0.issue(&Request::new(holder).with_dns_names(&[SERVER_NAME]))?)
+    }
+
+    /// What [`Pki::another_holder`] made.
+    pub fn issued_to_holder(&self, number: usize) -> anyhow::Result<Issued> {
+        let issued = self.0.issued(&format!("H26.90-{}", holder_id(number)))?;
+        issued.with_context(|| format!("the PKI of this run has no certificate for holder {number}"))
+    }
+
     /// For whoever speaks through `lienthong-transport` with this certificate.
     pub fn material_of(&self, issued: &Issued) -> anyhow::Result<SharedMaterial> {
         let judge = Judge::new(self.0.anchors()?, self.0.lists()?, Profile::development())?;
@@ -144,7 +160,12 @@ impl Pki {
 
     /// For a client on bare rustls.
     pub fn client_config(&self, role: Role) -> anyhow::Result<Arc<ClientConfig>> {
-        let credentials = self.issued(role)?.credentials()?;
+        self.client_config_of(&self.issued(role)?)
+    }
+
+    /// For a client on bare rustls with this certificate.
+    pub fn client_config_of(&self, issued: &Issued) -> anyhow::Result<Arc<ClientConfig>> {
+        let credentials = issued.credentials()?;
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(self.roots()?)
@@ -167,4 +188,9 @@ impl Pki {
         roots.add_parsable_certificates(lienthong_certs::files::certificates(&self.authority()?)?);
         Ok(roots)
     }
+}
+
+/// The id of a system that only holds connections.
+pub fn holder_id(number: usize) -> String {
+    format!("giu-{number}")
 }

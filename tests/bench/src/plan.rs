@@ -11,6 +11,8 @@ use crate::load::Shape;
 
 /// Concurrencies of the closed loop.
 pub const CONCURRENCIES: [usize; 4] = [1, 16, 64, 256];
+/// Calls under way where each has a connection of its own.
+pub const FRESH_CONCURRENCY: usize = 16;
 /// Rate of the open loop, calls a second.
 pub const OPEN_PER_SECOND: u32 = 1_000;
 
@@ -40,13 +42,22 @@ impl Case {
         Self { payload_bytes: STREAM_MESSAGE_BYTES, shape: Shape::Stream { messages } }
     }
 
+    /// New connections, one call each.
+    pub const fn fresh(payload_bytes: usize) -> Self {
+        Self { payload_bytes, shape: Shape::Fresh { concurrency: FRESH_CONCURRENCY } }
+    }
+
     /// Every case, in the order of the tables; the stream has so many bytes.
     pub fn all(stream_bytes: usize) -> Vec<Self> {
         let of = |bytes| {
             let closed = CONCURRENCIES.map(move |concurrency| Self::closed(bytes, concurrency));
             closed.into_iter().chain([Self::open(bytes)])
         };
-        PAYLOADS_BYTES.into_iter().flat_map(of).chain([Self::stream(stream_bytes)]).collect()
+        PAYLOADS_BYTES
+            .into_iter()
+            .flat_map(of)
+            .chain([Self::fresh(256), Self::stream(stream_bytes)])
+            .collect()
     }
 }
 
@@ -58,6 +69,7 @@ impl fmt::Display for Case {
             Shape::Closed { concurrency } => f.pad(&format!("{size} c{concurrency}")),
             Shape::Open { per_second } => f.pad(&format!("{size} {per_second}/s")),
             Shape::Stream { .. } => f.pad(&format!("stream of {size}")),
+            Shape::Fresh { .. } => f.pad(&format!("{size} new")),
         }
     }
 }
@@ -82,6 +94,8 @@ pub struct Plan {
     pub window: Duration,
     /// Time in which the open loop counts: it makes few calls, and a percentile needs many.
     pub open_window: Duration,
+    /// Time in which our mesh is measured alone.
+    pub long_window: Duration,
     /// Bytes of the stream.
     pub stream_bytes: usize,
 }
@@ -99,6 +113,7 @@ impl Plan {
             warmup: Duration::from_millis(500),
             window: Duration::from_secs(3),
             open_window: Duration::from_secs(6),
+            long_window: Duration::from_secs(60),
             stream_bytes: STREAM_BYTES,
         }
     }
@@ -110,6 +125,7 @@ impl Plan {
             warmup: Duration::from_millis(200),
             window: Duration::from_secs(1),
             open_window: Duration::from_secs(2),
+            long_window: Duration::from_secs(5),
             ..Self::thorough(contestants)
         }
     }
@@ -144,7 +160,7 @@ impl Plan {
     /// Time in which a case counts; a stream counts until its end.
     pub fn window_of(&self, case: Case) -> Duration {
         match case.shape {
-            Shape::Closed { .. } => self.window,
+            Shape::Closed { .. } | Shape::Fresh { .. } => self.window,
             Shape::Stream { .. } => Duration::ZERO,
             Shape::Open { .. } => self.open_window,
         }
@@ -199,6 +215,7 @@ mod tests {
     fn cases_are_named_as_the_goals_are() {
         assert_eq!(Case::closed(256, 64).to_string(), "256B c64");
         assert_eq!(Case::open(4096).to_string(), "4KiB 1000/s");
+        assert_eq!(Case::fresh(256).to_string(), "256B new");
         assert_eq!(Case::stream(STREAM_BYTES).to_string(), "stream of 64KiB");
     }
 }

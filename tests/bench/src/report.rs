@@ -1,13 +1,15 @@
 //! How results are shown: aligned text for a terminal, the same tables in Markdown for `docs/benchmarks.md`, JSON for
 //! machines. Pure.
 
+mod plot;
 mod table;
 
 use std::fmt::Write;
 
+use crate::alone::Alone;
 use crate::contestant::Contestant;
 use crate::exchange::{GRANTED, PAYLOADS_BYTES};
-use crate::plan::{CONCURRENCIES, Case, Plan, size};
+use crate::plan::{CONCURRENCIES, Case, FRESH_CONCURRENCY, Plan, size};
 use crate::quantile::Spread;
 use crate::summary::{Goal, Recorded, Results, Sample};
 use table::Table;
@@ -55,6 +57,9 @@ impl Report<'_> {
             let _ = writeln!(page, "- **{}**: {}.", contestant.title(), contestant.description());
         }
         let _ = write!(page, "\n## Fair play\n\n{}\n\n## What came out\n", self.fair_play());
+        for bytes in PAYLOADS_BYTES {
+            let _ = write!(page, "\n```text\n{}```\n", self.plot(Case::closed(bytes, 256)));
+        }
         for table in self.tables() {
             let _ = write!(page, "\n{}", table.markdown());
         }
@@ -86,9 +91,19 @@ impl Report<'_> {
         )
     }
 
+    /// The throughput of everybody in one case, as bars.
+    fn plot(&self, case: Case) -> String {
+        let of = |contestant: &Contestant| {
+            let spread = self.results.spread(*contestant, case, |sample| sample.measured.per_second)?;
+            Some((contestant.title(), spread.median))
+        };
+        let rows: Vec<_> = self.plan.contestants.iter().filter_map(of).collect();
+        plot::bars(&format!("{case}: answers a second"), &rows)
+    }
+
     fn tables(&self) -> Vec<Table> {
         let mut tables: Vec<Table> = PAYLOADS_BYTES.iter().map(|bytes| self.throughput(*bytes)).collect();
-        tables.extend([self.stream(), self.latency(), self.cpu()]);
+        tables.extend([self.fresh(), self.stream(), self.latency(), self.cpu()]);
         let goals = [("Valid baselines", self.validity), ("Goals", self.goals)];
         let judged = goals.into_iter().filter(|(_, goals)| !goals.is_empty());
         tables.extend(judged.map(|(title, goals)| of_goals(title, goals)));
@@ -103,6 +118,22 @@ impl Report<'_> {
             let per_second = |sample: &Sample| sample.measured.per_second;
             let cell = |case| number(self.results.spread(contestant, case, per_second), 0);
             cases.map(cell).to_vec()
+        })
+    }
+
+    fn fresh(&self) -> Table {
+        let case = Case::fresh(PAYLOADS_BYTES[0]);
+        let title = format!(
+            "{}: a new connection for every call, full handshakes, {FRESH_CONCURRENCY} under way",
+            size(case.payload_bytes)
+        );
+        self.table(title, ["a second", "p50, µs", "p99, µs"].map(str::to_owned).to_vec(), |contestant| {
+            let of = |number: fn(&Sample) -> f64| self.results.spread(contestant, case, number);
+            vec![
+                number(of(|sample| sample.measured.per_second), 0),
+                number(of(|sample| sample.measured.p50_us), 0),
+                number(of(|sample| sample.measured.p99_us), 0),
+            ]
         })
     }
 
@@ -196,6 +227,7 @@ impl Report<'_> {
                 self.rights
             ));
         }
+        remarks.extend(self.results.alone.as_ref().map(Alone::remark));
         if !self.memory_mib.is_empty() {
             let each = self.memory_mib.iter().map(|(name, mib)| format!("{name} {mib:.0}"));
             remarks.push(format!("d, e: memory at the end, MiB: {}.", each.collect::<Vec<_>>().join(", ")));

@@ -13,7 +13,6 @@ mod decision;
 mod filter;
 mod memory;
 mod nation;
-mod registry;
 
 use std::time::Instant;
 

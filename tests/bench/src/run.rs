@@ -11,8 +11,10 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::alone::{Alone, LONG_CASE, Long, STARTS};
 use crate::cli::RunArgs;
 use crate::contestant::{Chain, Contestant, Site};
+use crate::hold::holders;
 use crate::load::{Measured, Shape};
 use crate::pki::Pki;
 use crate::plan::{Case, Plan, Turn};
@@ -25,6 +27,8 @@ use crate::{host, nginx, out};
 const REPORT: &str = "docs/benchmarks.md";
 /// How long others are looked at before each round.
 const OTHERS_LOOK_MS: u64 = 500;
+/// Connections that are only held while our mesh is measured alone.
+const HELD_CONNECTIONS: usize = 1_000;
 /// Exit code of a run whose baselines were no good builds.
 const INVALID: u8 = 2;
 
@@ -52,10 +56,14 @@ async fn run(arguments: &RunArgs) -> anyhow::Result<ExitCode> {
     let folder = temporary_folder(arguments.data.as_deref())?;
     host::check_durable(folder.path())?;
     let site = site(arguments, folder.path())?;
-    Pki::create(&site.pki)?;
+    let pki = Pki::create(&site.pki)?;
+    for number in 0..site.holders {
+        pki.another_holder(number)?;
+    }
     let mut stage = Stage::start(&site, &plan).await?;
-    let results = stage.perform(&plan).await?;
+    let mut results = stage.perform(&plan).await?;
     let memory = stage.memory_mib()?;
+    results.alone = stage.alone(&plan).await?;
     drop(stage);
 
     let (validity, goals) = (validity(&results), goals(&results));
@@ -122,7 +130,8 @@ fn site(arguments: &RunArgs, folder: &Path) -> anyhow::Result<Site> {
     }
     let data = folder.join("data");
     std::fs::create_dir(&data)?;
-    Ok(Site { program, lienthong, pki: folder.join("pki"), data, rights: arguments.rights })
+    let holders = holders(HELD_CONNECTIONS);
+    Ok(Site { program, lienthong, pki: folder.join("pki"), data, rights: arguments.rights, holders })
 }
 
 /// All processes of a run.
@@ -200,6 +209,43 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// What our mesh does with nobody beside it; only in a run of every case.
+    async fn alone(&mut self, plan: &Plan) -> anyhow::Result<Option<Alone>> {
+        let site = self.site;
+        let found = self.chains.iter_mut().find(|(contestant, _)| *contestant == Contestant::Ours);
+        let Some((_, chain)) = found.filter(|_| plan.cases.is_empty()) else { return Ok(None) };
+        let (address, count) = (chain.address().to_string(), HELD_CONNECTIONS.to_string());
+        let holding = ["hold", "--address", &address, "--connections", &count];
+        let mut holder = site.start("hold", &holding)?;
+        holder.address().await?;
+        let longer = Plan { window: plan.long_window, ..plan.clone() };
+        out::note(&format!("d alone, {LONG_CASE}, {} s", longer.window.as_secs()));
+        each_hop(chain, |pid| host::reset_peak(pid).map(|()| 0_u64))?;
+        let measured = load(site, chain, &longer, LONG_CASE, true).await?;
+        let Chain::Mesh(mesh) = chain else { return Ok(None) };
+        let recorded = mesh.settle(measured.answered).await?;
+        let mut loaded = 0;
+        for node in mesh.nodes() {
+            loaded = host::peak_resident_bytes(node.pid().context("a node ended")?)?.max(loaded);
+        }
+        drop(holder);
+        let mut starts_ms = Vec::with_capacity(STARTS);
+        for _ in 0..STARTS {
+            starts_ms.push(mesh.restart_node().await?.as_secs_f64() * 1e3);
+        }
+        let program = std::fs::metadata(&site.lienthong)?.len();
+        let long = Long { warmup: plan.warmup, window: longer.window, measured, recorded };
+        Ok(Some(Alone {
+            long,
+            idle_mib: mib(mesh.idle_bytes())?,
+            loaded_mib: mib(loaded)?,
+            connections: HELD_CONNECTIONS,
+            rights: site.rights,
+            starts_ms,
+            binary_mb: f64::from(u32::try_from(program)?) / 1e6,
+        }))
+    }
+
     /// Memory of each process of our mesh.
     fn memory_mib(&self) -> anyhow::Result<Vec<(String, f64)>> {
         let mesh = self.chains.iter().filter(|(_, chain)| matches!(chain, Chain::Mesh(_)));
@@ -248,6 +294,7 @@ async fn load(
         Shape::Closed { concurrency } => ("--concurrency", concurrency.to_string()),
         Shape::Open { per_second } => ("--per-second", per_second.to_string()),
         Shape::Stream { messages } => ("--stream", messages.to_string()),
+        Shape::Fresh { concurrency } => ("--fresh", concurrency.to_string()),
     };
     let address = chain.address().to_string();
     let payload = case.payload_bytes.to_string();

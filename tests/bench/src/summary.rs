@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::alone::Alone;
 use crate::contestant::Contestant;
 use crate::host::DiskProbe;
 use crate::load::Measured;
@@ -50,6 +51,8 @@ pub struct Results {
     pub disk: Vec<DiskProbe>,
     /// Share of the processors that others kept busy while nothing of the run worked, once a round.
     pub others_busy: Vec<f64>,
+    /// Our mesh with nobody beside it, where it took part.
+    pub alone: Option<Alone>,
 }
 
 impl Results {
@@ -97,8 +100,10 @@ impl Results {
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Bound {
+pub enum Bound {
+    /// No less.
     AtLeast(f64),
+    /// No more.
     AtMost(f64),
 }
 
@@ -140,7 +145,8 @@ pub struct Goal {
 }
 
 impl Goal {
-    fn new(name: String, spread: Spread, bound: Bound, unit: &'static str) -> Self {
+    /// Judges a value.
+    pub fn new(name: String, spread: Spread, bound: Bound, unit: &'static str) -> Self {
         // Judged as shown, so that no one reads "1.5, goal ≥ 1.5, not met".
         let value = (spread.median * 1000.0).round() / 1000.0;
         Self { name, value, bound: bound.to_string(), unit, ok: bound.holds(value), spread }
@@ -209,6 +215,7 @@ pub fn goals(results: &Results) -> Vec<Goal> {
     goals.extend(node_cpu(results));
     goals.extend(stream_memory(results));
     goals.extend(latency(results).into_iter().flatten());
+    goals.extend(results.alone.iter().flat_map(Alone::goals));
     goals
 }
 
@@ -269,7 +276,7 @@ mod tests {
 
     fn results(samples: Vec<Sample>) -> Results {
         let probe = DiskProbe { p50_us: 500.0, p99_us: 1_000.0 };
-        Results { samples, disk: vec![probe], others_busy: vec![0.0] }
+        Results { samples, disk: vec![probe], others_busy: vec![0.0], alone: None }
     }
 
     #[test]

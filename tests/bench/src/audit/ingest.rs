@@ -15,6 +15,7 @@ use lienthong_audit::hash::leaf_hash;
 use lienthong_audit::{chain, sealed::SubjectSealer};
 use lienthong_certs::pki::Issued;
 use lienthong_certs::{Credentials, Signer};
+use lienthong_hotpaths::story::Story;
 use lienthong_proto::lienthong::audit::v1::audit_service_client::AuditServiceClient;
 use lienthong_proto::lienthong::audit::v1::batch_item::Item;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Say;
@@ -28,7 +29,6 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::records::Story;
 use super::{Site, bytes_below, float, postgres};
 use crate::contestant::text;
 use crate::goal::Goal;

@@ -8,10 +8,10 @@ use anyhow::ensure;
 use lienthong_audit::record;
 use lienthong_broker::index::blocks::{BLOCK_ENTRIES, Block, BlockFolder};
 use lienthong_broker::index::indexer::Indexed;
+use lienthong_hotpaths::story::{Story, mix};
 use lienthong_index::segment::build;
 use lienthong_index::{Clause, Dimension, Query, Row, Term, Want};
 
-use super::records::{Story, mix};
 use super::{Site, bytes_below, float};
 use crate::goal::Goal;
 use crate::out;

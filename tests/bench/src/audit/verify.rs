@@ -6,8 +6,8 @@ use anyhow::ensure;
 use lienthong_audit::log::{APPEND_ENTRIES_MAX, Log, LogKey, LogOptions};
 use lienthong_audit::policy::Policy;
 use lienthong_audit::verify::{VerifyOptions, verify_dir};
+use lienthong_hotpaths::story::Story;
 
-use super::records::Story;
 use super::{Site, float};
 use crate::goal::Goal;
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::exchange::{GRANTED, PURPOSE, STREAM_PURPOSE};
+use crate::pki::holder_id;
 
 /// Agencies in one file: the broker bounds the size of each.
 const AGENCIES_PER_FILE_MAX: usize = 10_000;
@@ -28,22 +29,24 @@ const DICTIONARY: [&str; 15] = [
 ];
 
 /// The files of a catalog that compiles to `rights` rights at the provider: one for each local agency, of which only
-/// H26.90 ever asks.
-pub(super) fn files(rights: u32, gate: &str) -> Vec<Value> {
+/// H26.90 ever asks, with its system and `holders` more that only hold connections.
+pub(super) fn files(rights: u32, holders: usize, gate: &str) -> Vec<Value> {
     let others: Vec<Value> = (1..rights)
         .map(|number| agency(&format!("H90.{number:07}"), "LOCAL", "COMMUNE", "CONSUMER", &[]))
         .collect();
     let others = others.chunks(AGENCIES_PER_FILE_MAX).map(|agencies| json!({ "agencies": agencies }));
-    [core(gate)].into_iter().chain(others).collect()
+    [core(holders, gate)].into_iter().chain(others).collect()
 }
 
 /// Everything but the agencies that never ask.
-fn core(gate: &str) -> Value {
+fn core(holders: usize, gate: &str) -> Value {
+    let holders: Vec<String> = (0..holders).map(holder_id).collect();
+    let systems: Vec<&str> = ["mot-cua"].into_iter().chain(holders.iter().map(String::as_str)).collect();
     let basis = json!([{"instrument": "278/2025/NĐ-CP", "article": "Điều 8", "note": "demo – verify"}]);
     json!({
         "agencies": [
             agency("G01", "GOVERNMENT", "CENTRAL", "PROVIDER", &["dancu"]),
-            agency("H26.90", "LOCAL", "PROVINCE", "CONSUMER", &["mot-cua"]),
+            agency("H26.90", "LOCAL", "PROVINCE", "CONSUMER", &systems),
         ],
         // The one consumer is also the one that may synchronise, so that streams can be measured.
         "databases": [{
@@ -81,12 +84,12 @@ mod tests {
     #[test]
     fn the_catalog_grows_by_local_agencies() {
         let local = |rights| {
-            let files = files(rights, "JOURNAL");
+            let files = files(rights, 0, "JOURNAL");
             let agencies = files.iter().flat_map(|file| file["agencies"].as_array().unwrap());
             agencies.filter(|agency| agency["bloc"] == "LOCAL").count()
         };
         assert_eq!(local(1), 1);
         assert_eq!(local(25_000), 25_000);
-        assert_eq!(files(25_000, "JOURNAL").len(), 4);
+        assert_eq!(files(25_000, 0, "JOURNAL").len(), 4);
     }
 }

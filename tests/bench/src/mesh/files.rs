@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use super::catalog;
 use crate::contestant::Site;
 use crate::exchange::SERVICE;
-use crate::pki::{MESH, Pki, Role, SERVER_NAME};
+use crate::pki::{MESH, Pki, Role, SERVER_NAME, holder_id};
 
 const LOG_ORIGIN: &str = "log.bench.invalid/lienthong";
 const BUNDLE_KEY_NAME: &str = "bundle-1";
@@ -78,11 +78,11 @@ impl Files {
             Node { role: Role::ProviderNode, agency: "G01", mesh, local, admin, backends },
         ];
 
-        for (number, file) in catalog::files(site.rights, gate).iter().enumerate() {
+        for (number, file) in catalog::files(site.rights, site.holders, gate).iter().enumerate() {
             fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
         }
         approve(&folder.join("catalog"), &pki)?;
-        fs::write(folder.join("registry.yaml"), registry(&pki, &nodes)?.to_string())?;
+        fs::write(folder.join("registry.yaml"), registry(&pki, &nodes, site.holders)?.to_string())?;
         let keys = Keys::write(&folder.join("keys"), &pki)?;
         let files = Self {
             broker: folder.join("broker.toml"),
@@ -125,7 +125,7 @@ impl BrokerFiles {
             fs::create_dir_all(folder.join(part))?;
         }
         let [address, admin] = free_addresses::<2>()?;
-        for (number, file) in catalog::files(1, "JOURNAL").iter().enumerate() {
+        for (number, file) in catalog::files(1, 0, "JOURNAL").iter().enumerate() {
             fs::write(folder.join(format!("catalog/{number:03}.yaml")), file.to_string())?;
         }
         approve(&folder.join("catalog"), pki)?;
@@ -192,7 +192,7 @@ impl Keys {
     }
 }
 
-fn registry(pki: &Pki, nodes: &[Node]) -> anyhow::Result<Value> {
+fn registry(pki: &Pki, nodes: &[Node], holders: usize) -> anyhow::Result<Value> {
     let certificates = |role| anyhow::Ok(json!([{"file": pki.issued(role)?.certificate}]));
     let node = |node: &Node| {
         let certificates = certificates(node.role)?;
@@ -201,13 +201,15 @@ fn registry(pki: &Pki, nodes: &[Node]) -> anyhow::Result<Value> {
             "certificates": certificates,
         }))
     };
-    Ok(json!({
-        "nodes": nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?,
-        "systems": [
-            {"agency": "H26.90", "id": "mot-cua", "certificates": certificates(Role::Consumer)?},
-            {"agency": "G01", "id": "dancu", "certificates": certificates(Role::Backend)?},
-        ],
-    }))
+    let mut systems = vec![
+        json!({"agency": "H26.90", "id": "mot-cua", "certificates": certificates(Role::Consumer)?}),
+        json!({"agency": "G01", "id": "dancu", "certificates": certificates(Role::Backend)?}),
+    ];
+    for number in 0..holders {
+        let file = pki.issued_to_holder(number)?.certificate;
+        systems.push(json!({"agency": "H26.90", "id": holder_id(number), "certificates": [{"file": file}]}));
+    }
+    Ok(json!({ "nodes": nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?, "systems": systems }))
 }
 
 fn broker_config(

@@ -11,9 +11,9 @@ use lienthong_proto::lienthong::control::v1::RightsBundle;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::registry::{PURPOSES, bundle};
 use crate::goal::Goal;
 use crate::out;
+use lienthong_hotpaths::registry::{PURPOSES, bundle};
 
 const RIGHTS: usize = 1_000_000;
 const RIGHTS_SMALL: usize = 1_000;

@@ -20,15 +20,25 @@ const PEOPLE: u64 = 1_000_000;
 /// What one record is about. The same number gives the same.
 #[derive(Debug, Clone)]
 pub struct Story {
+    /// Code of the agency that asks.
     pub consumer: String,
+    /// Code of the agency that answers.
     pub provider: String,
+    /// The system that asks.
     pub system: String,
+    /// What is asked for.
     pub dataset: String,
+    /// Who asks.
     pub user: String,
+    /// The dossier that he works on.
     pub dossier: String,
+    /// Whom it is about: the number of a person who does not exist.
     pub person: String,
+    /// What for.
     pub purpose: Purpose,
+    /// Id of the exchange.
     pub exchange_id: [u8; 16],
+    /// When, milliseconds since 1970.
     pub time_ms: i64,
 }
 
