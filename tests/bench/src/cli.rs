@@ -33,6 +33,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Measure decisions, the memory of rights, a change of a nation's catalog and the filter, in a minute
     Rights(RightsArgs),
+    /// Measure what an exchange costs as rights, agencies and connections grow
+    Growth(GrowthArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
     /// Hold connections that say nothing
@@ -144,6 +146,31 @@ pub struct RightsArgs {
     /// Print one JSON object a goal
     #[arg(long)]
     pub json: bool,
+}
+
+/// `bench growth`.
+#[derive(Debug, Args)]
+pub struct GrowthArgs {
+    /// Small sizes and few rounds: shows that it works, and judges nothing
+    #[arg(long)]
+    pub quick: bool,
+    /// Print one JSON object a goal
+    #[arg(long)]
+    pub json: bool,
+    /// Folder for journals and logs; on the disk that shall be measured [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The lienthong program [default: beside this one]
+    #[arg(long, value_name = "FILE")]
+    pub lienthong: Option<PathBuf>,
+}
+
+impl GrowthArgs {
+    /// The lienthong program.
+    pub fn lienthong(&self) -> anyhow::Result<PathBuf> {
+        let beside = std::env::current_exe()?.with_file_name("lienthong");
+        Ok(self.lienthong.clone().unwrap_or(beside))
+    }
 }
 
 /// `bench load-rights`.

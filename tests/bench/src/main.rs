@@ -27,6 +27,7 @@ mod cli;
 mod contestant;
 mod exchange;
 mod goal;
+mod growth;
 mod hold;
 mod host;
 mod identity;
@@ -87,6 +88,7 @@ fn command(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rights(arguments) => {
             return Ok(if rights::run(&arguments)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Growth(arguments) => return growth::run(&arguments),
         Command::Load(arguments) => load(&arguments)?,
         Command::Hold(arguments) => tokio::runtime::Runtime::new()?.block_on(async {
             let pki = Pki::open(&arguments.pki)?;

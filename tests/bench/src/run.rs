@@ -108,7 +108,8 @@ fn plan(arguments: &RunArgs) -> Plan {
     plan
 }
 
-fn temporary_folder(within: Option<&Path>) -> anyhow::Result<TempDir> {
+/// A folder for journals and logs.
+pub fn temporary_folder(within: Option<&Path>) -> anyhow::Result<TempDir> {
     let mut folder = tempfile::Builder::new();
     folder.prefix("lienthong-bench-");
     let made = within.map_or_else(|| folder.tempdir(), |within| folder.tempdir_in(within));
@@ -271,7 +272,8 @@ fn each_hop<T: Sum>(chain: &Chain, look: impl Fn(u32) -> anyhow::Result<T>) -> a
     chain.hops().into_iter().map(of).collect()
 }
 
-fn mib(bytes: u64) -> anyhow::Result<f64> {
+/// MiB of so many bytes.
+pub fn mib(bytes: u64) -> anyhow::Result<f64> {
     Ok(f64::from(u32::try_from(bytes / 1024)?) / 1024.0)
 }
 
@@ -283,7 +285,7 @@ async fn others_busy() -> anyhow::Result<f64> {
 }
 
 /// Runs the load generator once.
-async fn load(
+pub async fn load(
     site: &Site,
     chain: &Chain,
     plan: &Plan,

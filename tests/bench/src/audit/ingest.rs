@@ -21,7 +21,7 @@ use lienthong_proto::lienthong::audit::v1::batch_item::Item;
 use lienthong_proto::lienthong::audit::v1::ship_journal_request::Event as Say;
 use lienthong_proto::lienthong::audit::v1::ship_journal_response::Event;
 use lienthong_proto::lienthong::audit::v1::{
-    BatchHeader, BatchItem, ShipHello, ShipJournalRequest, ShipJournalResponse, SignedBatch,
+    BatchHeader, BatchItem, JournalPosition, ShipHello, ShipJournalRequest, ShipJournalResponse, SignedBatch,
 };
 use lienthong_transport::{Channel, ChannelOptions, Connections, Endpoint, Limits};
 use prost_types::Timestamp;
@@ -172,6 +172,12 @@ pub struct Node {
     position: Position,
     /// Number of its next story.
     next: u64,
+    client: AuditServiceClient<Channel<tonic::body::Body>>,
+    stream: Stream,
+}
+
+/// An open stream to the broker.
+struct Stream {
     say: mpsc::Sender<ShipJournalRequest>,
     heard: Streaming<ShipJournalResponse>,
 }
@@ -183,6 +189,20 @@ struct Ready {
     bytes: u64,
 }
 
+impl Stream {
+    async fn open(
+        client: &mut AuditServiceClient<Channel<tonic::body::Body>>,
+    ) -> anyhow::Result<(Self, JournalPosition)> {
+        let (say, said) = mpsc::channel(IN_FLIGHT);
+        let hello = ShipHello { journal_epoch: 1, ..ShipHello::default() };
+        say.send(ShipJournalRequest { event: Some(Say::Hello(hello)) }).await?;
+        let mut heard = client.ship_journal(ReceiverStream::new(said)).await?.into_inner();
+        let first = heard.message().await?.and_then(|answer| answer.event);
+        let Some(Event::Position(position)) = first else { bail!("the broker tells no position") };
+        Ok((Self { say, heard }, position))
+    }
+}
+
 impl Node {
     async fn open(pki: &Pki, broker: SocketAddr, name: String, issued: &Issued) -> anyhow::Result<Self> {
         let endpoint = Endpoint::Mesh {
@@ -192,17 +212,26 @@ impl Node {
         };
         let options = ChannelOptions { limits: Limits::control(), ..ChannelOptions::new(Connections::new()) };
         let channel: Channel<tonic::body::Body> = Channel::new(endpoint, options);
-        let (say, said) = mpsc::channel(IN_FLIGHT);
-        let hello = ShipHello { journal_epoch: 1, ..ShipHello::default() };
-        say.send(ShipJournalRequest { event: Some(Say::Hello(hello)) }).await?;
-        let mut heard =
-            AuditServiceClient::new(channel).ship_journal(ReceiverStream::new(said)).await?.into_inner();
-        let first = heard.message().await?.and_then(|answer| answer.event);
-        let Some(Event::Position(position)) = first else { bail!("the broker tells no position") };
+        let mut client = AuditServiceClient::new(channel);
+        let (stream, position) = Stream::open(&mut client).await?;
         let sealer = SubjectSealer::new(&position.index_key.context("the broker keeps no index")?)?;
         let credentials = issued.credentials()?;
         let next = u64::from(leaf_hash(name.as_bytes()).0[0]) << 40;
-        Ok(Self { name, credentials, sealer, position: Position::start(1), next, say, heard })
+        Ok(Self { name, credentials, sealer, position: Position::start(1), next, client, stream })
+    }
+
+    /// Goes on over a new stream, as a node does whose connection has grown old. The broker knows where it stood.
+    pub async fn reopen(&mut self) -> anyhow::Result<()> {
+        let (stream, position) = Stream::open(&mut self.client).await?;
+        ensure!(
+            position.last_seq == self.position.last_seq,
+            "the broker has {} up to record {}, and receipted {}",
+            self.name,
+            position.last_seq,
+            self.position.last_seq
+        );
+        self.stream = stream;
+        Ok(())
     }
 
     /// Makes and signs the next batch.
@@ -257,9 +286,9 @@ impl Node {
                     // Waiting since it was due, so that a stall is not forgotten.
                     sent.push_back(if pace.is_some() { due } else { Instant::now() });
                     number += 1;
-                    self.say.send(ShipJournalRequest { event: Some(Say::Batch(batch)) }).await?;
+                    self.stream.say.send(ShipJournalRequest { event: Some(Say::Batch(batch)) }).await?;
                 }
-                heard = self.heard.message(), if !sent.is_empty() => {
+                heard = self.stream.heard.message(), if !sent.is_empty() => {
                     let event = heard?.and_then(|answer| answer.event);
                     ensure!(matches!(event, Some(Event::Receipt(_))), "a batch got no receipt");
                     if let Some(since) = sent.pop_front() {

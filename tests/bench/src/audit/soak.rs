@@ -43,6 +43,10 @@ async fn measure(site: &Site, minutes: u64) -> anyhow::Result<Vec<Goal>> {
     let phase = Phase { name: "a round", offered: Some(OFFERED), seconds };
     let (mut looks, mut waits, mut bytes, mut records) = (Vec::new(), Vec::new(), 0, 0);
     while Instant::now() < until {
+        // A connection lives for an hour: a stream that went on for longer would be cut in the middle.
+        for node in &mut nodes {
+            node.reopen().await?;
+        }
         let taken = ship(&mut nodes, phase, site.small).await?;
         (bytes, records) = (bytes + taken.bytes, records + taken.records);
         waits.extend(taken.waits);
