@@ -1,9 +1,10 @@
 //! A block of rows, sorted: a file that is written once and never changed.
 //!
 //! ```text
-//! segment = header | times? | block* | directory | trailer              all numbers little-endian
-//! header  = "lienthong/index1" | first index u64 | entries u32 | flags u32 (1: times) | least time i64 | greatest time i64 | crc32c u32 | 0 u32
+//! segment = header | times? | spans? | block* | directory | trailer     all numbers little-endian
+//! header  = "lienthong/index2" | first index u64 | entries u32 | flags u32 (1: times) | least time i64 | greatest time i64 | crc32c u32 | 0 u32
 //! times   = (i64{1,1024} | crc32c u32)*                                 one time an entry
+//! spans   = (least time i64 | greatest time i64)* | crc32c u32          of each 1,024 times; least above greatest where none has one
 //! block   = term*                                                       about 4 KiB
 //! term    = shared bytes | further bytes | byte* | entries | bytes of postings | postings      numbers as LEB128
 //! postings = entry, counted from the first of the segment, then distances, as LEB128
@@ -41,7 +42,7 @@ const BLOCK_BYTES: usize = 4_096;
 /// Times under one checksum.
 const TIMES_PER_CHUNK: usize = 1_024;
 
-const MAGIC: &[u8; 16] = b"lienthong/index1";
+const MAGIC: &[u8; 16] = b"lienthong/index2";
 const END: &[u8; 4] = b"end1";
 const HEADER_BYTES: usize = 56;
 const TRAILER_BYTES: usize = 24;
@@ -97,7 +98,7 @@ pub fn search<R: ReadAt>(
     let (mut found, mut times) = (Vec::new(), terms.times());
     let mut take = |entry: u32| -> Result<bool, IndexError> {
         let in_time = match wanted {
-            Some(wanted) => wanted.contains(&times.of(entry)?),
+            Some(wanted) => times.within(entry, wanted)?,
             None => true,
         };
         if in_time {

@@ -46,6 +46,8 @@ pub struct Segment<R> {
     first_index: u64,
     entries: u32,
     times: Option<Range<i64>>,
+    /// The times of each chunk lie within these.
+    spans: Vec<Range<i64>>,
     blocks: Vec<Block>,
 }
 
@@ -100,7 +102,8 @@ impl<R: ReadAt> Segment<R> {
             }
             blocks.push(Block { offset, length, crc, first });
         }
-        Ok(Self { source, first_index, entries, times, blocks })
+        let spans = if times.is_some() { spans(&source, entries)? } else { Vec::new() };
+        Ok(Self { source, first_index, entries, times, spans, blocks })
     }
 
     /// What it is read from.
@@ -146,8 +149,8 @@ impl<R: ReadAt> Segment<R> {
         if self.times.is_none() || count == 0 {
             return Ok(Vec::new());
         }
-        let offset = HEADER_BYTES as u64 + chunk as u64 * (TIMES_PER_CHUNK as u64 * 8 + 4);
-        let mut bytes = vec![0; count * 8 + 4];
+        let offset = HEADER_BYTES as u64 + chunk as u64 * chunk_bytes(TIMES_PER_CHUNK) as u64;
+        let mut bytes = vec![0; chunk_bytes(count)];
         self.source.read_exact_at(&mut bytes, offset)?;
         let (times, crc) = bytes.split_at(count * 8);
         if crc32c::crc32c(times).to_le_bytes() != *crc {
@@ -240,6 +243,34 @@ impl<R: ReadAt> Segment<R> {
     }
 }
 
+/// Bytes of a chunk with so many times.
+const fn chunk_bytes(times: usize) -> usize {
+    times * 8 + 4
+}
+
+/// Reads the spans of all chunks, which stand behind them.
+fn spans<R: ReadAt>(source: &R, entries: u32) -> Result<Vec<Range<i64>>, IndexError> {
+    let entries = entries as usize;
+    let (full, rest) = (entries / TIMES_PER_CHUNK, entries % TIMES_PER_CHUNK);
+    let last = if rest == 0 { 0 } else { chunk_bytes(rest) };
+    let offset = (HEADER_BYTES + full * chunk_bytes(TIMES_PER_CHUNK) + last) as u64;
+    let count = full + usize::from(rest > 0);
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut bytes = vec![0; count * 16 + 4];
+    source.read_exact_at(&mut bytes, offset)?;
+    let (spans, crc) = bytes.split_at(count * 16);
+    if crc32c::crc32c(spans).to_le_bytes() != *crc {
+        return Err(damaged(offset, "the spans of its times"));
+    }
+    let numbers = spans.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+    let numbers: Vec<i64> = numbers.collect();
+    // One without a time is an empty range, in which nothing lies.
+    let span = |pair: &[i64; 2]| pair[0]..pair[1].saturating_add(1);
+    Ok(numbers.as_chunks::<2>().0.iter().map(span).collect())
+}
+
 /// The times of a segment's entries. Keeps the chunk that it read last: who asks for neighbours reads each chunk once, and not
 /// once an entry.
 #[derive(Debug)]
@@ -250,6 +281,17 @@ pub struct Times<'a, R> {
 }
 
 impl<R: ReadAt> Times<'_, R> {
+    /// Whether the time of an entry lies within these. What the span of its chunk answers is not read.
+    ///
+    /// # Errors
+    /// As [`Times::of`].
+    pub fn within(&mut self, entry: u32, wanted: &Range<i64>) -> Result<bool, IndexError> {
+        match self.segment.spans.get(entry as usize / TIMES_PER_CHUNK) {
+            Some(span) if span.end <= wanted.start || wanted.end <= span.start => Ok(false),
+            _ => Ok(wanted.contains(&self.of(entry)?)),
+        }
+    }
+
     /// The time of an entry, milliseconds since 1970.
     ///
     /// # Errors

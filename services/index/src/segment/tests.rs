@@ -152,15 +152,19 @@ impl ReadAt for Counted {
 }
 
 #[test]
-fn a_question_about_time_reads_each_chunk_of_times_once() {
-    let rows: Vec<Row> = (0..20_000_u32).map(|number| Row::new(i64::from(number), vec![])).collect();
+fn a_question_about_time_reads_only_the_times_that_may_answer_it() {
+    // Every seventh has no time; the first chunk has none at all.
+    let time = |number: u32| if number < 1_024 || number % 7 == 0 { NO_TIME_MS } else { i64::from(number) };
+    let rows: Vec<Row> = (0..20_000_u32).map(|number| Row::new(time(number), vec![])).collect();
     let built = build(0, &rows);
     let counted = |bytes| Segment::open(Counted(bytes, 0.into())).unwrap();
     let (terms, subjects) = (counted(built.terms), counted(built.subjects));
     let opened = terms.source().1.get();
-    let query = Query { clauses: vec![], times_ms: Some(7..8) };
-    assert_eq!(search(&terms, &subjects, &query, u64::MAX, 10).unwrap(), [7]);
-    assert_eq!(terms.source().1.get() - opened, 20_000_usize.div_ceil(TIMES_PER_CHUNK));
+    let query = |times| Query { clauses: vec![], times_ms: Some(times) };
+    assert_eq!(search(&terms, &subjects, &query(1_030..1_032), u64::MAX, 10).unwrap(), [1_031, 1_030]);
+    assert_eq!(terms.source().1.get() - opened, 1, "one chunk, once");
+    let found = search(&terms, &subjects, &query(0..20_000), u64::MAX, 20_000).unwrap();
+    assert_eq!(found.len(), rows.iter().filter(|row| row.time_ms != NO_TIME_MS).count());
 }
 
 #[test]

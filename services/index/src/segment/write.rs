@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{BLOCK_BYTES, END, HEADER_BYTES, MAGIC, TIMES_PER_CHUNK, TRAILER_BYTES, WITH_TIMES};
+use super::{BLOCK_BYTES, END, HEADER_BYTES, MAGIC, TIMES_PER_CHUNK, TRAILER_BYTES, WITH_TIMES, span};
 
 /// What the header says.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,10 @@ pub(super) struct Head {
 pub(super) struct SegmentWriter<W> {
     out: W,
     offset: u64,
-    times: Vec<u8>,
+    /// Times of the chunk that is being filled.
+    times: Vec<i64>,
+    /// Spans of the chunks before it, encoded; `None` once they are written.
+    spans: Option<Vec<u8>>,
     block: Vec<u8>,
     first_term: Vec<u8>,
     last_term: Vec<u8>,
@@ -31,6 +34,7 @@ impl<W: Write> SegmentWriter<W> {
             out,
             offset: 0,
             times: Vec::new(),
+            spans: Some(Vec::new()),
             block: Vec::new(),
             first_term: Vec::new(),
             last_term: Vec::new(),
@@ -54,15 +58,13 @@ impl<W: Write> SegmentWriter<W> {
 
     /// The time of the next entry.
     pub fn time(&mut self, time_ms: i64) -> io::Result<()> {
-        self.times.extend_from_slice(&time_ms.to_le_bytes());
-        if self.times.len() == TIMES_PER_CHUNK * 8 { self.end_times() } else { Ok(()) }
+        self.times.push(time_ms);
+        if self.times.len() == TIMES_PER_CHUNK { self.end_chunk() } else { Ok(()) }
     }
 
     /// The next term: greater than the one before, with its entries, rising.
     pub fn term(&mut self, term: &[u8], entries: &[u32]) -> io::Result<()> {
-        if self.offset == HEADER_BYTES as u64 || !self.times.is_empty() {
-            self.end_times()?;
-        }
+        self.end_times()?;
         if self.block.len() >= BLOCK_BYTES {
             self.end_block()?;
         }
@@ -106,13 +108,34 @@ impl<W: Write> SegmentWriter<W> {
         Ok(self.out)
     }
 
-    fn end_times(&mut self) -> io::Result<()> {
-        let mut chunk = std::mem::take(&mut self.times);
-        if chunk.is_empty() {
+    /// Writes a chunk of times.
+    fn end_chunk(&mut self) -> io::Result<()> {
+        let times = std::mem::take(&mut self.times);
+        if times.is_empty() {
             return Ok(());
         }
+        let (least, greatest) = span(times.iter().copied()).unwrap_or((0, -1));
+        if let Some(spans) = &mut self.spans {
+            spans.extend_from_slice(&least.to_le_bytes());
+            spans.extend_from_slice(&greatest.to_le_bytes());
+        }
+        let mut chunk: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
         chunk.extend_from_slice(&crc32c::crc32c(&chunk).to_le_bytes());
         self.put(&chunk)
+    }
+
+    /// Writes the last chunk and the spans of all; after that, terms only.
+    fn end_times(&mut self) -> io::Result<()> {
+        if self.spans.is_none() {
+            return Ok(());
+        }
+        self.end_chunk()?;
+        let mut spans = self.spans.take().unwrap_or_default();
+        if spans.is_empty() {
+            return Ok(());
+        }
+        spans.extend_from_slice(&crc32c::crc32c(&spans).to_le_bytes());
+        self.put(&spans)
     }
 
     fn end_block(&mut self) -> io::Result<()> {
