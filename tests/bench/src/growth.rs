@@ -75,15 +75,12 @@ async fn rights(arguments: &GrowthArgs) -> anyhow::Result<Vec<Goal>> {
     let mut rates = vec![Vec::new(); meshes.len()];
     let plan = plan(arguments);
     for round in 0..rounds(arguments) {
-        for ((site, chain), rates) in meshes.iter_mut().zip(&mut rates) {
+        for index in order(round, meshes.len()) {
+            let (site, chain) = &mut meshes[index];
             let measured = load(site, chain, &plan, CASE, true).await?;
-            out::note(&format!(
-                "round {}: {} rights, {:.0} answers a second",
-                round + 1,
-                site.rights,
-                measured.per_second
-            ));
-            rates.push(measured.per_second);
+            let rate = measured.per_second;
+            out::note(&format!("round {}: {} rights, {rate:.0} answers a second", round + 1, site.rights));
+            rates[index].push(rate);
             if let Chain::Mesh(mesh) = chain {
                 mesh.settle(measured.answered).await?;
             }
@@ -128,21 +125,18 @@ async fn connections(arguments: &GrowthArgs) -> anyhow::Result<Vec<Goal>> {
     let mut rates = vec![Vec::new(); sizes.len()];
     let mut memory = vec![Vec::new(); sizes.len()];
     for round in 0..rounds(arguments) {
-        for ((count, rates), memory) in sizes.iter().zip(&mut rates).zip(&mut memory) {
-            let connections = count.to_string();
-            let holding = ["hold", "--address", &consumer_node, "--connections", &connections];
+        for index in order(round, sizes.len()) {
+            let count = sizes[index].to_string();
+            let holding = ["hold", "--address", &consumer_node, "--connections", &count];
             let mut holder = site.start("hold", &holding)?;
             holder.address().await?;
             let measured = load(&site, &chain, &plan, CASE, true).await?;
-            out::note(&format!(
-                "round {}: {count} connections held, {:.0} answers a second",
-                round + 1,
-                measured.per_second
-            ));
-            rates.push(measured.per_second);
+            let rate = measured.per_second;
+            out::note(&format!("round {}: {count} connections held, {rate:.0} answers a second", round + 1));
+            rates[index].push(rate);
             let Chain::Mesh(mesh) = &mut chain else { continue };
             mesh.settle(measured.answered).await?;
-            memory.push(resident_mib(mesh.nodes().first().context("no node")?)?);
+            memory[index].push(resident_mib(mesh.nodes().first().context("no node")?)?);
         }
     }
     let mut goals = told(&rates, sizes.iter().map(|count| format!("{count} connections held")))?;
@@ -174,6 +168,12 @@ fn plan(arguments: &GrowthArgs) -> Plan {
 
 const fn rounds(arguments: &GrowthArgs) -> usize {
     if arguments.quick { ROUNDS_QUICK } else { ROUNDS }
+}
+
+/// Small to large in one round, large to small in the next: what drifts falls on both.
+fn order(round: usize, sizes: usize) -> Vec<usize> {
+    let order = 0..sizes;
+    if round.is_multiple_of(2) { order.collect() } else { order.rev().collect() }
 }
 
 fn told(rates: &[Vec<f64>], names: impl Iterator<Item = String>) -> anyhow::Result<Vec<Goal>> {

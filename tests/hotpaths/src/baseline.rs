@@ -7,11 +7,23 @@ use serde::{Deserialize, Serialize};
 /// How far a count may move from the one on record, percent, either way.
 pub const DRIFT_PERCENT_MAX: f64 = 5.0;
 
-/// What is on record. Counts are of one compiler: another one makes other code.
+/// With what counts are made: another compiler makes other code, and valgrind and the processor decide which of several
+/// implementations cryptography chooses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Baseline {
+pub struct Tools {
     /// `rustc --version`.
     pub compiler: String,
+    /// `valgrind --version`.
+    pub valgrind: String,
+    /// Whether the processor has AVX2, the widest that valgrind shows to a program.
+    pub avx2: bool,
+}
+
+/// What is on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// How it was counted; otherwise counted, it is not compared.
+    pub tools: Tools,
     /// Instructions of one turn of each path, by name.
     pub instructions: BTreeMap<String, u64>,
 }
@@ -48,7 +60,8 @@ pub struct Compared {
 impl Compared {
     /// Compares a count with the one on record.
     pub fn new(name: &str, instructions: u64, baseline: Option<u64>) -> Self {
-        let percent = baseline.map(|baseline| (float(instructions) / float(baseline.max(1)) - 1.0) * 100.0);
+        let percent =
+            baseline.map(|baseline| (float(instructions) - float(baseline)) * 100.0 / float(baseline.max(1)));
         let verdict = match percent {
             None => Verdict::New,
             Some(percent) if percent > DRIFT_PERCENT_MAX => Verdict::Worse,

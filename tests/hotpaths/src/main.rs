@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
-use lienthong_hotpaths::baseline::{Baseline, Compared, DRIFT_PERCENT_MAX, Verdict};
+use lienthong_hotpaths::baseline::{Baseline, Compared, DRIFT_PERCENT_MAX, Tools, Verdict};
 use lienthong_hotpaths::paths::{ALL, named};
 
 /// Turns of the shorter of two runs; the longer makes twice as many. Their difference holds turns only: no preparation, no start,
@@ -70,10 +70,10 @@ fn take(name: &str, turns: u32) -> anyhow::Result<()> {
 
 /// Whether every path passes.
 fn compare(file: &Path, write: bool, json: bool) -> anyhow::Result<bool> {
-    let compiler = said("rustc", &["--version"])?;
+    let tools = tools()?;
     let on_record = read(file)?;
-    if let Some(other) = on_record.as_ref().filter(|record| record.compiler != compiler && !write) {
-        println!("SKIPPED: the counts on record are of {}, this is {compiler}", other.compiler);
+    if let Some(other) = on_record.as_ref().filter(|record| record.tools != tools && !write) {
+        println!("SKIPPED: the counts on record are of {:?}, this is {tools:?}", other.tools);
         return Ok(true);
     }
     let mut counts = BTreeMap::new();
@@ -87,7 +87,7 @@ fn compare(file: &Path, write: bool, json: bool) -> anyhow::Result<bool> {
         counts.insert(path.name.to_owned(), instructions);
     }
     if write {
-        let text = serde_json::to_string_pretty(&Baseline { compiler, instructions: counts })?;
+        let text = serde_json::to_string_pretty(&Baseline { tools, instructions: counts })?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
         return Ok(true);
     }
@@ -145,7 +145,18 @@ fn counted(path: &str, turns: u32) -> anyhow::Result<u64> {
     Ok(count.trim().parse()?)
 }
 
-fn said(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program).args(arguments).output().context(program.to_owned())?;
+/// With what this machine counts.
+fn tools() -> anyhow::Result<Tools> {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    Ok(Tools {
+        compiler: version("rustc")?,
+        valgrind: version("valgrind").context("install the package valgrind of Debian")?,
+        avx2: processor.split_whitespace().any(|flag| flag == "avx2"),
+    })
+}
+
+fn version(program: &str) -> anyhow::Result<String> {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.with_context(|| format!("{program} cannot be started"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

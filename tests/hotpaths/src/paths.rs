@@ -1,11 +1,13 @@
 //! The hot paths by name. Inputs are fixed, so that the same code takes the same instructions.
 
+#![allow(clippy::unnecessary_wraps, reason = "every path is prepared alike")]
+
 use std::hint::black_box;
 
 use anyhow::Context as _;
 use lienthong_audit::digest::{ExchangeKey, MessageDigest};
-use lienthong_audit::hash::{Hash, leaf_hash};
-use lienthong_audit::merkle::{Frontier, inclusion_proof, verify_inclusion};
+use lienthong_audit::hash::{Hash, leaf_hash, node_hash};
+use lienthong_audit::merkle::{Frontier, HashReader, inclusion_proof, verify_inclusion};
 use lienthong_audit::{chain, record};
 use lienthong_certs::pki::{Holder, Request};
 use lienthong_certs::{DevPki, Judge, Profile, Usage};
@@ -21,8 +23,8 @@ const RIGHTS: usize = 10_000;
 /// An answer about one person, and a page of them, bytes.
 const SMALL_BYTES: usize = 256;
 const PAGE_BYTES: usize = 4096;
-/// Leaves of the tree in which an entry is proven. Reading from memory costs the hashes below, so it is small.
-const LEAVES: usize = 256;
+/// Leaves of the tree in which an entry is proven; a power of two.
+const LEAVES: usize = 4096;
 
 /// One turn of a path.
 pub type Turn = Box<dyn FnMut() -> anyhow::Result<()>>;
@@ -37,7 +39,7 @@ pub struct HotPath {
 }
 
 /// All of them, in the order of an exchange.
-pub const ALL: [HotPath; 11] = [
+pub const ALL: [HotPath; 13] = [
     HotPath { name: "identity: a chain that was accepted before", prepare: identity },
     HotPath { name: "identity: the place of a caller", prepare: place },
     HotPath { name: "decision", prepare: decision },
@@ -45,10 +47,12 @@ pub const ALL: [HotPath; 11] = [
     HotPath { name: "filter, one record", prepare: || filter(page(SMALL_BYTES)?) },
     HotPath { name: "filter, page of 4 KiB", prepare: || filter(page(PAGE_BYTES)?) },
     HotPath { name: "filter, page of 4 KiB, masked", prepare: || filter(page(PAGE_BYTES)?.masked()?) },
-    HotPath { name: "digest of 256 bytes", prepare: digest },
+    HotPath { name: "digest of 256 bytes", prepare: || digest(SMALL_BYTES) },
+    HotPath { name: "digest of 4 KiB", prepare: || digest(PAGE_BYTES) },
     HotPath { name: "record encoded, hashed, chained", prepare: record_written },
     HotPath { name: "Merkle append", prepare: merkle_append },
-    HotPath { name: "inclusion proof made and checked", prepare: merkle_proof },
+    HotPath { name: "inclusion proof made", prepare: proof_made },
+    HotPath { name: "inclusion proof checked", prepare: proof_checked },
 ];
 
 /// The path of this name.
@@ -95,7 +99,7 @@ fn decision() -> anyhow::Result<Turn> {
 }
 
 fn decision_with_condition() -> anyhow::Result<Turn> {
-    // One condition is enough: its cost does not depend on how many others there are.
+    // The rights of one consumer: the first use of each, which makes its scope, is over before anything counts.
     let (asked, record) = (Asked::of(crate::registry::PURPOSES, CONDITION)?, admitted());
     let mut number = 0_u32;
     Ok(Box::new(move || {
@@ -116,8 +120,8 @@ fn filter(answer: Answer) -> anyhow::Result<Turn> {
     }))
 }
 
-fn digest() -> anyhow::Result<Turn> {
-    let (key, message) = (ExchangeKey::from_bytes([7; _]), [9; SMALL_BYTES]);
+fn digest(bytes: usize) -> anyhow::Result<Turn> {
+    let (key, message) = (ExchangeKey::from_bytes([7; _]), vec![9; bytes]);
     Ok(Box::new(move || {
         let mut digest = MessageDigest::new(&key);
         digest.message(black_box(&message));
@@ -148,20 +152,55 @@ fn merkle_append() -> anyhow::Result<Turn> {
     }))
 }
 
-fn merkle_proof() -> anyhow::Result<Turn> {
-    let leaves: Vec<Hash> = (0..LEAVES).map(|number| leaf_hash(&number.to_be_bytes())).collect();
-    let size = leaves.len() as u64;
-    let mut frontier = Frontier::new();
-    for leaf in &leaves {
-        frontier.push(*leaf);
+/// Every level of a full tree, as tiles hold them: reading a subtree costs no hash.
+struct Levels(Vec<Vec<Hash>>);
+
+impl Levels {
+    fn new() -> Self {
+        let mut levels: Vec<Vec<Hash>> =
+            vec![(0..LEAVES).map(|number| leaf_hash(&number.to_be_bytes())).collect()];
+        while let Some(below) = levels.last().filter(|below| below.len() > 1) {
+            levels.push(below.as_chunks::<2>().0.iter().map(|[one, other]| node_hash(one, other)).collect());
+        }
+        Self(levels)
     }
-    let root = frontier.root();
+
+    fn root(&self) -> anyhow::Result<Hash> {
+        self.0.last().and_then(|top| top.first()).copied().context("a tree without a root")
+    }
+
+    fn proof(&self, index: usize) -> anyhow::Result<Vec<Hash>> {
+        inclusion_proof(index as u64, LEAVES as u64, self)?.context("a leaf is missing")
+    }
+}
+
+impl HashReader for Levels {
+    type Error = anyhow::Error;
+
+    fn subtree(&self, level: u8, index: u64) -> anyhow::Result<Hash> {
+        let level = self.0.get(usize::from(level));
+        let hash = level.and_then(|level| level.get(usize::try_from(index).unwrap_or(usize::MAX)));
+        hash.copied().context("a subtree is missing")
+    }
+}
+
+fn proof_made() -> anyhow::Result<Turn> {
+    let levels = Levels::new();
     let mut index = 0;
     Ok(Box::new(move || {
         index = (index + 1) % LEAVES;
-        let Ok(path) = inclusion_proof(index as u64, size, &leaves[..]);
-        let path = path.context("a leaf is missing")?;
-        Ok(verify_inclusion(&leaves[index], index as u64, size, &path, &root)?)
+        black_box(levels.proof(black_box(index))?);
+        Ok(())
+    }))
+}
+
+fn proof_checked() -> anyhow::Result<Turn> {
+    let levels = Levels::new();
+    let (root, index) = (levels.root()?, LEAVES / 3);
+    let (leaf, path) = (levels.subtree(0, index as u64)?, levels.proof(index)?);
+    Ok(Box::new(move || {
+        let checked = verify_inclusion(black_box(&leaf), index as u64, LEAVES as u64, &path, &root);
+        Ok(checked?)
     }))
 }
 

@@ -139,7 +139,7 @@ impl<R: ReadAt> Segment<R> {
 
     /// The times of its entries, milliseconds since 1970.
     pub const fn times(&self) -> Times<'_, R> {
-        Times { segment: self, chunk: None, times: Vec::new() }
+        Times { segment: self, chunk: None, read: Vec::new() }
     }
 
     /// The times of one chunk.
@@ -277,7 +277,8 @@ fn spans<R: ReadAt>(source: &R, entries: u32) -> Result<Vec<Range<i64>>, IndexEr
 pub struct Times<'a, R> {
     segment: &'a Segment<R>,
     chunk: Option<usize>,
-    times: Vec<i64>,
+    /// What stands in it.
+    read: Vec<i64>,
 }
 
 impl<R: ReadAt> Times<'_, R> {
@@ -299,10 +300,10 @@ impl<R: ReadAt> Times<'_, R> {
     pub fn of(&mut self, entry: u32) -> Result<i64, IndexError> {
         let chunk = entry as usize / TIMES_PER_CHUNK;
         if self.chunk != Some(chunk) {
-            self.times = self.segment.times_of(chunk)?;
+            self.read = self.segment.times_of(chunk)?;
             self.chunk = Some(chunk);
         }
-        let time = self.times.get(entry as usize % TIMES_PER_CHUNK).copied();
+        let time = self.read.get(entry as usize % TIMES_PER_CHUNK).copied();
         time.ok_or(damaged(0, "an entry without a time"))
     }
 }

@@ -154,7 +154,8 @@ impl ReadAt for Counted {
 #[test]
 fn a_question_about_time_reads_only_the_times_that_may_answer_it() {
     // Every seventh has no time; the first chunk has none at all.
-    let time = |number: u32| if number < 1_024 || number % 7 == 0 { NO_TIME_MS } else { i64::from(number) };
+    let time =
+        |number: u32| if number < 1_024 || number.is_multiple_of(7) { NO_TIME_MS } else { i64::from(number) };
     let rows: Vec<Row> = (0..20_000_u32).map(|number| Row::new(time(number), vec![])).collect();
     let built = build(0, &rows);
     let counted = |bytes| Segment::open(Counted(bytes, 0.into())).unwrap();
