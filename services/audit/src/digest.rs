@@ -4,6 +4,8 @@
 //! So digests are keyed by a random key of the exchange, and commitments by the record's salt (design §6,
 //! Digests and Subjects). Key and salt live in the erasable side file ([`crate::keys`]), never in a record.
 
+use std::sync::Arc;
+
 use aws_lc_rs::{hmac, rand};
 use lienthong_proto::lienthong::audit::v1::Digest;
 use zeroize::Zeroizing;
@@ -63,6 +65,29 @@ impl std::fmt::Debug for ExchangeKey {
     }
 }
 
+/// An exchange key made ready: both directions of an exchange are digested under it. Clones share it.
+#[derive(Clone)]
+pub struct Digester(Arc<hmac::Key>);
+
+impl Digester {
+    /// Makes a key ready.
+    pub fn new(key: &ExchangeKey) -> Self {
+        Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))
+    }
+
+    /// The digest of one direction, before any message.
+    pub fn begin(&self) -> MessageDigest {
+        let context = Some(Box::new(hmac::Context::with_key(&self.0)));
+        MessageDigest { context, messages: 0, bytes: 0 }
+    }
+}
+
+impl std::fmt::Debug for Digester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Digester(hidden)")
+    }
+}
+
 /// The running digest of one direction of an exchange: HMAC-SHA-256 under the exchange key over, for each
 /// message, its length (u32 big-endian) and its uncompressed bytes.
 ///
@@ -70,16 +95,16 @@ impl std::fmt::Debug for ExchangeKey {
 /// ([`MessageDigest::begin`], [`MessageDigest::bytes`]); both give the same digest.
 #[derive(Clone)]
 pub struct MessageDigest {
-    context: hmac::Context,
+    /// `None` once ended. In a box: it is over a kilobyte, and what holds it is moved.
+    context: Option<Box<hmac::Context>>,
     messages: u64,
     bytes: u64,
 }
 
 impl MessageDigest {
-    /// The digest before any message.
+    /// The digest before any message; of several under one key, [`Digester`] makes them cheaper.
     pub fn new(key: &ExchangeKey) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
-        Self { context: hmac::Context::with_key(&key), messages: 0, bytes: 0 }
+        Digester::new(key).begin()
     }
 
     /// Takes in one whole message. gRPC bounds its length to `u32` (the length prefix of its framing); a longer
@@ -91,13 +116,13 @@ impl MessageDigest {
 
     /// Announces a message of `length` bytes, to be given in pieces.
     pub fn begin(&mut self, length: u32) {
-        self.context.update(&length.to_be_bytes());
+        self.update(&length.to_be_bytes());
         self.messages += 1;
     }
 
     /// Takes in a piece of the message announced last.
     pub fn bytes(&mut self, piece: &[u8]) {
-        self.context.update(piece);
+        self.update(piece);
         self.bytes += piece.len() as u64;
     }
 
@@ -107,12 +132,12 @@ impl MessageDigest {
         if entries.is_empty() {
             return;
         }
-        self.context.update(&METADATA_MARK.to_be_bytes());
-        self.context.update(&length(entries.len()));
+        self.update(&METADATA_MARK.to_be_bytes());
+        self.update(&length(entries.len()));
         for (key, value) in entries {
             for part in [key, value] {
-                self.context.update(&length(part.len()));
-                self.context.update(part);
+                self.update(&length(part.len()));
+                self.update(part);
             }
         }
     }
@@ -133,8 +158,21 @@ impl MessageDigest {
     }
 
     /// The digest as the closing record states it.
-    pub fn finish(self) -> Digest {
-        Digest { hmac: self.context.sign().as_ref().to_vec(), messages: self.messages, bytes: self.bytes }
+    pub fn finish(mut self) -> Digest {
+        self.end()
+    }
+
+    /// The same, where the digest stays in its place: it is of nothing afterwards, and takes nothing in.
+    pub fn end(&mut self) -> Digest {
+        let tag = self.context.take().map(|context| context.sign());
+        let hmac = tag.as_ref().map(|tag| tag.as_ref().to_vec()).unwrap_or_default();
+        Digest { hmac, messages: self.messages, bytes: self.bytes }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(context) = &mut self.context {
+            context.update(bytes);
+        }
     }
 }
 
@@ -179,6 +217,25 @@ mod tests {
         let digest = digest.finish();
         assert_eq!(digest.hmac, expected.as_ref());
         assert_eq!((digest.messages, digest.bytes), (2, 3));
+    }
+
+    #[test]
+    fn an_ended_digest_takes_nothing_in() {
+        let digester = Digester::new(&key());
+        let mut digest = digester.begin();
+        digest.message(b"abc");
+        let ended = digest.end();
+        assert_eq!(ended, digester.clone().begin_with(b"abc"));
+        digest.bytes(b"more");
+        assert_eq!(digest.end().hmac, Vec::<u8>::new());
+    }
+
+    impl Digester {
+        fn begin_with(&self, message: &[u8]) -> Digest {
+            let mut digest = self.begin();
+            digest.message(message);
+            digest.finish()
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
-use lienthong_audit::digest::ExchangeKey;
+use lienthong_audit::digest::{Digester, ExchangeKey};
 use lienthong_catalog::{Method, Permitted, RightsIndex, purpose};
 use lienthong_proto::{
     lienthong::{
@@ -147,7 +147,8 @@ impl Outgoing {
         let system = exchange.system.clone();
         let (parts, body) = request.into_parts();
         let head = RequestHead::read(&parts.headers, self.method.application_metadata());
-        let tally = RequestTally::new(&key);
+        let digester = Digester::new(&key);
+        let tally = RequestTally::new(&digester);
         if self.may_be_asked_twice() && nodes.len() > 1 {
             tally.keep();
         }
@@ -166,7 +167,7 @@ impl Outgoing {
         let opened = open(&self.core, exchange, self.id, &key, gate, self.received)?;
         let seq = opened.ticket.seq;
         let context = self.context(&permitted, system, &key, &opened.ticket.leaf_hash.0);
-        let mut closer = Closer::new(Arc::clone(&self.core), opened, key.clone(), tally);
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, digester, tally);
         let head = match head {
             Ok(head) => head,
             Err(error) => return Ok(Released::failed(Side::Consumer, &mut closer, error)),

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{HeaderName, HeaderValue, Request};
-use lienthong_audit::digest::ExchangeKey;
+use lienthong_audit::digest::{Digester, ExchangeKey};
 use lienthong_catalog::{Method, Permitted, RightsIndex, purpose};
 use lienthong_proto::{
     lienthong::{
@@ -153,7 +153,8 @@ impl Admitted {
     ) -> Result<Released, MeshError> {
         let (parts, body) = request.into_parts();
         let head = RequestHead::read(&parts.headers, self.method.application_metadata());
-        let tally = RequestTally::new(&self.key);
+        let digester = Digester::new(&self.key);
+        let tally = RequestTally::new(&digester);
         tally.metadata(&parts.headers);
         let subjects = Some(Arc::clone(self.method.request_plan()));
         let space = self.core.node.messages.of(&caller.party);
@@ -168,7 +169,7 @@ impl Admitted {
         let gate = self.permitted.release_gate();
         let opened = open(&self.core, exchange, self.id, &self.key, gate, self.received)?;
         let seq = opened.ticket.seq;
-        let mut closer = Closer::new(Arc::clone(&self.core), opened, self.key.clone(), tally);
+        let mut closer = Closer::new(Arc::clone(&self.core), opened, digester, tally);
         closer.peer_opening_hash = self.peer_opening_hash;
         let Some(backend) = self.core.upstreams.backend(self.method.path()).cloned() else {
             let detail = format!("no backend is configured for {}", self.method.path());

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use lienthong_audit::{
-    digest::{ExchangeKey, MessageDigest},
+    digest::Digester,
     journal::{AppendError, SubjectRow, Ticket},
     record,
 };
@@ -40,7 +40,7 @@ pub struct Closer {
     /// `None` once closed.
     opened: Option<Opened>,
     request: RequestTally,
-    key: ExchangeKey,
+    digester: Digester,
     /// What the release step saw.
     pub report: Report,
     /// What a sample of the records was like; at the provider's node.
@@ -86,12 +86,12 @@ impl Ending {
 
 impl Closer {
     /// Takes over an exchange that is on record.
-    pub fn new(core: Arc<Core>, opened: Opened, key: ExchangeKey, request: RequestTally) -> Self {
+    pub fn new(core: Arc<Core>, opened: Opened, digester: Digester, request: RequestTally) -> Self {
         Self {
             core,
             opened: Some(opened),
             request,
-            key,
+            digester,
             report: Report::with_subjects_max(SUBJECTS_HELD_MAX),
             sample: Sample::default(),
             peer_opening_hash: Vec::new(),
@@ -103,7 +103,7 @@ impl Closer {
 
     /// Closes with an error that the caller hears before anything was released, and gives it back.
     pub fn fail(&mut self, error: MeshError) -> MeshError {
-        let nothing = MessageDigest::new(&self.key).finish();
+        let nothing = self.digester.begin().finish();
         self.close(&Ending::failed(error.reason, false), nothing, Vec::new());
         error
     }
@@ -130,9 +130,9 @@ impl Closer {
         &self.request
     }
 
-    /// Key of the exchange's digests.
-    pub fn key(&self) -> &ExchangeKey {
-        &self.key
+    /// What begins the exchange's digests.
+    pub fn digester(&self) -> &Digester {
+        &self.digester
     }
 
     /// The node's thread that serves this exchange.
@@ -155,7 +155,7 @@ impl Closer {
     /// Writes the closing record. A second call does nothing.
     pub fn close(&mut self, ending: &Ending, response: Digest, released: Vec<String>) {
         let Some(mut opened) = self.opened.take() else { return };
-        self.request.end();
+        let request = self.request.end();
         self.core.node.metrics.ended(ending, opened.received.elapsed());
         self.core.node.metrics.metadata_dropped.inc_by(self.metadata_dropped);
         let mut subjects =
@@ -167,7 +167,7 @@ impl Closer {
             status: ending.status.into(),
             reason: ending.reason.clone(),
             grpc_status: ending.code as u32,
-            request: Some(self.request.digest()),
+            request: Some(request),
             response: Some(response),
             fields_released: released,
             records: u64::from(self.report.records),

@@ -70,7 +70,7 @@ pub fn release(
         Ok(encoding) => encoding,
         Err(error) => return Released::failed(side, &mut closer, error),
     };
-    let mut digest = MessageDigest::new(closer.key());
+    let mut digest = closer.digester().begin();
     let rows = Rows::of(side, &permitted);
     let nothing = ApplicationMetadata::default();
     // What stands before a single record would tell whether there is one.
@@ -374,7 +374,7 @@ impl ReleaseBody {
     fn end(&mut self, mut trailers: HeaderMap, ending: &Ending) -> HeaderMap {
         stamp(self.side, &self.closer, &mut trailers);
         let released = self.permitted.plan().released(&self.closer.report).map(str::to_owned).collect();
-        self.closer.close(ending, self.digest.so_far(), released);
+        self.closer.close(ending, self.digest.end(), released);
         trailers
     }
 
@@ -405,7 +405,7 @@ impl Drop for ReleaseBody {
         if self.closer.opened().is_some() {
             let ending = Ending::failed(self.why_dropped(), self.digest.messages() > 0);
             let released = self.permitted.plan().released(&self.closer.report).map(str::to_owned).collect();
-            self.closer.close(&ending, self.digest.so_far(), released);
+            self.closer.close(&ending, self.digest.end(), released);
         }
     }
 }

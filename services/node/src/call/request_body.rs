@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use lienthong_audit::digest::{ExchangeKey, MessageDigest};
+use lienthong_audit::digest::{Digester, MessageDigest};
 use lienthong_catalog::condition::RowScope;
 use lienthong_filter::{Plan, Report, Subjects};
 use lienthong_proto::{lienthong::audit::v1::Digest, reason::Reason, status::MeshError};
@@ -56,9 +56,9 @@ enum Kept {
 
 impl RequestTally {
     /// An empty tally for one exchange.
-    pub fn new(key: &ExchangeKey) -> Self {
+    pub fn new(digester: &Digester) -> Self {
         let tally = Tally {
-            digest: MessageDigest::new(key),
+            digest: digester.begin(),
             report: Report::with_subjects_max(SUBJECTS_HELD_MAX),
             error: None,
             ended: false,
@@ -89,7 +89,7 @@ impl RequestTally {
 
     /// The digest of what has passed so far.
     pub fn digest(&self) -> Digest {
-        self.lock().digest.clone().finish()
+        self.lock().digest.so_far()
     }
 
     /// The error that ended the request, if one did.
@@ -97,16 +97,17 @@ impl RequestTally {
         self.lock().error.clone()
     }
 
-    /// Ends the request with its exchange: what the caller still sends goes nowhere.
-    pub fn end(&self) {
-        let waiting = {
+    /// Ends the request with its exchange: what the caller still sends goes nowhere. Gives the digest of what has passed.
+    pub fn end(&self) -> Digest {
+        let (digest, waiting) = {
             let mut tally = self.lock();
             tally.ended = true;
-            tally.waiting.take()
+            (tally.digest.end(), tally.waiting.take())
         };
         if let Some(waker) = waiting {
             waker.wake();
         }
+        digest
     }
 
     /// Calls `f` with the subjects that the request has named, which it may take away.

@@ -101,6 +101,8 @@ pub fn grpc_status(headers: &HeaderMap) -> Option<Code> {
 
 /// The mesh's own error among these headers.
 pub fn of_the_mesh(headers: &HeaderMap) -> Option<ReadError> {
+    // It stands in the details; most answers have none, and need no reading.
+    headers.get(DETAILS)?;
     read_status(headers).and_then(|(status, _)| status::read(&status))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Full, Limited};
-use lienthong_audit::digest::{EXCHANGE_KEY_BYTES, ExchangeKey};
+use lienthong_audit::digest::{Digester, EXCHANGE_KEY_BYTES, ExchangeKey};
 use lienthong_catalog::RightsIndex;
 use lienthong_proto::{
     lienthong::{audit::v1::Side, exchange::v1::CallContext},
@@ -42,13 +42,13 @@ pub async fn ask(
     };
     let upstream = core.upstreams.peer(&core.node, node);
     let deadline = Deadline::read_unary(request.headers(), &core.node.limits)?;
-    let key = ExchangeKey::from_bytes([0; EXCHANGE_KEY_BYTES]);
+    let digester = Digester::new(&ExchangeKey::from_bytes([0; EXCHANGE_KEY_BYTES]));
     let context = context(caller);
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let encoding = Encoding::read(&parts.headers)?;
     let body =
-        RequestBody::new(body, &core.node.messages, None, RequestTally::new(&key)).compressed(encoding);
+        RequestBody::new(body, &core.node.messages, None, RequestTally::new(&digester)).compressed(encoding);
     let call = [(metadata::CALL, metadata::call_header(&context))];
     let onward = forward::request(path, &parts.headers, HeaderMap::new(), deadline, call, body);
     let (response, in_flight) = forward::send(&upstream.upstream, onward, deadline)
