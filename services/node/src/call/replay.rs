@@ -4,13 +4,17 @@
 //! Two generations of ids, each covering one window length: an id is forgotten only after every
 //! moment at which it could still be accepted has passed. The window is rebuilt from the journal's
 //! opening records at start, so that a restart forgets nothing.
+//!
+//! What is kept of an id is a mark of 64 bits, hashed under a key that this process made. Two ids never share one by
+//! design of whoever chose them, and by chance one call in 10¹² is refused as if it came again, when as many are
+//! remembered as may be.
 
 use std::{
-    collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use hashbrown::HashTable;
 use lienthong_proto::{reason::Reason, status::MeshError};
 
 use crate::limits::{REPLAY_IDS_MAX, REPLAY_WINDOW_MS};
@@ -30,12 +34,9 @@ pub struct ReplayWindow {
 struct Shard {
     /// `now / GENERATION_MS` of the current generation.
     generation: u64,
-    current: HashSet<Key>,
-    previous: HashSet<Key>,
+    current: HashTable<u64>,
+    previous: HashTable<u64>,
 }
-
-/// Exchange id, attempt, and a keyed hash of the consumer's node.
-type Key = ([u8; 16], u32, u64);
 
 impl Default for ReplayWindow {
     fn default() -> Self {
@@ -59,31 +60,47 @@ impl ReplayWindow {
                 ),
             ));
         }
-        let mut shard = self.shard(&id);
+        let mark = self.mark(node, &id, attempt);
+        let mut shard = self.shard(mark);
         shard.turn_to(now_ms / GENERATION_MS);
-        let key = (id, attempt, self.hasher.hash_one(node));
-        if shard.previous.contains(&key) || shard.current.contains(&key) {
+        if holds(&shard.previous, mark) || holds(&shard.current, mark) {
             return Err(MeshError::new(Reason::DenyReplay, "the exchange id was used before"));
         }
         if shard.current.len() >= REPLAY_IDS_MAX / SHARDS {
             return Err(MeshError::new(Reason::FailOverloaded, "the replay window is full"));
         }
-        shard.current.insert(key);
+        put(&mut shard.current, mark);
         Ok(())
     }
 
     /// Puts an exchange of the journal back into the window, at start.
     pub fn remember(&self, node: &str, id: [u8; 16], attempt: u32, now_ms: u64) {
-        let key = (id, attempt, self.hasher.hash_one(node));
-        let mut shard = self.shard(&id);
+        let mark = self.mark(node, &id, attempt);
+        let mut shard = self.shard(mark);
         shard.turn_to(now_ms / GENERATION_MS);
-        shard.current.insert(key);
+        if !holds(&shard.current, mark) {
+            put(&mut shard.current, mark);
+        }
     }
 
-    fn shard(&self, id: &[u8; 16]) -> MutexGuard<'_, Shard> {
-        // A poisoned shard is still a correct set: nothing in it is half-written.
-        self.shards[usize::from(id[15]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    fn mark(&self, node: &str, id: &[u8; 16], attempt: u32) -> u64 {
+        self.hasher.hash_one((node, id, attempt))
     }
+
+    /// A table finds its place by the lowest bits of a mark and its highest; a shard is chosen by others.
+    fn shard(&self, mark: u64) -> MutexGuard<'_, Shard> {
+        let [_, _, _, _, byte, ..] = mark.to_le_bytes();
+        // A poisoned shard is still a correct set: nothing in it is half-written.
+        self.shards[usize::from(byte) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn holds(marks: &HashTable<u64>, mark: u64) -> bool {
+    marks.find(mark, |held| *held == mark).is_some()
+}
+
+fn put(marks: &mut HashTable<u64>, mark: u64) {
+    marks.insert_unique(mark, mark, |held| *held);
 }
 
 impl Shard {
