@@ -132,7 +132,7 @@ pub async fn run(
     let broker = Broker::new(&config.broker, &trust, &connections);
     let node = open_node(&config, &trust)?;
     node.revocation.judged_by(&trust.material);
-    orphans::close(&node)?;
+    orphans::close(&node);
     orphans::refill_replay_window(&node)?;
     let (first, first_bundle) = watch::channel(false);
     let keeper = open_bundle(&config, &node, &trust, &broker, &connections, &first);

@@ -9,6 +9,7 @@ use super::error::JournalError;
 use super::folder::{Acknowledged, Folder, Identity};
 use super::frame::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::options::JournalOptions;
+use super::orphan::{OpenExchanges, Orphan};
 use super::recover::{self, Ending};
 use crate::chain;
 use crate::record;
@@ -18,6 +19,8 @@ pub(super) struct History {
     pub path: PathBuf,
     pub ending: Ending,
     pub backlog_bytes: u64,
+    /// What the last process left open.
+    pub orphans: Vec<Orphan>,
     /// When the oldest record that was not acknowledged was made, by its own clock.
     backlog_made: Option<SystemTime>,
 }
@@ -28,9 +31,11 @@ impl History {
         identity: &Identity,
         acknowledged: Acknowledged,
     ) -> Result<Self, JournalError> {
+        // Every exchange that may be open begins at the floor or later.
         let from = acknowledged.floor.min(acknowledged.seq + 1);
-        let (mut backlog_bytes, mut backlog_made) = (0, None);
+        let (mut backlog_bytes, mut backlog_made, mut open) = (0, None, OpenExchanges::default());
         let (path, ending) = recover::scan_all(folder, identity.epoch, from, |found| {
+            open.take(found);
             if found.seq > acknowledged.seq {
                 backlog_bytes += found.size as u64;
                 if found.seq == acknowledged.seq + 1 {
@@ -43,7 +48,7 @@ impl History {
             let dir = folder.dir().to_owned();
             return Err(JournalError::RolledBack { dir, last_seq, acknowledged: acknowledged.seq });
         }
-        Ok(Self { path, ending, backlog_bytes, backlog_made })
+        Ok(Self { path, ending, backlog_bytes, orphans: open.into_orphans(), backlog_made })
     }
 
     pub fn backlog_since(&self, now: SystemTime) -> Instant {
@@ -52,7 +57,8 @@ impl History {
     }
 }
 
-/// Visits every record of the segments that were written to since `since`. The newest segment is always read.
+/// Visits every record of the segments that were written to since `since`, without proving their chain once more. The newest
+/// segment is always read.
 pub(super) fn recent(
     folder: &Folder,
     epoch: u64,
@@ -60,19 +66,23 @@ pub(super) fn recent(
     mut visit: impl FnMut(&[u8]),
 ) -> Result<(), JournalError> {
     let segments = folder.segments()?;
-    let mut from = segments.last().copied();
-    for first_seq in segments.iter().rev().skip(1) {
-        let path = folder.segment(*first_seq);
+    let mut first = segments.len().saturating_sub(1);
+    while let Some(earlier) = first.checked_sub(1) {
+        let path = folder.segment(segments[earlier]);
         let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
         if written.map_err(JournalError::io("look at", &path))? < since {
             break;
         }
-        from = Some(*first_seq);
+        first = earlier;
     }
-    match from {
-        Some(from) => recover::scan_all(folder, epoch, from, |found| visit(found.body)).map(|_| ()),
-        None => Ok(()),
+    let mut bytes = Vec::new();
+    for first_seq in &segments[first..] {
+        let path = folder.segment(*first_seq);
+        recover::read_written(&path, &mut bytes).map_err(JournalError::io("read", &path))?;
+        recover::header_of(&path, &bytes, epoch, *first_seq)?;
+        recover::skim(&bytes, &mut visit).map_err(|fault| recover::damaged(&path, fault))?;
     }
+    Ok(())
 }
 
 /// When a record was made, by its own clock.

@@ -87,6 +87,9 @@ impl Pool {
     }
 }
 
+/// So many spares are there when a journal opens; those for the rest of the backlog follow while it works already.
+pub(super) const SPARES_AT_FIRST: usize = 2;
+
 /// How often the keeper looks around without being called.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -109,7 +112,7 @@ impl Keeper {
     /// Runs until the journal is closed, then does a last round.
     pub fn run(mut self) {
         loop {
-            self.reserve();
+            self.reserve(usize::MAX);
             let stopped = self.shared.pool.wait();
             if stopped || self.last_round.elapsed() >= KEYS_SYNC_INTERVAL {
                 self.last_round = Instant::now();
@@ -125,9 +128,9 @@ impl Keeper {
         }
     }
 
-    /// Makes spares until the whole backlog has its place.
-    pub fn reserve(&mut self) {
-        while self.shared.pool.len() < self.spares_wanted() {
+    /// Makes spares until the whole backlog has its place, or there are `enough`.
+    pub fn reserve(&mut self, enough: usize) {
+        while self.shared.pool.len() < self.spares_wanted().min(enough) {
             self.spares_made += 1;
             let path = self.shared.folder.spare(self.spares_made);
             match self.make_spare(path.clone()) {

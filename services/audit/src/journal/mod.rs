@@ -93,6 +93,8 @@ pub struct Journal {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
+    /// What the last process left open, until it is asked for.
+    orphans: Mutex<Vec<Orphan>>,
     /// Held until the threads have ended.
     _lock: File,
 }
@@ -143,11 +145,10 @@ impl Journal {
         Shipper::start(Arc::clone(&self.shared), position)
     }
 
-    /// The exchanges that were open when the last process ended, oldest first; blocking. The node closes each
-    /// with [`Orphan::closing`] before it takes traffic.
-    pub fn sweep(&self) -> Result<Vec<Orphan>, JournalError> {
-        let floor = lock(&self.shared.acknowledged).floor;
-        orphan::find(&self.shared.folder, self.shared.epoch, floor)
+    /// The exchanges that were open when the last process ended, oldest first; told once. The node closes each with
+    /// [`Orphan::closing`] before it takes traffic.
+    pub fn sweep(&self) -> Vec<Orphan> {
+        std::mem::take(&mut lock(&self.orphans))
     }
 
     /// Visits the bytes of every record written since `since`, by the modification times of the segments, so that
@@ -217,15 +218,20 @@ impl Journal {
             disk,
         });
         let mut keeper = Keeper::new(Arc::clone(&shared), acknowledged);
-        keeper.reserve();
+        keeper.reserve(keeper::SPARES_AT_FIRST);
         let writer = Writer::new(Arc::clone(&shared), recovered);
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
             thread.map_err(JournalError::io("start a thread for", shared.folder.dir()))
         };
         let writer = spawn("journal", Box::new(move || writer.run()))?;
-        let mut journal =
-            Self { shared: Arc::clone(&shared), writer: Some(writer), keeper: None, _lock: lock };
+        let mut journal = Self {
+            shared: Arc::clone(&shared),
+            writer: Some(writer),
+            keeper: None,
+            orphans: Mutex::new(history.orphans),
+            _lock: lock,
+        };
         journal.keeper = Some(spawn("journal-keeper", Box::new(move || keeper.run()))?);
         Ok(journal)
     }

@@ -33,17 +33,18 @@ pub struct JournalOptions {
 }
 
 impl JournalOptions {
-    /// The defaults for a node: segments of 64 MiB, a backlog of at most 2,000,000 records and 256 MiB, 16 MiB
-    /// of memory for shipping, acknowledged segments kept for 30 days but at most 1,024 of them.
+    /// The defaults for a node: segments of 16 MiB (what opening reads at least of a busy journal), a backlog of at most
+    /// 2,000,000 records and 256 MiB, 4 MiB of memory for shipping, acknowledged segments kept for 30 days but at most
+    /// 4,096 of them.
     pub fn new(node: impl Into<String>) -> Self {
         Self {
             node: node.into(),
-            segment_bytes_max: 64 * 1024 * 1024,
+            segment_bytes_max: 16 * 1024 * 1024,
             backlog_records_max: 2_000_000,
             backlog_bytes_max: 256 * 1024 * 1024,
-            tail_bytes_max: 16 * 1024 * 1024,
+            tail_bytes_max: 4 * 1024 * 1024,
             retention_age: Duration::from_secs(30 * 24 * 3600),
-            retention_segments_max: 1024,
+            retention_segments_max: 4096,
         }
     }
 

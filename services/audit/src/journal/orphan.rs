@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use lienthong_proto::lienthong::audit::v1::{Closing, Record, Status, record::Body};
 
-use super::error::JournalError;
-use super::folder::Folder;
-use super::recover;
+use super::recover::Found;
 use crate::digest::SALT_BYTES;
 use crate::hash::Hash;
 use crate::record::{self, Kind, RECORD_VERSION};
@@ -47,25 +45,35 @@ impl Orphan {
     }
 }
 
-/// Every orphan from record `floor` on, oldest first. Memory is bounded by the exchanges open at one time.
-pub(super) fn find(folder: &Folder, epoch: u64, floor: u64) -> Result<Vec<Orphan>, JournalError> {
-    let mut open: HashMap<Hash, (u64, Vec<u8>)> = HashMap::new();
-    recover::scan_all(folder, epoch, floor, |found| match record::kind(found.body) {
-        Kind::Opening => {
-            open.insert(found.leaf, (found.seq, found.body.to_vec()));
+/// The exchanges that are open at some place of a journal. Memory is bounded by those open at one time.
+#[derive(Debug, Default)]
+pub(super) struct OpenExchanges(HashMap<Hash, (u64, Vec<u8>)>);
+
+impl OpenExchanges {
+    /// Takes in the next record.
+    pub fn take(&mut self, found: &Found<'_>) {
+        match record::kind(found.body) {
+            Kind::Opening => {
+                self.0.insert(found.leaf, (found.seq, found.body.to_vec()));
+            }
+            Kind::Closing(Some(opening)) => {
+                self.0.remove(&opening);
+            }
+            Kind::Closing(None) | Kind::Other => {}
         }
-        Kind::Closing(Some(opening)) => {
-            open.remove(&opening);
-        }
-        Kind::Closing(None) | Kind::Other => {}
-    })?;
-    let mut orphans: Vec<Orphan> = open
-        .into_iter()
-        .filter_map(|(leaf_hash, (seq, bytes))| {
-            // What does not decode was never an opening record.
-            Some(Orphan { seq, leaf_hash, opening: record::decode(&bytes).ok()? })
-        })
-        .collect();
-    orphans.sort_unstable_by_key(|orphan| orphan.seq);
-    Ok(orphans)
+    }
+
+    /// Those that are open at the end, oldest first.
+    pub fn into_orphans(self) -> Vec<Orphan> {
+        let mut orphans: Vec<Orphan> = self
+            .0
+            .into_iter()
+            .filter_map(|(leaf_hash, (seq, bytes))| {
+                // What does not decode was never an opening record.
+                Some(Orphan { seq, leaf_hash, opening: record::decode(&bytes).ok()? })
+            })
+            .collect();
+        orphans.sort_unstable_by_key(|orphan| orphan.seq);
+        orphans
+    }
 }

@@ -1,7 +1,11 @@
 //! Reading a journal's segments back: what is whole, what was torn off, what is damaged.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::error::JournalError;
@@ -93,6 +97,28 @@ pub(super) fn scan(
     Ok(Ending { next_seq, head, offset, marked, torn: rest.iter().any(|byte| *byte != 0) })
 }
 
+/// Visits the records of one segment as they stand there, by their CRC alone: whether the chain holds was asked when the
+/// journal was opened. Pure.
+pub(super) fn skim(bytes: &[u8], mut visit: impl FnMut(&[u8])) -> Result<(), Fault> {
+    let bytes = without_reserve(bytes);
+    let (mut offset, mut seq) = (SEGMENT_HEADER_BYTES, 0);
+    loop {
+        let rest = bytes.get(offset..).unwrap_or_default();
+        let Read::Frame(frame) = frame::read(rest) else {
+            let problem = "a frame is damaged".to_owned();
+            return if frame::holds_marker(rest) {
+                Err(Fault { offset, seq: seq + 1, problem })
+            } else {
+                Ok(())
+            };
+        };
+        if frame.tag != Tag::Commit {
+            visit(frame.body);
+        }
+        (offset, seq) = (offset + frame.size(), frame.seq);
+    }
+}
+
 /// Walks every segment from the one that holds `from` on. All but the last must be whole.
 pub(super) fn scan_all(
     folder: &Folder,
@@ -104,10 +130,10 @@ pub(super) fn scan_all(
     let missing = |first_seq| JournalError::Missing { dir: folder.dir().to_owned(), first_seq };
     let first = segments.partition_point(|first_seq| *first_seq <= from).checked_sub(1);
     let first = first.ok_or_else(|| missing(segments.first().map_or(1, |_| from)))?;
-    let mut reached: Option<(PathBuf, Ending)> = None;
+    let (mut bytes, mut reached) = (Vec::new(), None::<(PathBuf, Ending)>);
     for first_seq in &segments[first..] {
         let path = folder.segment(*first_seq);
-        let bytes = fs::read(&path).map_err(JournalError::io("read", &path))?;
+        read_written(&path, &mut bytes).map_err(JournalError::io("read", &path))?;
         let header = header_of(&path, &bytes, epoch, *first_seq)?;
         if let Some((before, ending)) = reached {
             joins(&before, &ending, &header)?;
@@ -116,6 +142,29 @@ pub(super) fn scan_all(
         reached = Some((path, ending));
     }
     reached.ok_or_else(|| missing(1))
+}
+
+/// Reads a segment up to the end of what was ever written to it: the space reserved behind may be most of the file.
+pub(super) fn read_written(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    let mut file = File::open(path)?;
+    let written = written_end(&file).unwrap_or(u64::MAX);
+    file.rewind()?;
+    file.take(written).read_to_end(bytes)?;
+    Ok(())
+}
+
+/// Where the last piece of a file that holds data ends (`lseek` with `SEEK_DATA` and `SEEK_HOLE`); `None` where the file
+/// system cannot tell. A crash may have left a hole before it.
+fn written_end(file: &File) -> Option<u64> {
+    let mut end = 0;
+    loop {
+        match seek(file, SeekFrom::Data(end)) {
+            Ok(data) => end = seek(file, SeekFrom::Hole(data)).ok()?,
+            Err(Errno::NXIO) => return Some(end),
+            Err(_) => return None,
+        }
+    }
 }
 
 /// Opens the last segment for writing behind its last whole frame. What was torn off is gone for good after this.
@@ -185,7 +234,7 @@ fn joins(path: &Path, ending: &Ending, next: &SegmentHeader) -> Result<(), Journ
     Err(damaged(path, Fault { offset: ending.offset, seq: ending.next_seq, problem }))
 }
 
-fn damaged(path: &Path, fault: Fault) -> JournalError {
+pub(super) fn damaged(path: &Path, fault: Fault) -> JournalError {
     let Fault { offset, seq, problem } = fault;
     JournalError::Damaged { path: path.to_owned(), offset: offset as u64, seq, problem }
 }

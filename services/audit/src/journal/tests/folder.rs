@@ -1,10 +1,11 @@
 //! Opening: identity, lock, segments, restarts.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 
 use super::*;
 use crate::digest::ExchangeKey;
-use crate::journal::{AppendError, check};
+use crate::journal::{AppendError, check, recover};
 use crate::keys::KeyRow;
 
 /// Enough records for several segments, one group commit each.
@@ -176,7 +177,7 @@ fn a_crash_leaves_orphans_and_a_sweep_closes_them_once() {
     journal.close().unwrap();
 
     let journal = open(dir.path());
-    let orphans = journal.sweep().unwrap();
+    let orphans = journal.sweep();
     let expected: Vec<_> = [1, 3, 4].map(|n: usize| (tickets[n].seq, tickets[n].leaf_hash)).to_vec();
     assert_eq!(orphans.iter().map(|orphan| (orphan.seq, orphan.leaf_hash)).collect::<Vec<_>>(), expected);
     for orphan in &orphans {
@@ -186,5 +187,23 @@ fn a_crash_leaves_orphans_and_a_sweep_closes_them_once() {
         commit(&journal.handle(), bytes);
     }
     journal.close().unwrap();
-    assert_eq!(open(dir.path()).sweep().unwrap(), vec![]);
+    assert_eq!(open(dir.path()).sweep(), vec![]);
+}
+
+#[test]
+fn a_segment_is_read_to_its_last_byte_whatever_holes_a_crash_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("segment");
+    let file = std::fs::File::create(&path).unwrap();
+    crate::journal::disk::SystemDisk.reserve(&file, 1 << 20).unwrap();
+    let mut bytes = vec![1];
+    recover::read_written(&path, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    for (at, byte) in [(0, 7), (300_000, 9)] {
+        file.write_all_at(&[byte], at).unwrap();
+    }
+    file.sync_all().unwrap();
+    recover::read_written(&path, &mut bytes).unwrap();
+    assert_eq!((bytes[0], bytes[300_000]), (7, 9));
+    assert!(bytes[1..300_000].iter().chain(&bytes[300_001..]).all(|byte| *byte == 0));
 }
