@@ -116,8 +116,9 @@ pub const QUOTA_KEYS_MAX: usize = 100_000;
 /// Acknowledgements that wait to be sent to the broker.
 pub const ACKNOWLEDGEMENTS_WAITING_MAX: usize = 16;
 
-/// Pause between two rounds of shipping, milliseconds: records gather, signatures are saved.
-pub const SHIP_LINGER_MS: u64 = 20;
+/// Pause between two rounds of shipping, milliseconds: records gather, signatures are saved. Whoever waits for a receipt cuts
+/// it short.
+pub const SHIP_LINGER_MS: u64 = 50;
 
 /// A batch without records after so long without one, milliseconds: the broker hears that there was nothing to record,
 /// and the node gets a receipt for its newest checkpoint.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lienthong_audit::log::LogReader;
+use lienthong_audit::record::{self, Kind};
 use lienthong_duty::undeclared::{Followed, Pair, Sign};
 use lienthong_duty::{connection, dispute, instant, outage, refusal};
 use lienthong_proto::lienthong::audit::v1::Record;
@@ -157,11 +158,11 @@ impl Arbiter {
             Ok::<_, BrokerError>((to, entries))
         });
         let (to, entries) = read.await.map_err(|_| BrokerError::Stopped)??;
-        for entry in &entries {
+        let outages: Vec<Outage> = if entries.is_empty() { Vec::new() } else { self.outages().await };
+        for entry in entries.iter().filter(|entry| matches!(record::kind(entry), Kind::Closing(_))) {
             let Ok(record) = Record::decode(entry.as_ref()) else { continue };
             let at = record.time.as_ref().and_then(instant);
             if let (Some(Body::Closing(closing)), Some(at)) = (&record.body, at) {
-                let outages: Vec<Outage> = self.outages().await;
                 let planned = |pair: &Pair| {
                     outages.iter().any(|one| outage::covers(one, &pair.provider, &pair.dataset, at))
                 };
