@@ -40,9 +40,10 @@ pub enum RecordError {
 
 /// The bytes of a record, checked against [`RECORD_BYTES_MAX`].
 pub fn encode(record: &Record) -> Result<Vec<u8>, RecordError> {
-    match record.encoded_len() {
+    let bytes = record.encode_to_vec();
+    match bytes.len() {
         bytes if bytes > RECORD_BYTES_MAX => Err(RecordError::TooLarge { bytes }),
-        _ => Ok(record.encode_to_vec()),
+        _ => Ok(bytes),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
-use lienthong_audit::digest::{Digester, ExchangeKey};
+use lienthong_audit::digest::{Digester, EXCHANGE_KEY_BYTES, ExchangeKey};
 use lienthong_catalog::{Method, Permitted, RightsIndex, purpose};
 use lienthong_proto::{
     lienthong::{
@@ -16,6 +16,7 @@ use lienthong_proto::{
 };
 use lienthong_transport::Peer;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::{
     call::{
@@ -50,6 +51,7 @@ struct Outgoing {
     peer: Peer,
     rights: Arc<RightsIndex>,
     id: Uuid,
+    key: ExchangeKey,
     received: Instant,
     caller: Caller,
     stated: CallMetadata,
@@ -76,8 +78,8 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<CallerBody>) -> 
     if let Some(own) = Own::for_own_system(request.uri().path()) {
         return services::from_own_system(core, &rights, peer, own, slot, request).await;
     }
-    let id = match new_exchange_id(&core) {
-        Ok(id) => id,
+    let (id, key) = match new_exchange(&core) {
+        Ok(new) => new,
         Err(error) => return answer::error(&error, None),
     };
 
@@ -100,7 +102,8 @@ pub async fn call(core: Arc<Core>, peer: Peer, request: Request<CallerBody>) -> 
         Err(error) => deny(&core, exchange, id, &error),
         Ok((permitted, deadline)) => {
             let method = Arc::clone(permitted.method());
-            let outgoing = Outgoing { core, peer, rights, id, received, caller, stated, method, deadline };
+            let outgoing =
+                Outgoing { core, peer, rights, id, key, received, caller, stated, method, deadline };
             let (revocation, metrics) = (&outgoing.core.node.revocation, &outgoing.core.node.metrics);
             let nodes = outgoing.provider_nodes();
             let nodes = match nodes.and_then(|nodes| revocation.of_providers(nodes, &permitted, metrics)) {
@@ -143,11 +146,10 @@ impl Outgoing {
         request: Request<CallerBody>,
     ) -> Result<Released, MeshError> {
         exchange.provider_node.clone_from(&nodes[0].name);
-        let key = ExchangeKey::random().map_err(open::unavailable)?;
         let system = exchange.system.clone();
         let (parts, body) = request.into_parts();
         let head = RequestHead::read(&parts.headers, self.method.application_metadata());
-        let digester = Digester::new(&key);
+        let digester = Digester::new(&self.key);
         let tally = RequestTally::new(&digester);
         if self.may_be_asked_twice() && nodes.len() > 1 {
             tally.keep();
@@ -164,9 +166,9 @@ impl Outgoing {
             }
         }
         let gate = permitted.release_gate();
-        let opened = open(&self.core, exchange, self.id, &key, gate, self.received)?;
+        let opened = open(&self.core, exchange, self.id, &self.key, gate, self.received)?;
         let seq = opened.ticket.seq;
-        let context = self.context(&permitted, system, &key, &opened.ticket.leaf_hash.0);
+        let context = self.context(&permitted, system, &opened.ticket.leaf_hash.0);
         let mut closer = Closer::new(Arc::clone(&self.core), opened, digester, tally);
         let head = match head {
             Ok(head) => head,
@@ -271,13 +273,7 @@ impl Outgoing {
         Ok(nodes)
     }
 
-    fn context(
-        &self,
-        permitted: &Permitted,
-        system: String,
-        key: &ExchangeKey,
-        opening_hash: &[u8; 32],
-    ) -> CallContext {
+    fn context(&self, permitted: &Permitted, system: String, opening_hash: &[u8; 32]) -> CallContext {
         CallContext {
             exchange_id: self.id.as_bytes().to_vec(),
             attempt: 1,
@@ -287,7 +283,7 @@ impl Outgoing {
             dossier: self.stated.dossier.clone().unwrap_or_default(),
             user: self.stated.user.clone().unwrap_or_default(),
             fields: self.stated.fields.clone().unwrap_or_default(),
-            exchange_key: key.as_bytes().to_vec(),
+            exchange_key: self.key.as_bytes().to_vec(),
             opening_hash: opening_hash.to_vec(),
             min_epoch: self.stated.min_epoch,
         }
@@ -309,7 +305,16 @@ impl Onward {
     }
 }
 
-/// UUIDv7: the consumer's node makes it, and it stays over retries.
-fn new_exchange_id(core: &Core) -> Result<Uuid, MeshError> {
-    Ok(uuid::Builder::from_unix_timestamp_millis(clock::unix_ms(), &core.random()?).into_uuid())
+/// The id of a new exchange, a UUIDv7 that stays over retries, and the key of its digests, of random bytes that are drawn
+/// at once: each drawing asks the processor for entropy.
+fn new_exchange(core: &Core) -> Result<(Uuid, ExchangeKey), MeshError> {
+    let drawn: Zeroizing<[u8; ID_RANDOM_BYTES + EXCHANGE_KEY_BYTES]> = Zeroizing::new(core.random()?);
+    let (mut id, mut key) = ([0; ID_RANDOM_BYTES], [0; EXCHANGE_KEY_BYTES]);
+    id.copy_from_slice(&drawn[..ID_RANDOM_BYTES]);
+    key.copy_from_slice(&drawn[ID_RANDOM_BYTES..]);
+    let id = uuid::Builder::from_unix_timestamp_millis(clock::unix_ms(), &id).into_uuid();
+    Ok((id, ExchangeKey::from_bytes(key)))
 }
+
+/// Random bytes of a UUIDv7 (RFC 9562 §5.7).
+const ID_RANDOM_BYTES: usize = 10;

@@ -204,7 +204,9 @@ pub struct ReleaseBody {
     /// Why the answer ends before its first message.
     failed: Option<MeshError>,
     window: Window,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
+    /// Set once the answer keeps somebody waiting; most never do.
+    alarm: Option<Pin<Box<Sleep>>>,
     closer: Closer,
     /// What must live as long as the answer.
     held: Vec<Box<dyn Send>>,
@@ -244,7 +246,8 @@ impl ReleaseBody {
             rows: Rows::All,
             failed: None,
             window: Window { messages: 0, bytes: 0, since: Instant::now(), pending: None },
-            deadline: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
+            deadline,
+            alarm: None,
             closer,
             held: Vec::new(),
         }
@@ -380,7 +383,7 @@ impl ReleaseBody {
 
     /// Why an answer that has not ended goes no further.
     fn why_dropped(&mut self) -> Reason {
-        let overdue = self.deadline.as_ref().is_some_and(|sleep| sleep.deadline() <= Instant::now());
+        let overdue = self.deadline.is_over();
         let node = &self.closer.core().node;
         let standing = self.standing.as_ref().map(|standing| standing.judge(true, node, &mut self.permitted));
         match standing {
@@ -390,8 +393,61 @@ impl ReleaseBody {
         }
     }
 
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> bool {
-        self.deadline.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready())
+    /// What of the answer may leave now.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        loop {
+            if let Err(error) = self.look_again(context) {
+                return Poll::Ready(Some(Frame::trailers(self.fail(&error))));
+            }
+            if let Err(error) = ready!(self.poll_window(context)) {
+                return Poll::Ready(Some(Frame::trailers(self.fail(&error))));
+            }
+            let released =
+                self.deframer.next_message().and_then(|message| message.map(|m| self.release(m)).transpose());
+            match released {
+                Ok(Some(Some(frame))) => return Poll::Ready(Some(Frame::data(frame))),
+                Ok(Some(None)) => continue,
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Frame::trailers(self.fail(&error)))),
+            }
+            let Some(incoming) = &mut self.incoming else {
+                return Poll::Ready(None);
+            };
+            let error = match ready!(Pin::new(incoming).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        self.deframer.push(chunk);
+                        continue;
+                    }
+                    Err(frame) => match (frame.into_trailers(), self.deframer.finish()) {
+                        (Ok(trailers), Ok(())) => {
+                            return Poll::Ready(Some(Frame::trailers(self.finish(&trailers))));
+                        }
+                        (_, Err(error)) => error,
+                        (Err(_), Ok(())) => continue,
+                    },
+                },
+                // A request that may not go on ends its answer, too.
+                Some(Err(_)) | None => self
+                    .closer
+                    .request()
+                    .error()
+                    .unwrap_or_else(|| MeshError::new(Reason::FailInterrupted, "the answer was cut off")),
+            };
+            return Poll::Ready(Some(Frame::trailers(self.fail(&error))));
+        }
+    }
+
+    /// For an answer that has nothing to say now: whether its time is over, or a call when it will be.
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(at) = self.deadline.at() else { return false };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        alarm.as_mut().poll(context).is_ready()
+    }
+
+    fn overdue(&mut self) -> Frame<Bytes> {
+        let error = MeshError::new(Reason::FailDeadline, "while the answer was on its way");
+        Frame::trailers(self.fail(&error))
     }
 }
 
@@ -425,50 +481,13 @@ impl Body for ReleaseBody {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
         }
-        if this.poll_deadline(context) {
-            let error = MeshError::new(Reason::FailDeadline, "while the answer was on its way");
-            return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+        if this.deadline.is_over() {
+            return Poll::Ready(Some(Ok(this.overdue())));
         }
-        loop {
-            if let Err(error) = this.look_again(context) {
-                return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
-            }
-            if let Err(error) = ready!(this.poll_window(context)) {
-                return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
-            }
-            let released =
-                this.deframer.next_message().and_then(|message| message.map(|m| this.release(m)).transpose());
-            match released {
-                Ok(Some(Some(frame))) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
-                Ok(Some(None)) => continue,
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error))))),
-            }
-            let Some(incoming) = &mut this.incoming else {
-                return Poll::Ready(None);
-            };
-            let error = match ready!(Pin::new(incoming).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => {
-                        this.deframer.push(chunk);
-                        continue;
-                    }
-                    Err(frame) => match (frame.into_trailers(), this.deframer.finish()) {
-                        (Ok(trailers), Ok(())) => {
-                            return Poll::Ready(Some(Ok(Frame::trailers(this.finish(&trailers)))));
-                        }
-                        (_, Err(error)) => error,
-                        (Err(_), Ok(())) => continue,
-                    },
-                },
-                // A request that may not go on ends its answer, too.
-                Some(Err(_)) | None => this
-                    .closer
-                    .request()
-                    .error()
-                    .unwrap_or_else(|| MeshError::new(Reason::FailInterrupted, "the answer was cut off")),
-            };
-            return Poll::Ready(Some(Ok(Frame::trailers(this.fail(&error)))));
+        match this.poll_next(context) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(Ok)),
+            Poll::Pending if this.poll_alarm(context) => Poll::Ready(Some(Ok(this.overdue()))),
+            Poll::Pending => Poll::Pending,
         }
     }
 
