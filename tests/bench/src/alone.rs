@@ -35,8 +35,10 @@ pub struct Alone {
     pub connections: usize,
     /// Rights in the provider's bundle.
     pub rights: u32,
-    /// Each start of a node, milliseconds until it is ready.
+    /// Each start of a node that has a bundle on disk, milliseconds until it is ready.
     pub starts_ms: Vec<f64>,
+    /// The same right after the long window: the node reads back what it has journalled and whom it has seen.
+    pub starts_after_load_ms: Vec<f64>,
     /// Size of the program, MB.
     pub binary_mb: f64,
 }
@@ -81,13 +83,17 @@ impl Alone {
         goals
     }
 
-    /// The long window in a sentence.
+    /// The long window in a sentence, and the starts after it.
     pub fn remark(&self) -> String {
         let Long { window, measured, recorded, .. } = self.long;
+        let starts = Spread::of(self.starts_after_load_ms.iter().copied());
+        let starts = starts.map_or_else(String::new, |Spread { median, min, max }| {
+            format!(" A node that is started then serves {median:.0} ms later ({min:.0}–{max:.0}).")
+        });
         format!(
             "d alone, {LONG_CASE}, {} s: window {:.0} answers a second (p50 {:.0} µs, p99 {:.0} µs), the broker durable and \
              receipting meanwhile; {} records under way at its end, all on the log {:.1} s later; sustained, with no backlog \
-             growing: {:.0} answers a second.",
+             growing: {:.0} answers a second.{starts}",
             window.as_secs(),
             measured.per_second,
             measured.p50_us,
@@ -116,6 +122,7 @@ mod tests {
             connections: 1_000,
             rights: 10_000,
             starts_ms: vec![120.0, 100.0, 180.0],
+            starts_after_load_ms: vec![300.0],
             binary_mb: 39.9,
         }
     }
@@ -123,7 +130,9 @@ mod tests {
     #[test]
     fn what_is_sustained_counts_until_the_last_record() {
         assert!((alone().long.sustained() - 1_500.0).abs() < 1e-9);
-        assert!(alone().remark().contains("sustained, with no backlog growing: 1500 answers"));
+        let remark = alone().remark();
+        assert!(remark.contains("sustained, with no backlog growing: 1500 answers"), "{remark}");
+        assert!(remark.ends_with("A node that is started then serves 300 ms later (300–300)."), "{remark}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub enum Command {
     Audit(AuditArgs),
     /// Measure decisions, the memory of rights, a change of a nation's catalog and the filter, in a minute
     Rights(RightsArgs),
-    /// Measure what an exchange costs as rights, agencies and connections grow
+    /// Measure what everything costs as agencies, rights, the log, nodes and connections grow
     Growth(GrowthArgs),
     /// Generate load and check every answer
     Load(LoadArgs),
@@ -151,6 +151,9 @@ pub struct RightsArgs {
 /// `bench growth`.
 #[derive(Debug, Args)]
 pub struct GrowthArgs {
+    /// What shall grow
+    #[arg(value_enum, default_values = ["agencies", "log", "nodes", "rights", "connections"])]
+    pub parts: Vec<GrowthPart>,
     /// Small sizes and few rounds: shows that it works, and judges nothing
     #[arg(long)]
     pub quick: bool,
@@ -163,6 +166,24 @@ pub struct GrowthArgs {
     /// The lienthong program [default: beside this one]
     #[arg(long, value_name = "FILE")]
     pub lienthong: Option<PathBuf>,
+    /// Write the tables to docs/benchmarks-growth.md, under the present folder
+    #[arg(long)]
+    pub write: bool,
+}
+
+/// A series of `bench growth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GrowthPart {
+    /// A nation's catalog
+    Agencies,
+    /// The audit log
+    Log,
+    /// Nodes that watch their rights
+    Nodes,
+    /// Rights in the provider's bundle
+    Rights,
+    /// Connections that are only held
+    Connections,
 }
 
 impl GrowthArgs {

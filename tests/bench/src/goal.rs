@@ -49,6 +49,34 @@ impl Goal {
         Self { holds: None, ..self }
     }
 
+    /// What was measured.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of what it is.
+    pub const fn unit(&self) -> &'static str {
+        self.unit
+    }
+
+    /// The number, with as many digits as say something.
+    pub fn number(&self) -> String {
+        match self.value {
+            value if value >= 1_000.0 => format!("{value:.0}"),
+            value if value >= 10.0 => format!("{value:.1}"),
+            value => format!("{value:.2}"),
+        }
+    }
+
+    /// Whether it is as it should be, in words; nothing where it is only told.
+    pub fn verdict(&self) -> String {
+        match self.holds {
+            Some(true) => format!(" (goal {}: holds)", self.wanted),
+            Some(false) => format!(" (goal {}: missed)", self.wanted),
+            None => String::new(),
+        }
+    }
+
     /// False where it is missed.
     pub fn is_met(&self) -> bool {
         self.holds != Some(false)

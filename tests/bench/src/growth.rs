@@ -1,151 +1,74 @@
-//! `bench growth`: what one exchange costs as everything around it grows: agencies and their rights, connections that are held.
+//! `bench growth`: what everything costs as what is around it grows, each series in one run.
 //!
-//! Small and large run side by side and take turns, so that ratios are of one run. Each right here is the right of one more
-//! agency, as the law has it: a local agency is added, and the catalog gives it what all of its kind have.
+//! - [`agencies`]: a nation's catalog, from ten agencies to a thousand: compiled, put into a bundle, read by a node.
+//! - [`rights`]: an exchange, from a hundred rights in the provider's bundle to a million.
+//! - [`log`]: the audit log, from ten thousand entries on: appends, disk, start, proofs; a hundred million by arithmetic.
+//! - [`nodes`]: the broker, from four nodes that watch their rights to a hundred.
+//! - [`connections`]: an exchange, from ten connections that are only held to ten thousand.
+//!
+//! Small and large take turns where one disturbs the other, so that ratios are of one run. `--write` puts it all into
+//! `docs/benchmarks-growth.md`.
+
+mod agencies;
+mod connections;
+mod log;
+mod nodes;
+mod page;
+mod rights;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
-use crate::cli::GrowthArgs;
-use crate::contestant::{Chain, Contestant, Site};
+use crate::cli::{GrowthArgs, GrowthPart};
+use crate::contestant::{Contestant, Site};
 use crate::goal::Goal;
-use crate::hold::holders;
 use crate::host;
-use crate::pki::Pki;
 use crate::plan::{Case, Plan};
 use crate::process::Process;
 use crate::quantile::Spread;
-use crate::run::{load, mib, temporary_folder};
+use crate::run::mib;
 use crate::{out, threads};
 
-/// Agencies with a right each.
-const RIGHTS: [u32; 4] = [100, 1_000, 10_000, 1_000_000];
-const RIGHTS_QUICK: [u32; 2] = [100, 10_000];
-/// Connections that say nothing.
-const CONNECTIONS: [usize; 3] = [10, 1_000, 10_000];
-const CONNECTIONS_QUICK: [usize; 2] = [10, 500];
-/// The case that is measured.
+/// The case that is measured where an exchange is.
 const CASE: Case = Case::closed(256, 256);
 /// Rounds; in each, every size has its turn.
 const ROUNDS: usize = 5;
 const ROUNDS_QUICK: usize = 2;
 /// Throughput of the largest, of the smallest.
 const RATIO_MIN: f64 = 0.9;
+/// Where `--write` writes.
+const REPORT: &str = "docs/benchmarks-growth.md";
 
-/// Measures it; prints a line a goal. Whether all hold.
+/// Measures the parts asked for; prints a line a goal. Whether all hold.
 pub fn run(arguments: &GrowthArgs) -> anyhow::Result<ExitCode> {
-    threads::runtime()?.block_on(async {
-        let mut all = true;
-        for goal in [rights(arguments).await?, connections(arguments).await?].into_iter().flatten() {
-            let goal = if arguments.quick { goal.not_judged() } else { goal };
-            all &= goal.is_met();
+    let mut series = Vec::new();
+    for part in &arguments.parts {
+        let goals = match part {
+            GrowthPart::Agencies => agencies::run(arguments)?,
+            GrowthPart::Log => log::run(arguments)?,
+            GrowthPart::Rights => threads::runtime()?.block_on(rights::run(arguments))?,
+            GrowthPart::Nodes => threads::runtime()?.block_on(nodes::run(arguments))?,
+            GrowthPart::Connections => threads::runtime()?.block_on(connections::run(arguments))?,
+        };
+        let judged = |goal: Goal| if arguments.quick { goal.not_judged() } else { goal };
+        let goals: Vec<Goal> = goals.into_iter().map(judged).collect();
+        for goal in &goals {
             goal.show(arguments.json)?;
         }
-        Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    })
-}
-
-/// From a hundred rights to a million: a mesh for each, all running.
-async fn rights(arguments: &GrowthArgs) -> anyhow::Result<Vec<Goal>> {
-    let folder = temporary_folder(arguments.data.as_deref())?;
-    host::check_durable(folder.path())?;
-    let pki = folder.path().join("pki");
-    Pki::create(&pki)?;
-    let (mut backend, program) = backend(&pki, folder.path())?;
-    let address = backend.address().await?;
-    let sizes: &[u32] = if arguments.quick { &RIGHTS_QUICK } else { &RIGHTS };
-    let mut meshes = Vec::with_capacity(sizes.len());
-    for rights in sizes {
-        out::note(&format!("starting a mesh of {rights} rights"));
-        let data = folder.path().join(rights.to_string());
-        std::fs::create_dir(&data)?;
-        let site = Site {
-            program: program.clone(),
-            lienthong: arguments.lienthong()?,
-            pki: pki.clone(),
-            data,
-            rights: *rights,
-            holders: 0,
-        };
-        let chain = Chain::start(Contestant::Ours, &site, address).await?;
-        meshes.push((site, chain));
+        series.push((*part, goals));
     }
-    let mut rates = vec![Vec::new(); meshes.len()];
-    let plan = plan(arguments);
-    for round in 0..rounds(arguments) {
-        for index in order(round, meshes.len()) {
-            let (site, chain) = &mut meshes[index];
-            let measured = load(site, chain, &plan, CASE, true).await?;
-            let rate = measured.per_second;
-            out::note(&format!("round {}: {} rights, {rate:.0} answers a second", round + 1, site.rights));
-            rates[index].push(rate);
-            if let Chain::Mesh(mesh) = chain {
-                mesh.settle(measured.answered).await?;
-            }
-        }
+    if arguments.write {
+        let date = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]"))?;
+        std::fs::write(REPORT, page::markdown(&date, &series, &host::facts()))
+            .with_context(|| format!("cannot write {REPORT}; start the run at the root of the project"))?;
+        out::note(&format!("written: {REPORT}"));
     }
-    let mut goals = told(&rates, sizes.iter().map(|rights| format!("{rights} rights")))?;
-    for (site, chain) in &mut meshes {
-        let Chain::Mesh(mesh) = chain else { continue };
-        let of = |what: &str| format!("growth: {what}, {} rights", site.rights);
-        let nodes = mesh.nodes().iter().map(resident_mib).collect::<anyhow::Result<Vec<_>>>()?;
-        let node = nodes.into_iter().fold(0.0, f64::max);
-        goals.push(Goal::told(&of("memory of a node after load"), node, "MiB"));
-        let broker = mesh.processes().last().context("no broker")?;
-        goals.push(Goal::told(&of("memory of the broker after load"), resident_mib(broker)?, "MiB"));
-        let start = mesh.restart_node().await?.as_secs_f64() * 1e3;
-        goals.push(Goal::told(&of("start of a node with its bundle on disk"), start, "ms"));
-    }
-    goals.push(ratio(&rates, "rights", sizes.first(), sizes.last())?);
-    Ok(goals)
-}
-
-/// From ten connections that are only held to ten thousand, at one mesh.
-async fn connections(arguments: &GrowthArgs) -> anyhow::Result<Vec<Goal>> {
-    let folder = temporary_folder(arguments.data.as_deref())?;
-    let sizes: &[usize] = if arguments.quick { &CONNECTIONS_QUICK } else { &CONNECTIONS };
-    let most = sizes.iter().copied().max().unwrap_or(0);
-    let path = folder.path().join("pki");
-    let pki = Pki::create(&path)?;
-    for number in 0..holders(most) {
-        pki.another_holder(number)?;
-    }
-    let (mut backend, program) = backend(&path, folder.path())?;
-    let address = backend.address().await?;
-    let data = folder.path().join("data");
-    std::fs::create_dir(&data)?;
-    let lienthong = arguments.lienthong()?;
-    let site = Site { program, lienthong, pki: path, data, rights: RIGHTS[0], holders: holders(most) };
-    out::note("starting a mesh for connections");
-    let mut chain = Chain::start(Contestant::Ours, &site, address).await?;
-    let consumer_node = chain.address().to_string();
-    let plan = plan(arguments);
-    let mut rates = vec![Vec::new(); sizes.len()];
-    let mut memory = vec![Vec::new(); sizes.len()];
-    for round in 0..rounds(arguments) {
-        for index in order(round, sizes.len()) {
-            let count = sizes[index].to_string();
-            let holding = ["hold", "--address", &consumer_node, "--connections", &count];
-            let mut holder = site.start("hold", &holding)?;
-            holder.address().await?;
-            let measured = load(&site, &chain, &plan, CASE, true).await?;
-            let rate = measured.per_second;
-            out::note(&format!("round {}: {count} connections held, {rate:.0} answers a second", round + 1));
-            rates[index].push(rate);
-            let Chain::Mesh(mesh) = &mut chain else { continue };
-            mesh.settle(measured.answered).await?;
-            memory[index].push(resident_mib(mesh.nodes().first().context("no node")?)?);
-        }
-    }
-    let mut goals = told(&rates, sizes.iter().map(|count| format!("{count} connections held")))?;
-    for (count, memory) in sizes.iter().zip(memory) {
-        let spread = Spread::of(memory).context("nothing was measured")?;
-        goals.push(Goal::told(&format!("growth: memory of a node, {count} connections held"), spread, "MiB"));
-    }
-    goals.push(ratio(&rates, "connections held", sizes.first(), sizes.last())?);
-    Ok(goals)
+    let all = series.iter().flat_map(|(_, goals)| goals).all(Goal::is_met);
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn backend(pki: &Path, logs: &Path) -> anyhow::Result<(Process, std::path::PathBuf)> {

@@ -7,7 +7,7 @@
 //! **Why our own load generator.** A full gRPC client costs more than a hop and hides the differences; and every answer
 //! must be compared with what was expected, byte for byte.
 //!
-//! **What not.** No micro benchmark (those stand beside the code they measure), no number that one machine alone makes
+//! **What not.** No micro benchmark (those are in `tests/hotpaths`), no number that one machine alone makes
 //! meaningful: compare ratios, and only of one run.
 //!
 //! - [`exchange`]: the question and the answer. [`pki`]: who proves what. [`contestant`]: who takes part.
@@ -17,6 +17,8 @@
 //! - [`identity`]: what proving identity costs; `bench identity` runs it alone.
 //! - [`audit`]: what the log takes in, answers and proves; `bench audit` runs it alone.
 //! - [`rights`]: what a decision, an index, a change of the catalog and the filter cost; `bench rights` runs it alone.
+//! - [`alone`]: our mesh with nobody beside it; [`hold`]: connections that say nothing.
+//! - [`growth`]: what everything costs as what is around it grows; `bench growth` runs it alone.
 //! - [`tonic_server`], [`process`], [`threads`], [`host`], [`quantile`], [`goal`], [`cli`], [`out`]: one noun each.
 
 mod alone;

@@ -161,6 +161,15 @@ impl Mesh {
         Ok(took)
     }
 
+    /// Starts it so often; how long each took, milliseconds.
+    pub async fn restarts(&mut self, times: usize) -> anyhow::Result<Vec<f64>> {
+        let mut took = Vec::with_capacity(times);
+        for _ in 0..times {
+            took.push(self.restart_node().await?.as_secs_f64() * 1e3);
+        }
+        Ok(took)
+    }
+
     /// Waits until the broker has the records of one stream: its pair, and those of its progress.
     pub async fn settle_stream(&mut self) -> anyhow::Result<()> {
         let before = self.counted;

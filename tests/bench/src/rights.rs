@@ -12,7 +12,7 @@ mod change;
 mod decision;
 mod filter;
 mod memory;
-mod nation;
+pub mod nation;
 
 use std::time::Instant;
 

@@ -130,9 +130,12 @@ fn dataset_id(number: usize, dataset: usize) -> String {
 fn entry(agencies: usize, number: usize, dataset: usize, version: u32) -> Value {
     let is_first = number == 0 && dataset == 0;
     // Another agency each: the step and the number of agencies have no common divisor.
+    let step = if agencies < 1_000 { 1 } else { 49 };
     let consumers: Vec<String> = match number {
         0 => vec!["ALL".to_owned()],
-        _ => (0..CONSUMERS).map(|place| code((number + 1 + 49 * place) % agencies)).collect(),
+        _ => (0..CONSUMERS.min(agencies - 1))
+            .map(|place| code((number + 1 + step * place) % agencies))
+            .collect(),
     };
     let version = if is_first { version } else { 1 };
     let granted = FIELDS / 2 + usize::from(version > 1);
