@@ -148,7 +148,10 @@ pub(super) fn scan_all(
 pub(super) fn read_written(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
     let mut file = File::open(path)?;
-    let written = written_end(&file).unwrap_or(u64::MAX);
+    let length = file.metadata()?.len();
+    let written = written_end(&file).map_or(length, |end| end.min(length));
+    // Known before, it is not found out by doubling.
+    bytes.reserve_exact(usize::try_from(written).unwrap_or(0));
     file.rewind()?;
     file.take(written).read_to_end(bytes)?;
     Ok(())
