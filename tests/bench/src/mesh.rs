@@ -24,7 +24,7 @@ pub use files::{BrokerFiles, free_addresses};
 /// How long the broker may take to have all records of one measurement.
 const DRAIN_TIMEOUT_MS: u64 = 120_000;
 /// How long all parts may take to agree on the rights.
-const RIGHTS_TIMEOUT_MS: u64 = 30_000;
+const RIGHTS_TIMEOUT_MS: u64 = 240_000;
 /// How long the log must stand still at the start before it is counted.
 const STILL_MS: u64 = 700;
 /// Pause between two looks.
