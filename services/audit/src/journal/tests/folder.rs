@@ -194,7 +194,7 @@ fn a_crash_leaves_orphans_and_a_sweep_closes_them_once() {
 fn a_segment_is_read_to_its_last_byte_whatever_holes_a_crash_left() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("segment");
-    let file = std::fs::File::create(&path).unwrap();
+    let file = fs::File::create(&path).unwrap();
     crate::journal::disk::SystemDisk.reserve(&file, 1 << 20).unwrap();
     let mut bytes = vec![1];
     recover::read_written(&path, &mut bytes).unwrap();
