@@ -51,7 +51,8 @@ impl Report<'_> {
         let mut page = format!(
             "# Benchmarks\n\nOne exchange: a consumer's backend asks, a provider's backend answers, mutual TLS 1.3 on \
              every hop. Written on {date} by\n\n```sh\ntests/bench/run --write\n```\n\nEverything runs on one machine, \
-             the load generator too: compare ratios, not numbers, and only of one run.\n\n## Who takes part\n\n"
+             the load generator too: compare ratios, not numbers, and only of one run. Where the time goes, and why some goals \
+             are not met: [benchmarks-profile.md](benchmarks-profile.md).\n\n## Who takes part\n\n"
         );
         for contestant in &self.plan.contestants {
             let _ = writeln!(page, "- **{}**: {}.", contestant.title(), contestant.description());
