@@ -5,9 +5,9 @@
 //! moment at which it could still be accepted has passed. The window is rebuilt from the journal's
 //! opening records at start, so that a restart forgets nothing.
 //!
-//! What is kept of an id is a mark of 64 bits, hashed under a key that this process made. Two ids never share one by
-//! design of whoever chose them, and by chance one call in 10¹² is refused as if it came again, when as many are
-//! remembered as may be.
+//! What is kept of an id is a mark of 64 bits, hashed under a key that this process made. Nobody can choose
+//! two ids that share one; by chance one call in 10¹² is refused as if it came again, when as many are remembered as
+//! may be.
 
 use std::{
     hash::{BuildHasher, RandomState},

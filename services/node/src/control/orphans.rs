@@ -14,10 +14,9 @@ use prost::Message;
 use crate::{clock, limits::REPLAY_WINDOW_MS, node::Node};
 
 /// Closes every exchange that a crash left open.
-pub fn close(node: &Node) -> usize {
-    let orphans = node.journal.sweep();
+pub fn close(node: &Node) {
     let journal = node.journal.handle();
-    for orphan in &orphans {
+    for orphan in &node.journal.sweep() {
         let written = digest::salt()
             .map_err(|error| error.to_string())
             .and_then(|salt| {
@@ -33,7 +32,6 @@ pub fn close(node: &Node) -> usize {
             Err(error) => tracing::error!(seq = orphan.seq, error, "an open exchange could not be closed"),
         }
     }
-    orphans.len()
 }
 
 /// Puts the exchanges that other nodes brought within the replay window back into it (design §6, Replay and
