@@ -16,7 +16,7 @@ use lienthong_transport::{ListenError, MaterialError};
 use lienthong_trust::KeeperError;
 
 use crate::backup::BackupError;
-use crate::generation::BoundTwice;
+use crate::generation::{BoundTwice, NoDraft, TooLarge};
 use crate::ledger::LedgerError;
 use crate::matching::MatchingError;
 
@@ -70,6 +70,9 @@ pub enum BrokerError {
     /// One certificate is bound to two parties.
     #[error(transparent)]
     BoundTwice(#[from] BoundTwice),
+    /// A node's rights are more than a node takes.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The broker's own certificate or key cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -219,6 +222,15 @@ pub enum BrokerError {
     /// The process is shutting down, or a part of it ended unexpectedly.
     #[error("the broker is stopping")]
     Stopped,
+}
+
+impl From<NoDraft> for BrokerError {
+    fn from(error: NoDraft) -> Self {
+        match error {
+            NoDraft::BoundTwice(twice) => BrokerError::BoundTwice(twice),
+            NoDraft::TooLarge(bundle) => BrokerError::TooLarge(bundle),
+        }
+    }
 }
 
 impl From<MatchingError> for BrokerError {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use lienthong_catalog::catalog::{self, Catalog, Enrolled};
-use lienthong_catalog::compile::{Issue, Published, compile};
+use lienthong_catalog::compile::{BUNDLE_BYTES_MAX, Issue, Published, compile};
 use lienthong_catalog::{Beside, ContractError, ContractModel, Finding, Rights, RightsIndex};
 use lienthong_certs::{CertificateBinding, SignError};
 use lienthong_proto::lienthong::catalog::v1::Entry;
@@ -133,12 +133,35 @@ pub struct BoundTwice {
     other: String,
 }
 
+/// A node's bundle would have more bytes than a node takes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the rights of {node} would be {bytes} bytes, a node takes {bytes_max}; let fewer agencies, datasets and purposes meet at \
+     one agency, or divide it"
+)]
+pub struct TooLarge {
+    node: String,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// Why material makes no draft.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDraft {
+    /// One certificate is bound to two parties.
+    #[error(transparent)]
+    BoundTwice(#[from] BoundTwice),
+    /// A bundle is too large.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+}
+
 impl Draft {
     /// Compiles. Pure: the same material gives the same draft.
     ///
     /// # Errors
-    /// [`BoundTwice`] if a certificate stands for two parties.
-    pub fn compile(material: &Material) -> Result<Draft, BoundTwice> {
+    /// [`NoDraft`].
+    pub fn compile(material: &Material) -> Result<Draft, NoDraft> {
         let Material {
             mesh,
             catalog,
@@ -174,7 +197,7 @@ impl Draft {
             .collect();
         let published = catalog.entries().iter().filter(|entry| rights.is_compiled(&entry.id));
         Ok(Draft {
-            content_hash: content_hash(&bundles, signer.key_name()),
+            content_hash: content_hash(&bundles, signer.key_name(), BUNDLE_BYTES_MAX)?,
             concerns: bundles.iter().map(|bundle| (bundle.audience.clone(), providers(bundle))).collect(),
             findings: rights.findings().to_vec(),
             broken_invariants: rights.broken_invariants().to_vec(),
@@ -413,18 +436,27 @@ fn parties(catalog: &Catalog) -> Vec<String> {
     codes
 }
 
-/// The hash of who signs and what the bundles say, length-prefixed so that no two lists of bundles read alike.
-fn content_hash(bundles: &[RightsBundle], key_name: &str) -> Sha256 {
+/// The hash of who signs and what the bundles say, length-prefixed so that no two lists of bundles read alike. The one place
+/// where each of them is written out, and so where one of more than `bytes_max` is found.
+fn content_hash(bundles: &[RightsBundle], key_name: &str, bytes_max: usize) -> Result<Sha256, TooLarge> {
     let mut context = Context::new(&SHA256);
     context.update(&(key_name.len() as u64).to_be_bytes());
     context.update(key_name.as_bytes());
     for bundle in bundles {
+        // Epoch and time are put in when it is sealed.
+        let bytes = bundle.encoded_len() + STAMP_BYTES_MAX;
+        if bytes > bytes_max {
+            return Err(TooLarge { node: bundle.audience.clone(), bytes, bytes_max });
+        }
         context.update(&bundle.encode_length_delimited_to_vec());
     }
     let mut hash = Sha256::default();
     hash.copy_from_slice(context.finish().as_ref());
-    hash
+    Ok(hash)
 }
+
+/// What a stamp adds to a bundle at most, bytes: two fields, an epoch of ten, a time of twenty with its length.
+const STAMP_BYTES_MAX: usize = 32;
 
 fn directory(catalog: &Catalog, operators: &[(CertificateBinding, Caller)]) -> Result<Directory, BoundTwice> {
     let nodes = catalog.nodes().iter().map(|node| {
@@ -464,4 +496,34 @@ fn binding(certificate: &control::CertificateBinding) -> Option<CertificateBindi
         serial: certificate.serial.clone(),
         spki_sha256: certificate.spki_sha256.as_slice().try_into().ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_that_no_node_takes_is_refused_by_name_and_size() {
+        let bundle = RightsBundle {
+            audience: "agencies/G01/nodes/n1".to_owned(),
+            mesh: "m".repeat(1_000),
+            ..RightsBundle::default()
+        };
+        let bytes = bundle.encoded_len();
+        assert!(content_hash(std::slice::from_ref(&bundle), "bundle-1", bytes + STAMP_BYTES_MAX).is_ok());
+        let refused =
+            content_hash(&[bundle], "bundle-1", bytes + STAMP_BYTES_MAX - 1).unwrap_err().to_string();
+        let told = (bytes + STAMP_BYTES_MAX).to_string();
+        assert!(refused.contains("agencies/G01/nodes/n1") && refused.contains(&told), "{refused}");
+    }
+
+    #[test]
+    fn a_stamp_is_no_longer_than_is_reckoned() {
+        let stamped = RightsBundle {
+            epoch: u64::MAX,
+            issue_time: Some(Timestamp { seconds: i64::MAX, nanos: i32::MAX }),
+            ..RightsBundle::default()
+        };
+        assert!(stamped.encoded_len() <= STAMP_BYTES_MAX);
+    }
 }

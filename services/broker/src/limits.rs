@@ -9,7 +9,8 @@ use lienthong_store::batch::VALUE_BYTES_MAX;
 /// Largest message that a caller may send, bytes: a contract of 1 MiB, or a batch of 1 MiB, with its frame.
 pub const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Largest message that the broker sends, bytes. A rights bundle carries the contracts that concern its node.
+/// Largest message that the broker sends, bytes: a plan of a change, a page of records, the difference between two rights bundles.
+/// A whole bundle of more than a megabyte goes in parts.
 pub const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Contracts that are put into effect with one epoch, when many providers publish at once. With the epoch they must fit one

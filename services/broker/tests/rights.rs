@@ -9,7 +9,7 @@ use common::watcher::{Watcher, held};
 use common::{G01, H26, Mesh, soon};
 use lienthong_audit::log::LogReader;
 use lienthong_broker::bundle::sha256;
-use lienthong_catalog::RightsIndex;
+use lienthong_catalog::{RightsIndex, parts::PART_BYTES};
 use lienthong_proto::descriptors;
 use lienthong_proto::lienthong::audit::v1::record::Body;
 use lienthong_proto::lienthong::audit::v1::{BundlePublished, Record};
@@ -67,6 +67,43 @@ async fn a_receipt_that_a_node_says_again_is_on_record_once() {
         soon(broker.stop()).await.unwrap();
     }
     assert_eq!(receipts(&mesh), ["revocation lists in force"]);
+}
+
+/// A bundle of many parties is larger than one message of the watch should be.
+#[tokio::test]
+async fn a_large_bundle_comes_in_parts() {
+    const AGENCIES: usize = 4_000;
+    let mesh = Mesh::new();
+    let agencies: Vec<_> = (0..AGENCIES)
+        .map(|number| {
+            format!(
+                "  - {{code: H90.{number:05}, name_vi: DEMO {number}, bloc: LOCAL, level: COMMUNE, roles: [CONSUMER], \
+                 security_level: 3}}\n"
+            )
+        })
+        .collect();
+    std::fs::write(mesh.catalog_dir().join("many.yaml"), format!("agencies:\n{}", agencies.concat()))
+        .unwrap();
+    mesh.approve();
+    let broker = mesh.start().await;
+    let mut g01 = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    g01.snapshot().await;
+    assert_eq!(g01.parts, 0, "a small one comes in one message");
+
+    let published = PublishContractRequest { descriptor_set: descriptors::DANCU.to_vec() };
+    soon(mesh.registry(&broker, &mesh.g01).publish_contract(published)).await.unwrap();
+    let (bundle, signed) = g01.snapshot().await;
+    assert!(bundle.rights.len() > AGENCIES, "{}", bundle.rights.len());
+    let parts = signed.bundle.len().div_ceil(PART_BYTES);
+    assert!(parts > 2, "{parts}");
+    assert_eq!((g01.parts, g01.deltas), (parts, 0));
+    g01.acknowledge(bundle.epoch, "").await;
+    assert_eq!(g01.heartbeat().await.bundle_hash, sha256(&signed.bundle));
+
+    let mut again = Watcher::new(&mesh, &broker, &mesh.g01).await;
+    assert_eq!(again.snapshot().await.0, bundle);
+    assert_eq!(again.parts, parts);
+    soon(broker.stop()).await.unwrap();
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::contract::ContractModel;
 use crate::finding::{Finding, Severity};
 
+pub use bundle::BUNDLE_BYTES_MAX;
 pub use compare::{RightDifference, right_differences};
 
 /// A contract that a provider published, as it is carried and as it was read.

@@ -35,6 +35,7 @@ pub mod delta;
 pub mod directory;
 pub mod finding;
 pub mod inquiry;
+pub mod parts;
 pub mod purpose;
 pub mod rights;
 pub mod source;

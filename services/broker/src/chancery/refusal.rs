@@ -150,6 +150,9 @@ impl ChanceryError {
             ChanceryError::Broker(BrokerError::BoundTwice(twice)) => {
                 Status::failed_precondition(twice.to_string())
             }
+            ChanceryError::Broker(BrokerError::TooLarge(bundle)) => {
+                Status::failed_precondition(bundle.to_string())
+            }
             ChanceryError::Broker(error) => {
                 tracing::error!(%error, "catalog change not taken");
                 Status::unavailable(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use lienthong_catalog::delta;
+use lienthong_catalog::{delta, parts};
 use lienthong_proto::lienthong::control::v1::rights_service_server::RightsService;
 use lienthong_proto::lienthong::control::v1::watch_rights_request::{
     Event as Said, Hello, TrustAcknowledgement,
@@ -17,6 +17,7 @@ use lienthong_proto::lienthong::control::v1::{
     BundleDelta, DecideRequest, DecideResponse, TrustFile, WatchRightsRequest, WatchRightsResponse,
 };
 use lienthong_transport::Drain;
+use prost::Message;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -29,7 +30,7 @@ use crate::clock;
 use crate::door::{Door, NodeGuest};
 use crate::generation::Generation;
 use crate::ledger::Ledger;
-use crate::limits::{BOARD_TEXT_BYTES_MAX, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS};
+use crate::limits::{BOARD_TEXT_BYTES_MAX, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS, RESPONSE_BYTES_MAX};
 use crate::online::Online;
 use crate::places::{Place, Places};
 use crate::receipts;
@@ -136,6 +137,7 @@ impl Opening {
             said,
             beat,
             held: Held::Told(held_hash),
+            rest: None,
             recording: None,
             trust_version,
             _place: place,
@@ -155,6 +157,8 @@ struct Watch {
     said: Streaming<WatchRightsRequest>,
     beat: Interval,
     held: Held,
+    /// A bundle on its way in parts, and where the next one begins.
+    rest: Option<(Arc<SealedBundle>, usize)>,
     /// The node's receipt on its way into the log.
     recording: Option<JoinHandle<()>>,
     /// Version of the trust file that it holds, or is about to.
@@ -187,11 +191,21 @@ impl Watch {
     async fn next(&mut self) -> Result<Option<Event>, Status> {
         loop {
             let (generation, bundle) = self.newest()?;
+            // A bundle that began is sent to its end, even if another has replaced it: that one is a delta then.
+            if let Some((bundle, offset)) = self.rest.take() {
+                return Ok(Some(self.part(bundle, offset)));
+            }
             // The bundle first: a key that signs now was the next one under the trust that the node holds.
             if !self.held.is(&bundle) {
                 let before = std::mem::replace(&mut self.held, Held::Known(Arc::clone(&bundle)));
                 self.entry.sent(bundle.epoch);
-                return Ok(Some(shortest(before, bundle).await));
+                return Ok(Some(match difference(before, Arc::clone(&bundle)).await {
+                    Some(delta) => Event::Delta(delta),
+                    None if bundle.signed.bundle.len() <= parts::PART_BYTES => {
+                        Event::Snapshot(bundle.signed.clone())
+                    }
+                    None => self.part(bundle, 0),
+                }));
             }
             if let Held::Told(_) = self.held {
                 self.held = Held::Known(Arc::clone(&bundle));
@@ -221,6 +235,13 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// The part of a bundle that begins at `offset`; the rest comes after it.
+    fn part(&mut self, bundle: Arc<SealedBundle>, offset: usize) -> Event {
+        let (part, next) = parts::part(&bundle.signed, offset);
+        self.rest = next.map(|offset| (bundle, offset));
+        Event::Part(part)
     }
 
     /// The node's newest bundle, while it is one of the registry's.
@@ -287,22 +308,19 @@ fn newest(generation: &Generation, node: &str) -> Result<Arc<SealedBundle>, Stat
         .ok_or_else(|| Status::internal("the registry knows this node, but no bundle was made for it"))
 }
 
-/// The message that brings a node from what it holds to `bundle`.
-async fn shortest(before: Held, bundle: Arc<SealedBundle>) -> Event {
-    let Held::Known(base) = before else { return Event::Snapshot(bundle.signed.clone()) };
-    let target = Arc::clone(&bundle);
-    // Finding the difference takes a while for a bundle of many megabytes. Where it fails, the whole bundle will do.
-    let pieces = spawn_blocking(move || {
-        let pieces = delta::between(&base.signed.bundle, &target.signed.bundle)?;
-        Some((base.hash, pieces))
-    });
-    match pieces.await.ok().flatten() {
-        Some((base_hash, pieces)) => Event::Delta(BundleDelta {
-            base_hash: base_hash.to_vec(),
+/// What leads from the bundle that a node holds to `bundle`; `None` where the whole is shorter, or the difference too large
+/// for one message.
+async fn difference(before: Held, bundle: Arc<SealedBundle>) -> Option<BundleDelta> {
+    let Held::Known(base) = before else { return None };
+    // Finding it takes a while for a bundle of many megabytes. Where it fails, the whole bundle will do.
+    let found = spawn_blocking(move || {
+        let pieces = delta::between(&base.signed.bundle, &bundle.signed.bundle)?;
+        Some(BundleDelta {
+            base_hash: base.hash.to_vec(),
             pieces,
             key_name: bundle.signed.key_name.clone(),
             signature: bundle.signed.signature.clone(),
-        }),
-        None => Event::Snapshot(bundle.signed.clone()),
-    }
+        })
+    });
+    found.await.ok().flatten().filter(|delta| delta.encoded_len() <= RESPONSE_BYTES_MAX)
 }

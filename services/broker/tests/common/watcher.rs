@@ -1,7 +1,7 @@
 //! A node's side of a watch, as the contract describes it.
 
 use lienthong_broker::bundle::{BUNDLE_CONTEXT, HEARTBEAT_CONTEXT, sha256};
-use lienthong_catalog::delta;
+use lienthong_catalog::{delta, parts::Parts};
 use lienthong_certs::mesh_key::verify;
 use lienthong_certs::pki::Issued;
 use lienthong_proto::lienthong::control::v1::rights_service_client::RightsServiceClient;
@@ -26,6 +26,9 @@ pub struct Watcher {
     base: Vec<u8>,
     /// Bundles that came as deltas.
     pub deltas: usize,
+    /// Messages that carried a part of a bundle.
+    pub parts: usize,
+    gathered: Parts,
 }
 
 impl Watcher {
@@ -61,7 +64,15 @@ impl Watcher {
         };
         say.send(WatchRightsRequest { event: Some(Say::Hello(hello)) }).await.unwrap();
         let heard = soon(client.watch_rights(ReceiverStream::new(said))).await?.into_inner();
-        Ok(Watcher { say, heard, public_key: mesh.bundle_public_key(), base: Vec::new(), deltas: 0 })
+        Ok(Watcher {
+            say,
+            heard,
+            public_key: mesh.bundle_public_key(),
+            base: Vec::new(),
+            deltas: 0,
+            parts: 0,
+            gathered: Parts::default(),
+        })
     }
 
     pub async fn new(mesh: &Mesh, broker: &impl Listening, who: &Issued) -> Watcher {
@@ -73,12 +84,23 @@ impl Watcher {
         self.base.clone_from(&signed.bundle);
     }
 
-    /// The next message, its signature checked; a delta is put together to the bundle that it stands for.
+    /// The next message, its signature checked; deltas and parts are put together to the bundle that they stand for.
     pub async fn next(&mut self) -> Result<Option<Event>, Status> {
-        let Some(response) = soon(self.heard.message()).await? else {
-            return Ok(None);
+        let event = loop {
+            let Some(response) = soon(self.heard.message()).await? else {
+                return Ok(None);
+            };
+            match response.event.unwrap() {
+                Event::Part(part) => {
+                    self.parts += 1;
+                    if let Some(signed) = self.gathered.take(part).unwrap() {
+                        break Event::Snapshot(signed);
+                    }
+                }
+                event => break event,
+            }
         };
-        let event = match response.event.unwrap() {
+        let event = match event {
             Event::Delta(BundleDelta { base_hash, pieces, key_name, signature }) => {
                 assert_eq!(base_hash, sha256(&self.base));
                 self.deltas += 1;
@@ -99,7 +121,7 @@ impl Watcher {
             }
             // The broker only hands it on: it carries the roots' signatures.
             Event::TrustFile(_) => return Ok(Some(event)),
-            Event::Delta(_) => unreachable!("put together above"),
+            Event::Delta(_) | Event::Part(_) => unreachable!("put together above"),
         };
         assert_eq!(key_name, BUNDLE_KEY_NAME);
         verify(&self.public_key, &[context, &bytes].concat(), signature).unwrap();

@@ -6,6 +6,10 @@ use lienthong_proto::lienthong::control::v1::{Guardrail, Right, RightsBundle};
 
 use super::{Issue, Rights, timestamp};
 
+/// The largest bundle, bytes, serialized: no broker makes a larger one, and no node takes one. A million rights, each of
+/// another agency, are 400 MB.
+pub const BUNDLE_BYTES_MAX: usize = 512 << 20;
+
 /// The audience of [`Rights::whole`]: no resource name of a node.
 const WHOLE_MESH: &str = "mesh";
 

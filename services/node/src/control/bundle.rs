@@ -11,6 +11,7 @@ use std::{
 use lienthong_approval::Checker;
 use lienthong_catalog::{
     BundleError, ContractModel, RightsIndex,
+    compile::BUNDLE_BYTES_MAX,
     delta::{self, DeltaError},
 };
 use lienthong_proto::lienthong::control::v1::{BundleDelta, RevocationState, RightsBundle, SignedBundle};
@@ -31,8 +32,8 @@ use crate::{
 /// Domain of the bundle's signature.
 pub const BUNDLE_DOMAIN: &str = "lienthong/rights-bundle/v1";
 
-/// Largest bundle that a node reads, bytes.
-pub const BUNDLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Largest file of a bundle that a node reads, bytes: the bundle, its signature, and the name of its key.
+pub const BUNDLE_FILE_BYTES_MAX: u64 = BUNDLE_BYTES_MAX as u64 + 4096;
 
 /// Why a bundle does not take effect. The one before stays.
 #[derive(Debug, thiserror::Error)]
@@ -153,9 +154,8 @@ impl BundleKeeper {
         if delta.base_hash != self.held_hash {
             return Err(BadBundle::OtherBase);
         }
-        let bytes_max = usize::try_from(BUNDLE_BYTES_MAX).unwrap_or(usize::MAX);
         Ok(SignedBundle {
-            bundle: delta::apply(&base.bundle, &delta.pieces, bytes_max)?,
+            bundle: delta::apply(&base.bundle, &delta.pieces, BUNDLE_BYTES_MAX)?,
             key_name: delta.key_name.clone(),
             signature: delta.signature.clone(),
         })
@@ -168,7 +168,7 @@ impl BundleKeeper {
         let bytes = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(io(error)),
-            Ok(metadata) if metadata.len() > BUNDLE_BYTES_MAX => {
+            Ok(metadata) if metadata.len() > BUNDLE_FILE_BYTES_MAX => {
                 return Err(io(io::Error::other("it is too large")));
             }
             Ok(_) => fs::read(&self.path).map_err(io)?,

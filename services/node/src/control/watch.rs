@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use lienthong_catalog::parts::Parts;
 use lienthong_proto::lienthong::control::v1::{
     Heartbeat, SignedHeartbeat, WatchRightsRequest,
     rights_service_client::RightsServiceClient,
@@ -72,12 +73,13 @@ async fn follow(
         say.try_send(receipt).map_err(|_| "the stream closed before it began".to_owned())?;
     }
     let mut client =
-        RightsServiceClient::new(broker.channel.clone()).max_decoding_message_size(BUNDLE_MESSAGE_BYTES_MAX);
+        RightsServiceClient::new(broker.channel.clone()).max_decoding_message_size(WATCH_MESSAGE_BYTES_MAX);
     let mut heard = match client.watch_rights(ReceiverStream::new(said)).await {
         Ok(response) => response.into_inner(),
         Err(status) => return Err(status.to_string()),
     };
     let mut refused = false;
+    let mut parts = Parts::default();
     loop {
         let silence = Duration::from_millis(BROKER_SILENCE_MS_MAX);
         let event = match tokio::time::timeout(silence, heard.message()).await {
@@ -87,6 +89,13 @@ async fn follow(
             Err(_) => return Err(format!("the broker said nothing for {} s", silence.as_secs())),
         };
         patience.reset();
+        let event = match event {
+            Some(Heard::Part(part)) => match parts.take(part).map_err(|error| error.to_string())? {
+                Some(signed) => Some(Heard::Snapshot(signed)),
+                None => continue,
+            },
+            event => event,
+        };
         match event {
             Some(Heard::Snapshot(signed)) => {
                 let taken = keeper.take(&signed);
@@ -119,7 +128,7 @@ async fn follow(
                     );
                 }
             }
-            None => {}
+            Some(Heard::Part(_)) | None => {}
         }
     }
 }
@@ -152,8 +161,8 @@ fn acknowledge(
     say.try_send(message(acknowledgement)).map_err(|_| "the broker does not take acknowledgements".to_owned())
 }
 
-/// Largest message of the watch stream, bytes.
-const BUNDLE_MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Largest message of the watch stream, bytes. What is larger comes in parts.
+const WATCH_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Takes a trust file that the broker hands on; answers whether it is in effect now, and what to say.
 fn trust_file(keeper: &BundleKeeper, node: &Node, file: &[u8]) -> (bool, TrustAcknowledgement) {

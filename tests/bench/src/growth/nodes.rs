@@ -102,7 +102,12 @@ async fn watch(pki: &Pki, files: &BrokerFiles, issued: &Issued) -> anyhow::Resul
     let mut heard =
         RightsServiceClient::new(channel).watch_rights(ReceiverStream::new(said)).await?.into_inner();
     while let Some(message) = heard.message().await? {
-        if let Some(Heard::Snapshot(_)) = message.event {
+        let whole = match message.event {
+            Some(Heard::Snapshot(_)) => true,
+            Some(Heard::Part(part)) => !part.signature.is_empty(),
+            _ => false,
+        };
+        if whole {
             return Ok(Watcher { heard, _say: say });
         }
     }

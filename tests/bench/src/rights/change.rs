@@ -10,7 +10,7 @@ use lienthong_approval::{Checker, Statement, approve, folder_hash};
 use lienthong_broker::activated::{Activated, Signed, in_force};
 use lienthong_broker::bundle::{BUNDLE_CONTEXT, BundleSigner, SealedBundle, sha256};
 use lienthong_broker::trust::approvers;
-use lienthong_catalog::compile::Issue;
+use lienthong_catalog::compile::{BUNDLE_BYTES_MAX, Issue};
 use lienthong_catalog::{Rights, RightsIndex, compile, delta};
 use lienthong_certs::{DevPki, Judge, MeshKey, Profile, RevocationLists, mesh_key};
 use lienthong_proto::lienthong::control::v1::bundle_delta::Piece;
@@ -28,7 +28,6 @@ const AGENCIES: usize = 1_000;
 const AGENCIES_SMALL: usize = 40;
 /// Times that the whole nation is compiled.
 const COMPILED: usize = 3;
-const BUNDLE_BYTES_MAX: usize = 512 << 20;
 
 /// Measures it.
 pub fn run(small: bool) -> anyhow::Result<Vec<Goal>> {

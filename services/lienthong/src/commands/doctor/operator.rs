@@ -15,7 +15,7 @@ use lienthong_node::{
     NodeConfig,
     call::identify::binding_of,
     config::{BackendConfig, BackendEndpointConfig},
-    control::bundle::BUNDLE_BYTES_MAX,
+    control::bundle::BUNDLE_FILE_BYTES_MAX,
     freshness,
     trust::Trust,
 };
@@ -173,7 +173,7 @@ fn rights(config: &NodeConfig, credentials: Option<&Credentials>) -> Result<Opti
 }
 
 fn bundle(path: &Path) -> Result<RightsBundle, String> {
-    let bytes = files::read(path, BUNDLE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let bytes = files::read(path, BUNDLE_FILE_BYTES_MAX).map_err(|error| error.to_string())?;
     let signed =
         SignedBundle::decode(bytes.as_slice()).map_err(|error| format!("{}: {error}", path.display()))?;
     RightsBundle::decode(signed.bundle.as_slice()).map_err(|error| format!("{}: {error}", path.display()))
