@@ -114,8 +114,10 @@ impl Cores {
                 front: front.clone(),
             };
             let (ready, listening) = oneshot::channel();
+            let journal = core.journal.clone();
             let thread = thread::Builder::new().name(format!("traffic-{number}")).spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.on_thread_park(move || journal.rest()).enable_all().build();
                 match runtime {
                     Ok(runtime) => runtime.block_on(run(core, sockets, doors, ready)),
                     Err(error) => tracing::error!(%error, "a traffic thread has no runtime"),

@@ -356,6 +356,7 @@ fn open_journal(config: &NodeConfig) -> Result<Journal, JournalError> {
     let options = JournalOptions {
         backlog_records_max: config.limits.journal_backlog_records_max,
         backlog_bytes_max: config.limits.journal_backlog_bytes_max,
+        gathers: true,
         ..JournalOptions::new(config.name.clone())
     };
     Journal::open(config.data_dir.join("journal"), options, std::time::SystemTime::now())

@@ -3,7 +3,9 @@
 //! **How it works.** Traffic threads [`append`](Handle::append) records; each call copies the bytes into the draft
 //! of the next group and never waits for the disk. The journal's own thread writes a group, calls `fdatasync`
 //! once, and wakes the waiters of [`durable`](Handle::durable), one wake-up a thread. While one `fdatasync` runs
-//! the next group gathers by itself; no timer delays anybody. The chain is computed after the waiters are woken.
+//! the next group gathers by itself. Where many records come at once and every processor is busy, it gathers on until a
+//! traffic thread [rests](Handle::rest): nobody who waits could be served before, and one `fdatasync` does for more of them.
+//! The chain is computed after the waiters are woken.
 //!
 //! **What a crash leaves.** A whole record is kept even if its marker is missing; a torn tail was never
 //! acknowledged and is cut off; damage to durable records is an error with its position, never skipped. An error
@@ -194,6 +196,7 @@ impl Journal {
             segment_bytes: options.segment_bytes_max,
             backlog_records: options.backlog_records_max,
             backlog_bytes: options.backlog_bytes_max,
+            gathers: options.gathers,
         };
         let start = Start {
             next_seq: last_seq + 1,

@@ -26,6 +26,9 @@ pub struct JournalOptions {
     pub backlog_bytes_max: u64,
     /// Memory for the newest records, from which shipping reads.
     pub tail_bytes_max: usize,
+    /// Whether the threads that append say when they rest ([`Handle::rest`](super::Handle::rest)): then a crowd's records
+    /// gather until one of them does.
+    pub gathers: bool,
     /// Segments that were acknowledged are kept this long after their last write…
     pub retention_age: Duration,
     /// …but never more of them than this.
@@ -43,6 +46,7 @@ impl JournalOptions {
             backlog_records_max: 2_000_000,
             backlog_bytes_max: 256 * 1024 * 1024,
             tail_bytes_max: 4 * 1024 * 1024,
+            gathers: false,
             retention_age: Duration::from_secs(30 * 24 * 3600),
             retention_segments_max: 4096,
         }

@@ -4,6 +4,7 @@
 //! decided here, so that a record is only accepted when space for it is reserved.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,12 @@ pub(super) const GROUP_BYTES_MAX: usize = 1024 * 1024;
 pub(super) const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A record that nobody waits for, the closing of an opening, waits this long for company before it gets an `fdatasync` of
-/// its own.
-pub(super) const OWED_LINGER: Duration = Duration::from_millis(5);
+/// its own. A crowd's records wait no longer either.
+pub(super) const LINGER: Duration = Duration::from_millis(5);
+
+/// Records of a group from which on it was a crowd's: the next one gathers until a thread rests. Fewer are gone before they
+/// would have gathered.
+const CROWD_RECORDS: usize = 8;
 
 /// The place that an opening holds for its closing while the disk is full, in bytes: the largest record, alone in its group.
 const CLOSING_BYTES_MAX: u64 = (FRAME_HEADER_BYTES + RECORD_BYTES_MAX + MARKER_BYTES) as u64;
@@ -124,6 +129,7 @@ pub(super) struct Limits {
     pub segment_bytes: u64,
     pub backlog_records: u64,
     pub backlog_bytes: u64,
+    pub gathers: bool,
 }
 
 /// The queue.
@@ -132,6 +138,8 @@ pub(super) struct Queue {
     limits: Limits,
     inner: Mutex<Inner>,
     work: Condvar,
+    /// The last group was a crowd's. Written under the lock.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -154,6 +162,8 @@ struct Inner {
     sleep: Sleep,
     /// Somebody may wait for a record of these drafts.
     urgent: bool,
+    /// A thread rests since the first of these drafts, or there is enough for a group.
+    rested: bool,
     account: Account,
 }
 
@@ -184,6 +194,7 @@ impl Queue {
             closed: false,
             sleep: Sleep::Awake,
             urgent: false,
+            rested: false,
             account: Account::new(
                 start.next_seq - 1,
                 start.acknowledged,
@@ -191,7 +202,7 @@ impl Queue {
                 start.backlog_since,
             ),
         };
-        Self { limits, inner: Mutex::new(inner), work: Condvar::new() }
+        Self { limits, inner: Mutex::new(inner), work: Condvar::new(), crowded: AtomicBool::new(false) }
     }
 
     /// Takes in a record, or refuses it. Never waits for the disk.
@@ -243,10 +254,11 @@ impl Queue {
             Role::Closing => inner.owing = inner.owing.saturating_sub(1),
             Role::Alone | Role::Part => {}
         }
-        inner.urgent |= !role.is_owed() || inner.queued_bytes > GROUP_BYTES_MAX / 2;
+        inner.rested |= inner.queued_bytes > GROUP_BYTES_MAX / 2;
+        inner.urgent |= !role.is_owed() || inner.rested;
         let wake = match inner.sleep {
             Sleep::Awake => false,
-            Sleep::Lingering => inner.urgent,
+            Sleep::Lingering => inner.urgent && self.is_enough(&inner),
             Sleep::Deep => true,
         };
         if wake {
@@ -257,6 +269,29 @@ impl Queue {
             self.work.notify_one();
         }
         Ok(seq)
+    }
+
+    /// A thread that appends has nothing more to append for now.
+    pub fn rest(&self) {
+        // Outside of a crowd nothing waits for it.
+        if !self.crowded.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut inner = lock(&self.inner);
+        inner.rested |= inner.urgent;
+        let wake = inner.rested && inner.sleep == Sleep::Lingering;
+        if wake {
+            inner.sleep = Sleep::Awake;
+        }
+        drop(inner);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Whether what was taken in need not gather any longer.
+    fn is_enough(&self, inner: &Inner) -> bool {
+        inner.rested || !self.crowded.load(Ordering::Relaxed)
     }
 
     /// Takes in a key row alone.
@@ -273,16 +308,19 @@ impl Queue {
     }
 
     /// For the journal's thread: what to do next. Sleeps while there is nothing, unless a marker is owed or
-    /// `leaders` are out. Records that nobody waits for gather for [`OWED_LINGER`].
+    /// `leaders` are out. Records that nobody waits for gather for [`LINGER`], those of a crowd until a thread rests.
     pub fn next(&self, fresh: Draft, marker_owed: bool, leaders: bool) -> Work {
         let mut inner = lock(&self.inner);
         inner.fresh.get_or_insert(fresh);
-        let mut lingers_until = Instant::now() + OWED_LINGER;
+        let mut lingers_until = Instant::now() + LINGER;
         loop {
             let left = lingers_until.saturating_duration_since(Instant::now());
-            if (inner.urgent || inner.closed || left.is_zero())
+            let due = inner.urgent && self.is_enough(&inner);
+            if (due || inner.closed || left.is_zero())
                 && let Some(draft) = inner.take_draft()
             {
+                let crowded = self.limits.gathers && draft.leaves.len() >= CROWD_RECORDS;
+                self.crowded.store(crowded, Ordering::Relaxed);
                 return Work::Commit(draft);
             }
             if !left.is_zero() && !inner.closed {
@@ -304,7 +342,7 @@ impl Queue {
             inner.sleep = Sleep::Deep;
             inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
             inner.sleep = Sleep::Awake;
-            lingers_until = Instant::now() + OWED_LINGER;
+            lingers_until = Instant::now() + LINGER;
         }
     }
 
@@ -437,6 +475,7 @@ impl Inner {
         let draft = self.drafts.pop_front()?;
         self.queued_bytes -= draft.bytes.len();
         self.urgent &= !self.drafts.is_empty();
+        self.rested &= !self.drafts.is_empty();
         Some(draft)
     }
 

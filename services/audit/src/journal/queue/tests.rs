@@ -21,7 +21,8 @@ fn append(queue: &Queue, record: &[u8]) -> Result<u64, AppendError> {
     queue.append(Tag::Record, record, leaf_hash(record), None, Role::Alone)
 }
 
-const WIDE: Limits = Limits { segment_bytes: 1 << 30, backlog_records: u64::MAX, backlog_bytes: u64::MAX };
+const WIDE: Limits =
+    Limits { segment_bytes: 1 << 30, backlog_records: u64::MAX, backlog_bytes: u64::MAX, gathers: false };
 
 #[test]
 fn the_backlog_is_bounded_by_records_and_by_bytes() {
@@ -71,7 +72,7 @@ fn what_nobody_waits_for_gathers_and_leaves_with_what_somebody_does() {
     owed(b"b");
     let begun = Instant::now();
     assert_eq!(next(), 2);
-    assert!(begun.elapsed() >= OWED_LINGER / 2, "nothing had time to gather");
+    assert!(begun.elapsed() >= LINGER / 2, "nothing had time to gather");
     owed(b"c");
     append(&queue, b"d").unwrap();
     assert_eq!(next(), 4);
@@ -83,6 +84,47 @@ fn what_nobody_waits_for_gathers_and_leaves_with_what_somebody_does() {
         append(&queue, b"f").unwrap();
         assert!(waiter.join().unwrap() >= 5);
     });
+}
+
+#[test]
+fn a_crowd_gathers_until_a_thread_rests_but_not_for_long() {
+    let next = |queue: &Queue| match queue.next(Draft::like(0, 0), false, false) {
+        Work::Commit(draft) => draft.leaves.len(),
+        other => panic!("{other:?}"),
+    };
+    let fill = |queue: &Queue, records| (0..records).for_each(|_| drop(append(queue, b"x").unwrap()));
+    let gathering = queue(Limits { gathers: true, ..WIDE });
+    fill(&gathering, CROWD_RECORDS - 1);
+    assert_eq!(next(&gathering), CROWD_RECORDS - 1, "few go at once");
+    fill(&gathering, CROWD_RECORDS);
+    assert_eq!(next(&gathering), CROWD_RECORDS, "they are known for a crowd when they go");
+
+    // Now each group gathers: what comes while the journal's thread waits goes with it once a thread rests.
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| next(&gathering));
+        fill(&gathering, CROWD_RECORDS);
+        gathering.rest();
+        assert!(waiter.join().unwrap() >= CROWD_RECORDS);
+    });
+    // A thread that rested before there was anything does not count, and nobody waits longer than that.
+    gathering.rest();
+    fill(&gathering, 1);
+    let begun = Instant::now();
+    assert_eq!(next(&gathering), 1);
+    assert!(begun.elapsed() >= LINGER / 2, "it did not gather");
+    fill(&gathering, 1);
+    let begun = Instant::now();
+    assert_eq!(next(&gathering), 1);
+    assert!(begun.elapsed() < LINGER, "one record is no crowd");
+
+    // Where nobody says that he rests, nothing waits for it.
+    let plain = queue(WIDE);
+    fill(&plain, 2 * CROWD_RECORDS);
+    assert_eq!(next(&plain), 2 * CROWD_RECORDS);
+    fill(&plain, 1);
+    let begun = Instant::now();
+    assert_eq!(next(&plain), 1);
+    assert!(begun.elapsed() < LINGER);
 }
 
 #[test]
