@@ -275,9 +275,8 @@ impl Shipper {
         if self.sealer.is_none() {
             return Ok(None);
         }
-        let path = self.shared.folder.subjects();
-        let found = lock(&self.shared.subjects).find(seq).map_err(JournalError::io("read", &path))?;
-        Ok(found)
+        let found = lock(&self.shared.subjects).find(seq);
+        Ok(found.map_err(|error| JournalError::io("read", &self.shared.folder.subjects())(error))?)
     }
 
     /// Seals the subjects of a batch. What cannot be sealed is told and left out: the records go on.
