@@ -1,5 +1,5 @@
-//! The traffic threads: one current-thread runtime a core, each with its own listeners and its own
-//! connections, so that a call never changes thread. Control and admin run elsewhere, and an audit search
+//! The traffic threads: one current-thread runtime a core, each with its own connections, so that a call never
+//! changes thread; they accept in turn. Control and admin run elsewhere, and an audit search
 //! never delays an exchange.
 
 use std::{
@@ -15,7 +15,8 @@ use hyper::{body::Incoming, service::service_fn};
 use lienthong_proto::lienthong::audit::v1::Side;
 use lienthong_telemetry::Health;
 use lienthong_transport::{
-    Connections, Drain, Limits, ListenError, LocalListener, Peer, Server, SharedMaterial, bind, bind_unix,
+    Connections, Drain, Limits, ListenError, LocalListener, Peer, Server, SharedMaterial, Turn, Turns, bind,
+    bind_unix,
 };
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -100,6 +101,7 @@ impl Cores {
         drain: &Drain,
     ) -> Result<Self, CoresError> {
         let Opened { threads: sockets, mesh_address, local_address, http_address } = open_sockets(&config)?;
+        let (at_mesh, at_local, at_http) = (Turns::default(), Turns::default(), Turns::default());
         let front = config.http.map(|(_, front)| (front, config.health));
         let mut threads = Vec::with_capacity(sockets.len());
         for (number, sockets) in sockets.into_iter().enumerate() {
@@ -113,13 +115,14 @@ impl Cores {
                 drain: drain.clone(),
                 front: front.clone(),
             };
+            let turns = [&at_mesh, &at_local, &at_http].map(Turns::join);
             let (ready, listening) = oneshot::channel();
             let journal = core.journal.clone();
             let thread = thread::Builder::new().name(format!("traffic-{number}")).spawn(move || {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
                 let runtime = runtime.on_thread_park(move || journal.rest()).enable_all().build();
                 match runtime {
-                    Ok(runtime) => runtime.block_on(run(core, sockets, doors, ready)),
+                    Ok(runtime) => runtime.block_on(run(core, sockets, turns, doors, ready)),
                     Err(error) => tracing::error!(%error, "a traffic thread has no runtime"),
                 }
             })?;
@@ -148,7 +151,13 @@ struct Doors {
     front: Option<(Arc<dyn Front>, Health)>,
 }
 
-async fn run(core: Arc<Core>, sockets: Sockets, doors: Doors, ready: oneshot::Sender<()>) {
+async fn run(
+    core: Arc<Core>,
+    sockets: Sockets,
+    [at_mesh, at_local, at_http]: [Turn; 3],
+    doors: Doors,
+    ready: oneshot::Sender<()>,
+) {
     let mesh = TcpListener::from_std(sockets.mesh);
     let local = sockets.local.listener();
     let http = sockets.http.map(LocalSocket::listener).transpose();
@@ -165,18 +174,18 @@ async fn run(core: Arc<Core>, sockets: Sockets, doors: Doors, ready: oneshot::Se
     let _ = ready.send(());
     let in_plain_http = async {
         if let Some((listener, front)) = http.zip(doors.front.clone()) {
-            serve_http(Arc::clone(&core), listener, front, doors.clone()).await;
+            serve_http(Arc::clone(&core), listener, at_http, front, doors.clone()).await;
         }
     };
     tokio::join!(
-        serve_peers(Arc::clone(&core), mesh, doors.clone()),
-        serve_own(Arc::clone(&core), local, doors.clone()),
+        serve_peers(Arc::clone(&core), mesh, at_mesh, doors.clone()),
+        serve_own(Arc::clone(&core), local, at_local, doors.clone()),
         in_plain_http
     );
 }
 
 /// Other agencies' nodes.
-async fn serve_peers(core: Arc<Core>, listener: TcpListener, doors: Doors) {
+async fn serve_peers(core: Arc<Core>, listener: TcpListener, turn: Turn, doors: Doors) {
     let from_peers = move |peer: &Peer| {
         let (core, peer) = (Arc::clone(&core), peer.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -190,11 +199,12 @@ async fn serve_peers(core: Arc<Core>, listener: TcpListener, doors: Doors) {
         })
     };
     let Doors { material, connections, drain, .. } = doors;
-    Server::mesh(listener, material, Limits::default(), connections, drain).serve(from_peers).await;
+    let server = Server::mesh(listener, material, Limits::default(), connections, drain);
+    server.in_turn(turn).serve(from_peers).await;
 }
 
 /// The agency's own systems, in gRPC.
-async fn serve_own(core: Arc<Core>, listener: LocalSocketListener, doors: Doors) {
+async fn serve_own(core: Arc<Core>, listener: LocalSocketListener, turn: Turn, doors: Doors) {
     let from_own = move |peer: &Peer| {
         let (core, peer) = (Arc::clone(&core), peer.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -208,13 +218,14 @@ async fn serve_own(core: Arc<Core>, listener: LocalSocketListener, doors: Doors)
             })
         })
     };
-    at_own_door(listener, doors).serve(from_own).await;
+    at_own_door(listener, doors).in_turn(turn).serve(from_own).await;
 }
 
 /// The agency's own systems, in plain HTTP.
 async fn serve_http(
     core: Arc<Core>,
     listener: LocalSocketListener,
+    turn: Turn,
     front: (Arc<dyn Front>, Health),
     doors: Doors,
 ) {
@@ -224,7 +235,7 @@ async fn serve_http(
             Box::pin(front::serve(front.clone(), Arc::clone(&core), peer.clone(), request))
         })
     };
-    at_own_door(listener, doors).any_http().serve(from_own).await;
+    at_own_door(listener, doors).any_http().in_turn(turn).serve(from_own).await;
 }
 
 fn at_own_door(listener: LocalSocketListener, doors: Doors) -> Server {
@@ -247,19 +258,18 @@ struct Opened {
     http_address: Option<SocketAddr>,
 }
 
-/// Each thread gets a listener of its own on the same port (`SO_REUSEPORT`), or its own handle to the one
-/// Unix socket.
+/// Each thread gets its own handle to each socket; they accept in turn ([`Turns`]).
 fn open_sockets(config: &CoresConfig) -> Result<Opened, CoresError> {
-    let mesh = bind(config.mesh_listener, true)?;
+    let mesh = bind(config.mesh_listener, false)?;
     let mesh_address = mesh.local_addr()?;
     let (local, local_address) = LocalSocket::open(&config.local_listener)?;
     let http = config.http.as_ref().map(|(listener, _)| LocalSocket::open(listener)).transpose()?;
     let (http, http_address) = http.map_or((None, None), |(socket, address)| (Some(socket), address));
     let mut threads = vec![Sockets { mesh: mesh.into_std()?, local, http }];
     for _ in 1..config.threads.max(1) {
-        let http = threads[0].http.as_ref().map(|socket| socket.another(http_address)).transpose()?;
-        let local = threads[0].local.another(local_address)?;
-        threads.push(Sockets { mesh: bind(mesh_address, true)?.into_std()?, local, http });
+        let http = threads[0].http.as_ref().map(LocalSocket::another).transpose()?;
+        let local = threads[0].local.another()?;
+        threads.push(Sockets { mesh: threads[0].mesh.try_clone()?, local, http });
     }
     Ok(Opened { threads, mesh_address, local_address, http_address })
 }
@@ -275,7 +285,7 @@ impl LocalSocket {
     fn open(config: &LocalListenerConfig) -> Result<(Self, Option<SocketAddr>), CoresError> {
         match config {
             LocalListenerConfig::Tls(address) => {
-                let listener = bind(*address, true)?;
+                let listener = bind(*address, false)?;
                 let address = listener.local_addr()?;
                 Ok((Self::Tls(listener.into_std()?), Some(address)))
             }
@@ -286,11 +296,10 @@ impl LocalSocket {
     }
 
     /// The same for another thread.
-    fn another(&self, address: Option<SocketAddr>) -> Result<Self, CoresError> {
-        Ok(match (self, address) {
-            (Self::Tls(_), Some(address)) => Self::Tls(bind(address, true)?.into_std()?),
-            (Self::Tls(socket), None) => Self::Tls(socket.try_clone()?),
-            (Self::Unix(socket), _) => Self::Unix(socket.try_clone()?),
+    fn another(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tls(socket) => Self::Tls(socket.try_clone()?),
+            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
         })
     }
 

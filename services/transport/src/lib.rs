@@ -58,6 +58,7 @@ pub mod peer;
 pub mod send_error;
 pub mod serve;
 pub mod tower_service;
+pub mod turns;
 
 mod acceptor;
 mod backoff;
@@ -82,3 +83,4 @@ pub use material::{MaterialError, SharedMaterial, TlsMaterial};
 pub use peer::{ConnectionId, Direction, Peer, PeerIdentity, StreamPlace, UnixPeer};
 pub use send_error::{FailedSend, SendError};
 pub use serve::Server;
+pub use turns::{Turn, Turns};

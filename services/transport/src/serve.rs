@@ -36,6 +36,7 @@ use crate::listener::LocalListener;
 use crate::material::{SharedMaterial, Tongue};
 use crate::peer::{Direction, Peer};
 use crate::preface::Listening;
+use crate::turns::Turn;
 use crate::waiting_room::{Seat, WaitingRoom};
 
 /// How often a listener looks for old connections and due reports.
@@ -57,6 +58,7 @@ pub struct Server {
     limits: Limits,
     connections: Connections,
     drain: Drain,
+    turn: Option<Turn>,
 }
 
 enum Entrance {
@@ -74,12 +76,19 @@ impl Server {
         drain: Drain,
     ) -> Self {
         let entrance = Entrance::Mesh(listener, material);
-        Self { entrance, tongue: Tongue::Http2, limits, connections, drain }
+        Self { entrance, tongue: Tongue::Http2, limits, connections, drain, turn: None }
     }
 
     /// HTTP/2 without TLS on a hop that stays on this machine (design §6, *Local hops*).
     pub fn local(listener: LocalListener, limits: Limits, connections: Connections, drain: Drain) -> Self {
-        Self { entrance: Entrance::Local(listener), tongue: Tongue::Http2, limits, connections, drain }
+        let entrance = Entrance::Local(listener);
+        Self { entrance, tongue: Tongue::Http2, limits, connections, drain, turn: None }
+    }
+
+    /// Accepts in turn with the other threads of the same socket.
+    #[must_use]
+    pub fn in_turn(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     /// Speaks HTTP/1.1 too, to whoever likes that better.
@@ -106,14 +115,14 @@ impl Server {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let Self { entrance, tongue, limits, connections, drain } = self;
+        let Self { entrance, tongue, limits, connections, drain, turn } = self;
         let house = House::new(tongue, limits, connections, drain, make_service);
         match entrance {
             Entrance::Mesh(listener, material) => {
-                attend(MutualTls { listener, material, tongue }, house).await
+                attend(MutualTls { listener, material, tongue }, turn, house).await
             }
-            Entrance::Local(LocalListener::Unix(listener)) => attend(listener, house).await,
-            Entrance::Local(LocalListener::Loopback(listener)) => attend(listener, house).await,
+            Entrance::Local(LocalListener::Unix(listener)) => attend(listener, turn, house).await,
+            Entrance::Local(LocalListener::Loopback(listener)) => attend(listener, turn, house).await,
         }
     }
 }
@@ -156,7 +165,7 @@ impl<F> House<F> {
 }
 
 /// The accept loop; afterwards the drain.
-async fn attend<D, F, S, B>(door: D, house: Arc<House<F>>) -> DrainOutcome
+async fn attend<D, F, S, B>(door: D, turn: Option<Turn>, house: Arc<House<F>>) -> DrainOutcome
 where
     D: Door,
     F: Fn(&Peer) -> S + Send + Sync + 'static,
@@ -181,19 +190,32 @@ where
                 house.connections.cut_expired(UnixTime::now());
                 house.connections.handshakes().report_due();
             }
-            arrival = door.accept() => match arrival {
+            arrival = next(&door, turn.as_ref()) => match arrival {
                 Ok((arrival, source)) => {
                     // The seat is taken here, not in the task, so that the bound also holds for tasks not yet
                     // run.
                     let seat = house.room.enter(source.prefix);
-                    tasks.spawn(admit::<D, F, S, B>(Arc::clone(&house), arrival, source, seat));
+                    let counted = turn.as_ref().map(Turn::accepted);
+                    let admitted = admit::<D, F, S, B>(Arc::clone(&house), arrival, source, seat);
+                    tasks.spawn(async move {
+                        admitted.await;
+                        drop(counted);
+                    });
                 }
                 Err(error) => pause_after(&house, &error).await,
             },
         }
     }
-    drop(door);
+    drop((door, turn));
     leave(&house.connections, house.door, &house.room, &drain, &tasks).await
+}
+
+/// The next arrival, once it is this thread's turn.
+async fn next<D: Door>(door: &D, turn: Option<&Turn>) -> io::Result<(D::Arrival, Source)> {
+    if let Some(turn) = turn {
+        turn.comes().await;
+    }
+    door.accept().await
 }
 
 /// Ends the connections of one listener: politely, then by force at the deadline.

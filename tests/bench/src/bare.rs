@@ -7,7 +7,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use lienthong_transport::{
-    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, Server, SharedMaterial,
+    Channel, ChannelOptions, Connections, Drain, Endpoint, Limits, Peer, Server, SharedMaterial, Turn,
 };
 use tokio::net::TcpListener;
 
@@ -17,11 +17,12 @@ use crate::threads::Servers;
 /// Starts a proxy that plays `role` before `upstream`.
 pub fn start(pki: &Pki, role: Role, upstream: SocketAddr) -> anyhow::Result<Servers> {
     let material = pki.material(role)?;
-    Servers::start("bare", move |listener| forward(listener, material.clone(), upstream))
+    Servers::start("bare", move |listener, turn| forward(listener, turn, material.clone(), upstream))
 }
 
 async fn forward(
     listener: TcpListener,
+    turn: Turn,
     material: SharedMaterial,
     upstream: SocketAddr,
 ) -> anyhow::Result<()> {
@@ -39,6 +40,7 @@ async fn forward(
             async move { channel.send(request).await }
         })
     };
-    Server::mesh(listener, material, Limits::default(), connections, Drain::new()).serve(make).await;
+    let server = Server::mesh(listener, material, Limits::default(), connections, Drain::new());
+    server.in_turn(turn).serve(make).await;
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! One current-thread runtime per core, each with a listener of its own on a shared port (`SO_REUSEPORT`): how the bare
-//! proxies run, and our nodes.
+//! One current-thread runtime per core, each with its own handle to the one socket, accepting in turn: how the bare proxies
+//! run, and our nodes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
+use lienthong_transport::{Turn, Turns, bind};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -30,20 +31,21 @@ impl Servers {
     /// Starts `serve` on one thread per core. `serve` runs until the process ends; that it returns is an error.
     pub fn start<S, F>(name: &str, serve: S) -> anyhow::Result<Self>
     where
-        S: Fn(TcpListener) -> F + Send + Clone + 'static,
+        S: Fn(TcpListener, Turn) -> F + Send + Clone + 'static,
         F: Future<Output = anyhow::Result<()>>,
     {
         let (failed, ended) = mpsc::unbounded_channel();
-        let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let socket = runtime()?.block_on(async {
+            anyhow::Ok(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?.into_std()?)
+        })?;
+        let (address, turns) = (socket.local_addr()?, Turns::default());
         for core in 0..cores() {
-            let (listening, listens) = std::sync::mpsc::channel();
-            let (serve, failed) = (serve.clone(), failed.clone());
+            let (serve, failed, turn) = (serve.clone(), failed.clone(), turns.join());
+            let socket = socket.try_clone()?;
             let thread = move || {
                 let run = || -> anyhow::Result<()> {
                     runtime()?.block_on(async {
-                        let listener = lienthong_transport::bind(address, true)?;
-                        listening.send(listener.local_addr()?)?;
-                        serve(listener).await?;
+                        serve(TcpListener::from_std(socket)?, turn).await?;
                         anyhow::bail!("a server ended")
                     })
                 };
@@ -56,7 +58,6 @@ impl Servers {
                 .name(format!("{name}-{core}"))
                 .spawn(thread)
                 .context("cannot start a thread")?;
-            address = listens.recv().context("a server thread could not listen")?;
         }
         Ok(Self { address, ended })
     }
