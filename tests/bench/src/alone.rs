@@ -31,6 +31,8 @@ pub struct Alone {
     pub idle_mib: f64,
     /// Memory of the larger node at most in the long window, MiB.
     pub loaded_mib: f64,
+    /// Of both pages of the program's file, which every process that runs it shares, MiB.
+    pub shared_mib: f64,
     /// Connections that nobody uses, held open beside the load.
     pub connections: usize,
     /// Rights in the provider's bundle.
@@ -93,7 +95,8 @@ impl Alone {
         format!(
             "d alone, {LONG_CASE}, {} s: window {:.0} answers a second (p50 {:.0} µs, p99 {:.0} µs), the broker durable and \
              receipting meanwhile; {} records under way at its end, all on the log {:.1} s later; sustained, with no backlog \
-             growing: {:.0} answers a second.{starts}",
+             growing: {:.0} answers a second. Of a node's memory {:.0} MiB are pages of the program's file, which the processes of \
+             a machine share.{starts}",
             window.as_secs(),
             measured.per_second,
             measured.p50_us,
@@ -101,6 +104,7 @@ impl Alone {
             recorded.backlog,
             recorded.drain_seconds,
             self.long.sustained(),
+            self.shared_mib,
         )
     }
 }
@@ -119,6 +123,7 @@ mod tests {
             },
             idle_mib: 21.0,
             loaded_mib: 60.0,
+            shared_mib: 29.0,
             connections: 1_000,
             rights: 10_000,
             starts_ms: vec![120.0, 100.0, 180.0],

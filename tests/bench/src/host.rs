@@ -62,6 +62,11 @@ pub fn reset_peak(pid: u32) -> anyhow::Result<()> {
         .context("this kernel does not reset a peak of memory")
 }
 
+/// Of it pages of the program's file, which all processes that run it share, bytes.
+pub fn program_bytes(pid: u32) -> anyhow::Result<u64> {
+    status_bytes(pid, "RssFile:")
+}
+
 /// Memory that a process held at most since [`reset_peak`], bytes.
 pub fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
     status_bytes(pid, "VmHWM:")

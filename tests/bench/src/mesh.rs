@@ -23,6 +23,9 @@ pub use files::{BrokerFiles, free_addresses};
 
 /// How long the broker may take to have all records of one measurement.
 const DRAIN_TIMEOUT_MS: u64 = 120_000;
+/// A node that has started is idle after this time, milliseconds: its allocator has given back what the start took.
+const IDLE_AFTER_MS: u64 = 3_000;
+
 /// How long all parts may take to agree on the rights.
 const RIGHTS_TIMEOUT_MS: u64 = 240_000;
 /// How long the log must stand still at the start before it is counted.
@@ -117,6 +120,7 @@ impl Mesh {
         let agreeing = tokio::time::timeout(Duration::from_millis(RIGHTS_TIMEOUT_MS), mesh.agree());
         agreeing.await.context("the nodes do not come to decide by the broker's newest rights")??;
         mesh.counted = mesh.stand_still().await?;
+        tokio::time::sleep(Duration::from_millis(IDLE_AFTER_MS)).await;
         for (bytes, node) in mesh.idle_bytes.iter_mut().zip(&mesh.nodes) {
             *bytes = host::resident_bytes(node.pid().context("a node ended")?)?;
         }

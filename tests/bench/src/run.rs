@@ -232,9 +232,11 @@ impl<'a> Stage<'a> {
         let measured = load(site, chain, &longer, LONG_CASE, true).await?;
         let Chain::Mesh(mesh) = chain else { return Ok(None) };
         let recorded = mesh.settle(measured.answered).await?;
-        let mut loaded = 0;
+        let (mut loaded, mut shared) = (0, 0);
         for node in mesh.nodes() {
-            loaded = host::peak_resident_bytes(node.pid().context("a node ended")?)?.max(loaded);
+            let pid = node.pid().context("a node ended")?;
+            loaded = host::peak_resident_bytes(pid)?.max(loaded);
+            shared = host::program_bytes(pid)?.max(shared);
         }
         drop(holder);
         let starts_after_load_ms = mesh.restarts(STARTS).await?;
@@ -244,6 +246,7 @@ impl<'a> Stage<'a> {
             long,
             idle_mib: mib(mesh.idle_bytes())?,
             loaded_mib: mib(loaded)?,
+            shared_mib: mib(shared)?,
             connections: HELD_CONNECTIONS,
             rights: site.rights,
             starts_ms: self.starts_ms.clone(),

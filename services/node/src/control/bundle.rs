@@ -6,6 +6,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use lienthong_approval::Checker;
@@ -101,7 +103,13 @@ pub struct BundleKeeper {
     checker: Checker,
     /// True after a delta that did not fit.
     wants_whole: bool,
+    /// Ends when the allocator should have given back what reading a bundle took.
+    gives_back: Option<JoinHandle<()>>,
 }
+
+/// How long the allocator holds on to memory that is free, and a little, milliseconds. It gives it back when somebody asks it
+/// for more, or when a thread ends; an idle node asks for nothing.
+const FREE_MEMORY_HELD_MS: u64 = 1_500;
 
 impl BundleKeeper {
     /// A keeper that holds nothing yet.
@@ -122,6 +130,7 @@ impl BundleKeeper {
             held_hash: Vec::new(),
             checker: Checker::default(),
             wants_whole: false,
+            gives_back: None,
         }
     }
 
@@ -213,7 +222,7 @@ impl BundleKeeper {
     fn take_effect(&mut self, signed: &SignedBundle) -> Result<Applied, BadBundle> {
         let hash = sha256(&signed.bundle);
         self.broker.verify(BUNDLE_DOMAIN, &hash, &signed.key_name, &signed.signature)?;
-        // What reading takes is many times what is kept; a thread that ends gives all of it back.
+        // What reading takes is many times what is kept; a thread that ends leaves none of it in its own store.
         let (rights, epoch) = std::thread::scope(|scope| {
             let reading = scope.spawn(|| self.read(&signed.bundle));
             reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -225,7 +234,17 @@ impl BundleKeeper {
         let cut = self.close_what_may_not_go_on(before.as_deref());
         let applied = Applied { epoch, since: clock::timestamp(), cut, revocation: self.trust.revocation() };
         self.receipts.note(&applied.acknowledgement());
+        self.give_back();
         Ok(applied)
+    }
+
+    /// Has memory that is free go back to the system, though nothing else happens. At most one thread waits for it.
+    fn give_back(&mut self) {
+        if self.gives_back.as_ref().is_none_or(JoinHandle::is_finished) {
+            let wait = || std::thread::sleep(Duration::from_millis(FREE_MEMORY_HELD_MS));
+            // Without a thread it is given back later.
+            self.gives_back = std::thread::Builder::new().name("give-back".to_owned()).spawn(wait).ok();
+        }
     }
 
     /// Reads a bundle that the broker signed, and indexes it; its revocation lists are in effect from then on.
