@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use lienthong_catalog::catalog::{self, Catalog, Enrolled};
 use lienthong_catalog::compile::{BUNDLE_BYTES_MAX, Issue, Published, compile};
-use lienthong_catalog::{Beside, ContractError, ContractModel, Finding, Rights, RightsIndex};
+use lienthong_catalog::{Beside, ContractError, ContractModel, Finding, Rights, RightsIndex, TooMany};
 use lienthong_certs::{CertificateBinding, SignError};
 use lienthong_proto::lienthong::catalog::v1::Entry;
 use lienthong_proto::lienthong::control::v1::{self as control, RevocationState, RightsBundle};
@@ -133,16 +133,14 @@ pub struct BoundTwice {
     other: String,
 }
 
-/// A node's bundle would have more bytes than a node takes.
+/// A node's bundle would hold more than a node takes.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the rights of {node} would be {bytes} bytes, a node takes {bytes_max}; let fewer agencies, datasets and purposes meet at \
-     one agency, or divide it"
+    "the bundle of {node} {problem}; let fewer agencies, datasets and purposes meet at one agency, or divide it"
 )]
 pub struct TooLarge {
     node: String,
-    bytes: usize,
-    bytes_max: usize,
+    problem: TooMany,
 }
 
 /// Why material makes no draft.
@@ -437,17 +435,17 @@ fn parties(catalog: &Catalog) -> Vec<String> {
 }
 
 /// The hash of who signs and what the bundles say, length-prefixed so that no two lists of bundles read alike. The one place
-/// where each of them is written out, and so where one of more than `bytes_max` is found.
+/// where each of them is written out, and so where one that no node takes is found.
 fn content_hash(bundles: &[RightsBundle], key_name: &str, bytes_max: usize) -> Result<Sha256, TooLarge> {
     let mut context = Context::new(&SHA256);
     context.update(&(key_name.len() as u64).to_be_bytes());
     context.update(key_name.as_bytes());
     for bundle in bundles {
         // Epoch and time are put in when it is sealed.
-        let bytes = bundle.encoded_len() + STAMP_BYTES_MAX;
-        if bytes > bytes_max {
-            return Err(TooLarge { node: bundle.audience.clone(), bytes, bytes_max });
-        }
+        let given = bundle.encoded_len() + STAMP_BYTES_MAX;
+        let bytes = TooMany { what: "bytes", given, max: bytes_max };
+        let held = if given > bytes_max { Err(bytes) } else { RightsIndex::takes(bundle) };
+        held.map_err(|problem| TooLarge { node: bundle.audience.clone(), problem })?;
         context.update(&bundle.encode_length_delimited_to_vec());
     }
     let mut hash = Sha256::default();
@@ -502,6 +500,10 @@ fn binding(certificate: &control::CertificateBinding) -> Option<CertificateBindi
 mod tests {
     use super::*;
 
+    fn refused(bundle: RightsBundle, bytes_max: usize) -> Option<String> {
+        content_hash(&[bundle], "bundle-1", bytes_max).err().map(|refused| refused.to_string())
+    }
+
     #[test]
     fn a_bundle_that_no_node_takes_is_refused_by_name_and_size() {
         let bundle = RightsBundle {
@@ -509,12 +511,26 @@ mod tests {
             mesh: "m".repeat(1_000),
             ..RightsBundle::default()
         };
-        let bytes = bundle.encoded_len();
-        assert!(content_hash(std::slice::from_ref(&bundle), "bundle-1", bytes + STAMP_BYTES_MAX).is_ok());
-        let refused =
-            content_hash(&[bundle], "bundle-1", bytes + STAMP_BYTES_MAX - 1).unwrap_err().to_string();
-        let told = (bytes + STAMP_BYTES_MAX).to_string();
-        assert!(refused.contains("agencies/G01/nodes/n1") && refused.contains(&told), "{refused}");
+        let bytes = bundle.encoded_len() + STAMP_BYTES_MAX;
+        assert_eq!(refused(bundle.clone(), bytes), None);
+        let told = refused(bundle, bytes - 1).unwrap();
+        let expected = format!(
+            "the bundle of agencies/G01/nodes/n1 holds {bytes} bytes; at most {} are taken in; let fewer",
+            bytes - 1
+        );
+        assert!(told.starts_with(&expected), "{told}");
+    }
+
+    #[test]
+    fn a_bundle_of_more_parties_than_a_node_takes_is_refused() {
+        let parties = |count| RightsBundle {
+            audience: "agencies/G01/nodes/n1".to_owned(),
+            parties: vec![control::Party::default(); count],
+            ..RightsBundle::default()
+        };
+        assert_eq!(refused(parties(1_000_000), BUNDLE_BYTES_MAX), None);
+        let told = refused(parties(1_000_001), BUNDLE_BYTES_MAX).unwrap();
+        assert!(told.contains("holds 1000001 parties; at most 1000000 are taken in"), "{told}");
     }
 
     #[test]

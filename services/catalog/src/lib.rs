@@ -46,5 +46,5 @@ pub use compile::{Issue, Published, Rights, compile};
 pub use contract::{ApplicationMetadata, Beside, ContractError, ContractModel};
 pub use decide::{Denial, Permitted, Question, decide};
 pub use finding::{Finding, Severity};
-pub use rights::{BundleError, Method, Place, Resolution, RightsIndex};
+pub use rights::{BundleError, Method, Place, Resolution, RightsIndex, TooMany};
 pub use source::{Mistake, SourceFile};

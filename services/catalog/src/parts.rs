@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn signed(bytes: usize) -> SignedBundle {
-        let bundle = (0..bytes).map(|at| (at * 31 % 251) as u8).collect();
+        let bundle = (0..=250_u8).cycle().take(bytes).collect();
         SignedBundle { bundle, key_name: "bundle-1".to_owned(), signature: vec![7; 64] }
     }
 

@@ -28,7 +28,7 @@ use crate::decide::Question;
 
 pub use identities::Place;
 pub(crate) use identities::{Identities, Known};
-pub use load::BundleError;
+pub use load::{BundleError, TooMany};
 pub use method::{Method, Resolution};
 pub(crate) use plans::{SubsetKey, SubsetPlans, release as release_plan};
 pub(crate) use rules::{RulesCache, RulesKey, origin as origin_word};
@@ -74,6 +74,14 @@ pub(crate) struct Index {
 }
 
 impl RightsIndex {
+    /// Whether a bundle holds no more than is taken in: for the broker to ask before it publishes one.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn takes(bundle: &RightsBundle) -> Result<(), TooMany> {
+        load::check_counts(bundle)
+    }
+
     /// Indexes a bundle whose signature was verified.
     ///
     /// # Errors

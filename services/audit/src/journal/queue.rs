@@ -160,11 +160,20 @@ struct Inner {
     owing: u64,
     closed: bool,
     sleep: Sleep,
-    /// Somebody may wait for a record of these drafts.
-    urgent: bool,
-    /// A thread rests since the first of these drafts, or there is enough for a group.
-    rested: bool,
+    /// How soon the drafts go.
+    haste: Haste,
     account: Account,
+}
+
+/// How soon drafts go to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Haste {
+    /// Nobody waits for a record of theirs.
+    None,
+    /// Somebody may. They go, but for a crowd's.
+    Waited,
+    /// A thread rests since somebody waits, or there is enough for a group.
+    Now,
 }
 
 /// What the journal's thread does while it has no work.
@@ -193,8 +202,7 @@ impl Queue {
             owing: 0,
             closed: false,
             sleep: Sleep::Awake,
-            urgent: false,
-            rested: false,
+            haste: Haste::None,
             account: Account::new(
                 start.next_seq - 1,
                 start.acknowledged,
@@ -254,11 +262,15 @@ impl Queue {
             Role::Closing => inner.owing = inner.owing.saturating_sub(1),
             Role::Alone | Role::Part => {}
         }
-        inner.rested |= inner.queued_bytes > GROUP_BYTES_MAX / 2;
-        inner.urgent |= !role.is_owed() || inner.rested;
+        let haste = match role {
+            _ if inner.queued_bytes > GROUP_BYTES_MAX / 2 => Haste::Now,
+            _ if role.is_owed() => Haste::None,
+            _ => Haste::Waited,
+        };
+        inner.haste = inner.haste.max(haste);
         let wake = match inner.sleep {
             Sleep::Awake => false,
-            Sleep::Lingering => inner.urgent && self.is_enough(&inner),
+            Sleep::Lingering => self.is_due(&inner),
             Sleep::Deep => true,
         };
         if wake {
@@ -278,8 +290,10 @@ impl Queue {
             return;
         }
         let mut inner = lock(&self.inner);
-        inner.rested |= inner.urgent;
-        let wake = inner.rested && inner.sleep == Sleep::Lingering;
+        if inner.haste == Haste::Waited {
+            inner.haste = Haste::Now;
+        }
+        let wake = inner.haste == Haste::Now && inner.sleep == Sleep::Lingering;
         if wake {
             inner.sleep = Sleep::Awake;
         }
@@ -289,9 +303,13 @@ impl Queue {
         }
     }
 
-    /// Whether what was taken in need not gather any longer.
-    fn is_enough(&self, inner: &Inner) -> bool {
-        inner.rested || !self.crowded.load(Ordering::Relaxed)
+    /// Whether what was taken in goes, and gathers no longer.
+    fn is_due(&self, inner: &Inner) -> bool {
+        match inner.haste {
+            Haste::None => false,
+            Haste::Waited => !self.crowded.load(Ordering::Relaxed),
+            Haste::Now => true,
+        }
     }
 
     /// Takes in a key row alone.
@@ -315,8 +333,7 @@ impl Queue {
         let mut lingers_until = Instant::now() + LINGER;
         loop {
             let left = lingers_until.saturating_duration_since(Instant::now());
-            let due = inner.urgent && self.is_enough(&inner);
-            if (due || inner.closed || left.is_zero())
+            if (self.is_due(&inner) || inner.closed || left.is_zero())
                 && let Some(draft) = inner.take_draft()
             {
                 let crowded = self.limits.gathers && draft.leaves.len() >= CROWD_RECORDS;
@@ -474,8 +491,9 @@ impl Inner {
     fn take_draft(&mut self) -> Option<Draft> {
         let draft = self.drafts.pop_front()?;
         self.queued_bytes -= draft.bytes.len();
-        self.urgent &= !self.drafts.is_empty();
-        self.rested &= !self.drafts.is_empty();
+        if self.drafts.is_empty() {
+            self.haste = Haste::None;
+        }
         Some(draft)
     }
 

@@ -239,6 +239,9 @@ fn status(error: &PublishError) -> Status {
             let message = "the contract would make the catalog break an invariant that the stewards declared";
             Status::with_error_details(Code::FailedPrecondition, message, details)
         }
+        PublishError::Broker(BrokerError::TooLarge(bundle)) => {
+            Status::failed_precondition(bundle.to_string())
+        }
         PublishError::Broker(error) => {
             tracing::error!(%error, "contract not published");
             Status::unavailable(

@@ -19,15 +19,8 @@ pub enum BundleError {
     #[error("the rights bundle names no {0}; have the broker make it anew")]
     Header(&'static str),
     /// More than the index takes in.
-    #[error("the rights bundle holds {given} {what}; at most {max} are taken in")]
-    TooMany {
-        /// What there are too many of.
-        what: &'static str,
-        /// How many were given.
-        given: usize,
-        /// Bound.
-        max: usize,
-    },
+    #[error("the rights bundle {0}")]
+    TooMany(#[from] TooMany),
     /// A name that must be unique is not.
     #[error("the rights bundle holds {what} {name} twice; have the broker make it anew")]
     Twice {
@@ -52,6 +45,34 @@ pub enum BundleError {
         /// What is wrong.
         fault: &'static str,
     },
+}
+
+/// More than a bundle may hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("holds {given} {what}; at most {max} are taken in")]
+pub struct TooMany {
+    /// What there are too many of.
+    pub what: &'static str,
+    /// How many were given.
+    pub given: usize,
+    /// Bound.
+    pub max: usize,
+}
+
+/// Whether every node would take as much as this bundle holds: asked by the broker before it publishes one, and by the node.
+pub(super) fn check_counts(bundle: &RightsBundle) -> Result<(), TooMany> {
+    for (what, given, max) in [
+        ("parties", bundle.parties.len(), IDENTITIES_MAX),
+        ("nodes", bundle.nodes.len(), IDENTITIES_MAX),
+        ("systems", bundle.systems.len(), IDENTITIES_MAX),
+        ("datasets", bundle.datasets.len(), IDENTITIES_MAX),
+        ("rights", bundle.rights.len(), RIGHTS_MAX),
+    ] {
+        if given > max {
+            return Err(TooMany { what, given, max });
+        }
+    }
+    Ok(())
 }
 
 /// Indexes a bundle; what it has in common with `before`, the one that it takes the place of, is taken over where reading it
@@ -105,18 +126,7 @@ fn check_header(bundle: &RightsBundle) -> Result<(), BundleError> {
             return Err(BundleError::Header(name));
         }
     }
-    for (what, given, max) in [
-        ("parties", bundle.parties.len(), IDENTITIES_MAX),
-        ("nodes", bundle.nodes.len(), IDENTITIES_MAX),
-        ("systems", bundle.systems.len(), IDENTITIES_MAX),
-        ("datasets", bundle.datasets.len(), IDENTITIES_MAX),
-        ("rights", bundle.rights.len(), RIGHTS_MAX),
-    ] {
-        if given > max {
-            return Err(BundleError::TooMany { what, given, max });
-        }
-    }
-    Ok(())
+    Ok(check_counts(bundle)?)
 }
 
 /// What was left out of an index, and why; the first [`PROBLEMS_MAX`] in words, the rest as a number.

@@ -241,7 +241,7 @@ impl BundleKeeper {
     /// Has memory that is free go back to the system, though nothing else happens. At most one thread waits for it.
     fn give_back(&mut self) {
         if self.gives_back.as_ref().is_none_or(JoinHandle::is_finished) {
-            let wait = || std::thread::sleep(Duration::from_millis(FREE_MEMORY_HELD_MS));
+            let wait = || std::thread::park_timeout(Duration::from_millis(FREE_MEMORY_HELD_MS));
             // Without a thread it is given back later.
             self.gives_back = std::thread::Builder::new().name("give-back".to_owned()).spawn(wait).ok();
         }

@@ -89,14 +89,7 @@ async fn follow(
             Err(_) => return Err(format!("the broker said nothing for {} s", silence.as_secs())),
         };
         patience.reset();
-        let event = match event {
-            Some(Heard::Part(part)) => match parts.take(part).map_err(|error| error.to_string())? {
-                Some(signed) => Some(Heard::Snapshot(signed)),
-                None => continue,
-            },
-            event => event,
-        };
-        match event {
+        match whole(&mut parts, event)? {
             Some(Heard::Snapshot(signed)) => {
                 let taken = keeper.take(&signed);
                 refused = taken.is_err();
@@ -131,6 +124,13 @@ async fn follow(
             Some(Heard::Part(_)) | None => {}
         }
     }
+}
+
+/// What was heard, once it is whole; nothing for the parts of a bundle before the last.
+fn whole(parts: &mut Parts, event: Option<Heard>) -> Result<Option<Heard>, String> {
+    let Some(Heard::Part(part)) = event else { return Ok(event) };
+    let signed = parts.take(part).map_err(|error| error.to_string())?;
+    Ok(signed.map(Heard::Snapshot))
 }
 
 /// Tells the broker what became of a bundle.

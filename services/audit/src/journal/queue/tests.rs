@@ -92,7 +92,11 @@ fn a_crowd_gathers_until_a_thread_rests_but_not_for_long() {
         Work::Commit(draft) => draft.leaves.len(),
         other => panic!("{other:?}"),
     };
-    let fill = |queue: &Queue, records| (0..records).for_each(|_| drop(append(queue, b"x").unwrap()));
+    let fill = |queue: &Queue, records| {
+        for _ in 0..records {
+            append(queue, b"x").unwrap();
+        }
+    };
     let gathering = queue(Limits { gathers: true, ..WIDE });
     fill(&gathering, CROWD_RECORDS - 1);
     assert_eq!(next(&gathering), CROWD_RECORDS - 1, "few go at once");
