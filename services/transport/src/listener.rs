@@ -20,8 +20,9 @@ pub const LISTEN_BACKLOG_MAX: i32 = 1_024;
 /// Listens on `address`.
 ///
 /// With `reuse_port` several listeners of this process share the address and the kernel spreads new
-/// connections over them (`SO_REUSEPORT`): one per traffic thread. Bind the first with port 0 to let the
-/// kernel choose, then the others with the port it chose.
+/// connections over them by a hash (`SO_REUSEPORT`). Threads that shall hold about as many each share one listener
+/// instead, and accept in turn ([`Turns`](crate::Turns)). Bind the first with port 0 to let the kernel choose, then the
+/// others with the port it chose.
 pub fn bind(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, ListenError> {
     listen(address, reuse_port).map_err(|source| ListenError::Tcp { address, source })
 }

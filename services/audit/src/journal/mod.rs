@@ -3,8 +3,9 @@
 //! **How it works.** Traffic threads [`append`](Handle::append) records; each call copies the bytes into the draft
 //! of the next group and never waits for the disk. The journal's own thread writes a group, calls `fdatasync`
 //! once, and wakes the waiters of [`durable`](Handle::durable), one wake-up a thread. While one `fdatasync` runs
-//! the next group gathers by itself. Where many records come at once and every processor is busy, it gathers on until a
-//! traffic thread [rests](Handle::rest): nobody who waits could be served before, and one `fdatasync` does for more of them.
+//! the next group gathers by itself. Where many records come at once, it gathers on until a traffic thread
+//! [rests](Handle::rest), 5 ms at most: while none does, their calls are ready to run and bring more, and one `fdatasync`
+//! does for all of them.
 //! The chain is computed after the waiters are woken.
 //!
 //! **What a crash leaves.** A whole record is kept even if its marker is missing; a torn tail was never
